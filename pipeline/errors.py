@@ -1,0 +1,59 @@
+"""Errors of dwplus: one class per thing that a caller would do differently, each with its own exit code.
+
+The command line prints ``str(error)`` as one line and exits with ``error.exit_code``; anything that is not a
+``DwplusError`` is a defect and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """Exit codes of every ``dwplus`` command."""
+
+    OK = 0
+    ERROR = 1
+    USAGE = 2
+    FAILED_TILES = 3
+    AUTHENTICATION = 4
+    QUOTA = 5
+    INTERRUPTED = 130
+
+
+class DwplusError(Exception):
+    """Base of all expected errors: says what was wrong, where, and what to do next."""
+
+    exit_code: ExitCode = ExitCode.ERROR
+
+
+class UsageError(DwplusError):
+    """An argument, option or configuration key cannot mean anything; nothing was started."""
+
+    exit_code = ExitCode.USAGE
+
+
+class DataError(DwplusError):
+    """A file (label, shard, manifest, statistics) is missing, damaged or of another kind than it claims."""
+
+
+class TileError(DwplusError):
+    """One tile could not be had or is not what was asked for; the other tiles can go on."""
+
+    exit_code = ExitCode.FAILED_TILES
+
+
+class AuthenticationError(DwplusError):
+    """The service does not know the account or the project; no tile can be had until a person acts."""
+
+    exit_code = ExitCode.AUTHENTICATION
+
+
+class QuotaError(DwplusError):
+    """A quota or a budget is used up; running again later goes on where this run stopped."""
+
+    exit_code = ExitCode.QUOTA
+
+
+class ServiceError(DwplusError):
+    """The service (Earth Engine, a label archive) cannot be reached or keeps failing."""

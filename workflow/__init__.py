@@ -1,0 +1,1 @@
+"""What joins the two halves: the whole way in one command, and the report."""
