@@ -18,5 +18,5 @@ def load_toml(name: str) -> dict[str, Any]:
 @cache
 def load_csv(name: str) -> tuple[dict[str, str], ...]:
     """Rows of ``manifests/<name>.csv``, as strings."""
-    with (files(__name__) / f"{name}.csv").open(encoding="utf-8", newline="") as file:
-        return tuple(csv.DictReader(file))
+    text = (files(__name__) / f"{name}.csv").read_text(encoding="utf-8")
+    return tuple(csv.DictReader(text.splitlines()))

@@ -6,11 +6,19 @@ the device.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .bands import PRESETS, SHARD_BANDS
+from .errors import DataError, UsageError
+from .landcover import class_indices
+from .manifest import PROTOCOLS, SPLITS, ManifestRow, Protocol, read_manifest
+from .normalise import Statistics, read_statistics, shards_hash, usable_rows
+from .shards import read_bands, read_codes, shard_path
 from .tiles import Tile
 
 
@@ -29,3 +37,78 @@ class Sample:
     auxiliary: NDArray[np.uint16]
     label: NDArray[np.uint8]
     tile: Tile
+
+
+class Dataset(Sequence[Sample]):
+    """The tiles of one split, in manifest order; small enough to be sent to loader processes.
+
+    Attributes:
+        root: data root of one source.
+        primary, auxiliary: band names, in channel order.
+        split: ``train``, ``val`` or ``test``.
+        protocol: ``strict`` or ``paper`` (``val`` of ``paper`` is its test split).
+        statistics: of the training split of the same protocol.
+        source: who answered for the pixels.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        split: str,
+        protocol: Protocol = "strict",
+        primary: tuple[str, ...] = PRESETS["ms10"],
+        auxiliary: tuple[str, ...] = PRESETS["sar"],
+    ) -> None:
+        """
+        Raises:
+            UsageError: no such split, protocol or band.
+            DataError: the split is empty, or the data set is not built, validated and normalised, or has changed
+                since then.
+        """
+        _check_names(split, protocol, (*primary, *auxiliary))
+        self.root = root
+        self.split = split
+        self.protocol = protocol
+        self.primary = primary
+        self.auxiliary = auxiliary
+        manifest = read_manifest(root)
+        self.rows: tuple[ManifestRow, ...] = usable_rows(root, manifest, split, protocol)
+        if not self.rows:
+            raise DataError(f"{root} holds no usable tile of split {split}; build some with 'dwplus build'")
+        self.statistics: Statistics = read_statistics(root, protocol)
+        _check_fresh(self.statistics, root, usable_rows(root, manifest, "train", protocol))
+
+    @property
+    def source(self) -> str:
+        return self.statistics.source
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Sample:  # type: ignore[override]
+        row = self.rows[index]
+        pixels = read_bands(shard_path(self.root, row.tile), (*self.primary, *self.auxiliary))
+        return Sample(
+            primary=pixels[: len(self.primary)],
+            auxiliary=pixels[len(self.primary) :],
+            label=class_indices(read_codes(self.root / row.label)),
+            tile=row.tile,
+        )
+
+
+def _check_names(split: str, protocol: str, bands: tuple[str, ...]) -> None:
+    if split not in SPLITS:
+        raise UsageError(f"unknown split {split!r}; choose one of {', '.join(SPLITS)}")
+    if protocol not in PROTOCOLS:
+        raise UsageError(f"unknown protocol {protocol!r}; choose one of {', '.join(PROTOCOLS)}")
+    strange = [band for band in bands if band not in SHARD_BANDS]
+    if strange:
+        raise UsageError(f"shards hold no band {', '.join(strange)}; they hold {', '.join(SHARD_BANDS)}")
+
+
+def _check_fresh(statistics: Statistics, root: Path, training: Sequence[ManifestRow]) -> None:
+    if statistics.shards_hash != shards_hash(root, training):
+        raise DataError(
+            f"the training tiles in {root} have changed since their statistics were taken; run 'dwplus normalise' again"
+        )
