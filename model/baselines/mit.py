@@ -1,0 +1,96 @@
+"""Mix Transformer (MiT), the encoder of SegFormer: one branch, four resolutions.
+
+Source: Xie et al. 2021 (arXiv 2105.15203), section 3.1; the defaults of its users are MiT-B2.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from ..layers import DropPath, Grid, MixFfn, PatchEmbedding, ReducedAttention, as_map, drop_path_rates
+
+
+class MitBlock(nn.Module):
+    """Self-attention and Mix-FFN, each pre-normed with a residual."""
+
+    def __init__(self, width: int, heads: int, reduction: int, ratio: int, drop_path: float, eps: float) -> None:
+        super().__init__()
+        self.drop_path = DropPath(drop_path)
+        self.norm = nn.LayerNorm(width, eps=eps)
+        self.attention = ReducedAttention(width, heads, reduction)
+        self.ffn_norm = nn.LayerNorm(width, eps=eps)
+        self.ffn = MixFfn(width, ratio)
+
+    def forward(self, x: Tensor, grid: Grid) -> Tensor:
+        """(B, N, C) -> (B, N, C)."""
+        normed = self.norm(x)
+        x = x + self.drop_path(self.attention(normed, normed, grid))
+        return x + self.drop_path(self.ffn(self.ffn_norm(x), grid))
+
+
+class MitStage(nn.Module):
+    """Patch embedding, blocks, LayerNorm."""
+
+    def __init__(
+        self,
+        channels_in: int,
+        width: int,
+        *,
+        first: bool,
+        heads: int,
+        reduction: int,
+        ratio: int,
+        drop_paths: list[float],
+        eps: float,
+    ) -> None:
+        super().__init__()
+        kernel, stride = (7, 4) if first else (3, 2)
+        self.embed = PatchEmbedding(channels_in, width, kernel=kernel, stride=stride)
+        self.blocks = nn.ModuleList(MitBlock(width, heads, reduction, ratio, rate, eps) for rate in drop_paths)
+        self.norm = nn.LayerNorm(width, eps=eps)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, C_in, H, W) -> (B, C, h, w)."""
+        tokens, grid = self.embed(image)
+        for block in self.blocks:
+            tokens = block(tokens, grid)
+        return as_map(self.norm(tokens), grid)
+
+
+class MixTransformer(nn.Module):
+    """Four stages at 1/4, 1/8, 1/16 and 1/32 of the input."""
+
+    def __init__(
+        self,
+        bands: int,
+        *,
+        widths: tuple[int, ...],
+        depths: tuple[int, ...],
+        heads: tuple[int, ...],
+        reductions: tuple[int, ...],
+        ffn_ratio: int,
+        drop_path: float,
+        eps: float,
+    ) -> None:
+        super().__init__()
+        rates = drop_path_rates(depths, drop_path)
+        self.stages = nn.ModuleList(
+            MitStage(
+                channels_in,
+                width,
+                first=stage == 0,
+                heads=heads[stage],
+                reduction=reductions[stage],
+                ratio=ffn_ratio,
+                drop_paths=rates[stage],
+                eps=eps,
+            )
+            for stage, (channels_in, width) in enumerate(zip((bands, *widths[:-1]), widths, strict=True))
+        )
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """(B, bands, H, W) -> maps (B, C_i, h_i, w_i), finest first."""
+        maps: list[Tensor] = []
+        for stage in self.stages:
+            maps.append(stage(maps[-1] if maps else image))
+        return maps

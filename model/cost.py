@@ -1,0 +1,164 @@
+"""What a network costs: parameters and operations, by the paper's rule and in truth.
+
+The paper's Table II was counted by ``thop`` at 512 px: 2 x its multiply-accumulates, which leave out whatever is not a
+module of a known type - attention products, softmax, GELU, interpolation - and the parameters of such modules too.
+``count`` applies the same rules by forward hooks, on the meta device: no memory, no arithmetic. Source of the rules:
+thop 0.1.1 (MIT), compared with it in ``tests/test_cost.py``.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from .layers import DecoderForm, MlpDecoder
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Cost of one forward pass of one image.
+
+    Attributes:
+        params: all parameters.
+        params_rule: those in modules that the paper's rule knows and that ran.
+        gflops_rule: 2 x multiply-accumulates by the paper's rule. A folded decoder is counted in its plain form here,
+            because Table II was.
+        gflops: 2 x multiply-accumulates of all matrix products and convolutions, those of attention included, in the
+            form that really runs (a folded decoder as folded); elementwise work is not counted.
+    """
+
+    params: int
+    params_rule: int
+    gflops_rule: float
+    gflops: float
+
+
+def count(model: nn.Module, primary: int, auxiliary: int, size: int = 512) -> Cost:
+    """Cost of a network for one image.
+
+    Args:
+        model: any network of the registry; left as it is.
+        primary, auxiliary: bands of its inputs.
+        size: height and width in pixels; the paper's figures are for 512.
+    """
+    model = copy.deepcopy(model).to("meta").eval()
+    inputs = [torch.empty(1, bands, size, size, device="meta") for bands in (primary, auxiliary)]
+    macs, params_rule = count_by_rule(model, *inputs)
+    return Cost(
+        params=sum(parameter.numel() for parameter in model.parameters()),
+        params_rule=params_rule,
+        gflops_rule=2 * macs / 1e9,
+        gflops=_true_flops(model, inputs) / 1e9,
+    )
+
+
+def count_by_rule(model: nn.Module, *inputs: Tensor) -> tuple[int, int]:
+    """(multiply-accumulates, parameters) by the paper's rule; decoders are counted in their plain form."""
+    macs: dict[nn.Module, int] = {}
+
+    def hook(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
+        macs[module] = macs.get(module, 0) + RULES[type(module)](module, args[0], output)
+
+    handles = [module.register_forward_hook(hook) for module in model.modules() if type(module) in RULES]
+    training = model.training
+    try:
+        with torch.no_grad(), plain_decoders(model.eval()):
+            model(*inputs)
+    finally:
+        model.train(training)
+        for handle in handles:
+            handle.remove()
+    return sum(macs.values()), sum(p.numel() for module in macs for p in module.parameters())
+
+
+def _true_flops(model: nn.Module, inputs: list[Tensor]) -> int:
+    """Attention in its explicit form: the fused kernels hide their products from the counter on some devices."""
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        model(*inputs)
+    return int(counter.get_total_flops())
+
+
+@contextmanager
+def plain_decoders(model: nn.Module) -> Iterator[None]:
+    """Runs every ``MlpDecoder`` of a network in its plain form for a while."""
+    decoders = [module for module in model.modules() if isinstance(module, MlpDecoder)]
+    forms: list[DecoderForm] = [decoder.form for decoder in decoders]
+    for decoder in decoders:
+        decoder.form = "plain"
+    try:
+        yield
+    finally:
+        for decoder, form in zip(decoders, forms, strict=True):
+            decoder.form = form
+
+
+Rule = Callable[[Any, Tensor, Tensor], int]
+
+
+def _convolution(module: Any, x: Tensor, y: Tensor) -> int:
+    return y.numel() * (x.shape[1] // module.groups) * prod(module.weight.shape[2:])
+
+
+def _linear(module: Any, _x: Tensor, y: Tensor) -> int:
+    return y.numel() * int(module.in_features)
+
+
+def _norm(module: Any, x: Tensor, _y: Tensor) -> int:
+    affine = getattr(module, "affine", False) or getattr(module, "elementwise_affine", False)
+    return (4 if affine else 2) * x.numel()
+
+
+def _softmax(module: Any, x: Tensor, _y: Tensor) -> int:
+    row = x.shape[module.dim]
+    return x.numel() // row * (3 * row - 1)
+
+
+def _adaptive_pool(_module: Any, x: Tensor, y: Tensor) -> int:
+    window = prod(a / b for a, b in zip(x.shape[2:], y.shape[2:], strict=True))
+    return int((window + 1) * y.numel())
+
+
+_PER_OUTPUT = {"nearest": 1, "linear": 5, "bilinear": 11, "bicubic": 224 + 35}
+
+
+def _upsample(module: Any, _x: Tensor, y: Tensor) -> int:
+    return _PER_OUTPUT.get(module.mode, 0) * y.numel()
+
+
+def _one_per_output(_module: Any, _x: Tensor, y: Tensor) -> int:
+    return y.numel()
+
+
+def _one_per_input(_module: Any, x: Tensor, _y: Tensor) -> int:
+    return x.numel()
+
+
+def _free(_module: Any, _x: Tensor, _y: Tensor) -> int:
+    return 0
+
+
+RULES: dict[type[nn.Module], Rule] = {
+    **dict.fromkeys((nn.Conv1d, nn.Conv2d, nn.Conv3d), _convolution),
+    **dict.fromkeys((nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d), _convolution),
+    nn.Linear: _linear,
+    **dict.fromkeys((nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm, nn.LayerNorm), _norm),
+    **dict.fromkeys((nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d), _norm),
+    nn.Softmax: _softmax,
+    nn.PReLU: _one_per_input,
+    **dict.fromkeys((nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d), _one_per_output),
+    **dict.fromkeys((nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d), _adaptive_pool),
+    **dict.fromkeys((nn.Upsample, nn.UpsamplingBilinear2d, nn.UpsamplingNearest2d), _upsample),
+    **dict.fromkeys((nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.Dropout, nn.PixelShuffle, nn.ZeroPad2d), _free),
+    **dict.fromkeys((nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d), _free),
+    **dict.fromkeys((nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d), _free),
+}
+"""Multiply-accumulates of one call, by the module's exact type: a subclass is not counted."""

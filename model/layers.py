@@ -1,0 +1,272 @@
+"""Building blocks of the MiT family: patch embedding, reduced attention, Mix-FFN, all-MLP decoder.
+
+Shared by SpecSAR-Former and by SegFormer. Written from the papers: Xie et al. 2021 (SegFormer, arXiv 2105.15203), Wang
+et al. 2021 (PVT, sequence reduction) and Yu et al., section IV.
+
+Letters: B batch, C channels, N tokens = h x w (row by row), h and w the grid of a stage, H and W the input in pixels.
+Tokens are (B, N, C). ``as_map`` and ``as_tokens`` are views: a map made of tokens lies channels-last in memory, which
+is what the depthwise convolution likes best.
+"""
+
+from __future__ import annotations
+
+import math
+from contextlib import AbstractContextManager, nullcontext
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..pipeline.errors import UsageError
+
+Grid = tuple[int, int]
+"""(h, w) of a stage, in tokens."""
+
+DecoderForm = Literal["folded", "plain"]
+AttentionScale = Literal["head", "width"]
+
+MIN_SIZE_PX = 29
+"""Smallest input whose first stage (stride 4, reduction 8) leaves a key: (29 + 6 - 7) // 4 + 1 = 8 tokens a side."""
+
+
+def as_map(tokens: Tensor, grid: Grid) -> Tensor:
+    """(B, N, C) -> (B, C, h, w), a view."""
+    return tokens.transpose(1, 2).unflatten(2, grid)
+
+
+def as_tokens(image: Tensor) -> Tensor:
+    """(B, C, h, w) -> (B, N, C), a view."""
+    return image.flatten(2).transpose(1, 2)
+
+
+def initialise(module: nn.Module) -> None:
+    """Set the weights of one module the way SegFormer does; for ``network.apply``."""
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+    elif isinstance(module, nn.Conv2d):
+        fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels // module.groups
+        nn.init.normal_(module.weight, std=math.sqrt(2.0 / fan_out))
+    elif isinstance(module, nn.LayerNorm | nn.BatchNorm2d):
+        nn.init.ones_(module.weight)
+    bias = getattr(module, "bias", None)
+    if isinstance(bias, nn.Parameter):
+        nn.init.zeros_(bias)
+
+
+def drop_path_rates(depths: tuple[int, ...], last: float) -> list[list[float]]:
+    """Rate of every block, per stage: from 0 in the first block to ``last`` in the last one, linearly."""
+    total = sum(depths)
+    rates = iter([last * i / max(1, total - 1) for i in range(total)])
+    return [[next(rates) for _ in range(depth)] for depth in depths]
+
+
+def check_stages(*, depths: tuple[int, ...], **others: tuple[int, ...]) -> None:
+    """Refuse settings whose tuples do not all have one value a stage.
+
+    Raises:
+        UsageError: two lengths differ.
+    """
+    for name, values in others.items():
+        if len(values) != len(depths):
+            raise UsageError(f"{name} has {len(values)} values for {len(depths)} stages (depths {depths})")
+
+
+def check_heads(width: int, heads: int, *, where: str) -> None:
+    """Refuse a width that its heads do not divide.
+
+    Raises:
+        UsageError: they do not.
+    """
+    if width % heads:
+        raise UsageError(f"{where}: {heads} heads do not divide {width} channels; choose heads or widths that fit")
+
+
+def check_size(image: Tensor) -> None:
+    """Refuse an input smaller than ``MIN_SIZE_PX``.
+
+    Raises:
+        UsageError: it is smaller.
+    """
+    if min(image.shape[-2:]) < MIN_SIZE_PX:
+        raise UsageError(f"input of {tuple(image.shape[-2:])} px is too small; {MIN_SIZE_PX} px a side are needed")
+
+
+class DropPath(nn.Module):
+    """Leaves a residual branch out for a whole sample, with probability ``rate``, in training only."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.rate == 0.0:
+            return x
+        keep = x.new_empty((x.shape[0],) + (1,) * (x.ndim - 1)).bernoulli_(1 - self.rate)
+        return x * keep / (1 - self.rate)
+
+
+class PatchConv(nn.Module):
+    """Overlapped patches: a strided convolution, not yet normalised.
+
+    Stage 1 uses 7 x 7, stride 4 (510 px and 512 px both give 128 tokens a side); later stages 3 x 3, stride 2.
+    Source: paper, section IV-B1.
+    """
+
+    def __init__(self, channels_in: int, channels: int, *, kernel: int, stride: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels_in, channels, kernel, stride, kernel // 2)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Grid]:
+        """(B, C_in, H, W) -> tokens (B, N, C) and their grid."""
+        patches: Tensor = self.conv(image)
+        return as_tokens(patches), (patches.shape[2], patches.shape[3])
+
+
+class PatchEmbedding(PatchConv):
+    """Overlapped patches and their LayerNorm."""
+
+    def __init__(self, channels_in: int, channels: int, *, kernel: int, stride: int) -> None:
+        super().__init__(channels_in, channels, kernel=kernel, stride=stride)
+        self.norm = nn.LayerNorm(channels)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Grid]:
+        tokens, grid = super().forward(image)
+        return self.norm(tokens), grid
+
+
+class ReducedAttention(nn.Module):
+    """Multi-head attention on a source whose grid was reduced ``reduction`` times in both directions.
+
+    The paper's eq. 1 and 2 (reshape, then Linear) are one convolution with kernel = stride = reduction; it is followed
+    by a LayerNorm, as in PVT and SegFormer. Self-attention where source = queries, cross-attention otherwise.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        reduction: int,
+        *,
+        projection: bool = True,
+        scale: AttentionScale = "head",
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.heads, self.reduction, self.dropout = heads, reduction, dropout
+        self.scale = (width // heads if scale == "head" else width) ** -0.5
+        self.query = nn.Linear(width, width)
+        self.key_value = nn.Linear(width, 2 * width)
+        self.projection = nn.Linear(width, width) if projection else nn.Identity()
+        if reduction > 1:
+            self.reduce = nn.Conv2d(width, width, reduction, reduction)
+            self.reduce_norm = nn.LayerNorm(width)
+
+    def forward(self, queries: Tensor, source: Tensor, grid: Grid) -> Tensor:
+        """(B, N, C), (B, N, C) -> (B, N, C)."""
+        if self.reduction > 1:
+            source = self.reduce_norm(as_tokens(self.reduce(as_map(source, grid))))
+        query = self.query(queries).unflatten(2, (self.heads, -1)).transpose(1, 2)  # (B, heads, N, C / heads)
+        pair = self.key_value(source).unflatten(2, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        key, value = pair[0], pair[1]  # (B, heads, N / reduction^2, C / heads)
+        dropout = self.dropout if self.training else 0.0
+        mixed = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout, scale=self.scale)
+        result: Tensor = self.projection(mixed.transpose(1, 2).flatten(2))
+        return result
+
+
+class MixFfn(nn.Module):
+    """Linear, depthwise 3 x 3, GELU, Linear; zero padding of the convolution tells tokens where they are (eq. 4)."""
+
+    def __init__(self, width: int, ratio: int) -> None:
+        super().__init__()
+        hidden = ratio * width
+        self.expand = nn.Linear(width, hidden)
+        self.depthwise = nn.Conv2d(hidden, hidden, 3, padding=1, groups=hidden)
+        self.contract = nn.Linear(hidden, width)
+
+    def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
+        """(B, N, C) -> (B, N, C)."""
+        hidden = self.depthwise(as_map(self.expand(tokens), grid))
+        result: Tensor = self.contract(F.gelu(as_tokens(hidden)))
+        return result
+
+
+class MlpDecoder(nn.Module):
+    """All-MLP decoder: each map to ``width`` channels, to the finest grid, concatenated, fused, classified (eq. 8).
+
+    The maps are concatenated coarsest first. ``form`` chooses between two orders of the same sums, with the same
+    parameters and the same ``state_dict``:
+
+    - ``plain``: as written. The fusing 1 x 1 convolution sees 4 x width channels at 1/4 of the input: 77 of the 109.59
+      GFLOP of SpecSAR-Former at 512 px.
+    - ``folded``: bilinear weights sum to 1, so up-sampling commutes with the two linear maps before the BatchNorm:
+      fuse(cat(up(L_i F_i))) = sum_i up((W_i L_i) F_i) + sum_i W_i b_i, with W_i the columns of the fusing weight that
+      belong to map i. W_i L_i is multiplied out anew in each call, so gradients reach both. Differs by rounding alone.
+    """
+
+    def __init__(
+        self, widths: tuple[int, ...], width: int, classes: int, *, dropout: float, form: DecoderForm = "folded"
+    ) -> None:
+        super().__init__()
+        self.form: DecoderForm = form
+        self.linears = nn.ModuleList(nn.Linear(channels, width) for channels in widths)
+        self.fuse = nn.Conv2d(len(widths) * width, width, 1, bias=False)
+        self.norm = nn.BatchNorm2d(width)
+        self.activation = nn.ReLU()
+        self.dropout = nn.Dropout2d(dropout)
+        self.classify = nn.Conv2d(width, classes, 1)
+
+    def forward(self, maps: list[Tensor]) -> Tensor:
+        """Maps (B, C_i, h_i, w_i), finest first -> logits (B, classes, h_1, w_1)."""
+        fused = self._fused_folded(maps) if self.form == "folded" else self._fused_plain(maps)
+        logits: Tensor = self.classify(self.dropout(self.activation(self.norm(fused))))
+        return logits
+
+    def _fused_plain(self, maps: list[Tensor]) -> Tensor:
+        finest = maps[0].shape[2:]
+        lifted = [
+            _resize(as_map(linear(as_tokens(one)), (one.shape[2], one.shape[3])), finest)
+            for linear, one in zip(self.linears, maps, strict=True)
+        ]
+        fused: Tensor = self.fuse(torch.cat(lifted[::-1], dim=1))
+        return fused
+
+    def _fused_folded(self, maps: list[Tensor]) -> Tensor:
+        weights, bias = self._folded_weights()
+        fused = F.conv2d(maps[0], weights[0], bias)
+        for weight, one in zip(weights[1:], maps[1:], strict=True):
+            fused = fused + _resize(F.conv2d(one, weight), maps[0].shape[2:])
+        return fused
+
+    def _folded_weights(self) -> tuple[list[Tensor], Tensor]:
+        """W_i L_i, each (width, C_i, 1, 1), and the sum of W_i b_i; in float32 also under autocast."""
+        with _full_precision(self.fuse.weight.device.type):
+            slices = self.fuse.weight[:, :, 0, 0].chunk(len(self.linears), dim=1)[::-1]
+            pairs = list(zip(slices, self.linears, strict=True))
+            weights = [(piece @ linear.weight)[:, :, None, None] for piece, linear in pairs]
+            bias = torch.stack([piece @ linear.bias for piece, linear in pairs]).sum(0)
+        return weights, bias
+
+
+def _full_precision(device: str) -> AbstractContextManager[object]:
+    """No autocast in here; the meta device knows none."""
+    if torch.amp.is_autocast_available(device):
+        return torch.autocast(device, enabled=False)
+    return nullcontext()
+
+
+def upsample(logits: Tensor, size: tuple[int, int], how: Literal["resize", "crop"] = "resize") -> Tensor:
+    """Logits at 1/4 -> logits of the input's size: bilinear to exactly ``size``, or 4 x bilinear, then cropped.
+
+    510 px are 127.5 strides: ``resize`` stretches 128 cells over 510 px (factor 3.984), ``crop`` keeps the stride of 4.
+    """
+    if how == "resize":
+        return _resize(logits, size)
+    return _resize(logits, (4 * logits.shape[2], 4 * logits.shape[3]))[:, :, : size[0], : size[1]]
+
+
+def _resize(image: Tensor, size: torch.Size | tuple[int, ...]) -> Tensor:
+    if tuple(image.shape[2:]) == tuple(size):
+        return image
+    return F.interpolate(image, size=tuple(size), mode="bilinear", align_corners=False)
