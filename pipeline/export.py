@@ -22,8 +22,9 @@ from .errors import DataError, TileError, UsageError
 from .files import remove_parts, sha256_of, write_atomically
 from .ledger import REASONS, Ledger, LedgerRow
 from .manifest import ManifestRow
+from .matching import SceneHint, SceneRef
 from .scenes import S1_COLLECTIONS, Recipe
-from .session import PixelSource, SceneHint, SceneRef
+from .session import PixelSource
 from .shards import SHARDS_FOLDER, encode_shard, grid_of, read_header, shard_path
 from .tiles import Tile
 

@@ -6,16 +6,12 @@ answers.
 
 from __future__ import annotations
 
-import os
 import random
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from datetime import date, datetime
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeVar
-from urllib.parse import urlsplit
 
 import ee
 import google.auth
@@ -23,16 +19,14 @@ import google.auth.exceptions
 import numpy as np
 import requests
 from numpy.typing import NDArray
-from shapely.geometry import Polygon
 
 from .. import __version__
 from .bands import BANDS, NODATA, S1_BANDS, S2_BANDS, SHARD_BANDS
-from .errors import AuthenticationError, DwplusError, QuotaError, ServiceError, TileError
-from .scenes import REQUEST_BANDS, S1_FILL, S2_SHIFT, Recipe, pixel_request, scene_candidates
+from .errors import AuthenticationError, QuotaError, ServiceError, TileError
+from .matching import SceneHint, SceneRef, candidates_of, choose_scene
+from .scenes import REQUEST_BANDS, S1_FILL, S2_COLLECTION, S2_SHIFT, Recipe, pixel_request, scene_candidates
+from .sources import HIGH_VOLUME_URL, Configuration, answered_by
 from .tiles import Tile
-
-HIGH_VOLUME_URL = "https://earthengine-highvolume.googleapis.com"
-"""Google's endpoint for many small requests (developers.google.com/earth-engine/cloud/highvolume)."""
 
 _SCOPES = ["https://www.googleapis.com/auth/earthengine", "https://www.googleapis.com/auth/cloud-platform"]
 _REACH_TIMEOUT_S = 20.0
@@ -40,120 +34,10 @@ _RETRIED_STATUS = frozenset({429, 500, 502, 503, 504})
 # One retry helps when a server was busy; after that the same request fails again.
 _OVERLOAD_TEXTS = ("memory limit", "memory capacity", "timed out")
 
-SourceName = Literal["sandbox", "earthengine"]
 T = TypeVar("T")
 
 
-# --- who is asked -----------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Configuration:
-    """What flags and environment say about Earth Engine; ``None`` = not said.
-
-    Attributes:
-        url: server of the API.
-        project: Google Cloud project that is registered for Earth Engine.
-        credentials_file: service account or application default credentials.
-        signed_in: ``earthengine authenticate`` has left a login on this machine.
-    """
-
-    url: str | None = None
-    project: str | None = None
-    credentials_file: Path | None = None
-    signed_in: bool = False
-
-    @property
-    def is_google(self) -> bool:
-        return answered_by(self.url or HIGH_VOLUME_URL) == "earthengine"
-
-
-def configuration(
-    *, url: str | None, project: str | None, environment: Mapping[str, str] = os.environ, home: Path | None = None
-) -> Configuration:
-    """Flags first, then the variables of the Earth Engine ecosystem, then the login of ``earthengine authenticate``."""
-    credentials = environment.get("GOOGLE_APPLICATION_CREDENTIALS")
-    login = (home or Path.home()) / ".config" / "earthengine" / "credentials"
-    return Configuration(
-        url=url or environment.get("EE_URL") or None,
-        project=project or environment.get("EE_PROJECT_ID") or environment.get("EARTHENGINE_PROJECT") or None,
-        credentials_file=Path(credentials) if credentials else None,
-        signed_in=login.is_file(),
-    )
-
-
-def choose_source(requested: str, found: Configuration) -> SourceName:
-    """The source that ``--source`` means: ``sandbox`` only where nothing of Earth Engine is configured at all.
-
-    Raises:
-        AuthenticationError: only a part of what Earth Engine needs is configured.
-    """
-    has_credentials = found.credentials_file is not None or found.signed_in
-    if requested == "sandbox" or (requested == "auto" and found == Configuration()):
-        return "sandbox"
-    if found.project is None:
-        given = f"{_credentials_in_words(found)} found, but no project" if has_credentials else "no project"
-        raise AuthenticationError(
-            f"Earth Engine needs a project: {given}; pass --project or set EE_PROJECT_ID (or use --source sandbox)"
-        )
-    if not has_credentials and found.is_google:
-        raise AuthenticationError(
-            f"Earth Engine needs credentials: project {found.project!r} is set, but no login was found; run "
-            "'earthengine authenticate', or set GOOGLE_APPLICATION_CREDENTIALS to a service-account key "
-            "(or use --source sandbox)"
-        )
-    if found.credentials_file is not None and not found.credentials_file.is_file():
-        raise AuthenticationError(
-            f"GOOGLE_APPLICATION_CREDENTIALS names {found.credentials_file}, which does not exist; correct it, or "
-            "unset it to use the login of 'earthengine authenticate'"
-        )
-    return "earthengine"
-
-
-def _credentials_in_words(found: Configuration) -> str:
-    return "GOOGLE_APPLICATION_CREDENTIALS" if found.credentials_file else "a login of 'earthengine authenticate'"
-
-
-def answered_by(url: str, *, declared: str | None = None) -> str:
-    """What the pixels of a server are called: ``earthengine``, ``SANDBOX`` or ``UNVERIFIED <host>``.
-
-    Args:
-        declared: what the server says of itself in its discovery document; only ``SANDBOX`` is believed.
-    """
-    host = urlsplit(url).hostname or url
-    if host == "googleapis.com" or host.endswith(".googleapis.com"):
-        return "earthengine"
-    return "SANDBOX" if declared == "SANDBOX" else f"UNVERIFIED {host}"
-
-
-# --- what is asked for ------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class SceneHint:
-    """What the label release says about the scene a label was drawn on; all optional."""
-
-    index: str | None = None
-    product_id: str | None = None
-
-    @property
-    def day(self) -> date | None:
-        """UTC day of sensing, if a hint tells it."""
-        stamp = self.index[:8] if self.index else self.product_id.split("_")[2][:8] if self.product_id else None
-        try:
-            return datetime.strptime(stamp, "%Y%m%d").date() if stamp else None
-        except ValueError:
-            return None
-
-
-@dataclass(frozen=True)
-class SceneRef:
-    """The Sentinel-2 scene of a tile and the rule that found it."""
-
-    collection: str
-    index: str
-    rule: str
-    properties: Mapping[str, Any] = field(default_factory=dict)
+# --- what is asked for ----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -181,85 +65,7 @@ class PixelSource(Protocol):
         """Stored values: uint16 (bands, H, W) in the order of ``SHARD_BANDS``, 0 = no data."""
 
 
-# --- finding the scene ------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A scene of the right day that touches the tile."""
-
-    index: str
-    product_id: str
-    mgrs_tile: str
-    baseline: str
-    footprint: tuple[tuple[float, float], ...]
-
-
-def choose_scene(tile: Tile, hint: SceneHint, candidates: list[Candidate]) -> tuple[Candidate, str] | None:
-    """The scene that a label was drawn on, and the rule that found it.
-
-    Rules in order: same index; same product id; same sensing time and MGRS tile (reprocessing changes product ids);
-    same day and full cover, scenes in the tile's own UTM zone first. Among equals the newest processing baseline.
-    """
-    newest_first = sorted(candidates, key=lambda c: (c.baseline, c.index), reverse=True)
-    for candidate in newest_first:
-        if candidate.index == hint.index:
-            return candidate, "index"
-    for candidate in newest_first:
-        if hint.product_id and candidate.product_id == hint.product_id:
-            return candidate, "product-id"
-    for candidate in newest_first:
-        if hint.product_id and _same_sensing(candidate, hint.product_id):
-            return candidate, "sensing-time"
-    zone = tile.crs[-2:]
-    own_zone_first = sorted(newest_first, key=lambda c: c.mgrs_tile[:2] != zone)
-    return next(((c, "same-day") for c in own_zone_first if covers(c.footprint, tile)), None)
-
-
-def _same_sensing(candidate: Candidate, product_id: str) -> bool:
-    parts = product_id.split("_")
-    if len(parts) < 6:
-        return False
-    return candidate.index.split("_")[0] == parts[2] and candidate.mgrs_tile == parts[-2].lstrip("T")
-
-
-def covers(footprint: tuple[tuple[float, float], ...], tile: Tile) -> bool:
-    """Whether an outline in degrees holds the whole tile; outlines past the date line are brought beside it."""
-    if len(footprint) < 3:
-        return False
-    lon0 = tile.centre[0]
-    near = [(lon0 + (lon - lon0 + 180) % 360 - 180, lat) for lon, lat in footprint]
-    square = [(lon0 + (lon - lon0 + 180) % 360 - 180, lat) for lon, lat in tile.outline]
-    return bool(Polygon(near).buffer(0).covers(Polygon(square)))
-
-
-def _candidates(answer: Mapping[str, list[Any]]) -> list[Candidate]:
-    indices = answer.get("system:index", [])
-    columns = [answer.get(name, []) for name in ("PRODUCT_ID", "MGRS_TILE", "PROCESSING_BASELINE", "system:footprint")]
-    # aggregate_array leaves out missing properties: a shorter list cannot be matched to scenes any more.
-    product, mgrs, baseline, outline = (c if len(c) == len(indices) else [None] * len(indices) for c in columns)
-    return [
-        Candidate(
-            index=index,
-            product_id=product[i] or "",
-            mgrs_tile=mgrs[i] or index.rsplit("_T", 1)[-1],
-            baseline=baseline[i] or "",
-            footprint=_ring(outline[i]),
-        )
-        for i, index in enumerate(indices)
-    ]
-
-
-def _ring(geometry: Any) -> tuple[tuple[float, float], ...]:
-    if not isinstance(geometry, Mapping):
-        return ()
-    points = geometry.get("coordinates", [])
-    while points and isinstance(points[0][0], (list, tuple)):
-        points = points[0]
-    return tuple((float(p[0]), float(p[1])) for p in points)
-
-
-# --- decoding an answer -----------------------------------------------------------------------------------------------
+# --- decoding an answer ---------------------------------------------------------------------------------------------
 
 
 def stored_values(answer: NDArray[np.void], tile: Tile) -> NDArray[np.uint16]:
@@ -292,7 +98,7 @@ def stored_values(answer: NDArray[np.void], tile: Tile) -> NDArray[np.uint16]:
     return stored
 
 
-# --- patience ---------------------------------------------------------------------------------------------------------
+# --- patience -------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -365,7 +171,7 @@ def _seconds(header: str | None) -> float | None:
         return None
 
 
-# --- the session ------------------------------------------------------------------------------------------------------
+# --- the session ----------------------------------------------------------------------------------------------------
 
 
 class Session:
@@ -386,12 +192,12 @@ class Session:
             AuthenticationError, QuotaError: no tile can be had.
         """
         answer = self._ask(tile, lambda: scene_candidates(tile, hint.day or tile.date).getInfo() or {})
-        chosen = choose_scene(tile, hint, _candidates(answer))
+        chosen = choose_scene(tile, hint, candidates_of(answer))
         if chosen is None:
             return None
         candidate, rule = chosen
         properties = {"PRODUCT_ID": candidate.product_id, "PROCESSING_BASELINE": candidate.baseline}
-        return SceneRef("COPERNICUS/S2_SR_HARMONIZED", candidate.index, rule, properties)
+        return SceneRef(S2_COLLECTION, candidate.index, rule, properties)
 
     def request(self, tile: Tile, recipe: Recipe, scene: SceneRef) -> Request:
         return Request(tile, scene, recipe, pixel_request(tile, recipe, scene.index))
@@ -492,8 +298,3 @@ def _credentials(found: Configuration) -> Any:
         credentials, _ = google.auth.load_credentials_from_file(str(found.credentials_file), scopes=_SCOPES)
         return credentials
     return "persistent" if found.signed_in else None
-
-
-def is_fatal(error: DwplusError) -> bool:
-    """Whether an error ends the whole run rather than one tile."""
-    return not isinstance(error, TileError)
