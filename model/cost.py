@@ -105,7 +105,7 @@ Rule = Callable[[Any, Tensor, Tensor], int]
 
 
 def _convolution(module: Any, x: Tensor, y: Tensor) -> int:
-    return y.numel() * (x.shape[1] // module.groups) * prod(module.weight.shape[2:])
+    return int(y.numel() * (x.shape[1] // module.groups) * prod(module.weight.shape[2:]))
 
 
 def _linear(module: Any, _x: Tensor, y: Tensor) -> int:
@@ -118,7 +118,7 @@ def _norm(module: Any, x: Tensor, _y: Tensor) -> int:
 
 
 def _softmax(module: Any, x: Tensor, _y: Tensor) -> int:
-    row = x.shape[module.dim]
+    row = int(x.shape[module.dim])
     return x.numel() // row * (3 * row - 1)
 
 

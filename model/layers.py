@@ -32,7 +32,8 @@ MIN_SIZE_PX = 29
 
 def as_map(tokens: Tensor, grid: Grid) -> Tensor:
     """(B, N, C) -> (B, C, h, w), a view."""
-    return tokens.transpose(1, 2).unflatten(2, grid)
+    batch, _, channels = tokens.shape
+    return tokens.transpose(1, 2).reshape(batch, channels, *grid)
 
 
 def as_tokens(image: Tensor) -> Tensor:
@@ -243,9 +244,9 @@ class MlpDecoder(nn.Module):
         """W_i L_i, each (width, C_i, 1, 1), and the sum of W_i b_i; in float32 also under autocast."""
         with _full_precision(self.fuse.weight.device.type):
             slices = self.fuse.weight[:, :, 0, 0].chunk(len(self.linears), dim=1)[::-1]
-            pairs = list(zip(slices, self.linears, strict=True))
-            weights = [(piece @ linear.weight)[:, :, None, None] for piece, linear in pairs]
-            bias = torch.stack([piece @ linear.bias for piece, linear in pairs]).sum(0)
+            parameters = [(linear.weight, linear.bias) for linear in self.linears if isinstance(linear, nn.Linear)]
+            weights = [(w @ weight)[:, :, None, None] for w, (weight, _) in zip(slices, parameters, strict=True)]
+            bias = torch.stack([w @ bias for w, (_, bias) in zip(slices, parameters, strict=True)]).sum(0)
         return weights, bias
 
 

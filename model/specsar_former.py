@@ -143,10 +143,10 @@ class SpecSarFormerConfig:
 
 
 SMALL = SpecSarFormerConfig(
-    widths=(32, 64, 128, 192),
+    widths=(32, 64, 96, 128),
     depths=(1, 1, 1, 1),
-    heads=(1, 2, 4, 6),
-    decoder_width=96,
+    heads=(1, 2, 3, 4),
+    decoder_width=64,
     dropout=0.0,
     drop_path=0.0,
 )
@@ -201,13 +201,16 @@ class BranchBlock(nn.Module):
 
     def attend(self, x: Tensor, grid: Grid) -> Tensor:
         normed = self.self_norm(x)
-        return x + self.drop_path(self.self_attention(normed, normed, grid))
+        change: Tensor = self.drop_path(self.self_attention(normed, normed, grid))
+        return x + change
 
     def cross(self, x: Tensor, other: Tensor, grid: Grid) -> Tensor:
-        return x + self.drop_path(self.cross_attention(x, other, grid))
+        change: Tensor = self.drop_path(self.cross_attention(x, other, grid))
+        return x + change
 
     def feed(self, x: Tensor, grid: Grid) -> Tensor:
-        return x + self.drop_path(self.ffn(self.ffn_norm(x), grid))
+        change: Tensor = self.drop_path(self.ffn(self.ffn_norm(x), grid))
+        return x + change
 
 
 class DualModalEnhancement(nn.Module):
@@ -219,9 +222,7 @@ class DualModalEnhancement(nn.Module):
         primary, auxiliary = config.branch_widths(stage)
         reduction = config.reductions[stage]
         self.primary = BranchBlock(primary, auxiliary, config.heads[stage], reduction, drop_path, config)
-        self.auxiliary = BranchBlock(
-            auxiliary, primary, config.heads_of_auxiliary[stage], reduction, drop_path, config
-        )
+        self.auxiliary = BranchBlock(auxiliary, primary, config.heads_of_auxiliary[stage], reduction, drop_path, config)
 
     def forward(self, p: Tensor, a: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
         """(B, N, C_p), (B, N, C_a) -> the same shapes."""

@@ -25,7 +25,8 @@ class MitBlock(nn.Module):
         """(B, N, C) -> (B, N, C)."""
         normed = self.norm(x)
         x = x + self.drop_path(self.attention(normed, normed, grid))
-        return x + self.drop_path(self.ffn(self.ffn_norm(x), grid))
+        change: Tensor = self.drop_path(self.ffn(self.ffn_norm(x), grid))
+        return x + change
 
 
 class MitStage(nn.Module):

@@ -55,10 +55,10 @@ class SegFormerConfig:
 
 
 SMALL = SegFormerConfig(
-    widths=(32, 64, 128, 192),
+    widths=(32, 64, 96, 128),
     depths=(1, 1, 1, 1),
-    heads=(1, 2, 4, 6),
-    decoder_width=96,
+    heads=(1, 2, 3, 4),
+    decoder_width=64,
     dropout=0.0,
     drop_path=0.0,
 )

@@ -1,0 +1,308 @@
+"""From samples to what a network eats: batches of stored values, then decoding, normalising and augmenting in torch.
+
+Workers read and stack; everything that computes runs on the device, on uint16 values as they were stored. Comes after
+``pipeline/dataset.py`` and before ``train.py`` and ``score.py``.
+
+Letters: B batch, C bands, H and W pixels.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import Dataset as TorchDataset
+
+from ..pipeline.bands import BANDS, NODATA
+from ..pipeline.errors import UsageError
+
+if TYPE_CHECKING:
+    from ..pipeline.dataset import Sample
+
+
+class BandStatistics(Protocol):
+    """Mean and standard deviation of one band in physical units (reflectance, dB)."""
+
+    @property
+    def mean(self) -> float: ...
+    @property
+    def std(self) -> float: ...
+
+
+class Statistics(Protocol):
+    """Statistics of the training split, by band name."""
+
+    @property
+    def bands(self) -> Mapping[str, BandStatistics]: ...
+
+
+class TileSet(Protocol):
+    """What training and scoring need of ``pipeline.dataset.Dataset``."""
+
+    @property
+    def primary(self) -> tuple[str, ...]: ...
+    @property
+    def auxiliary(self) -> tuple[str, ...]: ...
+    @property
+    def split(self) -> str: ...
+    @property
+    def protocol(self) -> str: ...
+    @property
+    def source(self) -> str: ...
+    @property
+    def statistics(self) -> Statistics: ...
+    @property
+    def class_counts(self) -> tuple[int, ...]: ...
+    @property
+    def shards_hash(self) -> str: ...
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int, /) -> Sample: ...
+
+
+class Batch(NamedTuple):
+    """Samples stacked.
+
+    Attributes:
+        primary: uint16 (B, C_p, H, W), stored values, 0 = no data.
+        auxiliary: uint16 (B, C_a, H, W).
+        label: uint8 (B, H, W), class index 0..8, 255 = ignored.
+        number: int64 (B,), place of each sample in its data set.
+    """
+
+    primary: Tensor
+    auxiliary: Tensor
+    label: Tensor
+    number: Tensor
+
+
+class StoredTiles(TorchDataset[Batch]):
+    """A ``TileSet`` as tensors, with the samples read so far kept in memory as long as they fit.
+
+    Args:
+        tiles: the data set.
+        keep_bytes: memory for kept samples; each worker keeps its own, so it is meant for loading without workers.
+    """
+
+    def __init__(self, tiles: TileSet, *, keep_bytes: int = 0) -> None:
+        self.tiles = tiles
+        self._room = keep_bytes
+        self._kept: dict[int, Batch] = {}
+
+    def __len__(self) -> int:
+        return len(self.tiles)
+
+    def __getitem__(self, index: int) -> Batch:
+        if index not in self._kept:
+            item = to_batch(self.tiles[index], index)
+            size = sum(part.nbytes for part in item)
+            if size > self._room:
+                return item
+            self._room -= size
+            self._kept[index] = item
+        return self._kept[index]
+
+
+def to_batch(sample: Sample, index: int = 0) -> Batch:
+    """A batch of one."""
+    arrays = (sample.primary, sample.auxiliary, sample.label)
+    primary, auxiliary, label = (torch.from_numpy(np.ascontiguousarray(array))[None] for array in arrays)
+    return Batch(primary, auxiliary, label, torch.tensor([index]))
+
+
+def collate(items: list[Batch]) -> Batch:
+    """Stack batches of one.
+
+    Raises:
+        UsageError: tiles of different sizes meet in one batch.
+    """
+    if len({item.label.shape for item in items}) > 1:
+        sizes = sorted({tuple(item.label.shape[1:]) for item in items})
+        raise UsageError(f"tiles of {sizes} px cannot share a batch; train with crop_px, score with a batch of 1")
+    return Batch(*(torch.cat(parts) for parts in zip(*items, strict=True)))
+
+
+class EpochSampler(Sampler[int]):
+    """Order of the samples in one epoch: a function of seed and epoch alone, so a resumed run sees the same one."""
+
+    def __init__(self, size: int, *, seed: int, shuffle: bool) -> None:
+        self.size, self.seed, self.shuffle, self.epoch = size, seed, shuffle, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __iter__(self) -> Iterator[int]:
+        if not self.shuffle:
+            return iter(range(self.size))
+        return iter(np.random.default_rng((self.seed, self.epoch)).permutation(self.size).tolist())
+
+
+def default_workers() -> int:
+    """Loader processes: none without a GPU or on two cores, where sending a tile costs more than decoding it."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(8, cores // 2) if torch.cuda.is_available() and cores > 2 else 0
+
+
+def make_loader(
+    tiles: TileSet,
+    *,
+    batch: int,
+    seed: int = 0,
+    shuffle: bool = False,
+    workers: int | None = None,
+    keep_mb: int = 0,
+) -> tuple[DataLoader[Batch], EpochSampler]:
+    """A loader of batches of stored values, and the sampler whose ``set_epoch`` gives each epoch its order.
+
+    Args:
+        tiles: the data set; picklable where there are workers.
+        batch: samples a batch; the last one of an epoch may be smaller.
+        seed: of the order.
+        shuffle: a new order each epoch, or the data set's own.
+        workers: loader processes; None: ``default_workers``.
+        keep_mb: megabytes of samples kept in memory, without workers.
+    """
+    workers = default_workers() if workers is None else workers
+    sampler = EpochSampler(len(tiles), seed=seed, shuffle=shuffle)
+    generator = torch.Generator()
+    generator.manual_seed(seed)
+    loader = DataLoader(
+        StoredTiles(tiles, keep_bytes=0 if workers else keep_mb * 2**20),
+        batch_size=batch,
+        sampler=sampler,
+        num_workers=workers,
+        collate_fn=collate,
+        pin_memory=torch.cuda.is_available(),
+        persistent_workers=workers > 0,
+        generator=generator,  # seeds the workers; nothing random happens in them
+    )
+    return loader, sampler
+
+
+class BandNormaliser(nn.Module):
+    """Stored values of one input -> (physical value - mean) / std, and 0 where there is no data."""
+
+    factor: Tensor
+    shift: Tensor
+
+    def __init__(self, bands: tuple[str, ...], statistics: Mapping[str, tuple[float, float]]) -> None:
+        super().__init__()
+        rows = [_factor_and_shift(band, statistics) for band in bands]
+        values = torch.tensor(rows, dtype=torch.float64).reshape(len(bands), 2)
+        self.register_buffer("factor", values[:, 0, None, None].float())
+        self.register_buffer("shift", values[:, 1, None, None].float())
+
+    def forward(self, stored: Tensor) -> Tensor:
+        """Uint16 (B, C, H, W) -> float32 (B, C, H, W)."""
+        values = stored.float()  # uint16 knows few operations; float32 holds it exactly
+        return torch.addcmul(self.shift, values, self.factor).masked_fill_(values == NODATA, 0.0)
+
+
+def _factor_and_shift(name: str, statistics: Mapping[str, tuple[float, float]]) -> tuple[float, float]:
+    band = BANDS[name]
+    if name not in statistics:
+        raise UsageError(f"no statistics of band {name}; there are {', '.join(statistics)} (run dwplus normalise)")
+    mean, std = statistics[name]
+    std = std or 1.0  # a constant band becomes 0
+    return band.scale / std, (band.offset - mean) / std
+
+
+class Normaliser(nn.Module):
+    """Decoding and normalising of both inputs, on the device; saved with a run as its statistics.
+
+    Args:
+        primary, auxiliary: band names.
+        statistics: (mean, std) in physical units by band name.
+    """
+
+    def __init__(
+        self, primary: tuple[str, ...], auxiliary: tuple[str, ...], statistics: Mapping[str, tuple[float, float]]
+    ) -> None:
+        super().__init__()
+        self.primary = BandNormaliser(primary, statistics)
+        self.auxiliary = BandNormaliser(auxiliary, statistics)
+
+    def forward(self, primary: Tensor, auxiliary: Tensor) -> tuple[Tensor, Tensor]:
+        """Uint16 (B, C_p, H, W) and (B, C_a, H, W) -> the same in float32, mean 0, std 1, 0 = no data."""
+        return self.primary(primary), self.auxiliary(auxiliary)
+
+
+def plain_statistics(tiles: TileSet) -> dict[str, tuple[float, float]]:
+    """(mean, std) in physical units of the bands that a data set gives, by name."""
+    bands = tiles.statistics.bands
+    return {name: (float(bands[name].mean), float(bands[name].std)) for name in (*tiles.primary, *tiles.auxiliary)}
+
+
+class Symmetry(NamedTuple):
+    """One of the eight symmetries of a square: quarter turns, after mirroring left to right or not."""
+
+    turns: int
+    mirrored: bool
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """(..., H, W) -> the same, or (..., W, H) after an odd number of turns; any dtype, exact."""
+        if self.mirrored:
+            image = image.flip(-1)
+        return torch.rot90(image, self.turns, (-2, -1)) if self.turns else image
+
+
+def augment(batch: Batch, *, seed: int, epoch: int, crop_px: int | None = None, symmetries: bool = True) -> Batch:
+    """The batch, each sample cropped at random and turned and mirrored at random, the same for inputs and label.
+
+    What happens to a sample depends on seed, epoch and its number alone, whatever batch, process or device it is in.
+
+    Args:
+        batch: stored values; square tiles, or a ``crop_px`` that fits.
+        seed, epoch: of the choice.
+        crop_px: side of the crop; None: the whole tile.
+        symmetries: whether to turn and mirror (paper, section V-B: "random rotation and flipping").
+
+    Raises:
+        UsageError: the crop is larger than the tile, or a tile that is not square would have to be turned.
+    """
+    height, width = batch.label.shape[1:]
+    crop = crop_px or 0
+    if crop > min(height, width):
+        raise UsageError(f"crop_px is {crop}, the tiles are {height} x {width} px; choose a smaller crop")
+    if symmetries and not crop and height != width:
+        raise UsageError(f"tiles of {height} x {width} px cannot be turned; train with crop_px")
+    samples = []
+    for i, number in enumerate(batch.number.tolist()):
+        rng = np.random.default_rng((seed, epoch, number))
+        top, left = (int(rng.integers(side - crop + 1)) if crop else 0 for side in (height, width))
+        window = (..., slice(top, top + (crop or height)), slice(left, left + (crop or width)))
+        symmetry = Symmetry(int(rng.integers(4)), bool(rng.integers(2))) if symmetries else Symmetry(0, False)
+        samples.append([symmetry(_bits(part[i])[window]) for part in batch[:3]])
+    parts = [torch.stack(column) for column in zip(*samples, strict=True)]
+    primary, auxiliary = (stored.view(torch.uint16) for stored in parts[:2])
+    return Batch(primary, auxiliary, parts[2], batch.number)
+
+
+def _bits(image: Tensor) -> Tensor:
+    """The same bits as int16: not every device can flip and stack uint16."""
+    return image.view(torch.int16) if image.dtype == torch.uint16 else image
+
+
+def batch_to(batch: Batch, device: torch.device | str) -> Batch:
+    return Batch(*(part.to(device, non_blocking=True) for part in batch))
+
+
+def describe(tiles: TileSet) -> dict[str, Any]:
+    """What a data set is, for a run's configuration."""
+    return {
+        "primary": list(tiles.primary),
+        "auxiliary": list(tiles.auxiliary),
+        "protocol": tiles.protocol,
+        "source": tiles.source,
+        "shards_hash": tiles.shards_hash,
+        "tiles": len(tiles),
+        "class_counts": [int(pixels) for pixels in tiles.class_counts],
+        "statistics": {name: list(pair) for name, pair in plain_statistics(tiles).items()},
+    }

@@ -1,0 +1,132 @@
+"""Losses over logits and class indices; pixels with ``IGNORE`` count for nothing.
+
+The paper (section IV-D) gives the focal loss with alpha, eq. 9 and 10, leaves its form open (its p_t is the binary one,
+its task has nine classes) and compares it with BCE and CE (Fig. 8). Default here: over the softmax, gamma 2, alpha the
+inverse class frequency scaled to mean 1. Every loss is the mean over the pixels that count, so that alpha also changes
+the loss's size; AdamW does not mind.
+
+Letters: B batch, K classes, H and W pixels, P the pixels that count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..pipeline.errors import UsageError
+from ..pipeline.landcover import IGNORE
+
+
+def class_weights(counts: Sequence[int]) -> Tensor:
+    """Inverse class frequency, scaled to mean 1 over the classes that occur; 0 for a class that does not.
+
+    A weight for an absent class would change nothing but the mean of the others (no pixel carries it).
+
+    Args:
+        counts: training pixels of each class.
+
+    Returns:
+        float32 (K,).
+
+    Raises:
+        UsageError: no class occurs at all.
+    """
+    pixels = torch.tensor(list(counts), dtype=torch.float64)
+    if not bool((pixels > 0).any()):
+        raise UsageError("no class has a pixel in the training split; look at the labels (dwplus validate)")
+    inverse = torch.where(pixels > 0, 1 / pixels.clamp(min=1), 0.0)
+    return (inverse / inverse[pixels > 0].mean()).float()
+
+
+class PixelLoss(nn.Module):
+    """Mean over the counted pixels of one number per pixel; 0, with a gradient of 0, where none counts."""
+
+    def forward(self, logits: Tensor, label: Tensor) -> Tensor:
+        """Logits (B, K, H, W), label (B, H, W) of 0..K-1 or ``IGNORE`` -> scalar, float32."""
+        counted = label != IGNORE
+        target = torch.where(counted, label, 0).long()
+        per_pixel = self.per_pixel(logits.float(), target)
+        return torch.where(counted, per_pixel, 0.0).sum() / counted.sum().clamp(min=1)
+
+    def per_pixel(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Logits (B, K, H, W), target int64 (B, H, W) -> (B, H, W)."""
+        raise NotImplementedError
+
+
+class CrossEntropy(PixelLoss):
+    """-log p of the true class; Fig. 8's CE."""
+
+    def per_pixel(self, logits: Tensor, target: Tensor) -> Tensor:
+        return F.cross_entropy(logits, target, reduction="none")
+
+
+class BinaryCrossEntropy(PixelLoss):
+    """Mean over the classes of one yes-or-no question each; Fig. 8's BCE."""
+
+    def per_pixel(self, logits: Tensor, target: Tensor) -> Tensor:
+        wanted = _one_hot(target, logits)
+        return F.binary_cross_entropy_with_logits(logits, wanted, reduction="none").mean(dim=1)
+
+
+class FocalLoss(PixelLoss):
+    """-alpha_t (1 - p_t)^gamma log p_t over the softmax; p_t and alpha_t are those of the true class (eq. 9).
+
+    With gamma 0 and alpha 1 this is the cross-entropy.
+    """
+
+    alpha: Tensor
+
+    def __init__(self, alpha: Tensor, gamma: float = 2.0) -> None:
+        super().__init__()
+        self.gamma = gamma
+        self.register_buffer("alpha", alpha)
+
+    def per_pixel(self, logits: Tensor, target: Tensor) -> Tensor:
+        log_p = -F.cross_entropy(logits, target, reduction="none")
+        return -self.alpha[target] * (1 - log_p.exp()).clamp(min=0) ** self.gamma * log_p
+
+
+class BinaryFocalLoss(PixelLoss):
+    """The same with the paper's eq. 10 taken literally: nine yes-or-no questions, their mean.
+
+    alpha is the true class's for all nine questions of a pixel.
+    """
+
+    alpha: Tensor
+
+    def __init__(self, alpha: Tensor, gamma: float = 2.0) -> None:
+        super().__init__()
+        self.gamma = gamma
+        self.register_buffer("alpha", alpha)
+
+    def per_pixel(self, logits: Tensor, target: Tensor) -> Tensor:
+        wanted = _one_hot(target, logits)
+        log_p = -F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")  # (B, K, H, W), log of p_t
+        focal = -((1 - log_p.exp()).clamp(min=0) ** self.gamma) * log_p
+        return self.alpha[target] * focal.mean(dim=1)
+
+
+def _one_hot(target: Tensor, logits: Tensor) -> Tensor:
+    return torch.zeros_like(logits).scatter_(1, target[:, None], 1.0)
+
+
+LOSSES: dict[str, Callable[[Tensor, float], PixelLoss]] = {
+    "focal": FocalLoss,
+    "focal-binary": BinaryFocalLoss,
+    "bce": lambda _alpha, _gamma: BinaryCrossEntropy(),
+    "ce": lambda _alpha, _gamma: CrossEntropy(),
+}
+
+
+def build_loss(name: str, *, counts: Sequence[int], gamma: float = 2.0) -> PixelLoss:
+    """A loss by name; ``counts`` are the training pixels of each class.
+
+    Raises:
+        UsageError: no loss is called that; the message lists those there are.
+    """
+    if name not in LOSSES:
+        raise UsageError(f"unknown loss {name!r}; choose one of {', '.join(LOSSES)}")
+    return LOSSES[name](class_weights(counts), gamma)
