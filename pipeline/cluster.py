@@ -15,9 +15,9 @@ TILES_PER_TASK = 16
 
 
 class Runner(Protocol):
-    """Applies a function to every batch of items and yields the results as they come."""
+    """Applies a function to batches of items; yields (number of items, result) of each batch as it comes."""
 
-    def __call__(self, function: Callable[[Sequence[T]], R], items: Sequence[T]) -> Iterator[R]: ...
+    def __call__(self, function: Callable[[Sequence[T]], R], items: Sequence[T]) -> Iterator[tuple[int, R]]: ...
 
 
 def batches(items: Sequence[T], size: int = TILES_PER_TASK) -> list[Sequence[T]]:
@@ -25,9 +25,9 @@ def batches(items: Sequence[T], size: int = TILES_PER_TASK) -> list[Sequence[T]]
     return [items[start : start + size] for start in range(0, len(items), size)]
 
 
-def in_process(function: Callable[[Sequence[T]], R], items: Sequence[T]) -> Iterator[R]:
+def in_process(function: Callable[[Sequence[T]], R], items: Sequence[T]) -> Iterator[tuple[int, R]]:
     """A runner for tests and small data sets: one batch after the other, here."""
-    return (function(batch) for batch in batches(items))
+    return ((len(batch), function(batch)) for batch in batches(items))
 
 
 @contextmanager
@@ -42,11 +42,13 @@ def local_cluster(workers: int | None = None) -> Iterator[Runner]:
         Client(cluster) as client,
     ):
 
-        def run(function: Callable[[Sequence[T]], R], items: Sequence[T]) -> Iterator[R]:
+        def run(function: Callable[[Sequence[T]], R], items: Sequence[T]) -> Iterator[tuple[int, R]]:
             # Small batches at the end keep all workers busy.
             size = max(1, min(TILES_PER_TASK, -(-len(items) // (4 * count))))
-            futures = client.map(function, batches(items, size), pure=False)
+            work = batches(items, size)
+            futures = client.map(function, work, pure=False)
+            sizes = {future.key: len(batch) for future, batch in zip(futures, work, strict=True)}
             for future in as_completed(futures):
-                yield future.result()
+                yield sizes[future.key], future.result()
 
         yield run

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -133,12 +134,14 @@ def export(
     recipe: Recipe,
     ledger: Ledger,
     concurrency: int = DEFAULT_CONCURRENCY,
+    on_plan: Callable[[Plan], None] | None = None,
     on_row: Callable[[LedgerRow], None] | None = None,
 ) -> Plan:
     """Make the shards of some tiles; what became of each stands in the ledger.
 
     Args:
         rows: tiles to have; those that are complete are left alone.
+        on_plan: told once what will be done.
         on_row: told of every tile that was asked for, from the calling thread.
 
     Returns:
@@ -153,6 +156,8 @@ def export(
     todo = plan(rows, known=ledger.rows, root=ledger.root, recipe=recipe, source=pixels.name)
     for known in todo.record:
         ledger.append(known)
+    if on_plan is not None:
+        on_plan(todo)
 
     def settle(row: LedgerRow) -> None:
         ledger.append(row)
@@ -178,13 +183,13 @@ def _run_bounded(
 ) -> None:
     """Run tasks with at most ``limit`` in flight; a failure or Ctrl-C starts no more and lets the others finish."""
     waiting = iter(tasks)
-    running: set[Future[LedgerRow]] = {pool.submit(task) for task, _ in zip(waiting, range(limit), strict=False)}
+    running = {pool.submit(task) for task in islice(waiting, limit)}
     try:
         while running:
-            finished, running = wait(running, return_when=FIRST_COMPLETED)
-            for future in finished:
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                running.discard(future)
                 settle(future.result())
-            running |= {pool.submit(task) for task, _ in zip(waiting, range(len(finished)), strict=False)}
+                running |= {pool.submit(task) for task in islice(waiting, 1)}
     except BaseException:
         for future in running:
             future.cancel()

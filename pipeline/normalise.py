@@ -189,7 +189,7 @@ def normalise(
     protocol: Protocol,
     *,
     run: Runner,
-    on_batch: Callable[[], None] = lambda: None,
+    on_batch: Callable[[int], None] | None = None,
 ) -> Statistics:
     """Statistics of the training split, also written to ``stats-<protocol>.json``.
 
@@ -200,9 +200,10 @@ def normalise(
     if not rows:
         raise DataError(f"{root} holds no usable training tile; build some with 'dwplus build --split train'")
     total = empty_histograms()
-    for part in run(CountBatch(root), rows):
+    for tiles, part in run(CountBatch(root), rows):
         total += part
-        on_batch()
+        if on_batch is not None:
+            on_batch(tiles)
     source = read_ledger(root)[rows[0].tile.id].source
     statistics = summarise(total, protocol=protocol, source=source, digest=shards_hash(root, rows), tiles=len(rows))
     write_json(statistics_path(root, protocol), asdict(statistics))

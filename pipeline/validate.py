@@ -219,13 +219,14 @@ class ValidateBatch:
 
 
 def validate(
-    rows: Sequence[ManifestRow], *, root: Path, run: Runner, on_batch: Callable[[], None] = lambda: None
+    rows: Sequence[ManifestRow], *, root: Path, run: Runner, on_batch: Callable[[int], None] | None = None
 ) -> list[Finding]:
     """Findings of all tiles, ordered by tile and rule; also written to ``findings.json`` and ``findings.csv``."""
     findings: list[Finding] = []
-    for part in run(ValidateBatch(root), rows):
+    for tiles, part in run(ValidateBatch(root), rows):
         findings += part
-        on_batch()
+        if on_batch is not None:
+            on_batch(tiles)
     findings.sort(key=lambda f: (f.tile, f.rule))
     write_json(root / FINDINGS_JSON, {"tiles": len(rows), "findings": [asdict(f) for f in findings]})
     text = io.StringIO()

@@ -1,0 +1,195 @@
+"""Export: what is asked for, what is kept, what is discarded, and how a run ends."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import make_pixels, make_tile
+from dwplus.pipeline.bands import SHARD_BANDS
+from dwplus.pipeline.errors import AuthenticationError, TileError, UsageError
+from dwplus.pipeline.export import export
+from dwplus.pipeline.ledger import Ledger, LedgerRow, read_ledger
+from dwplus.pipeline.manifest import ManifestRow
+from dwplus.pipeline.matching import SceneHint, SceneRef
+from dwplus.pipeline.scenes import Recipe
+from dwplus.pipeline.session import Request
+from dwplus.pipeline.shards import grid_of, read_bands, read_header, shard_path
+from dwplus.pipeline.tiles import Tile
+from numpy.typing import NDArray
+
+
+class Pixels:
+    """A source of made-up pixels that counts what it is asked for; ``react`` may change the answer or raise."""
+
+    def __init__(
+        self, name: str = "SANDBOX", react: Callable[[Tile, NDArray[np.uint16]], object] | None = None
+    ) -> None:
+        self.name = name
+        self.asked: list[str] = []
+        self._react = react
+
+    def resolve(self, tile: Tile, hint: SceneHint) -> SceneRef | None:
+        return None if "no-scene" in (hint.index or "") else SceneRef("COPERNICUS/S2_SR_HARMONIZED", "s", "index")
+
+    def request(self, tile: Tile, recipe: Recipe, scene: SceneRef) -> Request:
+        return Request(tile, scene, recipe, {})
+
+    def fetch(self, request: Request) -> NDArray[np.uint16]:
+        self.asked.append(request.tile.id)
+        pixels = make_pixels()
+        if self._react is not None:
+            self._react(request.tile, pixels)
+        return pixels
+
+
+def rows(count: int = 3) -> list[ManifestRow]:
+    tiles = [make_tile(f"dw_{n}.0_45.0-20190701", x=500000.0 + 100 * n) for n in range(count)]
+    return [ManifestRow(tile, "expert", "train", "labels/x.tif", "0", 0.9) for tile in tiles]
+
+
+def run(root: Path, tiles: list[ManifestRow], pixels: Pixels, recipe: Recipe | None = None) -> dict[str, LedgerRow]:
+    with Ledger(root) as ledger:
+        export(tiles, pixels=pixels, recipe=recipe or Recipe(), ledger=ledger, concurrency=2)
+    return read_ledger(root)
+
+
+def test_every_tile_becomes_a_shard_on_its_own_grid(tmp_path: Path) -> None:
+    tiles = rows()
+
+    ledger = run(tmp_path, tiles, Pixels())
+
+    assert {row.state for row in ledger.values()} == {"done"}
+    for row in tiles:
+        header = read_header(shard_path(tmp_path, row.tile))
+        assert header.grid == grid_of(row.tile)
+        assert (header.tags["DWPLUS_SOURCE"], header.tags["S1_WINDOW"]) == ("SANDBOX", "2019-01-02/2019-12-28")
+        np.testing.assert_array_equal(read_bands(shard_path(tmp_path, row.tile), SHARD_BANDS), make_pixels())
+
+
+def test_running_again_asks_for_nothing(tmp_path: Path) -> None:
+    run(tmp_path, rows(), Pixels())
+    again = Pixels()
+
+    run(tmp_path, rows(), again)
+
+    assert again.asked == []
+
+
+def test_only_what_is_missing_is_asked_for(tmp_path: Path) -> None:
+    # Given a data set that lost one shard, has one of another length, and gets one more tile.
+    tiles = rows(4)
+    run(tmp_path, tiles[:3], Pixels())
+    shard_path(tmp_path, tiles[0].tile).unlink()
+    shard_path(tmp_path, tiles[1].tile).write_bytes(b"half")
+    again = Pixels()
+
+    run(tmp_path, tiles, again)
+
+    assert sorted(again.asked) == [tiles[n].tile.id for n in (0, 1, 3)]
+
+
+def test_a_new_recipe_asks_again_and_a_new_label_does_not(tmp_path: Path) -> None:
+    run(tmp_path, rows(), Pixels())
+    relabelled, other_recipe = Pixels(), Pixels()
+
+    run(tmp_path, [replace(row, labeler="non_expert", label_sha256="1") for row in rows()], relabelled)
+    run(tmp_path, rows(), other_recipe, Recipe(s1_mean="linear"))
+
+    assert relabelled.asked == []
+    assert len(other_recipe.asked) == 3
+
+
+def test_a_shard_that_the_ledger_lost_is_taken_up_again(tmp_path: Path) -> None:
+    # Given a run that was killed between the rename of a shard and its line in the ledger.
+    first = run(tmp_path, rows(), Pixels())
+    (tmp_path / "ledger.jsonl").unlink()
+    again = Pixels()
+
+    second = run(tmp_path, rows(), again)
+
+    assert again.asked == []
+    assert {t: (r.state, r.sha256, r.scene) for t, r in second.items()} == {
+        t: (r.state, r.sha256, r.scene) for t, r in first.items()
+    }
+
+
+def test_parts_of_a_killed_run_are_removed(tmp_path: Path) -> None:
+    part = tmp_path / "shards" / "EH" / "4" / ".dw_0.0_45.0-20190701.tif.77.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(b"half")
+
+    run(tmp_path, rows(), Pixels())
+
+    assert not part.exists()
+
+
+def test_tiles_without_a_sensor_are_discarded_with_the_reason(tmp_path: Path) -> None:
+    def empty(tile: Tile, pixels: NDArray[np.uint16]) -> None:
+        if tile.id.startswith("dw_0"):
+            pixels[11:] = 0
+        if tile.id.startswith("dw_1"):
+            pixels[:11] = 0
+
+    tiles = [*rows(3)[:2], replace(rows(3)[2], s2_index="no-scene"), replace(rows(4)[3], discard="test_overlap")]
+
+    ledger = run(tmp_path, tiles, Pixels(react=empty))
+
+    assert [(ledger[row.tile.id].state, ledger[row.tile.id].reason) for row in tiles] == [
+        ("discarded", "no_s1"), ("discarded", "no_s2"), ("discarded", "no_s2"), ("discarded", "test_overlap"),
+    ]  # fmt: skip
+    assert not list(tmp_path.rglob("*.tif"))
+    again = Pixels()
+    run(tmp_path, tiles, again)
+    assert again.asked == []
+
+
+def test_a_tile_that_fails_does_not_stop_the_others_and_is_asked_for_again(tmp_path: Path) -> None:
+    def fail(tile: Tile, _pixels: NDArray[np.uint16]) -> None:
+        if tile.id.startswith("dw_1"):
+            raise TileError("no answer after 6 attempts")
+
+    ledger = run(tmp_path, rows(), Pixels(react=fail))
+
+    assert [ledger[row.tile.id].state for row in rows()] == ["done", "failed", "done"]
+    again = Pixels()
+    assert run(tmp_path, rows(), again)[rows()[1].tile.id].state == "done"
+    assert again.asked == [rows()[1].tile.id]
+
+
+def test_refused_credentials_stop_the_run_and_nothing_done_is_lost(tmp_path: Path) -> None:
+    def refuse(tile: Tile, _pixels: NDArray[np.uint16]) -> None:
+        if tile.id.startswith("dw_5"):
+            raise AuthenticationError("token expired")
+
+    pixels = Pixels(react=refuse)
+    with pytest.raises(AuthenticationError):
+        run(tmp_path, rows(20), pixels)
+
+    ledger = read_ledger(tmp_path)
+    assert 5 <= len(ledger) < 20
+    assert len(list(tmp_path.rglob("*.tif"))) == len(ledger)
+
+
+def test_ctrl_c_finishes_what_is_in_flight(tmp_path: Path) -> None:
+    told: list[LedgerRow] = []
+
+    def interrupt(row: LedgerRow) -> None:
+        told.append(row)
+        if len(told) == 1:
+            raise KeyboardInterrupt
+
+    with Ledger(tmp_path) as ledger, pytest.raises(KeyboardInterrupt):
+        export(rows(20), pixels=Pixels(), recipe=Recipe(), ledger=ledger, concurrency=3, on_row=interrupt)
+
+    done = read_ledger(tmp_path)
+    assert 1 <= len(done) <= 4
+    assert len(list(tmp_path.rglob("*.tif"))) == len(done)
+
+
+def test_pixels_of_two_sources_never_mix(tmp_path: Path) -> None:
+    run(tmp_path, rows(), Pixels())
+
+    with pytest.raises(UsageError, match="holds pixels of SANDBOX, this run would add earthengine"):
+        run(tmp_path, rows(), Pixels(name="earthengine"))

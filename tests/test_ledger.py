@@ -1,0 +1,52 @@
+"""The ledger: append-only, one writer, torn lines."""
+
+from pathlib import Path
+
+import pytest
+from dwplus.pipeline.errors import DwplusError
+from dwplus.pipeline.ledger import FAILURES_FILE, Ledger, LedgerRow, count_states, read_ledger, write_failures
+
+
+def test_the_last_row_of_a_tile_counts(tmp_path: Path) -> None:
+    with Ledger(tmp_path) as ledger:
+        ledger.append(LedgerRow("a", "failed", "no_answer"))
+        ledger.append(LedgerRow("b", "discarded", "no_s1"))
+        ledger.append(LedgerRow("a", "done", bytes=7))
+
+    rows = read_ledger(tmp_path)
+
+    assert (rows["a"].state, rows["a"].bytes) == ("done", 7)
+    assert count_states(rows) == {"done": 1, "no_s1": 1}
+
+
+def test_a_torn_last_line_is_dropped_and_the_ledger_goes_on(tmp_path: Path) -> None:
+    with Ledger(tmp_path) as ledger:
+        ledger.append(LedgerRow("a", "done"))
+    with (tmp_path / "ledger.jsonl").open("ab") as file:
+        file.write(b'{"tile": "b", "sta')
+
+    assert set(read_ledger(tmp_path)) == {"a"}
+    with Ledger(tmp_path) as ledger:
+        ledger.append(LedgerRow("c", "done"))
+
+    assert set(read_ledger(tmp_path)) == {"a", "c"}
+
+
+def test_a_second_writer_is_refused(tmp_path: Path) -> None:
+    with Ledger(tmp_path), pytest.raises(DwplusError, match="another build is writing"), Ledger(tmp_path):
+        pass
+
+
+def test_missing_tiles_are_listed_with_their_reason(tmp_path: Path) -> None:
+    rows = [
+        LedgerRow("b", "failed", "no_answer", "HTTP 500"),
+        LedgerRow("a", "discarded", "no_s1", "none"),
+        LedgerRow("c", "done"),
+    ]
+
+    assert write_failures(tmp_path, rows) == 2
+    assert (tmp_path / FAILURES_FILE).read_text().splitlines() == [
+        "tile,state,reason,detail",
+        "a,discarded,no_s1,none",
+        "b,failed,no_answer,HTTP 500",
+    ]

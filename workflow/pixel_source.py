@@ -1,0 +1,77 @@
+"""Pixel source: Google's Earth Engine, another server of its API, or the embedded local Earth Engine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..pipeline.errors import DataError, UsageError
+from ..pipeline.manifest import MANIFEST_FILE
+from ..pipeline.session import Session, connect
+from ..pipeline.sources import Configuration, SourceName
+
+SANDBOX_BANNER = (
+    "SANDBOX: no Earth Engine project is used. Pixels and labels come from the embedded local Earth Engine, a "
+    "synthetic planet; every file and number says SANDBOX. To use Google's Earth Engine: run 'earthengine "
+    "authenticate', then pass --source earthengine --project YOUR-PROJECT."
+)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A connected source; ``mirror`` serves its label releases where the publishers are not asked."""
+
+    session: Session
+    mirror: str | None
+
+
+@contextmanager
+def open_source(name: SourceName, found: Configuration, *, tiles: int, seed: int) -> Iterator[Opened]:
+    """A session with the source; the local Earth Engine runs as long as it is used.
+
+    Args:
+        tiles: label tiles of the synthetic planet (``sandbox`` alone).
+        seed: of the synthetic planet (``sandbox`` alone).
+
+    Raises:
+        ServiceError: the server cannot be reached or started.
+        AuthenticationError: it refuses project or credentials.
+    """
+    if name == "earthengine":
+        yield Opened(connect(found), None)
+        return
+    from ..pipeline.local_ee.launch import LocalEarthEngine
+
+    with LocalEarthEngine(planet={"kind": "earth", "seed": seed}, tiles=tiles) as engine:
+        # A proxy cannot reach this machine's own address.
+        os.environ["NO_PROXY"] = engine.environment()["NO_PROXY"]
+        local = Configuration(url=engine.url, project=engine.project, credentials_file=Path(engine.credentials_file))
+        yield Opened(connect(local), engine.releases_url)
+
+
+def existing_root(data: Path, source: str) -> Path:
+    """The data root that a later stage works on: ``data/<source>``.
+
+    Args:
+        data: folder of all sources (``--data``).
+        source: ``sandbox``, ``earthengine``, or ``auto`` for the only one there is.
+
+    Raises:
+        DataError: there is no data set.
+        UsageError: there are several, and none is named.
+    """
+    if source != "auto":
+        root = data / source
+        if not (root / MANIFEST_FILE).is_file():
+            raise DataError(f"{root} holds no data set; run 'dwplus build --source {source}' first")
+        return root
+    roots = sorted(path.parent for path in data.glob(f"*/{MANIFEST_FILE}"))
+    if not roots:
+        raise DataError(f"{data} holds no data set; run 'dwplus build' first, or name another folder with --data")
+    if len(roots) > 1:
+        names = ", ".join(root.name for root in roots)
+        raise UsageError(f"{data} holds several data sets ({names}); name one with --source")
+    return roots[0]
