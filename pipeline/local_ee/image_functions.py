@@ -1,0 +1,503 @@
+"""Functions of expressions whose input is an image: bands, masks, arithmetic, casts, grids."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from .grid import Projection
+from .image import (
+    Band,
+    Clipped,
+    Image,
+    Masked,
+    MaskOf,
+    Node,
+    Pointwise,
+    Reprojected,
+    Sampled,
+    Unmasked,
+    constant_image,
+)
+from .refusal import Refusal, not_built
+from .signatures import Argument, convert
+from .values import Date, Feature, Geometry, parse_date, type_name
+from .warp import Values
+
+CASTS: dict[str, str] = {
+    "Image.toByte": "uint8",
+    "Image.byte": "uint8",
+    "Image.toUint8": "uint8",
+    "Image.uint8": "uint8",
+    "Image.toInt8": "int8",
+    "Image.int8": "int8",
+    "Image.toUint16": "uint16",
+    "Image.uint16": "uint16",
+    "Image.toInt16": "int16",
+    "Image.int16": "int16",
+    "Image.toUint32": "uint32",
+    "Image.uint32": "uint32",
+    "Image.toInt32": "int32",
+    "Image.int32": "int32",
+    "Image.toInt": "int32",
+    "Image.int": "int32",
+    "Image.toFloat": "float32",
+    "Image.float": "float32",
+    "Image.toDouble": "float64",
+    "Image.double": "float64",
+}
+
+
+def constant(value: Any) -> Image:
+    """A number gives the band ``constant``, a list ``constant_0``.., a dictionary its keys in order."""
+    if isinstance(value, Image):
+        return value
+    if isinstance(value, dict):
+        names, numbers = sorted(value), [value[name] for name in sorted(value)]
+    elif isinstance(value, list):
+        names, numbers = (["constant"] if len(value) == 1 else [f"constant_{i}" for i in range(len(value))]), value
+    else:
+        names, numbers = ["constant"], [value]
+    if not numbers or any(isinstance(number, bool) or not isinstance(number, int | float) for number in numbers):
+        raise Refusal(f"Image.constant: Parameter 'value' must be a number or numbers, not {type_name(value)}.")
+    return constant_image(numbers, names)
+
+
+def select(image: Image, selectors: list[Any], new_names: list[str] | None) -> Image:
+    bands = [band for selector in selectors for band in _matching(image, selector)]
+    if new_names is not None:
+        if len(new_names) != len(bands):
+            raise Refusal(
+                f"Image.select: The number of names ({len(new_names)}) must match the number of bands ({len(bands)})."
+            )
+        bands = [replace(band, name=name) for band, name in zip(bands, new_names, strict=True)]
+    _unique("Image.select", [band.name for band in bands])
+    return image.with_bands(bands)
+
+
+def _matching(image: Image, selector: Any) -> list[Band]:
+    if isinstance(selector, int | float) and not isinstance(selector, bool):
+        if not (selector == int(selector) and 0 <= selector < len(image.bands)):
+            raise Refusal(f"Image.select: Band number {selector} is out of range for {len(image.bands)} bands.")
+        return [image.bands[int(selector)]]
+    if not isinstance(selector, str):
+        raise Refusal(f"Image.select: A band selector must be a name or a number, not {type_name(selector)}.")
+    exact = [band for band in image.bands if band.name == selector]
+    if exact:
+        return exact
+    found = [band for band in image.bands if _pattern(selector).fullmatch(band.name)]
+    if found:
+        return found
+    if not image.bands:
+        # Wording: https://github.com/swisstopo/topo-satromo/issues/101
+        raise Refusal(
+            f"Image.select: Band pattern '{selector}' was applied to an Image with no bands. "
+            "See https://developers.google.com/earth-engine/guides/debugging#no-bands"
+        )
+    raise Refusal(
+        f"Image.select: Band pattern '{selector}' did not match any bands. Available bands: [{', '.join(image.names)}]"
+    )
+
+
+def _pattern(selector: str) -> re.Pattern[str]:
+    """Only ``.``, ``*``, ``+``, ``?``, ``|`` and sets of characters: no pattern that could run for ever."""
+    if len(selector) > 200 or re.search(r"[()\\{}]", selector):
+        raise Refusal(f"Image.select: Band pattern '{selector[:50]}' is not supported.", code=501)
+    try:
+        return re.compile(selector)
+    except re.error:
+        raise Refusal(f"Image.select: Invalid band pattern '{selector}'.") from None
+
+
+def _unique(function: str, names: list[str]) -> None:
+    if len(set(names)) != len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise Refusal(f"{function}: Duplicate band name '{twice}'.")
+
+
+def rename(image: Image, names: list[str]) -> Image:
+    if len(names) != len(image.bands):
+        raise Refusal(
+            f"Image.rename: The number of names ({len(names)}) must match the number of bands ({len(image.bands)})."
+        )
+    _unique("Image.rename", names)
+    return image.with_bands(replace(band, name=name) for band, name in zip(image.bands, names, strict=True))
+
+
+def add_bands(image: Image, other: Image, names: list[str] | None, overwrite: bool) -> Image:
+    bands = {band.name: band for band in image.bands}
+    for band in other.bands if names is None else select(other, list(names), None).bands:
+        name, number = band.name, 0
+        while name in bands and not overwrite:
+            number += 1
+            name = f"{band.name}_{number}"
+        bands[name] = replace(band, name=name)
+    return image.with_bands(bands.values())
+
+
+def cat(images: list[Any]) -> Image:
+    converted = [convert("Image.cat", Argument("images", "Image", False, None), image) for image in images]
+    if not converted:
+        return Image(())
+    result: Image = converted[0]
+    for image in converted[1:]:
+        result = add_bands(result, image, None, False)
+    return result
+
+
+def resample(image: Image, mode: str) -> Image:
+    """Sample the input in another way; bands without a projection of their own (composites, constants) stay."""
+    if mode == "bicubic":
+        raise not_built("Image.resample with mode 'bicubic'")
+    if mode != "bilinear":
+        raise Refusal(f"Image.resample: Unknown resampling mode '{mode}'.")
+    return image.with_bands(_resampled(band) for band in image.bands)
+
+
+def _resampled(band: Band) -> Band:
+    if not band.projection.usable:
+        return band
+    dtype = band.dtype if np.dtype(band.dtype).kind == "f" else "float64"
+    node: Node
+    if isinstance(band.node, Sampled) and band.node.projection == band.projection:
+        node = band.node.as_mode("bilinear")
+    else:
+        node = Reprojected(band.node, band.projection, "bilinear")
+    return replace(band, node=node, dtype=dtype, limits=None)
+
+
+def reproject(image: Image, crs: Projection, transform: list[float] | None, scale: float | None) -> Image:
+    projection = _projection("Image.reproject", crs, transform, scale)
+    return image.with_bands(
+        replace(band, node=Reprojected(band.node, projection, "nearest"), projection=projection, shape=None)
+        for band in image.bands
+    )
+
+
+def set_default_projection(image: Image, crs: Projection, transform: list[float] | None, scale: float | None) -> Image:
+    projection = _projection("Image.setDefaultProjection", crs, transform, scale)
+    return image.with_bands(replace(band, projection=projection) for band in image.bands)
+
+
+def _projection(function: str, crs: Projection, transform: list[float] | None, scale: float | None) -> Projection:
+    if transform is not None and scale is not None:
+        raise Refusal(f"{function}: At most one of 'crsTransform' and 'scale' may be given.")
+    if transform is not None:
+        if len(transform) != 6:
+            raise Refusal(f"{function}: 'crsTransform' must hold 6 numbers.")
+        a, b, c, d, e, f = (float(number) for number in transform)
+        return Projection(crs.crs, (a, b, c, d, e, f))
+    if scale is None:
+        return replace(crs, usable=True)
+    if not scale > 0:
+        raise Refusal(f"{function}: 'scale' must be above zero.")
+    size = scale / Projection(crs.crs, (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)).nominal_scale_m
+    return Projection(crs.crs, (size, 0.0, 0.0, 0.0, -size, 0.0))
+
+
+def projection(image: Image) -> Projection:
+    if not image.bands:
+        raise Refusal("Image.projection: The image has no bands.")
+    found = {band.projection for band in image.bands}
+    if len(found) > 1:
+        names = ", ".join(f"'{band.name}'" for band in image.bands)
+        raise Refusal(
+            "Image.projection: The bands of the specified image contains different projections. Use Image.select to "
+            f"pick a single band. Bands: {names}."
+        )
+    return found.pop()
+
+
+def clip(image: Image, geometry: Any) -> Image:
+    if isinstance(geometry, Feature | Image):
+        geometry = geometry.geometry
+    if not isinstance(geometry, Geometry):
+        raise Refusal(f"Image.clip: Parameter 'geometry' must be a Geometry or Feature, not {type_name(geometry)}.")
+    shape = geometry.lonlat()
+    clipped = image.with_bands(replace(band, node=Clipped(band.node, shape)) for band in image.bands)
+    return replace(clipped, footprint=shape if image.footprint is None else image.footprint.intersection(shape))
+
+
+def update_mask(image: Image, mask: Image) -> Image:
+    pairs = _paired("Image.updateMask", image, mask)
+    return image.with_bands(replace(band, node=Masked(band.node, other.node)) for band, other in pairs)
+
+
+def mask(image: Image, mask: Image | None) -> Image:
+    if mask is not None:
+        raise not_built("Image.mask with a second image (deprecated; use updateMask)")
+    return image.with_bands(replace(band, node=MaskOf(band.node), dtype="float32", limits=None) for band in image.bands)
+
+
+def self_mask(image: Image) -> Image:
+    return update_mask(image, image)
+
+
+def unmask(image: Image, value: Image | None, same_footprint: bool) -> Image:
+    pairs = _paired("Image.unmask", image, constant_image([0], ["constant"]) if value is None else value)
+    within = image.footprint if same_footprint else None
+    bands = []
+    for band, other in pairs:
+        dtype = _filled_type(band, other)
+        limits = band.limits if dtype == band.dtype and dtype == other.dtype else None
+        bands.append(replace(band, node=Unmasked(band.node, other.node, within, dtype), dtype=dtype, limits=limits))
+    unmasked = image.with_bands(bands)
+    return unmasked if same_footprint else replace(unmasked, footprint=None if value is None else value.footprint)
+
+
+def _filled_type(band: Band, other: Band) -> str:
+    """The narrowest type that holds both; a whole number that fits the band's own type does not widen it."""
+    if other.limits is not None and np.dtype(band.dtype).kind in "iu":
+        kind = np.iinfo(band.dtype)
+        if kind.min <= other.limits[0] and other.limits[1] <= kind.max:
+            return band.dtype
+    return _union(band, other)
+
+
+def _union(first: Band, second: Band) -> str:
+    """The union of two types: double over float over 32-bit integers."""
+    kinds = (np.dtype(first.dtype), np.dtype(second.dtype))
+    if np.dtype("float64") in kinds:
+        return "float64"
+    return "float32" if np.dtype("float32") in kinds else "int32"
+
+
+def _paired(function: str, first: Image, second: Image) -> list[tuple[Band, Band]]:
+    """Bands of two images side by side: one band goes with all; the same names by name, else in order."""
+    if not first.bands or not second.bands:
+        if not first.bands and not second.bands:
+            return []
+        # Wording: https://github.com/r-spatial/rgee/issues/167
+        raise Refusal(
+            f"{function}: If one image has no bands, the other must also have no bands. "
+            f"Got {len(first.bands)} and {len(second.bands)}."
+        )
+    if len(second.bands) == 1:
+        return [(band, second.bands[0]) for band in first.bands]
+    if len(first.bands) == 1 and function in ARITHMETIC:
+        return [(replace(first.bands[0], name=band.name), band) for band in second.bands]
+    if len(first.bands) != len(second.bands):
+        raise Refusal(
+            f"{function}: Images must contain the same number of bands or one must have a single band. "
+            f"Got {len(first.bands)} and {len(second.bands)}."
+        )
+    if set(first.names) == set(second.names):
+        others = {band.name: band for band in second.bands}
+        return [(band, others[band.name]) for band in first.bands]
+    return list(zip(first.bands, second.bands, strict=True))
+
+
+def cast(dtype: str) -> Callable[[Image], Image]:
+    """A function that casts all bands: to integers by cutting off the fraction and staying within the range."""
+
+    def convert_values(values: Values) -> Values:
+        return cast_values(values, dtype)
+
+    def function(image: Image) -> Image:
+        return image.with_bands(
+            replace(band, dtype=dtype, node=Pointwise(convert_values, band.node), limits=_kept_limits(band, dtype))
+            for band in image.bands
+        )
+
+    return function
+
+
+def _kept_limits(band: Band, dtype: str) -> tuple[int, int] | None:
+    if band.limits is None or np.dtype(dtype).kind == "f":
+        return None
+    kind = np.iinfo(dtype)
+    return max(band.limits[0], int(kind.min)), min(band.limits[1], int(kind.max))
+
+
+def cast_values(values: Values, dtype: str) -> Values:
+    target = np.dtype(dtype)
+    if values.dtype == target:
+        return values
+    if target.kind == "f":
+        return values.astype(target)
+    limits = np.iinfo(target)
+    if values.dtype.kind == "f":
+        low, high = np.array(limits.min, values.dtype), np.array(limits.max, values.dtype)
+        if high > limits.max:  # float32 has no 2**31 - 1
+            high = np.nextafter(high, values.dtype.type(0))
+        clipped = np.clip(values, low, high)
+        return np.nan_to_num(clipped, copy=False, nan=0.0).astype(target)  # astype cuts off the fraction
+    source = np.iinfo(values.dtype)
+    if source.min < limits.min or source.max > limits.max:
+        values = np.clip(values.astype(np.int64, copy=False), limits.min, limits.max)
+    return values.astype(target)
+
+
+def unary(function: Callable[[Values], Values], dtype: str | None = None) -> Callable[[Image], Image]:
+    """A function of each pixel; ``dtype`` None keeps the type of the band."""
+
+    def apply(image: Image) -> Image:
+        return image.with_bands(
+            replace(band, node=Pointwise(function, band.node), dtype=dtype or band.dtype, limits=None)
+            for band in image.bands
+        )
+
+    return apply
+
+
+def _log10(values: Values) -> Values:
+    return np.log10(values.astype(np.float64))
+
+
+def log10(image: Image) -> Image:
+    """Base-10 logarithm, double; values at or below zero are masked."""
+    return image.with_bands(
+        replace(
+            band,
+            node=Masked(Pointwise(_log10, band.node), Pointwise(lambda values: np.asarray(values > 0), band.node)),
+            dtype="float64",
+            limits=None,
+        )
+        for band in image.bands
+    )
+
+
+def _divide(first: Values, second: Values) -> Values:
+    first, second = np.broadcast_arrays(first, second)
+    zero = second == 0
+    return np.where(zero, 0, first / np.where(zero, 1, second))
+
+
+def _wide(function: Callable[[Any, Any], Any]) -> Callable[[Values, Values], Values]:
+    """The function in a type that does not overflow: 64-bit integers or doubles."""
+
+    def widened(first: Values, second: Values) -> Values:
+        kind = np.float64 if "f" in (first.dtype.kind, second.dtype.kind) else np.int64
+        result: Values = function(first.astype(kind), second.astype(kind))
+        return result
+
+    return widened
+
+
+ARITHMETIC: dict[str, tuple[Callable[[Values, Values], Values], str | None]] = {
+    "Image.add": (_wide(np.add), None),
+    "Image.subtract": (_wide(np.subtract), None),
+    "Image.multiply": (_wide(np.multiply), None),
+    "Image.divide": (_divide, "float64"),
+    "Image.gt": (np.greater, "uint8"),
+    "Image.gte": (np.greater_equal, "uint8"),
+    "Image.lt": (np.less, "uint8"),
+    "Image.lte": (np.less_equal, "uint8"),
+    "Image.eq": (np.equal, "uint8"),
+    "Image.neq": (np.not_equal, "uint8"),
+}
+"""Functions of two images, and the type of the result: None = the union of both, cut to its range."""
+
+
+def binary(name: str) -> Callable[[Image, Image], Image]:
+    function, wanted = ARITHMETIC[name]
+
+    def apply(first: Image, second: Image) -> Image:
+        bands = []
+        for band, other in _paired(name, first, second):
+            dtype = wanted or _union(band, other)
+            if (
+                name == "Image.divide"
+                and "float64" not in (band.dtype, other.dtype)
+                and "float32"
+                in (
+                    band.dtype,
+                    other.dtype,
+                )
+            ):
+                dtype = "float32"
+            node = Pointwise(_then_cast(function, dtype), band.node, other.node)
+            limits = (0, 1) if dtype == "uint8" else None
+            bands.append(replace(band, node=node, dtype=dtype, limits=limits))
+        return first.with_bands(bands)
+
+    return apply
+
+
+def _then_cast(function: Callable[..., Values], dtype: str) -> Callable[..., Values]:
+    return lambda *values: cast_values(np.asarray(function(*values)), dtype)
+
+
+def image_slice(image: Image, start: int, end: int | None) -> Image:
+    return image.with_bands(image.bands[start:end])
+
+
+def geometry(element: Any, *_: Any) -> Geometry | None:
+    if isinstance(element, Image) and element.footprint is None:
+        raise not_built("The geometry of an image without bounds")
+    found: Geometry | None = element.geometry
+    return found
+
+
+def date(image: Image) -> Date:
+    if "system:time_start" not in image.properties:
+        raise Refusal("Image.date: The image has no 'system:time_start' property.")
+    return parse_date(image.properties["system:time_start"])
+
+
+def clip_to_bounds_and_scale(
+    image: Image,
+    geometry: Geometry | None,
+    width: int | None,
+    height: int | None,
+    side: int | None,
+    scale: float | None,
+) -> Image:
+    """The bounds of a geometry in so many pixels, or in pixels of so many metres."""
+    name = "Image.clipToBoundsAndScale"
+    outline = geometry if geometry is not None else image.geometry
+    if outline is None or not image.bands:
+        raise Refusal(f"{name}: The image has no bounds to clip to.")
+    crs = projection(image).crs
+    west, south, east, north = outline.within(crs).bounds
+    unit_m = Projection(crs, (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)).nominal_scale_m
+    if scale is not None:
+        size = (scale / unit_m, scale / unit_m)
+    elif side is not None:
+        size = (max(east - west, north - south) / side,) * 2
+    elif width is not None or height is not None:
+        x, y = (east - west) / (width or 1), (north - south) / (height or 1)
+        size = (x if width else y, y if height else x)
+    else:
+        raise not_built(f"{name} without width, height, maxDimension or scale")
+    target = Projection(crs, (size[0], 0.0, west, 0.0, -size[1], north))
+    shape = (max(round((north - south) / size[1]), 1), max(round((east - west) / size[0]), 1))
+    placed = reproject(clip(image, outline), target, None, None)
+    return placed.with_bands(replace(band, shape=shape) for band in placed.bands)
+
+
+IMAGE_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "Image.constant": constant,
+    "Image.select": select,
+    "Image.rename": rename,
+    "Image.slice": image_slice,
+    "Image.addBands": add_bands,
+    "Image.cat": cat,
+    "Image.bandNames": lambda image: image.names,
+    "Image.resample": resample,
+    "Image.reproject": reproject,
+    "Image.setDefaultProjection": set_default_projection,
+    "Image.clipToBoundsAndScale": clip_to_bounds_and_scale,
+    "Image.projection": projection,
+    "Image.geometry": geometry,
+    "Feature.geometry": geometry,
+    "Image.id": lambda image: image.properties.get("system:index"),
+    "Image.date": date,
+    "Image.clip": clip,
+    "Image.updateMask": update_mask,
+    "Image.selfMask": self_mask,
+    "Image.mask": mask,
+    "Image.unmask": unmask,
+    "Image.round": unary(lambda values: np.floor(values + 0.5) if values.dtype.kind == "f" else values),
+    "Image.floor": unary(lambda values: np.floor(values) if values.dtype.kind == "f" else values),
+    "Image.ceil": unary(lambda values: np.ceil(values) if values.dtype.kind == "f" else values),
+    "Image.abs": unary(lambda values: np.abs(values)),
+    "Image.log10": log10,
+    **{name: cast(dtype) for name, dtype in CASTS.items()},
+    **{name: binary(name) for name in ARITHMETIC},
+}
+"""Built functions whose first argument is an image, by name."""

@@ -1,0 +1,192 @@
+"""Start a local Earth Engine as a process of its own, and end it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+import urllib.error
+import urllib.request
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from ..errors import ServiceError
+
+STOP_S = 5.0
+MODULE = f"{__package__}.server"
+
+
+class LocalEarthEngine:
+    """A running local Earth Engine; use it in a ``with`` statement, or call ``start`` and ``stop``.
+
+    It ends with the process that started it, however that ends.
+
+    Args:
+        planet: which planet it shows, e.g. ``{"kind": "earth", "seed": 7}``.
+        tiles: number of label tiles in its releases.
+        faults: what goes wrong on purpose, see ``faults.Fault``.
+        workers: number of worker processes; None = one for each CPU.
+        project: id of its project.
+        port: 0 = any that is free.
+        max_concurrent, per_second: limits beyond which requests get 429; None = none.
+        latency_s: each API answer takes so long more.
+        token_s: how long a token is good for.
+        start_s: how long it may take to start.
+    """
+
+    def __init__(
+        self,
+        planet: dict[str, Any] | None = None,
+        tiles: int = 132,
+        faults: list[dict[str, Any]] | None = None,
+        workers: int | None = None,
+        *,
+        project: str = "local-earth-engine",
+        port: int = 0,
+        max_concurrent: int | None = None,
+        per_second: float | None = None,
+        latency_s: float = 0.0,
+        token_s: float = 3600.0,
+        start_s: float = 120.0,
+    ) -> None:
+        self._configuration = {
+            "planet": {"kind": "earth", "seed": 7} if planet is None else planet,
+            "tiles": tiles,
+            "faults": faults,
+            "workers": workers,
+            "project": project,
+            "port": port,
+            "max_concurrent": max_concurrent,
+            "per_second": per_second,
+            "latency_s": latency_s,
+            "token_s": token_s,
+        }
+        self._start_s = start_s
+        self._process: subprocess.Popen[str] | None = None
+        self._ready: dict[str, str] = {}
+
+    def __enter__(self) -> LocalEarthEngine:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self) -> LocalEarthEngine:
+        """Start the server and wait until it answers.
+
+        Raises:
+            ServiceError: it does not start, with what it said last.
+        """
+        with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as complaints:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", MODULE],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=complaints,
+                text=True,
+                start_new_session=True,  # Ctrl-C in the terminal is for the client, which then ends the server
+            )
+            line = self._exchange(json.dumps(self._configuration) + "\n")
+            if not line:
+                self.stop()
+                complaints.seek(0)
+                reason = complaints.read().strip().splitlines() or [f"no answer within {self._start_s:g} s"]
+                raise ServiceError(f"the local Earth Engine did not start: {reason[-1]}")
+        self._ready = json.loads(line)
+        return self
+
+    def _exchange(self, configuration: str) -> str:
+        """Send the configuration; the server's first line, empty where it ended or took too long."""
+        process = self._process
+        assert process is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
+        late = threading.Timer(self._start_s, process.kill)
+        late.start()
+        try:
+            process.stdin.write(configuration)
+            process.stdin.flush()
+            return process.stdout.readline()
+        except BrokenPipeError:
+            return ""
+        finally:
+            late.cancel()
+
+    def stop(self) -> None:
+        """End the server; nothing happens where it has ended already."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        assert process.stdin is not None
+        assert process.stdout is not None
+        with suppress(BrokenPipeError):
+            process.stdin.close()
+        try:
+            process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        process.stdout.close()
+
+    @property
+    def pid(self) -> int:
+        """Process id of the server."""
+        assert self._process is not None, "the local Earth Engine is not running"
+        return self._process.pid
+
+    @property
+    def url(self) -> str:
+        return self._ready["url"]
+
+    @property
+    def project(self) -> str:
+        return self._ready["project"]
+
+    @property
+    def credentials_file(self) -> Path:
+        """Key of a service account that this server, and no other, accepts."""
+        return Path(self._ready["credentials_file"])
+
+    @property
+    def releases_url(self) -> str:
+        """Where the label archives are."""
+        return f"{self.url}/releases"
+
+    def environment(self) -> dict[str, str]:
+        """Variables that make an unmodified Earth Engine client speak to this server."""
+        return {
+            "EE_URL": self.url,
+            "EE_PROJECT_ID": self.project,
+            "GOOGLE_APPLICATION_CREDENTIALS": str(self.credentials_file),
+            "NO_PROXY": "127.0.0.1",
+            "NO_GCE_CHECK": "true",
+        }
+
+    def log(self) -> dict[str, Any]:
+        """``{"counts": {"POST image:computePixels 200": 3}, "requests": [...]}``, see ``faults.LogEntry``."""
+        answer: dict[str, Any] = self._admin("log")
+        return answer
+
+    def set_faults(self, faults: list[dict[str, Any]]) -> None:
+        """Replace the plan of faults; an empty one ends them."""
+        self._admin("faults", json.dumps(faults).encode())
+
+    def _admin(self, what: str, body: bytes | None = None) -> Any:
+        request = urllib.request.Request(
+            f"{self.url}/admin/{what}", data=body, headers={"Authorization": f"Bearer {self._ready['token']}"}
+        )
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            with opener.open(request, timeout=60) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            reason = json.load(error)["error"]["message"]
+            raise ServiceError(f"the local Earth Engine refused {what}: {reason}") from None
+        except OSError as error:
+            raise ServiceError(f"the local Earth Engine at {self.url} does not answer: {error}") from None

@@ -1,0 +1,222 @@
+"""Worker processes of the local Earth Engine: each holds a catalogue and answers one request at a time.
+
+Workers are spawned, not forked, and end as soon as the server does: on the end of their pipe while idle, by a watching
+thread while they compute.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import multiprocessing
+import os
+import queue
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+from .refusal import Refusal, error_body
+from .scene import Catalogue
+
+RECURSION_LIMIT = 20_000
+"""Expressions and their images are evaluated by recursion; graphs are bounded in depth (``graph.MAX_DEPTH``)."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A request as a worker gets it.
+
+    Attributes:
+        kind: key of ``HANDLERS``.
+        name: asset id, where the request names one.
+        body: JSON text of the request.
+        query: parameters of the address.
+    """
+
+    kind: str
+    name: str
+    body: bytes
+    query: dict[str, str]
+
+
+def load_catalogue(planet: dict[str, Any]) -> Catalogue:
+    """The catalogue of a planet.
+
+    ``{"kind": "python", "file": ..., "function": ...}`` calls a function of a file, with all of ``planet``: for
+    tests that bring their own scenes. The configuration names it, never a request.
+    """
+    if planet.get("kind") == "python":
+        make = load_file(Path(planet["file"])).__dict__[planet["function"]]
+        catalogue: Catalogue = make(planet)
+        return catalogue
+    from .catalogue import Catalogue as PlanetCatalogue
+    from .planet import make_planet
+
+    return PlanetCatalogue(make_planet(planet))
+
+
+def load_file(path: Path) -> Any:
+    """The module that a Python file makes."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise ValueError(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def answer(catalogue: Catalogue, task: Task) -> tuple[int, str, bytes]:
+    """HTTP code, content type and body of the answer to a task; refusals are answers too."""
+    from .assets import get_asset, list_assets
+    from .pixels import JSON, compute_pixels, compute_value, get_pixels
+
+    handlers: dict[str, Callable[[dict[str, Any]], Any]] = {
+        "value": lambda body: compute_value(catalogue, body),
+        "pixels": lambda body: compute_pixels(catalogue, body),
+        "getPixels": lambda body: get_pixels(catalogue, task.name, body),
+        "asset": lambda _: get_asset(catalogue, task.name),
+        "list": lambda _: list_assets(catalogue, task.name, task.query),
+    }
+    try:
+        result = handlers[task.kind](_json(task.body))
+    except Refusal as refusal:
+        return refusal.code, JSON, refusal.body
+    except (RecursionError, MemoryError) as error:
+        return 400, JSON, error_body(400, f"User memory limit exceeded ({type(error).__name__}).")
+    except Exception as error:
+        sys.excepthook(type(error), error, error.__traceback__)
+        return 500, JSON, error_body(500, f"An internal error has occurred ({type(error).__name__}: {error})")
+    return result.code, result.content_type, result.body
+
+
+def _json(body: bytes) -> dict[str, Any]:
+    try:
+        parsed = json.loads(body or b"{}")
+    except (ValueError, RecursionError):
+        raise Refusal("Invalid JSON payload received.") from None
+    if not isinstance(parsed, dict):
+        raise Refusal("Invalid JSON payload received: an object is needed.")
+    return parsed
+
+
+def work(connection: Connection, planet: dict[str, Any]) -> None:
+    """Main function of a worker process: say ready (or why not), then answer tasks until the pipe ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    sys.setrecursionlimit(RECURSION_LIMIT)
+    try:
+        catalogue = load_catalogue(planet)
+    except Exception as error:
+        connection.send(f"{type(error).__name__}: {error}")
+        return
+    connection.send(None)
+    try:
+        while True:
+            task = connection.recv()
+            code, content_type, body = answer(catalogue, task)
+            connection.send((code, content_type))
+            connection.send_bytes(body)
+    except (EOFError, OSError):
+        return
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+
+class Workers:
+    """A pool of worker processes; a request takes the first that is idle.
+
+    Args:
+        planet: what ``load_catalogue`` makes a catalogue of.
+        count: number of processes.
+
+    Raises:
+        Refusal: a worker cannot start, with its reason.
+    """
+
+    def __init__(self, planet: dict[str, Any], count: int) -> None:
+        self._planet = planet
+        self._context = multiprocessing.get_context("spawn")
+        self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._closed = False
+        self._all = [_Worker(self._context, planet) for _ in range(count)]
+        try:
+            self._all[0].wait_ready()
+        except Refusal:
+            self.close()
+            raise
+        for worker in self._all:
+            self._idle.put(worker)
+
+    def answer(self, task: Task) -> tuple[int, str, bytes]:
+        """The answer to a task, once a worker has time for it."""
+        worker = self._idle.get()
+        try:
+            return worker.answer(task)
+        except (EOFError, OSError):
+            worker = self._replace(worker)
+            return 500, "application/json", error_body(500, "An internal error has occurred (a worker process ended).")
+        except Refusal as refusal:
+            worker = self._replace(worker)
+            return refusal.code, "application/json", refusal.body
+        finally:
+            self._idle.put(worker)
+
+    def _replace(self, worker: _Worker) -> _Worker:
+        worker.stop()
+        with self._lock:
+            if self._closed:
+                return worker
+            fresh = _Worker(self._context, self._planet)
+            self._all = [fresh if item is worker else item for item in self._all]
+        return fresh
+
+    def close(self) -> None:
+        """End all workers at once."""
+        with self._lock:
+            self._closed = True
+        for worker in self._all:
+            worker.stop()
+
+
+class _Worker:
+    """One process and the server's end of its pipe."""
+
+    def __init__(self, context: Any, planet: dict[str, Any]) -> None:
+        self._connection, theirs = context.Pipe()
+        self._process = context.Process(target=work, args=(theirs, planet), daemon=True)
+        self._process.start()
+        theirs.close()
+        self._ready = False
+
+    def wait_ready(self) -> None:
+        if self._ready:
+            return
+        try:
+            reason = self._connection.recv()
+        except EOFError:
+            reason = "the process ended"
+        if reason is not None:
+            raise Refusal(f"A worker process could not start: {reason}", code=500)
+        self._ready = True
+
+    def answer(self, task: Task) -> tuple[int, str, bytes]:
+        self.wait_ready()
+        self._connection.send(task)
+        code, content_type = self._connection.recv()
+        return code, content_type, self._connection.recv_bytes()
+
+    def stop(self) -> None:
+        self._connection.close()
+        self._process.kill()
