@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -35,10 +35,14 @@ class BandStatistics(Protocol):
 
 
 class Statistics(Protocol):
-    """Statistics of the training split, by band name."""
+    """What was counted over the training split: per band, pixels per class, and the hash of what was counted."""
 
     @property
     def bands(self) -> Mapping[str, BandStatistics]: ...
+    @property
+    def class_counts(self) -> tuple[int, ...]: ...
+    @property
+    def shards_hash(self) -> str: ...
 
 
 class TileSet(Protocol):
@@ -56,10 +60,6 @@ class TileSet(Protocol):
     def source(self) -> str: ...
     @property
     def statistics(self) -> Statistics: ...
-    @property
-    def class_counts(self) -> tuple[int, ...]: ...
-    @property
-    def shards_hash(self) -> str: ...
     def __len__(self) -> int: ...
     def __getitem__(self, index: int, /) -> Sample: ...
 
@@ -292,17 +292,3 @@ def _bits(image: Tensor) -> Tensor:
 
 def batch_to(batch: Batch, device: torch.device | str) -> Batch:
     return Batch(*(part.to(device, non_blocking=True) for part in batch))
-
-
-def describe(tiles: TileSet) -> dict[str, Any]:
-    """What a data set is, for a run's configuration."""
-    return {
-        "primary": list(tiles.primary),
-        "auxiliary": list(tiles.auxiliary),
-        "protocol": tiles.protocol,
-        "source": tiles.source,
-        "shards_hash": tiles.shards_hash,
-        "tiles": len(tiles),
-        "class_counts": [int(pixels) for pixels in tiles.class_counts],
-        "statistics": {name: list(pair) for name, pair in plain_statistics(tiles).items()},
-    }

@@ -1,0 +1,225 @@
+"""A run's folder: what was asked for, how far it got, what came out. Everything in it is written whole or not at all.
+
+``config.json`` (resolved settings), ``checkpoints/`` (to go on from), ``metrics.jsonl`` (a row an epoch),
+``model.safetensors`` (weights after the last epoch: the result; its presence means the run is complete),
+``best.safetensors`` (only where asked for) and ``scores.json`` (``score.py``).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from ..pipeline.errors import DataError, UsageError
+from .config import from_mapping, to_mapping
+from .loader import Normaliser, TileSet, plain_statistics
+
+WEIGHTS = "model.safetensors"
+BEST_WEIGHTS = "best.safetensors"
+KEPT_CHECKPOINTS = 2
+
+MAY_DIFFER = frozenset({"dwplus", "train.workers", "train.keep_mb", "train.tracker", "train.device"})
+"""Keys that do not change what a run learns: a run may go on with others."""
+
+
+@dataclass(frozen=True)
+class DataCard:
+    """The data that a network was trained on.
+
+    Attributes:
+        primary, auxiliary: band names.
+        protocol: ``strict`` or ``paper``.
+        source: who answered for the pixels.
+        shards_hash: of the training shards and labels.
+        tiles: number of training tiles.
+        class_counts: training pixels of each class.
+        statistics: (mean, std) in physical units by band.
+    """
+
+    primary: tuple[str, ...]
+    auxiliary: tuple[str, ...]
+    protocol: str
+    source: str
+    shards_hash: str
+    tiles: int
+    class_counts: tuple[int, ...]
+    statistics: dict[str, tuple[float, float]]
+
+    @classmethod
+    def of(cls, tiles: TileSet) -> DataCard:
+        return cls(
+            primary=tuple(tiles.primary),
+            auxiliary=tuple(tiles.auxiliary),
+            protocol=tiles.protocol,
+            source=tiles.source,
+            shards_hash=tiles.statistics.shards_hash,
+            tiles=len(tiles),
+            class_counts=tuple(int(pixels) for pixels in tiles.statistics.class_counts),
+            statistics=plain_statistics(tiles),
+        )
+
+    def normaliser(self) -> Normaliser:
+        return Normaliser(self.primary, self.auxiliary, self.statistics)
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that decides what a run learns.
+
+    Attributes:
+        dwplus: version that started it.
+        model: name in the registry.
+        model_config: the network's settings, resolved.
+        train: ``TrainConfig``, as plain values.
+        data: what it is trained on.
+        validation: split that is scored after each epoch, or None.
+    """
+
+    dwplus: str
+    model: str
+    model_config: dict[str, Any]
+    train: dict[str, Any]
+    data: DataCard
+    validation: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        return to_mapping(self)
+
+    @classmethod
+    def from_dict(cls, mapping: Mapping[str, Any], *, where: str) -> RunConfig:
+        return from_mapping(cls, mapping, where=where)
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Reads and writes one run's folder; decides nothing."""
+
+    path: Path
+
+    @property
+    def weights(self) -> Path:
+        return self.path / WEIGHTS
+
+    @property
+    def complete(self) -> bool:
+        return self.weights.exists()
+
+    @property
+    def started(self) -> bool:
+        return (self.path / "config.json").exists()
+
+    def read_config(self) -> RunConfig:
+        """Settings of the run.
+
+        Raises:
+            DataError: this is no run's folder, or its configuration cannot be read.
+        """
+        path = self.path / "config.json"
+        try:
+            return RunConfig.from_dict(json.loads(path.read_text(encoding="utf-8")), where=str(path))
+        except FileNotFoundError:
+            raise DataError(f"{self.path} is no run: it has no config.json; train one with 'dwplus train'") from None
+        except (json.JSONDecodeError, UsageError, TypeError) as error:
+            raise DataError(f"{path} cannot be read: {error}") from None
+
+    def write_config(self, config: RunConfig) -> None:
+        self.write_json("config.json", config.to_dict())
+
+    def write_json(self, name: str, value: Any) -> None:
+        text = json.dumps(value, indent=2, allow_nan=False) + "\n"
+        write_whole(self.path / name, lambda path: _write_text(path, text))
+
+    def read_rows(self) -> list[dict[str, Any]]:
+        """Rows of ``metrics.jsonl``, one an epoch."""
+        path = self.path / "metrics.jsonl"
+        if not path.exists():
+            return []
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+    def write_rows(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        text = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
+        write_whole(self.path / "metrics.jsonl", lambda path: _write_text(path, text))
+
+    def read_checkpoint(self) -> dict[str, Any] | None:
+        """State after the last epoch that was kept, on the CPU; None where there is none.
+
+        Raises:
+            DataError: it cannot be read.
+        """
+        paths = self._checkpoints()
+        if not paths:
+            return None
+        try:
+            state: dict[str, Any] = torch.load(paths[-1], map_location="cpu", weights_only=True)
+        except Exception as error:  # torch.load raises whatever its parts raise
+            raise DataError(f"{paths[-1]} cannot be read ({error}); delete it to go on from the one before") from error
+        return state
+
+    def write_checkpoint(self, epochs_done: int, state: Mapping[str, Any]) -> None:
+        path = self.path / "checkpoints" / f"epoch-{epochs_done:05d}.pt"
+        write_whole(path, lambda temporary: torch.save(dict(state), temporary))
+        for old in self._checkpoints()[:-KEPT_CHECKPOINTS]:
+            old.unlink()
+
+    def write_weights(self, name: str, state: Mapping[str, Tensor]) -> None:
+        plain = {key: value.detach().cpu().contiguous() for key, value in state.items()}
+        write_whole(self.path / name, lambda path: save_file(plain, path))
+
+    def read_weights(self, name: str = WEIGHTS) -> dict[str, Tensor]:
+        """Weights by name.
+
+        Raises:
+            DataError: the run is not complete, or they cannot be read.
+        """
+        path = self.path / name
+        if not path.exists():
+            raise DataError(f"{self.path} has no {name}: the run is not complete; 'dwplus train' goes on with it")
+        try:
+            return dict(load_file(path))
+        except Exception as error:  # safetensors has an error class of its own, torch others
+            raise DataError(f"{path} cannot be read: {error}") from error
+
+    def _checkpoints(self) -> list[Path]:
+        return sorted((self.path / "checkpoints").glob("epoch-*.pt"))
+
+
+def differing_keys(asked: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
+    """Dotted keys, sorted, whose values differ; ``MAY_DIFFER`` left out."""
+    one, other = _flat(asked), _flat(found)
+    differ = {key for key in one.keys() | other.keys() if one.get(key) != other.get(key)}
+    return sorted(differ - MAY_DIFFER)
+
+
+def _flat(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in mapping.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a file so that ``path`` holds all of it or does not change: temporary name, sync, rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write(temporary)
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")

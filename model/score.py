@@ -1,0 +1,277 @@
+"""Scoring: a run and a split go in, ``scores.json`` in the run's folder comes out.
+
+Comes after ``train.py`` and before the report. All scores are functions of confusion matrices (``metrics.py``), which
+are kept, so that any other score can be had later.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+
+from .. import __version__
+from ..pipeline.errors import DataError, UsageError
+from ..pipeline.landcover import CLASS_NAMES
+from .config import from_mapping
+from .loader import Batch, Normaliser, TileSet, batch_to, collate, default_workers, to_batch
+from .metrics import ConfusionMatrix, count_pixels, predicted_classes
+from .registry import spec
+from .runs import WEIGHTS, RunConfig, RunFolder
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ..pipeline.dataset import Sample
+    from ..pipeline.tiles import Tile
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a network scored on a split.
+
+    Attributes:
+        split, protocol, source: of the data set that was scored; ``source`` says who answered for its pixels.
+        model, weights: name in the registry, and the file of weights.
+        matrix: of all tiles.
+        regions, biomes: of the tiles of one region (by name) or biome (by number, as text).
+        tiles: number of tiles.
+        majority: the class that the training split has most of, and the overall accuracy of always saying it.
+        seconds: from the first tile to the last, reading included.
+        fps: tiles a second through normaliser, network and choice of class, reading not included.
+    """
+
+    split: str
+    protocol: str
+    source: str
+    model: str
+    weights: str
+    matrix: ConfusionMatrix
+    regions: Mapping[str, ConfusionMatrix]
+    biomes: Mapping[str, ConfusionMatrix]
+    tiles: int
+    majority: tuple[str, float]
+    seconds: float
+    fps: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON; scores are fractions, 0..1, None where there is no score."""
+        return {
+            "dwplus": __version__,
+            "source": self.source,
+            "split": self.split,
+            "protocol": self.protocol,
+            "model": self.model,
+            "weights": self.weights,
+            "tiles": self.tiles,
+            **self.matrix.scores(),
+            "majority": {"class": self.majority[0], "oa": self.majority[1]},
+            "seconds": self.seconds,
+            "fps": self.fps,
+            "matrix": self.matrix.to_dict(),
+            "regions": {name: _part(matrix) for name, matrix in self.regions.items()},
+            "biomes": {number: _part(matrix) for number, matrix in self.biomes.items()},
+        }
+
+    @classmethod
+    def from_dict(cls, mapping: Mapping[str, Any]) -> Scores:
+        """What ``to_dict`` gave.
+
+        Raises:
+            DataError: it is something else.
+        """
+        try:
+            return cls(
+                **{key: mapping[key] for key in ("split", "protocol", "source", "model", "weights", "tiles")},
+                matrix=ConfusionMatrix.from_dict(mapping["matrix"]),
+                regions={k: ConfusionMatrix.from_dict(v["matrix"]) for k, v in mapping["regions"].items()},
+                biomes={k: ConfusionMatrix.from_dict(v["matrix"]) for k, v in mapping["biomes"].items()},
+                majority=(mapping["majority"]["class"], mapping["majority"]["oa"]),
+                seconds=mapping["seconds"],
+                fps=mapping["fps"],
+            )
+        except (KeyError, TypeError) as error:
+            raise DataError(f"these are no scores of dwplus ({error!r}); score the run again") from None
+
+
+def _part(matrix: ConfusionMatrix) -> dict[str, Any]:
+    return {**matrix.scores(), "matrix": matrix.to_dict()}
+
+
+def score(
+    run_dir: Path,
+    dataset: TileSet,
+    *,
+    batch: int = 4,
+    workers: int | None = None,
+    device: str | None = None,
+    weights: str = WEIGHTS,
+    allow_other_source: bool = False,
+    on_tile: Callable[[int, int], None] | None = None,
+) -> Scores:
+    """Score a run's network on a split and write ``scores.json``.
+
+    Args:
+        run_dir: a complete run.
+        dataset: the split, opened with the run's bands and protocol.
+        batch: tiles at a time.
+        workers: loader processes; None: as many as pay off.
+        device: ``cpu``, ``cuda``; None: a GPU where there is one.
+        weights: ``model.safetensors``, or ``best.safetensors``, whose scores go into ``scores-best.json``.
+        allow_other_source: score on pixels of another source than those trained on; the result says whose.
+        on_tile: told tiles done and tiles in all.
+
+    Raises:
+        DataError: the run is not complete or damaged, or the data set is not the one it was trained on.
+        UsageError: the data set was opened with other bands or another protocol, or is of another source.
+    """
+    network, run, normaliser = load(run_dir, device=device, weights=weights)
+    check_same_data(run, dataset, allow_other_source=allow_other_source)
+    start = time.perf_counter()
+    loader = _tile_loader(dataset, batch=batch, workers=workers)
+    tiles, matrices, computing = _score_tiles(network, normaliser, loader, len(dataset), on_tile)
+    total = sum(matrices, ConfusionMatrix.zero())
+    scores = Scores(
+        split=dataset.split,
+        protocol=dataset.protocol,
+        source=dataset.source,
+        model=run.model,
+        weights=weights,
+        matrix=total,
+        regions=_grouped(matrices, [tile.region for tile in tiles]),
+        biomes=_grouped(matrices, [str(tile.biome) for tile in tiles]),
+        tiles=len(tiles),
+        majority=majority_guess(run.data.class_counts, total),
+        seconds=time.perf_counter() - start,
+        fps=len(tiles) / computing,
+    )
+    name = "scores.json" if weights == WEIGHTS else f"scores-{Path(weights).stem}.json"
+    RunFolder(run_dir).write_json(name, scores.to_dict())
+    return scores
+
+
+def load(
+    run_dir: Path, *, device: str | None = None, weights: str = WEIGHTS
+) -> tuple[nn.Module, RunConfig, Normaliser]:
+    """A run's network, ready to predict, its configuration and the normaliser of its data.
+
+    Raises:
+        DataError: the folder is no complete run, or its weights do not fit its configuration.
+    """
+    folder = RunFolder(run_dir)
+    run = folder.read_config()
+    row = spec(run.model)
+    network = row.network(from_mapping(type(row.defaults), run.model_config, where=f"{run_dir}/config.json"))
+    try:
+        network.load_state_dict(folder.read_weights(weights))
+    except RuntimeError as error:
+        raise DataError(f"{run_dir / weights} does not fit the network of its config.json: {error}") from None
+    place = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    return network.to(place).eval(), run, run.data.normaliser().to(place)
+
+
+def predict(network: nn.Module, normaliser: Normaliser, sample: Sample) -> NDArray[np.uint8]:
+    """uint8 (H, W), the class index (0..8) of each pixel of a tile, pixels without data included."""
+    return _predict_batch(network, normaliser, to_batch(sample))[0].cpu().numpy()
+
+
+@torch.inference_mode()
+def _predict_batch(network: nn.Module, normaliser: Normaliser, batch: Batch) -> torch.Tensor:
+    """uint8 (B, H, W), on the network's device."""
+    batch = batch_to(batch, normaliser.primary.factor.device)
+    return predicted_classes(network(*normaliser(batch.primary, batch.auxiliary)))
+
+
+def check_same_data(run: RunConfig, dataset: TileSet, *, allow_other_source: bool = False) -> None:
+    """Refuse a data set that the run's network was not made for.
+
+    Raises:
+        UsageError: other bands, another protocol, or another source without ``allow_other_source``.
+        DataError: the training split has changed since the network was trained.
+    """
+    for name in ("primary", "auxiliary", "protocol"):
+        ours, theirs = getattr(run.data, name), getattr(dataset, name)
+        if ours != theirs:
+            raise UsageError(f"the network was trained with {name} = {ours}, the data set has {theirs}; open it so")
+    if run.data.source != dataset.source:
+        if not allow_other_source:
+            raise UsageError(
+                f"the network was trained on {run.data.source} pixels, the data set is {dataset.source}; "
+                "train on that source, or allow another source on purpose"
+            )
+    elif run.data.shards_hash != dataset.statistics.shards_hash:
+        raise DataError(
+            "the training split has changed since the network was trained (another hash of its shards and labels): "
+            "test tiles may have been trained on, statistics differ; train again, into a new folder"
+        )
+
+
+def majority_guess(class_counts: tuple[int, ...], matrix: ConfusionMatrix) -> tuple[str, float]:
+    """What a network has to beat: the most frequent training class, and the accuracy of saying it everywhere."""
+    index = max(range(len(class_counts)), key=class_counts.__getitem__)
+    accuracy = float(matrix.counts[index].sum() / matrix.pixels) if matrix.pixels else 0.0
+    return CLASS_NAMES[index], accuracy
+
+
+def _score_tiles(
+    network: nn.Module,
+    normaliser: Normaliser,
+    loader: DataLoader[tuple[Batch, list[Tile]]],
+    count: int,
+    on_tile: Callable[[int, int], None] | None,
+) -> tuple[list[Tile], list[ConfusionMatrix], float]:
+    """Tiles, a matrix for each, and the seconds spent in the network."""
+    tiles: list[Tile] = []
+    matrices: list[ConfusionMatrix] = []
+    computing = 0.0
+    for batch, located in loader:
+        start = time.perf_counter()
+        prediction = _predict_batch(network, normaliser, batch).cpu()  # waits for the device
+        computing += time.perf_counter() - start
+        tiles += located
+        matrices += [ConfusionMatrix(counts.numpy()) for counts in count_pixels(batch.label, prediction)]
+        if on_tile:
+            on_tile(len(tiles), count)
+    return tiles, matrices, computing
+
+
+class _LocatedTiles(TorchDataset[tuple[Batch, "Tile"]]):
+    def __init__(self, tiles: TileSet) -> None:
+        self.tiles = tiles
+
+    def __len__(self) -> int:
+        return len(self.tiles)
+
+    def __getitem__(self, index: int) -> tuple[Batch, Tile]:
+        sample = self.tiles[index]
+        return to_batch(sample, index), sample.tile
+
+
+def _tile_loader(tiles: TileSet, *, batch: int, workers: int | None) -> DataLoader[tuple[Batch, list[Tile]]]:
+    located: TorchDataset[Any] = _LocatedTiles(tiles)
+    return DataLoader(
+        located,
+        batch_size=batch,
+        num_workers=default_workers() if workers is None else workers,
+        collate_fn=_collate_located,
+    )
+
+
+def _collate_located(items: list[tuple[Batch, Tile]]) -> tuple[Batch, list[Tile]]:
+    return collate([item for item, _ in items]), [tile for _, tile in items]
+
+
+def _grouped(matrices: list[ConfusionMatrix], keys: list[str]) -> dict[str, ConfusionMatrix]:
+    groups: defaultdict[str, ConfusionMatrix] = defaultdict(ConfusionMatrix.zero)
+    for key, matrix in zip(keys, matrices, strict=True):
+        groups[key] += matrix
+    return dict(sorted(groups.items()))

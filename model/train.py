@@ -1,0 +1,451 @@
+"""Training: settings and a data set go in, a run's folder comes out (``runs.py``).
+
+Defaults are the paper's (section V-B): AdamW, learning rate 5e-4 on a cosine over 200 epochs, 4 tiles on each of 8
+devices = 32 a step, rotations and flips, from scratch, through ``accelerate``. Fewer devices accumulate to 32. Open in
+the paper, so chosen here: weight decay 0.01 (on all weights), no warm-up, focal loss as in ``losses.py`` at full
+resolution, the last epoch's weights as the result.
+
+What an epoch does depends on seed and epoch alone, so a run that was killed at any moment goes on from its last
+checkpoint as if nothing had happened.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+import tomllib
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from .. import __version__
+from ..manifests import load_toml
+from ..pipeline.errors import DwplusError, UsageError
+from .config import from_mapping, to_mapping
+from .loader import Batch, EpochSampler, Normaliser, TileSet, augment, make_loader
+from .losses import PixelLoss, build_loss
+from .metrics import ConfusionMatrix, count_pixels, predicted_classes
+from .registry import configure, spec
+from .runs import BEST_WEIGHTS, WEIGHTS, DataCard, RunConfig, RunFolder, differing_keys
+
+log = logging.getLogger(__name__)
+
+CHECK_LOSS_EVERY = 20
+"""Steps between looks at the loss: each look waits for the device."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Settings of a training; the defaults are the paper's.
+
+    Attributes:
+        model: name in the registry.
+        model_options: changes to the network's settings.
+        epochs: passes over the training split.
+        batch: samples an optimiser step, over all devices.
+        batch_per_device: samples at a time on one device; steps accumulate to ``batch``.
+        lr: learning rate at the top of the cosine, which ends at 0.
+        weight_decay: of AdamW.
+        warmup_epochs: epochs of linear rise before the cosine.
+        loss: name in ``losses.LOSSES``.
+        gamma: of the focal losses.
+        crop_px: side of a random crop; None: whole tiles.
+        symmetries: random quarter turns and mirroring.
+        precision: ``bf16`` autocasts; ``auto`` does so on GPUs that have it. CPUs always compute in float32.
+        device: ``auto`` takes a GPU where there is one.
+        seed: of the weights, the order, the augmentation and dropout.
+        validate_every: epochs between scores of the validation split; the last epoch is always scored.
+        checkpoint_every: epochs between checkpoints; the last epoch always leaves one.
+        keep_best: also keep the weights of the epoch with the best validation mIoU, in a file of their own. Under the
+            protocol ``paper``, that is a choice made on the test split.
+        workers: loader processes; None: as many as pay off.
+        keep_mb: megabytes of decoded tiles kept in memory, without workers.
+        tracker: write curves for this program too.
+    """
+
+    model: str = "specsar-former"
+    model_options: dict[str, Any] = field(default_factory=dict)
+    epochs: int = 200
+    batch: int = 32
+    batch_per_device: int = 4
+    lr: float = 5e-4
+    weight_decay: float = 0.01
+    warmup_epochs: int = 0
+    loss: str = "focal"
+    gamma: float = 2.0
+    crop_px: int | None = None
+    symmetries: bool = True
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    device: Literal["auto", "cpu"] = "auto"
+    seed: int = 0
+    validate_every: int = 1
+    checkpoint_every: int = 1
+    keep_best: bool = False
+    workers: int | None = None
+    keep_mb: int = 0
+    tracker: Literal["tensorboard"] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch", "batch_per_device", "lr", "validate_every", "checkpoint_every"):
+            if getattr(self, name) <= 0:
+                raise UsageError(f"{name} is {getattr(self, name)}; it must be above 0")
+        if not 0 <= self.warmup_epochs < self.epochs:
+            raise UsageError(f"warmup_epochs is {self.warmup_epochs}; choose 0 or more, below epochs ({self.epochs})")
+
+    def to_dict(self) -> dict[str, Any]:
+        return to_mapping(self)
+
+    @classmethod
+    def from_dict(cls, mapping: Mapping[str, Any], *, where: str = "training settings") -> TrainConfig:
+        """Raises UsageError where a key is unknown or a value does not fit."""
+        return from_mapping(cls, mapping, where=where)
+
+
+def profile_names() -> tuple[str, ...]:
+    return tuple(load_toml("profiles"))
+
+
+def profile(name: str | Path, **overrides: Any) -> TrainConfig:
+    """Settings of a shipped profile (``paper``, ``sandbox``) or of a TOML file, some of them changed.
+
+    Raises:
+        UsageError: there is no such profile or file, it is no TOML, or a key or value does not fit.
+    """
+    mapping = load_toml("profiles").get(str(name)) or _read_profile(Path(name))
+    return TrainConfig.from_dict({**mapping, **overrides}, where=f"profile {str(name)!r}")
+
+
+def _read_profile(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, IsADirectoryError):
+        names = ", ".join(profile_names())
+        raise UsageError(f"no profile {str(path)!r}; choose one of {names}, or name a TOML file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is no TOML: {error}") from None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a training is: ``step`` of ``steps`` optimiser steps are done in ``epoch`` (from 1) of ``epochs``."""
+
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+
+
+EpochRow = dict[str, Any]
+"""One row of ``metrics.jsonl``: epoch (from 1), lr, loss, seconds, samples_per_second, and miou, oa, f1 where the epoch
+was validated."""
+
+
+def train(
+    config: TrainConfig,
+    *,
+    dataset_train: TileSet,
+    dataset_val: TileSet | None = None,
+    run_dir: Path,
+    on_step: Callable[[Progress], None] | None = None,
+    on_epoch: Callable[[EpochRow], None] | None = None,
+) -> Path:
+    """Train a network, or go on with a training that was interrupted; a complete run is left as it is.
+
+    Args:
+        config: settings.
+        dataset_train: what to learn from.
+        dataset_val: scored after epochs; None: nothing is.
+        run_dir: folder of the run.
+        on_step: told after each optimiser step, in the main process.
+        on_epoch: told each row of ``metrics.jsonl``, in the main process.
+
+    Returns:
+        ``run_dir``.
+
+    Raises:
+        UsageError: the settings do not fit each other or the data, or ``run_dir`` holds a run with others.
+        DwplusError: the loss is not a number any more.
+    """
+    folder = RunFolder(run_dir)
+    run = resolve(config, dataset_train, dataset_val)
+    check_same_run(folder, run)
+    if folder.complete:
+        log.info("%s is complete: nothing to do", run_dir)
+        return run_dir
+    trainer = _Trainer(config, run, folder, dataset_train, dataset_val, on_step)
+    try:
+        _run_epochs(trainer, on_epoch)
+    finally:
+        trainer.accelerator.end_training()
+    return run_dir
+
+
+def _run_epochs(trainer: _Trainer, on_epoch: Callable[[EpochRow], None] | None) -> None:
+    rows = trainer.restore()
+    for epoch in range(len(rows), trainer.config.epochs):  # one row an epoch
+        row = trainer.run_epoch(epoch)
+        rows.append(row)
+        trainer.keep(rows)
+        if on_epoch and trainer.accelerator.is_main_process:
+            on_epoch(row)
+    trainer.finish()
+
+
+def resolve(config: TrainConfig, dataset_train: TileSet, dataset_val: TileSet | None) -> RunConfig:
+    """Everything that decides what a run learns.
+
+    Raises:
+        UsageError: the two data sets do not belong together, or the model's settings do not fit.
+    """
+    data = DataCard.of(dataset_train)
+    if dataset_val is not None:
+        other = DataCard.of(dataset_val)
+        for name in ("primary", "auxiliary", "protocol", "source", "shards_hash"):
+            if getattr(data, name) != getattr(other, name):
+                raise UsageError(
+                    f"{name} of the validation split is {getattr(other, name)}, of the training split "
+                    f"{getattr(data, name)}; open both from one data root in the same way"
+                )
+    model_config = configure(config.model, len(data.primary), len(data.auxiliary), **config.model_options)
+    return RunConfig(
+        dwplus=__version__,
+        model=config.model,
+        model_config=to_mapping(model_config),
+        train=config.to_dict(),
+        data=data,
+        validation=None if dataset_val is None else dataset_val.split,
+    )
+
+
+def check_same_run(folder: RunFolder, run: RunConfig) -> None:
+    """Refuse to go on with a run under other settings.
+
+    Raises:
+        UsageError: the folder holds a run whose settings differ; the message names the keys.
+    """
+    if not folder.started:
+        return
+    keys = differing_keys(run.to_dict(), folder.read_config().to_dict())
+    if keys:
+        raise UsageError(
+            f"{folder.path} holds a run with another {', '.join(keys)}; train into another folder, or delete this one"
+        )
+
+
+def learning_rate(step: int, *, steps: int, warmup: int, lr: float) -> float:
+    """Learning rate of optimiser step ``step`` (from 0): linear rise over ``warmup`` steps, then half a cosine to 0."""
+    if step < warmup:
+        return lr * (step + 1) / warmup
+    return lr * 0.5 * (1 + math.cos(math.pi * (step - warmup) / (steps - warmup)))
+
+
+def accumulation(config: TrainConfig, processes: int) -> int:
+    """Micro-batches of one process that make an optimiser step of ``config.batch`` samples.
+
+    Raises:
+        UsageError: the devices do not divide the batch.
+    """
+    at_once = config.batch_per_device * processes
+    if config.batch % at_once:
+        raise UsageError(
+            f"batch {config.batch} is no multiple of {at_once} (batch_per_device {config.batch_per_device} on "
+            f"{processes} devices); change batch or batch_per_device"
+        )
+    return config.batch // at_once
+
+
+class _Trainer:
+    """What lives as long as a training does."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        run: RunConfig,
+        folder: RunFolder,
+        dataset_train: TileSet,
+        dataset_val: TileSet | None,
+        on_step: Callable[[Progress], None] | None,
+    ) -> None:
+        self.config, self.run, self.folder, self.on_step = config, run, folder, on_step
+        self.accelerator = _accelerator(config, folder.path)
+        self.accumulate = accumulation(config, self.accelerator.num_processes)
+        torch.manual_seed(config.seed)
+        model = spec(config.model)
+        network = model.network(from_mapping(type(model.defaults), run.model_config, where="model"))
+        optimiser = torch.optim.AdamW(network.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+        loader, self.sampler = self._loader(dataset_train, shuffle=True)
+        self.network: nn.Module
+        self.network, self.optimiser, self.loader = self.accelerator.prepare(network, optimiser, loader)
+        self.loader_val = None
+        if dataset_val is not None:
+            self.loader_val = self.accelerator.prepare(self._loader(dataset_val, shuffle=False)[0])
+        device = self.accelerator.device
+        self.normaliser: Normaliser = run.data.normaliser().to(device)
+        self.loss: PixelLoss = build_loss(config.loss, counts=run.data.class_counts, gamma=config.gamma).to(device)
+        self.steps = math.ceil(len(self.loader) / self.accumulate)
+
+    def _loader(self, tiles: TileSet, *, shuffle: bool) -> tuple[Any, EpochSampler]:
+        config = self.config
+        return make_loader(
+            tiles,
+            batch=config.batch_per_device,
+            seed=config.seed,
+            shuffle=shuffle,
+            workers=config.workers,
+            keep_mb=config.keep_mb,
+        )
+
+    def restore(self) -> list[EpochRow]:
+        """Go back to the last checkpoint, or begin; gives the rows of the epochs that are done."""
+        if self.accelerator.is_main_process and not self.folder.started:
+            self.folder.write_config(self.run)
+        self.accelerator.wait_for_everyone()
+        state = self.folder.read_checkpoint()
+        if state is None:
+            return []
+        self.accelerator.unwrap_model(self.network).load_state_dict(state["network"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        log.info("%s: going on after epoch %d of %d", self.folder.path, len(state["rows"]), self.config.epochs)
+        return list(state["rows"])
+
+    def run_epoch(self, epoch: int) -> EpochRow:
+        """Train one epoch (from 0) and score it where it is due."""
+        start = time.perf_counter()
+        loss, lr = self._train_epoch(epoch)
+        seconds = time.perf_counter() - start
+        row: EpochRow = {
+            "epoch": epoch + 1,
+            "lr": lr,
+            "loss": loss,
+            "seconds": seconds,
+            "samples_per_second": self.run.data.tiles / seconds,
+        }
+        due = (epoch + 1) % self.config.validate_every == 0 or epoch + 1 == self.config.epochs
+        if self.loader_val is not None and due:
+            scores = self._validate().scores()
+            row |= {name: scores[name] for name in ("miou", "oa", "f1")}
+        self.accelerator.log({key: value for key, value in row.items() if value is not None}, step=epoch + 1)
+        return row
+
+    def _train_epoch(self, epoch: int) -> tuple[float, float]:
+        """Mean loss over the epoch and the last step's learning rate."""
+        torch.manual_seed(_mixed_seed(self.config.seed, epoch, self.accelerator.process_index))
+        self.sampler.set_epoch(epoch)
+        self.network.train()
+        losses: list[Tensor] = []
+        lr, checked, count = self.config.lr, 0, len(self.loader)
+        for number, batch in enumerate(self.loader):
+            last_of_step = (number + 1) % self.accumulate == 0 or number + 1 == count
+            losses.append(self._backward(batch, epoch, number, count, sync=last_of_step))
+            if not last_of_step:
+                continue
+            step = number // self.accumulate
+            lr = self._step(epoch * self.steps + step)
+            if (step + 1) % CHECK_LOSS_EVERY == 0 or number + 1 == count:
+                _check_losses(losses[checked:], first=checked, accumulate=self.accumulate, epoch=epoch)
+                checked = len(losses)
+            if self.on_step and self.accelerator.is_main_process:
+                self.on_step(Progress(epoch + 1, self.config.epochs, step + 1, self.steps))
+        mean = self.accelerator.reduce(torch.stack(losses).mean(), reduction="mean")
+        return float(mean), lr
+
+    def _backward(self, batch: Batch, epoch: int, number: int, count: int, *, sync: bool) -> Tensor:
+        """Add one micro-batch's share to the gradients; gives its loss, still on the device."""
+        config = self.config
+        batch = augment(batch, seed=config.seed, epoch=epoch, crop_px=config.crop_px, symmetries=config.symmetries)
+        group = min(self.accumulate, count - number // self.accumulate * self.accumulate)
+        with nullcontext() if sync else self.accelerator.no_sync(self.network):
+            loss: Tensor = self.loss(self.network(*self.normaliser(batch.primary, batch.auxiliary)), batch.label)
+            self.accelerator.backward(loss / group)
+        return loss.detach()
+
+    def _step(self, step: int) -> float:
+        """Move the weights; gives the learning rate. Set by hand: a prepared scheduler steps once per process."""
+        warmup = self.config.warmup_epochs * self.steps
+        lr = learning_rate(step, steps=self.config.epochs * self.steps, warmup=warmup, lr=self.config.lr)
+        for group in self.optimiser.param_groups:
+            group["lr"] = lr
+        self.optimiser.step()
+        self.optimiser.zero_grad()
+        return lr
+
+    @torch.no_grad()
+    def _validate(self) -> ConfusionMatrix:
+        self.network.eval()
+        total = ConfusionMatrix.zero()
+        assert self.loader_val is not None
+        for batch in self.loader_val:
+            logits = self.network(*self.normaliser(batch.primary, batch.auxiliary))
+            counts = count_pixels(batch.label, predicted_classes(logits))
+            # One matrix per sample, so that those which pad the last batch can be dropped.
+            counts = self.accelerator.gather_for_metrics(counts)
+            total += ConfusionMatrix(counts.sum(0).cpu().numpy())
+        return total
+
+    def keep(self, rows: list[EpochRow]) -> None:
+        """Write the rows, then, where it is due, the checkpoint that makes them final."""
+        done = len(rows)
+        if not self.accelerator.is_main_process:
+            return
+        self.folder.write_rows(rows)
+        if self.config.keep_best and _is_best(rows):
+            self.folder.write_weights(BEST_WEIGHTS, self._weights())
+        if done % self.config.checkpoint_every == 0 or done == self.config.epochs:
+            state = {"rows": rows, "network": self._weights(), "optimiser": self.optimiser.state_dict()}
+            self.folder.write_checkpoint(done, state)
+
+    def finish(self) -> None:
+        if self.accelerator.is_main_process:
+            self.folder.write_weights(WEIGHTS, self._weights())
+        self.accelerator.wait_for_everyone()
+
+    def _weights(self) -> dict[str, Tensor]:
+        state: dict[str, Tensor] = self.accelerator.unwrap_model(self.network).state_dict()
+        return state
+
+
+def _is_best(rows: list[EpochRow]) -> bool:
+    """Whether the last row has a validation mIoU above all earlier ones."""
+    last = rows[-1].get("miou")
+    return last is not None and all(last > row["miou"] for row in rows[:-1] if row.get("miou") is not None)
+
+
+def _check_losses(losses: list[Tensor], *, first: int, accumulate: int, epoch: int) -> None:
+    finite = torch.isfinite(torch.stack(losses)).tolist()
+    if not all(finite):
+        step = (first + finite.index(False)) // accumulate
+        raise DwplusError(
+            f"the loss is not a number at epoch {epoch + 1}, step {step + 1}; lower lr, or train in precision fp32. "
+            "The checkpoint of the epoch before is kept"
+        )
+
+
+def _mixed_seed(*parts: int) -> int:
+    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def _accelerator(config: TrainConfig, run_dir: Path) -> Accelerator:
+    cuda = torch.cuda.is_available() and config.device == "auto"
+    if config.precision == "bf16" and not cuda:
+        raise UsageError("precision bf16 needs a GPU: on CPUs it is many times slower; choose fp32 or auto")
+    bf16 = config.precision == "bf16" or (config.precision == "auto" and cuda and torch.cuda.is_bf16_supported())
+    if config.tracker and find_spec(config.tracker) is None:
+        raise UsageError(f"tracker {config.tracker} is not installed; install it with: pip install 'dwplus[trackers]'")
+    accelerator = Accelerator(
+        mixed_precision="bf16" if bf16 else "no",
+        cpu=config.device == "cpu",
+        log_with=config.tracker,
+        project_dir=str(run_dir) if config.tracker else None,
+    )
+    if config.tracker:
+        accelerator.init_trackers("curves")
+    return accelerator
