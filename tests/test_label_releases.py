@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import email.utils
 import hashlib
 import io
@@ -32,7 +33,8 @@ class Publisher:
     """A small file server. Each request takes the next fault of ``faults`` before it is served properly.
 
     Faults: an int (answer that status), ``drop`` (close after half of the body), ``stale`` (another ETag from now on),
-    ``no-range`` (serve everything, whatever was asked), ``html`` (an error page with status 200).
+    ``no-range`` (serve everything, whatever was asked), ``html`` (an error page with status 200), ``trickle`` (2 KB
+    every 0.05 s).
     """
 
     files: dict[str, bytes] = field(default_factory=dict)
@@ -71,7 +73,16 @@ def _handler(publisher: Publisher) -> type[BaseHTTPRequestHandler]:
             if start is not None:
                 extra["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
             self._head(200 if start is None else 206, len(body), extra)
-            self.wfile.write(body[: len(body) // 2] if fault == "drop" else body)
+            if fault == "trickle":
+                self._trickle(body)
+            else:
+                self.wfile.write(body[: len(body) // 2] if fault == "drop" else body)
+
+        def _trickle(self, body: bytes) -> None:
+            with contextlib.suppress(OSError):
+                for start in range(0, len(body), 2000):
+                    self.wfile.write(body[start : start + 2000])
+                    time.sleep(0.05)
 
         def _start(self, fault: object) -> int | None:
             wanted = self.headers.get("Range")
@@ -280,6 +291,20 @@ def test_a_silent_server_is_not_waited_for_for_ever(tmp_path: Path) -> None:
                 tmp_path,
                 patience=replace(QUICK, attempts=2, silence_s=0.2),
             )
+
+
+def test_a_request_that_takes_too_long_is_cut_and_continued(publisher: Publisher, tmp_path: Path) -> None:
+    file = _file(publisher)
+    publisher.faults = ["trickle"]
+
+    path = labels.fetch(file, tmp_path, patience=replace(QUICK, request_s=0.2))
+
+    assert path is not None
+    assert path.read_bytes() == ARCHIVE
+    (_, first), (_, second) = publisher.requests
+    assert first is None
+    assert second is not None
+    assert 2000 <= int(second.removeprefix("bytes=").rstrip("-")) < 20_000
 
 
 @pytest.mark.parametrize("fault", [404, 503, "html"])

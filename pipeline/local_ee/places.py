@@ -9,6 +9,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -94,19 +95,18 @@ def sandbox_tiles(catalogue: Catalogue, tiles: int = DEFAULT_TILES, *, seed: int
 
 def _test_tiles(entries: Sequence[_Entry], sky: _Sky, number: int, seed: int) -> list[SandboxTile]:
     """Published test tiles: those with both sensors in turn over (region, biome), and up to three without one."""
+    served = cache(lambda entry: _test_tile(entry, sky))
     odd: list[SandboxTile] = []
     if number >= 30:
         shuffled = sorted(entries, key=lambda entry: noise.unit(seed, "odd", entry.dw_id))
-        candidates = (_test_tile(entry, sky) for entry in shuffled)
-        no_s2 = next((tile for tile in candidates if tile.scene is None), None)
-        polar = (_test_tile(entry, sky) for entry in sorted(entries, key=lambda entry: -abs(entry.lat))[:40])
-        no_s1 = itertools.islice((t for t in polar if t.scene is not None and not sky.has_s1(t.tile)), 2)
-        odd = [*([] if no_s2 is None else [no_s2]), *no_s1]
+        no_s2 = (tile for tile in map(served, shuffled) if tile.scene is None)
+        polar = map(served, sorted(entries, key=lambda entry: -abs(entry.lat))[:40])
+        no_s1 = (tile for tile in polar if tile.scene is not None and not sky.has_s1(tile.tile))
+        odd = [*itertools.islice(no_s2, 1), *itertools.islice(no_s1, 2)]
     names = {tile.tile.id for tile in odd}
     ordinary = [entry for entry in entries if entry.dw_id not in names]
-    usable = _in_turn(ordinary, seed, lambda entry: _is_usable(_test_tile(entry, sky), sky))
-    chosen = [_test_tile(entry, sky) for entry in itertools.islice(usable, number - len(odd))]
-    return [*chosen, *odd]
+    usable = _in_turn(ordinary, seed, lambda entry: _is_usable(served(entry), sky))
+    return [*map(served, itertools.islice(usable, number - len(odd))), *odd]
 
 
 def _is_usable(tile: SandboxTile, sky: _Sky) -> bool:
