@@ -191,9 +191,10 @@ def s1_scene(
 
 
 def world(planet: dict[str, Any] | None = None) -> ArrayCatalogue:
-    """Two tiles with everything that can be mistaken. ``shift_m`` of ``planet`` moves all pixels of the northern S2 scene.
+    """Two tiles with everything that can be mistaken.
 
-    Window of a label of 2019-05-02: [2018-11-03, 2019-10-29).
+    ``shift_m`` of ``planet`` moves all pixels of the northern S2 scene. The window of a label of 2019-05-02 is
+    [2018-11-03, 2019-10-29).
     """
     shift_m = float((planet or {}).get("shift_m", 0.0))
     catalogue = ArrayCatalogue()

@@ -39,10 +39,10 @@ class Search:
         return replace(self, start_ms=max(starts, default=None), end_ms=min(ends, default=None))
 
     def named(self, field: str, values: Iterable[str]) -> Search:
-        key = {"system:index": "indices", "PRODUCT_ID": "product_ids"}[field]
-        known: frozenset[str] | None = getattr(self, key)
         names = frozenset(values)
-        return replace(self, **{key: names if known is None else known & names})
+        if field == "PRODUCT_ID":
+            return replace(self, product_ids=names if self.product_ids is None else self.product_ids & names)
+        return replace(self, indices=names if self.indices is None else self.indices & names)
 
 
 class Filter:

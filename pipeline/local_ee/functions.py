@@ -67,10 +67,13 @@ def _reducers() -> Functions:
         images = _homogeneous(name, collection.elements)
         if not images:
             return Image(())
-        bands = []
-        for position, band in enumerate(images[0].bands):
-            nodes = tuple(image.bands[position].node for image in images)
-            bands.append(Band(band.name, dtype, COMPOSITE, kind(stack_of(nodes))))
+        columns = zip(*(image.bands for image in images), strict=True)
+        made = [stack_of(tuple(band.node for band in column)) for column in columns]
+        for stack in made:
+            stack.together = max(stack.together, tuple(made), key=len)
+        bands = [
+            Band(band.name, dtype, COMPOSITE, kind(stack)) for band, stack in zip(images[0].bands, made, strict=True)
+        ]
         footprints = [image.footprint for image in images]
         bounded = None not in footprints
         return Image(tuple(bands), footprint=shapely.union_all(footprints) if bounded else None)

@@ -90,7 +90,7 @@ class Graph:
         return frozenset().union(*(part[0] for part in parts)), depth
 
 
-KINDS = {
+KINDS: dict[str, Any] = {
     "constantValue": object,
     "integerValue": str | int,
     "valueReference": str,
@@ -113,7 +113,7 @@ def kind_of(node: Any) -> tuple[str, Any]:
     kind, body = next(iter(node.items()))
     if kind not in KINDS or not isinstance(body, KINDS[kind]):
         raise Refusal(f"Invalid expression: '{str(kind)[:50]}' is not a kind of node, or its content is malformed.")
-    parts = {"arrayValue": ("values", list), "dictionaryValue": ("values", dict)}
+    parts: dict[str, tuple[str, type]] = {"arrayValue": ("values", list), "dictionaryValue": ("values", dict)}
     parts |= {"functionDefinitionValue": ("argumentNames", list), "functionInvocationValue": ("arguments", dict)}
     if kind in parts:
         name, wanted = parts[kind]

@@ -72,6 +72,14 @@ class Session:
             self._kept.pop(key, None)
         return raster
 
+    def wants(self, node: Node, grid: Grid) -> bool:
+        """Whether a node will be asked for and is not there yet."""
+        return self._uses[id(node)] > 0 and grid not in self._kept.get(id(node), {})
+
+    def keep(self, node: Node, grid: Grid, raster: Raster) -> None:
+        """Hold what was computed before it is asked for."""
+        self._kept.setdefault(id(node), {})[grid] = raster
+
 
 class Constant(Node):
     """The same value everywhere."""
@@ -208,24 +216,43 @@ class Clipped(Node):
 
 
 class Stack(Node):
-    """Sum and number of the valid values of many bands, one after the other: never more than one scene in memory."""
+    """Sum and number of the valid values of many bands, one after the other: never more than one scene in memory.
+
+    ``together`` holds the stacks of the other bands of the same images; they are computed in the same pass where they
+    are wanted too, since bands of a scene share their positions.
+    """
 
     def __init__(self, *inputs: Node) -> None:
         self.inputs = inputs
+        self.together: tuple[Stack, ...] = (self,)
 
     def render(self, grid: Grid, session: Session) -> StackRaster:
-        total = np.zeros(grid.shape, dtype=np.float64)
-        count = np.zeros(grid.shape, dtype=np.int32)
-        everywhere = 0
-        for node in self.inputs:
-            raster = session.pixels(node, grid)
-            if raster.mask is None:
-                total += raster.values
-                everywhere += 1
-            elif raster.mask.any():
-                np.add(total, raster.values, out=total, where=raster.mask)
-                count += raster.mask
-        return StackRaster(total, count=count + np.int32(everywhere))
+        stacks = [self, *(stack for stack in self.together if stack is not self and session.wants(stack, grid))]
+        sums = [_Sum(grid) for _ in stacks]
+        for nodes in zip(*(stack.inputs for stack in stacks), strict=True):
+            for node, total in zip(nodes, sums, strict=True):
+                total.add(session.pixels(node, grid))
+        for stack, total in zip(stacks[1:], sums[1:], strict=True):
+            session.keep(stack, grid, total.raster())
+        return sums[0].raster()
+
+
+class _Sum:
+    def __init__(self, grid: Grid) -> None:
+        self._total = np.zeros(grid.shape, dtype=np.float64)
+        self._count = np.zeros(grid.shape, dtype=np.int32)
+        self._everywhere = np.int32(0)
+
+    def add(self, raster: Raster) -> None:
+        if raster.mask is None:
+            self._total += raster.values
+            self._everywhere += 1
+        elif raster.mask.any():
+            np.add(self._total, raster.values, out=self._total, where=raster.mask)
+            self._count += raster.mask
+
+    def raster(self) -> StackRaster:
+        return StackRaster(self._total, count=self._count + self._everywhere)
 
 
 @dataclass(frozen=True)

@@ -325,11 +325,16 @@ def cast_values(values: Values, dtype: str) -> Values:
         if high > limits.max:  # float32 has no 2**31 - 1
             high = np.nextafter(high, values.dtype.type(0))
         clipped = np.clip(values, low, high)
-        return np.nan_to_num(clipped, copy=False, nan=0.0).astype(target)  # astype cuts off the fraction
-    source = np.iinfo(values.dtype)
+        values = np.nan_to_num(clipped, copy=False, nan=0.0)
+        return _as(values, target)  # cuts off the fraction
+    source: Any = np.iinfo(values.dtype)
     if source.min < limits.min or source.max > limits.max:
         values = np.clip(values.astype(np.int64, copy=False), limits.min, limits.max)
-    return values.astype(target)
+    return _as(values, target)
+
+
+def _as(values: Values, dtype: np.dtype[Any]) -> Values:
+    return values.astype(dtype)
 
 
 def unary(function: Callable[[Values], Values], dtype: str | None = None) -> Callable[[Image], Image]:

@@ -35,6 +35,7 @@ class LocalEarthEngine:
         max_concurrent, per_second: limits beyond which requests get 429; None = none.
         latency_s: each API answer takes so long more.
         token_s: how long a token is good for.
+        releases_folder: where label archives are kept from one start to the next; None = made anew.
         start_s: how long it may take to start.
     """
 
@@ -51,6 +52,7 @@ class LocalEarthEngine:
         per_second: float | None = None,
         latency_s: float = 0.0,
         token_s: float = 3600.0,
+        releases_folder: Path | None = None,
         start_s: float = 120.0,
     ) -> None:
         self._configuration = {
@@ -64,6 +66,7 @@ class LocalEarthEngine:
             "per_second": per_second,
             "latency_s": latency_s,
             "token_s": token_s,
+            "releases_folder": None if releases_folder is None else str(releases_folder),
         }
         self._start_s = start_s
         self._process: subprocess.Popen[str] | None = None

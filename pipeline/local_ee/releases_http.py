@@ -34,17 +34,18 @@ class ReleaseFiles:
         with self._lock:
             if self._source is None:
                 self._source = self._make()
-            found: tuple[BinaryIO, int, str] | None = None if self._source is False else self._source.open(path)
+        found: tuple[BinaryIO, int, str] | None = self._source.open(path)
         return found
 
     def _make(self) -> Any:
-        try:
-            from .releases import Releases
-        except ImportError:
-            return False
+        if self._planet.get("kind") == "python":  # a catalogue alone has no labels
+            return _NoFiles()
+        from .catalogue import Catalogue
         from .planet import make_planet
+        from .releases import Releases
 
-        return Releases(make_planet(self._planet), self._tiles, self._folder)
+        planet: Any = make_planet(self._planet)
+        return Releases(planet, self._tiles, self._folder, catalogue=Catalogue(planet))
 
     def serve(self, handler: BaseHTTPRequestHandler, fault: Fault | None) -> tuple[int, int]:
         """Answer GET or HEAD; gives the HTTP code and the number of bytes sent."""
@@ -61,6 +62,11 @@ class ReleaseFiles:
             return _answer(handler, 404, "text/plain", b"Not found\n")
         with found[0] as stream:
             return _send_file(handler, stream, found[1], found[2], path, fault)
+
+
+class _NoFiles:
+    def open(self, path: str) -> None:  # noqa: ARG002
+        return None
 
 
 def _answer(

@@ -51,6 +51,7 @@ class Configuration:
         max_concurrent, per_second: limits beyond which requests get 429; None = none.
         latency_s: each API answer takes at least so long more.
         token_s: how long a token is good for.
+        releases_folder: where label archives are kept from one start to the next; None = nowhere.
     """
 
     planet: dict[str, Any] = field(default_factory=lambda: {"kind": "earth", "seed": 7})
@@ -63,6 +64,7 @@ class Configuration:
     per_second: float | None = None
     latency_s: float = 0.0
     token_s: float = 3600.0
+    releases_folder: str | None = None
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,8 @@ class Front:
             "discovery": json.dumps(discovery_document()).encode(),
             "algorithms": json.dumps(algorithms_document()).encode(),
         }
-        self.releases = ReleaseFiles(configuration.planet, configuration.tiles, folder)
+        kept = folder if configuration.releases_folder is None else Path(configuration.releases_folder)
+        self.releases = ReleaseFiles(configuration.planet, configuration.tiles, kept)
         self.http = ThreadingHTTPServer(("127.0.0.1", configuration.port), _handler(self))
         self.url = f"http://127.0.0.1:{self.http.server_address[1]}"
         self.account = Account(self.url, configuration.project, configuration.token_s)

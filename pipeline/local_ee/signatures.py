@@ -34,7 +34,7 @@ def _shipped(name: str) -> Any:
 
 
 def discovery_document() -> dict[str, Any]:
-    """The shipped document (v1alpha), spoken as v1."""
+    """The shipped document (v1alpha), spoken as v1; says of its pixels that they are synthetic."""
     document: dict[str, Any] = json.loads(
         json.dumps(_shipped("cloud_api_discovery_document.json")).replace("v1alpha", "v1")
     )
@@ -42,6 +42,8 @@ def discovery_document() -> dict[str, Any]:
     for resource in (projects, projects["resources"]["assets"]):
         parameters = resource["methods"]["listAssets"]["parameters"]
         parameters |= {name: {"location": "query", "type": "string"} for name in LIST_FILTERS}
+    # A client that asks what pixels of this server are called finds it here.
+    document["pixelSource"] = "SANDBOX"
     return document
 
 

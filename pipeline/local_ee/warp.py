@@ -4,16 +4,17 @@ Pixel (row, col) covers [col, col + 1) x [row, row + 1) of its own pixel space; 
 position on the border of two pixels belongs to the right or lower one.
 
 Bilinear samples and masks: each of the four taps counts with its weight where it is valid, and the sample is valid
-where any tap of a weight above zero is; pixels outside an image are masked. This is how Earth Engine documents its pyramids
-(mask-weighted mean, mask > 0; https://developers.google.com/earth-engine/guides/scale); for ``resample`` its pages say
-nothing, so it is an assumption there.
+where any tap of a weight above zero is; pixels outside an image are masked. This is what Earth Engine
+documents for its pyramids (mask-weighted mean; reference/rest/Shared.Types/PyramidingPolicy on
+https://developers.google.com/earth-engine); for ``resample`` its pages say nothing, so it is an assumption there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from functools import partial
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +23,10 @@ from .grid import Affine6, Floats, Grid, Projection, apply, invert, transformer
 from .refusal import Refusal
 
 Mode = Literal["nearest", "bilinear"]
-Values = NDArray[np.generic]
+Values = NDArray[Any]
 Mask = NDArray[np.bool_]
 Indices = NDArray[np.intp]
+Positions = NDArray[np.float32]
 
 NODE_SPACING_PX = 16
 """Between CRSs that differ, positions are exact every 8 pixels and bilinear in between; more often where that would be
@@ -34,6 +36,12 @@ NODE_ERROR_PX = 0.005
 
 SNAP_PX = 1e-6
 """Positions closer than this to a pixel centre or border are on it: far above rounding, far below what can be seen."""
+
+SNAP_NEAREST_PX = 1e-4
+"""The same for positions between CRSs, which are kept in float32."""
+
+LEAST_WEIGHT = 1e-3
+"""Valid taps that together weigh less do not make a sample: rounding of a position must not bring a pixel to life."""
 
 MAX_WINDOW_PX = 64_000_000
 """Source pixels that one band of a request may touch (there are no pyramids): beyond it memory runs out on Earth Engine
@@ -66,29 +74,26 @@ class Geometry:
 
     def __init__(self) -> None:
         self._nodes: dict[tuple[Grid, str, int], _Nodes] = {}
-        self._last: tuple[tuple[Grid, Projection], tuple[Floats, Floats]] | None = None
+        self._last: tuple[tuple[Grid, Projection, tuple[int, int] | None], Taps | None] | None = None
 
-    def positions(self, grid: Grid, source: Projection) -> tuple[Floats, Floats]:
-        """(col, row) in source pixels of all pixel centres of a grid, float64 (H, W) each; not finite where the grid
-        lies outside what the source's CRS can express.
-        """
-        key = (grid, source)
+    def taps(self, grid: Grid, source: Projection, shape: tuple[int, int] | None) -> Taps | None:
+        """Which source pixels the pixels of a grid fall between; None: the whole grid lies outside the source."""
+        key = (grid, source, shape)
         if self._last is None or self._last[0] != key:
-            self._last = (key, self._positions(grid, source))
+            self._last = (key, self._taps(grid, source, shape))
         return self._last[1]
 
-    def _positions(self, grid: Grid, source: Projection) -> tuple[Floats, Floats]:
+    def _taps(self, grid: Grid, source: Projection, shape: tuple[int, int] | None) -> Taps | None:
         to_pixels = invert(source.affine)
-        if grid.crs == source.crs:
-            return apply(to_pixels, *grid.centres())
         spacing = NODE_SPACING_PX
         while spacing > 1:
-            nodes = self._nodes.setdefault((grid, source.crs, spacing), _Nodes(grid, source.crs, spacing))
+            key = (grid, source.crs, spacing)
+            nodes = self._nodes.get(key) or self._nodes.setdefault(key, _Nodes(*key))
             if nodes.error(to_pixels) < NODE_ERROR_PX:
-                u, v = nodes.pixels(to_pixels)
-                return nodes.between(u, grid.shape), nodes.between(v, grid.shape)
+                return _taps(*nodes.pixels(to_pixels), shape, partial(nodes.between, shape=grid.shape))
             spacing //= 2
-        return apply(to_pixels, *transformer(grid.crs, source.crs).transform(*grid.centres()))
+        exact = transformer(grid.crs, source.crs).transform(*grid.centres())
+        return _taps(*apply(to_pixels, *exact), shape, lambda at: at.astype(np.float32))
 
 
 class _Nodes:
@@ -98,8 +103,8 @@ class _Nodes:
         count = (max(-(-grid.width // spacing), 1), max(-(-grid.height // spacing), 1))
         self.cols = np.linspace(0.0, float(grid.width), 2 * count[0] + 1)
         self.rows = np.linspace(0.0, float(grid.height), 2 * count[1] + 1)
-        cols, rows = np.meshgrid(self.cols, self.rows)
-        self.xy: tuple[Floats, Floats] = transformer(grid.crs, crs).transform(*apply(grid.affine, cols, rows))
+        xy = apply(grid.affine, *np.meshgrid(self.cols, self.rows))
+        self.xy: tuple[Floats, Floats] = xy if crs == grid.crs else transformer(grid.crs, crs).transform(*xy)
 
     def pixels(self, to_pixels: Affine6) -> tuple[Floats, Floats]:
         return apply(to_pixels, *self.xy)
@@ -115,12 +120,13 @@ class _Nodes:
             worst = max(worst, float(np.abs(middle - at[1::2, 1::2]).max()))
         return worst
 
-    def between(self, at: Floats, shape: tuple[int, int]) -> Floats:
+    def between(self, at: Floats, shape: tuple[int, int]) -> Positions:
+        """Values at the centres of all pixels, float32 (H, W), from those at the nodes."""
         i0, fi = _linear(self.rows, shape[0])
         j0, fj = _linear(self.cols, shape[1])
-        columns = at[:, j0] + (at[:, j0 + 1] - at[:, j0]) * fj
-        result = columns[i0 + 1] - columns[i0]
-        result *= fi[:, None]
+        columns = (at[:, j0] + (at[:, j0 + 1] - at[:, j0]) * fj).astype(np.float32)
+        result: Positions = (columns[1:] - columns[:-1])[i0]
+        result *= fi[:, None].astype(np.float32)
         result += columns[i0]
         return result
 
@@ -129,6 +135,64 @@ def _linear(nodes: Floats, size: int) -> tuple[Indices, Floats]:
     at = (np.arange(size) + 0.5) / (nodes[1] - nodes[0])
     low = np.minimum(at.astype(np.intp), len(nodes) - 2)
     return low, at - low
+
+
+@dataclass(frozen=True)
+class Taps:
+    """Four source pixels for each pixel of a grid, within one window of the source.
+
+    Attributes:
+        rows, cols: half-open window of source pixels; at least 2 x 2, at most a pixel beyond the image on each side.
+        index: (H, W), position of the upper left tap in the raveled window.
+        down, right: float32 (H, W), weights of the lower and the right taps, 0..1.
+        finite: where there is a position at all; None = everywhere.
+    """
+
+    rows: tuple[int, int]
+    cols: tuple[int, int]
+    index: Indices
+    down: Positions
+    right: Positions
+    finite: Mask | None
+
+
+def _taps(
+    u: Floats, v: Floats, shape: tuple[int, int] | None, everywhere: Callable[[Floats], Positions]
+) -> Taps | None:
+    """Taps from (col, row) positions at some points, which ``everywhere`` makes into those of all pixels."""
+    finite = np.isfinite(u) & np.isfinite(v)
+    if not finite.any():
+        return None
+    height, width = shape or (None, None)
+    rows, cols = _cover(v[finite], height), _cover(u[finite], width)
+    if rows is None or cols is None:
+        return None
+    u, v = np.where(finite, u, 0.0), np.where(finite, v, 0.0)
+    i, down = _within(everywhere(v - (rows[0] + 0.5)), rows)
+    j, right = _within(everywhere(u - (cols[0] + 0.5)), cols)
+    i *= cols[1] - cols[0]
+    i += j
+    return Taps(rows, cols, i, down, right, None if finite.all() else finite)
+
+
+def _cover(positions: Floats, size: int | None) -> tuple[int, int] | None:
+    """The window that holds all taps; what lies further out falls on the masked pixel beyond the border."""
+    first, last = int(np.floor(positions.min() - 0.5)), int(np.floor(positions.max() - 0.5)) + 2
+    if size is None:
+        return first, last
+    if first >= size or last <= 0:
+        return None
+    return max(first, -1), min(last, size + 1)
+
+
+def _within(at: Positions, window: tuple[int, int]) -> tuple[Indices, Positions]:
+    """Lower tap inside a window and weight of the upper one."""
+    size = window[1] - window[0]
+    np.clip(at, 0.0, float(size - 1), out=at)
+    low = at.astype(np.intp)
+    np.minimum(low, size - 2, out=low)
+    at -= low
+    return low, at
 
 
 def sample(
@@ -150,14 +214,20 @@ def sample(
     if aligned:
         a, _, c, _, e, f = grid.affine
         sa, _, sc, _, se, sf = source.affine
-        cols = (a * (np.arange(grid.width) + 0.5) + (c - sc)) / sa
-        rows = (e * (np.arange(grid.height) + 0.5) + (f - sf)) / se
+        cols = (a * _centres(grid.width) + (c - sc)) / sa
+        rows = (e * _centres(grid.height) + (f - sf)) / se
         separable = _nearest_separable if mode == "nearest" else _bilinear_separable
         result = separable(rows, cols, shape, read)
     else:
-        u, v = geometry.positions(grid, source)
-        result = (_nearest_anywhere if mode == "nearest" else _bilinear_anywhere)(v, u, shape, read)
+        taps = geometry.taps(grid, source, shape)
+        window = None if taps is None else _read(read, taps.rows, taps.cols)
+        anywhere = _nearest_anywhere if mode == "nearest" else _bilinear_anywhere
+        result = None if taps is None or window is None else anywhere(taps, window)
     return result if result is not None else Raster(np.zeros(grid.shape), np.zeros(grid.shape, dtype=bool))
+
+
+def _centres(size: int) -> Floats:
+    return np.arange(size, dtype=np.float64) + 0.5
 
 
 def _split(positions: Floats) -> tuple[Indices, Floats]:
@@ -196,7 +266,7 @@ def _relative(index: Indices, span: tuple[int, int]) -> Indices:
     return np.clip(index - span[0], 0, span[1] - span[0] - 1)
 
 
-def _take(array: NDArray[np.generic], index: Indices, axis: int) -> NDArray[np.generic]:
+def _take(array: NDArray[Any], index: Indices, axis: int) -> NDArray[Any]:
     """Rows (axis 0) or columns (axis 1); a view where they follow each other."""
     first = int(index[0])
     if int(index[-1]) - first == len(index) - 1 and bool((np.diff(index) == 1).all()):
@@ -227,7 +297,7 @@ def _bilinear_separable(rows: Floats, cols: Floats, shape: tuple[int, int] | Non
     taps_i = (_relative(i, span_i), _relative(i1, span_i), fi)
     taps_j = (_relative(j, span_j), _relative(j1, span_j), fj)
 
-    def blend(array: NDArray[np.floating]) -> NDArray[np.floating]:
+    def blend(array: NDArray[Any]) -> NDArray[Any]:
         return _blend(_blend(array, *taps_j, axis=1), *taps_i, axis=0)
 
     values = _as_float(window.values)
@@ -237,86 +307,59 @@ def _bilinear_separable(rows: Floats, cols: Floats, shape: tuple[int, int] | Non
     return _weighted(blend(np.where(window.mask, values, 0)), weights)
 
 
-def _blend(
-    array: NDArray[np.floating], low: Indices, high: Indices, weight: Floats, *, axis: int
-) -> NDArray[np.floating]:
+def _blend(array: NDArray[Any], low: Indices, high: Indices, weight: Floats, *, axis: int) -> NDArray[Any]:
     """Linear interpolation along one axis; where the weight is the same everywhere (same pixel size) it is a number."""
     lower = _take(array, low, axis)
     if not weight.any():
-        return lower  # type: ignore[return-value]
+        return lower
     upper = _take(array, high, axis)
     if float(np.ptp(weight)) < SNAP_PX:
         factor: object = array.dtype.type(weight[0])
     else:
         factor = weight.astype(array.dtype)[:, None] if axis == 0 else weight.astype(array.dtype)
-    result = np.subtract(upper, lower)  # type: ignore[call-overload]
+    result: NDArray[Any] = np.subtract(upper, lower)
     result *= factor
     result += lower
-    return result  # type: ignore[no-any-return]
+    return result
 
 
-def _as_float(values: Values) -> NDArray[np.floating]:
+def _as_float(values: Values) -> NDArray[Any]:
     """float32 where it holds 16-bit values and their weights exactly, else float64."""
     small = values.dtype.itemsize <= 2 or values.dtype == np.float32
     return values.astype(np.float32 if small else np.float64, copy=False)
 
 
-def _weighted(total: NDArray[np.floating], weights: NDArray[np.floating]) -> Raster:
-    mask = weights > SNAP_PX
+def _weighted(total: NDArray[Any], weights: NDArray[Any]) -> Raster:
+    mask = weights > LEAST_WEIGHT
     return Raster(np.divide(total, weights, out=np.zeros_like(total), where=mask), mask)
 
 
-def _finite_span(v: Floats, u: Floats) -> tuple[Floats, Floats, Mask | None]:
-    finite = np.isfinite(u) & np.isfinite(v)
-    if finite.all():
-        return v, u, None
-    return np.where(finite, v, -2.0), np.where(finite, u, -2.0), finite
+def _nearest_anywhere(taps: Taps, window: Raster) -> Raster:
+    width = taps.cols[1] - taps.cols[0]
+    index = taps.index + (taps.right >= 0.5 - SNAP_NEAREST_PX) + width * (taps.down >= 0.5 - SNAP_NEAREST_PX)
+    mask = None if window.mask is None else np.take(window.mask.ravel(), index)
+    return Raster(np.take(window.values.ravel(), index), _both(mask, taps.finite))
 
 
-def _nearest_anywhere(v: Floats, u: Floats, shape: tuple[int, int] | None, read: Reader) -> Raster | None:
-    v, u, finite = _finite_span(v, u)
-    i, j = _floor(v), _floor(u)
-    height, width = shape or (None, None)
-    span_i, span_j = _span(i, i, height), _span(j, j, width)
-    window = _read(read, span_i, span_j)
-    if window is None or span_i is None or span_j is None:
-        return None
-    flat = _relative(i, span_i) * (span_j[1] - span_j[0]) + _relative(j, span_j)
-    values = np.take(window.values.ravel(), flat)
-    mask = None if window.mask is None else np.take(window.mask.ravel(), flat)
-    return Raster(values, _both(mask, finite))
-
-
-def _bilinear_anywhere(v: Floats, u: Floats, shape: tuple[int, int] | None, read: Reader) -> Raster | None:
-    v, u, finite = _finite_span(v, u)
-    (i, fi), (j, fj) = _split(v), _split(u)
-    height, width = shape or (None, None)
-    span_i, span_j = _span(i, i + 1, height), _span(j, j + 1, width)
-    window = _read(read, span_i, span_j)
-    if window is None or span_i is None or span_j is None:
-        return None
-    columns = span_j[1] - span_j[0]
-    top, bottom = _relative(i, span_i) * columns, _relative(i + 1, span_i) * columns
-    left, right = _relative(j, span_j), _relative(j + 1, span_j)
+def _bilinear_anywhere(taps: Taps, window: Raster) -> Raster:
     values = _as_float(window.values)
-    wi, wj = fi.astype(values.dtype), fj.astype(values.dtype)
+    width = taps.cols[1] - taps.cols[0]
 
-    def blend(array: NDArray[np.floating]) -> NDArray[np.floating]:
+    def blend(array: NDArray[Any]) -> NDArray[Any]:
         flat = array.ravel()
-        upper = _mix(np.take(flat, top + left), np.take(flat, top + right), wj)
-        lower = _mix(np.take(flat, bottom + left), np.take(flat, bottom + right), wj)
-        return _mix(upper, lower, wi)
+        upper = _mix(flat.take(taps.index), flat[1:].take(taps.index, mode="clip"), taps.right)
+        lower = _mix(
+            flat[width:].take(taps.index, mode="clip"), flat[width + 1 :].take(taps.index, mode="clip"), taps.right
+        )
+        return _mix(upper, lower, taps.down)
 
     if window.mask is None:
-        return Raster(blend(values), finite)
-    weights = blend(window.mask.astype(values.dtype))
-    result = _weighted(blend(np.where(window.mask, values, 0)), weights)
-    return Raster(result.values, _both(result.mask, finite))
+        return Raster(blend(values), taps.finite)
+    result = _weighted(blend(np.where(window.mask, values, 0)), blend(window.mask.astype(values.dtype)))
+    return Raster(result.values, _both(result.mask, taps.finite))
 
 
-def _mix(
-    first: NDArray[np.floating], second: NDArray[np.floating], weight: NDArray[np.floating]
-) -> NDArray[np.floating]:
+def _mix(first: NDArray[Any], second: NDArray[Any], weight: Positions) -> NDArray[Any]:
     second -= first
     second *= weight
     second += first

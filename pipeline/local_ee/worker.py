@@ -57,7 +57,8 @@ def load_catalogue(planet: dict[str, Any]) -> Catalogue:
     from .catalogue import Catalogue as PlanetCatalogue
     from .planet import make_planet
 
-    return PlanetCatalogue(make_planet(planet))
+    found: Catalogue = PlanetCatalogue(make_planet(planet))
+    return found
 
 
 def load_file(path: Path) -> Any:
