@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -37,6 +38,7 @@ def local_cluster(workers: int | None = None) -> Iterator[Runner]:
     from distributed import Client, LocalCluster, as_completed
 
     count = workers or os.cpu_count() or 1
+    logging.getLogger("distributed").setLevel(logging.ERROR)
     with (
         LocalCluster(n_workers=count, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
         Client(cluster) as client,

@@ -1,0 +1,188 @@
+"""Figures of the report: drawn with matplotlib, returned as PNG bytes."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+import numpy as np
+from numpy.typing import NDArray
+
+from ..pipeline.bands import decode
+from ..pipeline.landcover import CLASSES, IGNORE
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+mpl.use("Agg")
+
+_GREY = (0.93, 0.93, 0.93)
+_SPLIT_COLOURS = {"train": "#3a6ea5", "val": "#e0a030", "test": "#c0392b", "inspect": "#555555"}
+
+
+@dataclass(frozen=True)
+class TileView:
+    """One tile as it is drawn.
+
+    Attributes:
+        title: which tile.
+        rgb: uint16 (3, H, W), stored B4, B3, B2.
+        vv: uint16 (H, W), stored VV.
+        label: uint8 (H, W), class index or 255.
+        predictions: run -> uint8 (H, W), class index.
+    """
+
+    title: str
+    rgb: NDArray[np.uint16]
+    vv: NDArray[np.uint16]
+    label: NDArray[np.uint8]
+    predictions: Mapping[str, NDArray[np.uint8]]
+
+
+def true_colour(stored: NDArray[np.uint16]) -> NDArray[np.float32]:
+    """float32 (H, W, 3) in 0..1 of B4, B3, B2 (stored uint16 (3, H, W)), stretched to the tile's own 2..98 %."""
+    reflectance = decode(stored, ("B4", "B3", "B2"))
+    low, high = np.nanpercentile(reflectance, (2, 98)) if np.isfinite(reflectance).any() else (0.0, 1.0)
+    # Never stretch less than 0.08: over dark water the noise would fill the picture.
+    shown = np.clip((reflectance - low) / max(high - low, 0.08), 0, 1) ** 0.85
+    return np.moveaxis(np.nan_to_num(shown, nan=0.0), 0, -1).astype(np.float32)
+
+
+def backscatter(stored: NDArray[np.uint16]) -> NDArray[np.float32]:
+    """float32 (H, W) in 0..1 of VV (stored uint16 (H, W)): -25 dB black, 0 dB white."""
+    decibel = decode(stored[None], ("VV",))[0]
+    shown: NDArray[np.float32] = np.nan_to_num(np.clip((decibel + 25) / 25, 0, 1), nan=0.0)
+    return shown
+
+
+def class_colours(indices: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """float32 (H, W, 3) in 0..1: the official colour of each class, light grey where ignored."""
+    table = np.full((256, 3), _GREY, dtype=np.float32)
+    for land_cover in CLASSES:
+        table[land_cover.index] = np.array(land_cover.rgb) / 255
+    table[IGNORE] = _GREY
+    return table[indices]
+
+
+def tiles_figure(views: Sequence[TileView]) -> bytes:
+    """A row per tile: true colour, VV, label, and one prediction per run, with the legend of classes below."""
+    runs = list(views[0].predictions)
+    titles = ["Sentinel-2 true colour", "Sentinel-1 VV, mean", "Label", *runs]
+    figure, axes = _grid(len(views), len(titles), 2.25)
+    for row, view in zip(axes, views, strict=True):
+        pictures = [true_colour(view.rgb), backscatter(view.vv), class_colours(view.label)]
+        pictures += [class_colours(view.predictions[run]) for run in runs]
+        for axis, picture in zip(row, pictures, strict=True):
+            axis.imshow(picture, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+        row[0].set_ylabel(view.title, fontsize=7)
+    for axis, title in zip(axes[0], titles, strict=True):
+        axis.set_title(title, fontsize=9)
+    _class_legend(figure)
+    return _png(figure)
+
+
+def class_distribution_figure(counts: Mapping[str, NDArray[np.int64]]) -> bytes:
+    """Share of each class (colours) in each group (a bar each); paper, Fig. 3."""
+    figure, axis = _axes(8.0, 0.32 * len(counts) + 1.4)
+    names = list(counts)[::-1]
+    left = np.zeros(len(names))
+    for land_cover in CLASSES:
+        share = np.array([counts[n][land_cover.index] / max(counts[n].sum(), 1) for n in names])
+        axis.barh(names, share, left=left, color=f"#{land_cover.colour}", edgecolor="white", linewidth=0.4)
+        left += share
+    axis.set_xlim(0, 1)
+    axis.set_xlabel("share of marked pixels")
+    axis.tick_params(labelsize=7)
+    _class_legend(figure)
+    return _png(figure)
+
+
+def map_figure(places: Mapping[str, Sequence[tuple[float, float]]]) -> bytes:
+    """Where the tiles lie: longitude and latitude, a colour per split."""
+    figure, axis = _axes(8.0, 3.6)
+    for split, points in places.items():
+        lons, lats = zip(*points, strict=True) if points else ((), ())
+        axis.scatter(lons, lats, s=14, color=_SPLIT_COLOURS.get(split, "black"), label=f"{split} ({len(points)})")
+    for border in (-160, -20, 100):
+        axis.axvline(border, color="0.7", linewidth=0.8, linestyle=":")
+    axis.set(xlim=(-180, 180), ylim=(-60, 85), xlabel="longitude", ylabel="latitude")
+    axis.grid(color="0.92")
+    axis.legend(fontsize=7, loc="lower left", framealpha=1)
+    return _png(figure)
+
+
+def confusion_figure(counts: NDArray[np.int64], title: str) -> bytes:
+    """Rows truth, columns prediction, each row as shares of its pixels."""
+    figure, axis = _axes(5.2, 4.8)
+    totals = counts.sum(axis=1, keepdims=True)
+    share = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
+    axis.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    names = [c.title for c in CLASSES]
+    axis.set_xticks(range(len(names)), names, rotation=40, ha="right", fontsize=7)
+    axis.set_yticks(range(len(names)), names, fontsize=7)
+    for (i, j), value in np.ndenumerate(share):
+        if totals[i] and value >= 0.005:
+            axis.text(j, i, f"{value:.0%}", ha="center", va="center", fontsize=6, color="w" if value > 0.5 else "k")
+    axis.set(xlabel="prediction", ylabel="label")
+    axis.set_title(title, fontsize=9)
+    return _png(figure)
+
+
+def curves_figure(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> bytes:
+    """Loss of training, and mIoU of validation where it was scored, over the epochs."""
+    figure, axes = _grid(1, 2, 3.0, ticks=True, aspect=1.4)
+    for name, rows in runs.items():
+        epochs = [row["epoch"] for row in rows]
+        axes[0][0].plot(epochs, [row["loss"] for row in rows], label=name)
+        scored = [row for row in rows if row.get("miou") is not None]
+        axes[0][1].plot([row["epoch"] for row in scored], [row["miou"] for row in scored], marker="o", label=name)
+    for axis, title in zip(axes[0], ("training loss", "validation mIoU"), strict=True):
+        axis.set_title(title, fontsize=9)
+        axis.set_xlabel("epoch")
+        axis.grid(color="0.92")
+        axis.legend(fontsize=7)
+    return _png(figure)
+
+
+# --- drawing ----------------------------------------------------------------------------------------------------------
+
+
+def _axes(width: float, height: float) -> tuple[Figure, Axes]:
+    import matplotlib.pyplot as plt
+
+    return plt.subplots(figsize=(width, height), layout="constrained")
+
+
+def _grid(
+    rows: int, columns: int, size: float, *, ticks: bool = False, aspect: float = 1.0
+) -> tuple[Figure, list[list[Axes]]]:
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(size * aspect * columns, size * rows + 0.5), squeeze=False, layout="constrained"
+    )
+    if not ticks:
+        for axis in axes.flat:
+            axis.set(xticks=[], yticks=[])
+    return figure, axes.tolist()
+
+
+def _class_legend(figure: Figure) -> None:
+    from matplotlib.patches import Patch
+
+    patches = [Patch(color=f"#{c.colour}", label=c.title) for c in CLASSES]
+    figure.legend(handles=patches, loc="outside lower center", ncol=5, fontsize=7, frameon=False)
+
+
+def _png(figure: Figure) -> bytes:
+    import matplotlib.pyplot as plt
+
+    content = io.BytesIO()
+    # No software tag: the same numbers draw the same bytes.
+    figure.savefig(content, format="png", dpi=110, metadata={"Software": None})
+    plt.close(figure)
+    return content.getvalue()

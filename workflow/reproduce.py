@@ -1,0 +1,46 @@
+"""Reproduce: the whole way on one source: build, train, score, report.
+
+Two networks of the same small size are trained: SpecSAR-Former on Sentinel-1 and Sentinel-2, and the single-branch
+network on Sentinel-2 alone, so that the report can say what Sentinel-1 adds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..pipeline.build import BuildResult
+from ..pipeline.progress import Progress
+from .report import write_report
+from .stages import Inputs, score_run, train_run, training_settings
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One network to train and score."""
+
+    name: str
+    model: str
+    inputs: Inputs
+
+
+SANDBOX_TRIALS: tuple[Trial, ...] = (
+    Trial("specsar-s1s2", "specsar-former-small", Inputs("ms10", "sar")),
+    Trial("segformer-s2", "segformer-small", Inputs("ms10", "none")),
+)
+PAPER_TRIALS: tuple[Trial, ...] = (
+    Trial("specsar-s1s2", "specsar-former", Inputs("ms10", "sar")),
+    Trial("segformer-s2", "segformer", Inputs("ms10", "none")),
+)
+
+
+def train_and_report(root: Path, result: BuildResult | None, *, profile: str | None, progress: Progress) -> Path:
+    """Train and score every trial on a built data root and write the report; path of its page."""
+    trials = SANDBOX_TRIALS if root.name == "sandbox" else PAPER_TRIALS
+    for trial in trials:
+        settings = training_settings(profile, root, {"model": trial.model})
+        run_dir = train_run(root, trial.name, settings, protocol="strict", inputs=trial.inputs, progress=progress)
+        score_run(root, run_dir, split="test", progress=progress)
+    if result is not None and result.failed:
+        progress.say(f"{result.failed} tiles failed; run the same command again to ask for them")
+    return write_report(root, progress=progress)
