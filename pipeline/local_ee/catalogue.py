@@ -1,0 +1,188 @@
+"""The catalogue of a planet: which scenes exist, and their pixels (see `scene.Catalogue`).
+
+Scenes are not stored: they follow from orbits and the acquisition plan, so a search computes them from place and time.
+Which scenes exist is the same for every planet and seed; their pixels are the planet's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import mgrs, noise, sentinel1, sentinel2, utm
+from .acquisition import Acquisition, inside
+from .planet import Planet
+from .scene import Scene, SceneBand, TooManyScenesError
+
+MOST_SCENES = 5_000
+"""Longest answer to a search. Source: Earth Engine's limit on elements of a collection that are shown or aggregated."""
+
+FIRST_S, LAST_S = 1_451_606_400.0, 1_798_761_600.0
+"""2016-01-01 and 2027-01-01."""
+
+_WIDEST_DEGREES2 = 900.0  # larger regions are searched by time
+_LONGEST_S = 6 * 3600.0  # longer times are searched by place
+
+
+class Catalogue:
+    """All scenes of a planet; the structure is that of `scene.Catalogue`."""
+
+    def __init__(self, planet: Planet) -> None:
+        self.planet = planet
+        self._seed = noise.key(*(f"{name}={value}" for name, value in sorted(planet.config.items())))
+        self._recent: dict[str, Acquisition] = {}
+        self._lock = Lock()
+
+    def __reduce__(self) -> tuple[type[Catalogue], tuple[Planet]]:
+        return Catalogue, (self.planet,)
+
+    @property
+    def collections(self) -> tuple[str, ...]:
+        return (sentinel2.COLLECTION, *sentinel1.COLLECTIONS)
+
+    def find(
+        self,
+        collection: str,
+        *,
+        start_ms: int | None = None,
+        end_ms: int | None = None,
+        region: tuple[float, float, float, float] | None = None,
+        indices: frozenset[str] | None = None,
+        product_ids: frozenset[str] | None = None,
+    ) -> list[Scene]:
+        if collection not in self.collections:
+            raise KeyError(collection)
+        start_s = FIRST_S if start_ms is None else max(start_ms / 1000, FIRST_S)
+        end_s = LAST_S if end_ms is None else min(end_ms / 1000, LAST_S)
+        if start_s >= end_s:
+            return []
+        if indices is not None or product_ids is not None:
+            candidates = self._named(collection, indices, product_ids)
+        else:
+            candidates = self._between(collection, start_s, end_s, region)
+        found: dict[str, Scene] = {}
+        for acquisition in candidates:
+            scene = acquisition.scene
+            if start_s * 1000 <= scene.start_ms < end_s * 1000 and (region is None or _may_meet(scene, region)):
+                found[scene.index] = self._kept(acquisition).scene
+                if len(found) > MOST_SCENES:
+                    raise TooManyScenesError(_too_many(collection))
+        return sorted(found.values(), key=lambda scene: (scene.start_ms, scene.index))
+
+    def scene(self, asset_id: str) -> Scene | None:
+        acquisition = self._acquisition(asset_id)
+        return None if acquisition is None else acquisition.scene
+
+    def read(
+        self, scene: Scene, band_id: str, rows: tuple[int, int], cols: tuple[int, int]
+    ) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
+        band = scene.band(band_id)
+        values = np.zeros((max(rows[1] - rows[0], 0), max(cols[1] - cols[0], 0)), band.dtype)
+        mask = np.zeros(values.shape, bool)
+        # Only what lies inside the image.
+        top, bottom = max(rows[0], 0), min(rows[1], band.shape[0])
+        left, right = max(cols[0], 0), min(cols[1], band.shape[1])
+        acquisition = self._acquisition(scene.id)
+        if top >= bottom or left >= right or acquisition is None:
+            return values, mask
+        grid = _grid(band, (top, bottom), (left, right))
+        seen = inside(acquisition.seen, grid)
+        window = np.s_[top - rows[0] : bottom - rows[0], left - cols[0] : right - cols[0]]
+        mask[window] = seen
+        if seen.any():
+            values[window] = np.where(seen, self._pixels(acquisition, band, grid), 0)
+        return values, mask
+
+    def _pixels(self, acquisition: Acquisition, band: SceneBand, grid: utm.Grid) -> NDArray[Any]:
+        if acquisition.scene.collection == sentinel2.COLLECTION:
+            factor = sentinel2.NATIVE_M[band.id] // 10
+            return self.planet.optical(band.id, grid, factor, acquisition.look)
+        if band.id == "angle":
+            a, b, c = acquisition.look.incidence
+            return a + b * grid.eastings[None, :] + c * grid.northings[:, None]
+        decibel = self.planet.backscatter(band.id, grid, acquisition.look)
+        if acquisition.scene.collection == "COPERNICUS/S1_GRD":
+            return decibel
+        return np.power(10.0, decibel / 10)
+
+    def _named(
+        self, collection: str, indices: frozenset[str] | None, product_ids: frozenset[str] | None
+    ) -> Iterator[Acquisition]:
+        """Scenes that names alone lead to; with both kinds of names, those that both know."""
+        if indices is None:
+            assert product_ids is not None
+            if collection == sentinel2.COLLECTION:
+                yield from _found(sentinel2.by_product(name, self._seed) for name in sorted(product_ids))
+            return
+        for acquisition in _found(self._acquisition(f"{collection}/{index}") for index in sorted(indices)):
+            if product_ids is None or acquisition.scene.properties.get("PRODUCT_ID") in product_ids:
+                yield acquisition
+
+    def _between(
+        self, collection: str, start_s: float, end_s: float, region: tuple[float, float, float, float] | None
+    ) -> Iterator[Acquisition]:
+        """Scenes that place and time lead to."""
+        if region is not None and (region[2] - region[0]) * (region[3] - region[1]) > _WIDEST_DEGREES2:
+            region = None
+        if region is None and end_s - start_s > _LONGEST_S:
+            raise TooManyScenesError(_too_many(collection))
+        if collection == sentinel2.COLLECTION:
+            granules = sentinel2.granules_between(start_s, end_s) if region is None else mgrs.granules_in(region)
+            return chain.from_iterable(sentinel2.acquisitions(g, start_s, end_s, self._seed) for g in granules)
+        slices = sentinel1.slices_between(start_s, end_s) if region is None else sentinel1.slices_in(region)
+        return chain.from_iterable(
+            sentinel1.acquisitions(part, collection, start_s, end_s, self._seed) for part in slices
+        )
+
+    def _acquisition(self, asset_id: str) -> Acquisition | None:
+        with self._lock:
+            known = self._recent.get(asset_id)
+        if known is not None:
+            return known
+        collection, _, index = asset_id.rpartition("/")
+        if collection == sentinel2.COLLECTION:
+            found = sentinel2.by_index(index, self._seed)
+        elif collection in sentinel1.COLLECTIONS:
+            found = sentinel1.by_index(collection, index, self._seed)
+        else:
+            found = None
+        return None if found is None else self._kept(found)
+
+    def _kept(self, acquisition: Acquisition) -> Acquisition:
+        """Remember a scene that is likely to be read next."""
+        with self._lock:
+            if len(self._recent) >= 4 * MOST_SCENES:
+                self._recent.clear()
+            self._recent[acquisition.scene.id] = acquisition
+        return acquisition
+
+
+def _found(candidates: Iterable[Acquisition | None]) -> Iterator[Acquisition]:
+    return (candidate for candidate in candidates if candidate is not None)
+
+
+def _too_many(collection: str) -> str:
+    return (
+        f"a search of {collection} leads to more than {MOST_SCENES} scenes; "
+        "narrow it with filterDate, filterBounds or an id"
+    )
+
+
+def _grid(band: SceneBand, rows: tuple[int, int], cols: tuple[int, int]) -> utm.Grid:
+    zone, south = utm.zone_of(band.crs)
+    size, _, left, _, _, top = band.transform
+    return utm.Grid(zone, left, top - utm.FALSE_NORTHING * south, size, rows, cols)
+
+
+def _may_meet(scene: Scene, region: tuple[float, float, float, float]) -> bool:
+    """Whether the box of the footprint meets the region, on any turn."""
+    lons, lats = [p[0] for p in scene.footprint], [p[1] for p in scene.footprint]
+    west, south, east, north = region
+    if max(lats) < south - 0.02 or min(lats) > north + 0.02:
+        return False
+    return any(max(lons) + turn >= west - 0.02 and min(lons) + turn <= east + 0.02 for turn in (-360, 0, 360))
