@@ -43,6 +43,8 @@ def as_tokens(image: Tensor) -> Tensor:
 
 def initialise(module: nn.Module) -> None:
     """Set the weights of one module the way SegFormer does; for ``network.apply``."""
+    if any(parameter.is_meta for parameter in module.parameters(recurse=False)):
+        return  # no memory, nothing to set: sizes alone are wanted
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)
     elif isinstance(module, nn.Conv2d):

@@ -1,0 +1,53 @@
+"""The table of networks."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from dwplus.manifests import load_toml
+from dwplus.model.registry import MODELS, build, configure, spec
+from dwplus.pipeline.errors import UsageError
+
+
+def test_the_networks_are_these():
+    assert set(MODELS) >= {"specsar-former", "specsar-former-small", "segformer", "segformer-small"}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_network_is_called_the_same_way(name: str):
+    with torch.device("meta"):
+        network = build(name, primary_bands=5, auxiliary_bands=3)
+        logits = network(torch.empty(2, 5, 64, 64), torch.empty(2, 3, 64, 64))
+
+    assert logits.shape == (2, 9, 64, 64)
+
+
+@pytest.mark.parametrize("name", [name for name, row in MODELS.items() if row.inputs == "single"])
+def test_networks_with_one_input_work_without_auxiliary_bands(name: str):
+    with torch.device("meta"):
+        network = build(name, primary_bands=3, auxiliary_bands=0)
+
+        assert network(torch.empty(1, 3, 64, 64), torch.empty(1, 0, 64, 64)).shape == (1, 9, 64, 64)
+
+
+@pytest.mark.parametrize("name", [name for name, row in MODELS.items() if row.paper])
+def test_networks_of_the_paper_name_their_row(name: str):
+    assert MODELS[name].paper in load_toml("paper")["table1"]
+
+
+def test_an_override_changes_one_setting():
+    config = configure("specsar-former-small", 11, 2, decoder="plain")
+
+    assert config == type(config)(
+        **{**vars(spec("specsar-former-small").defaults), "primary_bands": 11, "decoder": "plain"}
+    )
+
+
+def test_an_unknown_name_lists_the_choices():
+    with pytest.raises(UsageError, match=r"unknown model 'unet'; choose one of specsar-former, .*segformer-small"):
+        build("unet")
+
+
+def test_an_unknown_override_names_the_known_ones():
+    with pytest.raises(UsageError, match=r"model 'segformer': unknown key 'deocder'; known are .*decoder_width"):
+        build("segformer", deocder="plain")

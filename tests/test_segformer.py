@@ -1,0 +1,55 @@
+"""SegFormer-B2: the single-branch rows of the paper's tables."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from dwplus.manifests import load_toml
+from dwplus.model.baselines.segformer import SMALL, SegFormer, SegFormerConfig
+from dwplus.model.cost import count, count_by_rule
+from dwplus.model.registry import build
+from dwplus.pipeline.bands import preset
+from dwplus.pipeline.errors import UsageError
+
+
+def test_twelve_bands_have_the_papers_parameters_and_flops():
+    printed = load_toml("paper")["table2"]["segformer"]
+    with torch.device("meta"):
+        network = build("segformer", decoder="plain")
+
+    cost = count(network, 10, 2)
+
+    assert cost.params == cost.params_rule == 27_381_769
+    assert cost.gflops_rule == pytest.approx(114.5277, abs=5e-5)
+    assert (round(cost.params / 1e6, 2), round(cost.gflops_rule, 2)) == (printed["params"], printed["flops"])
+    assert cost.gflops == pytest.approx(122.05, abs=5e-3)  # attention counted: more than the paper's rule says
+
+
+@pytest.mark.parametrize("row", ["sar", "rgb", "ms"])
+def test_single_branch_rows_of_table_v(row: str):
+    paper = load_toml("paper")
+    bands, wanted = len(preset(paper["table5"][row]["primary"])), paper["counted"]["table5"][row]
+    with torch.device("meta"):
+        network = build("segformer", bands, 0)
+        macs, _ = count_by_rule(network, torch.empty(1, bands, 512, 512), torch.empty(1, 0, 512, 512))
+
+    assert sum(p.numel() for p in network.parameters()) == wanted["params"]
+    assert 2 * macs / 1e9 == pytest.approx(wanted["gflops"], abs=5e-5)
+
+
+def test_a_network_with_one_input_does_not_care_where_a_band_comes_from():
+    torch.manual_seed(0)
+    network = SegFormer(SMALL).eval()
+    image = torch.randn(1, 12, 33, 47)
+
+    with torch.no_grad():
+        one = network(image[:, :10], image[:, 10:])
+        other = network(image, image[:, :0])
+
+    assert one.shape == (1, 9, 33, 47)
+    assert torch.equal(one, other)
+
+
+def test_no_band_at_all_is_refused():
+    with pytest.raises(UsageError, match="at least one band"):
+        SegFormerConfig(primary_bands=0)
