@@ -54,7 +54,8 @@ def choose_scene(tile: Tile, hint: SceneHint, candidates: list[Candidate]) -> tu
     """The scene that a label was drawn on, and the rule that found it.
 
     Rules in order: same index; same product id; same sensing time and MGRS tile (reprocessing changes product ids);
-    same day and full cover, scenes in the tile's own UTM zone first. Among equals the newest processing baseline.
+    same day and full cover (or an outline that is not known), scenes in the tile's own UTM zone first. Among equals the
+    newest processing baseline.
     """
     newest_first = sorted(candidates, key=lambda c: (c.baseline, c.index), reverse=True)
     for candidate in newest_first:
@@ -68,7 +69,11 @@ def choose_scene(tile: Tile, hint: SceneHint, candidates: list[Candidate]) -> tu
             return candidate, "sensing-time"
     zone = tile.crs[-2:]
     own_zone_first = sorted(newest_first, key=lambda c: c.mgrs_tile[:2] != zone)
-    return next(((c, "same-day") for c in own_zone_first if covers(c.footprint, tile)), None)
+    for candidate in own_zone_first:
+        if covers(candidate.footprint, tile):
+            return candidate, "same-day"
+    # Where the service tells no outline, the pixels will show how much is covered.
+    return next(((c, "same-day-unseen") for c in own_zone_first if not c.footprint), None)
 
 
 def _same_sensing(candidate: Candidate, product_id: str) -> bool:

@@ -72,3 +72,7 @@ def test_a_property_that_some_scenes_lack_is_not_matched_to_the_wrong_scene() ->
     first, second = candidates_of(answer)
 
     assert (first.product_id, second.product_id, second.mgrs_tile) == ("", "", "32TNQ")
+
+
+def test_a_scene_of_the_day_without_an_outline_is_taken_and_says_so(tile: Tile) -> None:
+    assert choose_scene(tile, SceneHint(), [candidate()]) == (candidate(), "same-day-unseen")

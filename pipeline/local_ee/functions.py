@@ -120,7 +120,7 @@ def _listed(collection: Collection, count: int, offset: int) -> list[Any]:
 
 
 def _aggregate(collection: Collection, name: str) -> list[Any]:
-    found = [element.properties.get(name) for element in collection.elements]
+    found = [_get(element, name) for element in collection.elements]
     return [value for value in found if value is not None]
 
 
