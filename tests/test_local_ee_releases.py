@@ -21,6 +21,7 @@ from dwplus.pipeline import labels
 from dwplus.pipeline.landcover import marked_share
 from dwplus.pipeline.local_ee import noise
 from dwplus.pipeline.local_ee.places import SandboxTile, sandbox_tiles
+from dwplus.pipeline.local_ee.planet import make_planet
 from dwplus.pipeline.local_ee.releases import Releases
 from dwplus.pipeline.local_ee.scene import Scene, SceneBand
 from dwplus.pipeline.tiles import parse_tile_id, region_names
@@ -300,3 +301,15 @@ def test_the_label_reader_takes_the_archives_as_it_takes_published_ones(served: 
         assert (raster.crs, raster.transform) == (tile.tile.crs, (a, b, c + margin, d, e, f - margin))
         assert (label.hemisphere, label.biome) == (tile.tile.hemisphere, tile.tile.biome)
         assert metadata[label.labeler, label.dw_id]["date"] == tile.tile.date.isoformat()
+
+
+def test_the_synthetic_earth_serves_a_small_release(tmp_path: Path) -> None:
+    releases = Releases(make_planet({"kind": "earth", "seed": 7}), 6, tmp_path)
+
+    archive = _archive(releases, "pangaea/Experts_tiles.zip")
+
+    assert Counter(_is_test(t) for t in releases.tiles) == {False: 4, True: 2}
+    for name in (n for n in archive.namelist() if n.endswith(".tif")):
+        tile = tmp_path / Path(name).name
+        tile.write_bytes(archive.read(name))
+        assert len(np.unique(labels.read_label(tile).codes)) > 1

@@ -18,7 +18,7 @@ import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import BinaryIO
 
 import numpy as np
 import openpyxl
@@ -30,7 +30,10 @@ from ..files import write_atomically
 from ..landcover import CLASS_COUNT, CLASS_NAMES, CODE_CLOUD, CODE_UNMARKED
 from ..tiles import Tile, biome_names
 from . import noise
-from .places import Annotator, SandboxTile, sandbox_tiles
+from .catalogue import Catalogue as PlanetCatalogue
+from .labelling import Annotator
+from .places import SandboxTile, sandbox_tiles
+from .planet import Planet
 from .scene import Catalogue, Scene
 
 EXPERTS = "pangaea/Experts_tiles.zip"
@@ -56,24 +59,6 @@ _CLOCK = re.compile(rb"(<dcterms:(?:created|modified)[^>]*>)[^<]*")
 _LONG_AGO = (2021, 6, 24, 0, 0, 0)
 """Time of every member: archives depend on the planet alone."""
 
-Transform = tuple[float, float, float, float, float, float]
-
-
-class AnnotatedPlanet(Protocol):
-    """What is needed of a planet: its annotators, and the answers of a Dynamic World model."""
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """What makes it this planet and no other."""
-
-    def annotate(
-        self, crs: str, transform: Transform, shape: tuple[int, int], labeler: Annotator, key: str
-    ) -> NDArray[np.uint8]:
-        """Released codes 0..10, uint8 (H, W)."""
-
-    def model_labels(self, crs: str, transform: Transform, shape: tuple[int, int], key: str) -> NDArray[np.uint8]:
-        """Class indices 0..8 of the model, uint8 (H, W)."""
-
 
 class Releases:
     """The label releases of a planet; safe to use from many threads.
@@ -81,12 +66,12 @@ class Releases:
     Args:
         tiles: number of different label tiles, about a third of them test tiles.
         folder: keeps the files once made; several planets may share it.
-        catalogue: whose scenes the tiles are about.
+        catalogue: whose scenes the tiles are about; the planet's own unless given.
     """
 
-    def __init__(self, planet: AnnotatedPlanet, tiles: int, folder: Path, *, catalogue: Catalogue) -> None:
+    def __init__(self, planet: Planet, tiles: int, folder: Path, *, catalogue: Catalogue | None = None) -> None:
         self._planet = planet
-        self._catalogue = catalogue
+        self._catalogue: Catalogue = catalogue or PlanetCatalogue(planet)
         self._number = tiles
         self._seed = noise.key(json.dumps(planet.config, sort_keys=True))
         self._folder = folder / f"releases-v{_LAYOUT_VERSION}-{self._seed:016x}-{tiles}"
@@ -228,11 +213,14 @@ def _test_list(tiles: Iterable[SandboxTile]) -> bytes:
 
 
 def _barely_marked(codes: NDArray[np.uint8], share: float) -> NDArray[np.uint8]:
-    """The marks of an annotator who stopped early: a disc around the middle with that share of the pixels."""
+    """The marks of an annotator who stopped early: those around the middle, on at most that share of the pixels."""
     height, width = codes.shape
     rows, cols = np.ogrid[:height, :width]
-    inside = (rows - height / 2) ** 2 + (cols - width / 2) ** 2 <= share * height * width / np.pi
-    return np.where(inside, codes, np.uint8(CODE_UNMARKED)).astype(np.uint8)
+    distance = np.hypot(rows - height / 2, cols - width / 2)
+    marked = np.sort(distance[codes != CODE_UNMARKED])
+    if marked.size <= share * codes.size:
+        return codes
+    return np.where(distance < marked[int(share * codes.size)], codes, CODE_UNMARKED).astype(np.uint8)
 
 
 # The workbook --------------------------------------------------------------------------------------------------------
