@@ -1,15 +1,18 @@
 """A small catalogue of scenes whose pixels are known by heart: planes over longitude and latitude, on any grid.
 
-The server under test loads this file by its path (planet kind ``python``), the tests by ``load_file``.
+The server under test loads this file by its path (planet kind ``python``); the tests import it.
 """
 
 from __future__ import annotations
 
+import io
+import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
+from dwplus.pipeline.local_ee.pixels import compute_pixels, compute_value
 from dwplus.pipeline.local_ee.scene import Scene, SceneBand, TooManyScenesError
 from pyproj import Transformer
 
@@ -213,6 +216,64 @@ def world(planet: dict[str, Any] | None = None) -> ArrayCatalogue:
         ]
         for scene in scenes:
             catalogue.add(*scene)
-    # covers the left half of the northern tile alone, and only in March
+    # a scene that covers a part of the northern tile, half a year too early for its window
     catalogue.add(*s1_scene(NORTH, "N_half", "2018-06-01T00:00:00", size=320, start_m=(-2900.0, 600.0)))
     return catalogue
+
+
+# Expressions by hand, for tests that go without a client
+
+
+def node(value: Any) -> dict[str, Any]:
+    """A value as a node of an expression; nodes stay as they are."""
+    kinds = ("functionInvocationValue", "arrayValue", "valueReference", "argumentReference", "functionDefinitionValue")
+    if isinstance(value, dict) and len(value) == 1 and next(iter(value)) in kinds:
+        return value
+    if isinstance(value, list) and any(isinstance(item, dict) for item in value):
+        return {"arrayValue": {"values": [node(item) for item in value]}}
+    return {"constantValue": value}
+
+
+def call(name: str, /, **arguments: Any) -> dict[str, Any]:
+    """A call of a server function; a trailing underscore keeps argument names apart from Python's words."""
+    given = {key.rstrip("_"): node(value) for key, value in arguments.items()}
+    return {"functionInvocationValue": {"functionName": name, "arguments": given}}
+
+
+def expression(result: dict[str, Any], **values: dict[str, Any]) -> dict[str, Any]:
+    return {"result": "0", "values": {"0": node(result), **values}}
+
+
+def collection(asset: str = S1, *filters: dict[str, Any]) -> dict[str, Any]:
+    found = call("ImageCollection.load", id=asset)
+    for item in filters:
+        found = call("Collection.filter", collection=found, filter=item)
+    return found
+
+
+def image(index: str = "NORTH", asset: str = S2) -> dict[str, Any]:
+    return call("Image.load", id=f"{asset}/{index}")
+
+
+def value(catalogue: Any, result: dict[str, Any], **values: dict[str, Any]) -> Any:
+    """What ``value:compute`` answers."""
+    return json.loads(compute_value(catalogue, {"expression": expression(result, **values)}).body)["result"]
+
+
+def pixels(
+    catalogue: Any,
+    result: dict[str, Any],
+    affine: Any,
+    size: int = 8,
+    crs: str = "EPSG:32633",
+    **values: dict[str, Any],
+) -> Any:
+    """What ``image:computePixels`` answers, a structured array of ``size`` x ``size`` pixels."""
+    names = ("scaleX", "shearX", "translateX", "shearY", "scaleY", "translateY")
+    grid = {
+        "crsCode": crs,
+        "affineTransform": dict(zip(names, affine, strict=True)),
+        "dimensions": {"width": size, "height": size},
+    }
+    body = {"expression": expression(result, **values), "fileFormat": "NPY", "grid": grid}
+    return np.load(io.BytesIO(compute_pixels(catalogue, body).body))

@@ -317,12 +317,12 @@ def cast_values(values: Values, dtype: str) -> Values:
     target = np.dtype(dtype)
     if values.dtype == target:
         return values
-    if target.kind == "f":
+    if target.kind == "f" or values.dtype.kind == "b":
         return values.astype(target)
     limits = np.iinfo(target)
     if values.dtype.kind == "f":
         low, high = np.array(limits.min, values.dtype), np.array(limits.max, values.dtype)
-        if high > limits.max:  # float32 has no 2**31 - 1
+        if float(high) > limits.max:  # float32 has no 2**31 - 1
             high = np.nextafter(high, values.dtype.type(0))
         clipped = np.clip(values, low, high)
         values = np.nan_to_num(clipped, copy=False, nan=0.0)
