@@ -115,6 +115,10 @@ def acquire(
     return folder
 
 
+_SHORT_PATIENCE = Patience(attempts=3)
+"""For files that nothing depends on: no build waits long for them."""
+
+
 def fetch(
     file: ReleaseFile,
     folder: Path,
@@ -151,7 +155,7 @@ def fetch(
             part,
             expected_size=file.size if mirror is None else None,
             progress=lambda done, total: progress(file.name, done, total),
-            patience=patience or Patience(),
+            patience=patience or (_SHORT_PATIENCE if file.optional else Patience()),
             rng=rng or random.Random(),
         )
         etag = part.record().get("etag")
