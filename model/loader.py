@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Sampler
 from torch.utils.data import Dataset as TorchDataset
 
 from ..pipeline.bands import BANDS, NODATA
-from ..pipeline.errors import UsageError
+from ..pipeline.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from ..pipeline.dataset import Sample
@@ -235,9 +235,17 @@ class Normaliser(nn.Module):
 
 
 def plain_statistics(tiles: TileSet) -> dict[str, tuple[float, float]]:
-    """(mean, std) in physical units of the bands that a data set gives, by name."""
+    """(mean, std) in physical units of the bands that a data set gives, by name.
+
+    Raises:
+        DataError: one is not a number, as of a band without a single observation.
+    """
     bands = tiles.statistics.bands
-    return {name: (float(bands[name].mean), float(bands[name].std)) for name in (*tiles.primary, *tiles.auxiliary)}
+    pairs = {name: (float(bands[name].mean), float(bands[name].std)) for name in (*tiles.primary, *tiles.auxiliary)}
+    strange = [name for name, pair in pairs.items() if not np.isfinite(pair).all()]
+    if strange:
+        raise DataError(f"no mean or deviation of band {', '.join(strange)} in the statistics; run 'dwplus normalise'")
+    return pairs
 
 
 class Symmetry(NamedTuple):

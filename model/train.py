@@ -340,6 +340,7 @@ class _Trainer:
         """Mean loss over the epoch and the last step's learning rate."""
         torch.manual_seed(_mixed_seed(self.config.seed, epoch, self.accelerator.process_index))
         self.sampler.set_epoch(epoch)
+        self.loader.set_epoch(epoch)  # or accelerate counts from 0 and sets the sampler's epoch to that
         self.network.train()
         losses: list[Tensor] = []
         lr, checked, count = self.config.lr, 0, len(self.loader)
