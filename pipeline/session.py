@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeVar
@@ -18,11 +19,13 @@ import google.auth
 import google.auth.exceptions
 import numpy as np
 import requests
+from google.oauth2 import service_account
 from numpy.typing import NDArray
 
 from .. import __version__
 from .bands import BANDS, NODATA, S1_BANDS, S2_BANDS, SHARD_BANDS
 from .errors import AuthenticationError, QuotaError, ServiceError, TileError
+from .files import read_json
 from .matching import SceneHint, SceneRef, candidates_of, choose_scene
 from .scenes import REQUEST_BANDS, S1_FILL, S2_COLLECTION, S2_SHIFT, Recipe, pixel_request, scene_candidates
 from .sources import HIGH_VOLUME_URL, Configuration, answered_by
@@ -294,7 +297,13 @@ def _reason(error: requests.RequestException) -> str:
 
 
 def _credentials(found: Configuration) -> Any:
-    if found.credentials_file is not None:
+    if found.credentials_file is None:
+        return "persistent" if found.signed_in else None
+    kind = read_json(found.credentials_file).get("type")
+    if kind == "service_account":
+        return service_account.Credentials.from_service_account_file(str(found.credentials_file), scopes=_SCOPES)
+    with warnings.catch_warnings():
+        # The client's loaders by type cover service accounts and users only; this one covers what gcloud writes too.
+        warnings.simplefilter("ignore", DeprecationWarning)
         credentials, _ = google.auth.load_credentials_from_file(str(found.credentials_file), scopes=_SCOPES)
-        return credentials
-    return "persistent" if found.signed_in else None
+    return credentials
