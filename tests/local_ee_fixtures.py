@@ -135,7 +135,7 @@ def ms(text: str) -> int:
 
 
 def s2_scene(
-    place: Place, index: str, *, side_m: int = 6600, shift_m: float = 0.0, product: str = ""
+    place: Place, index: str, *, side_m: int = 2400, shift_m: float = 0.0, product: str = ""
 ) -> tuple[Scene, Any]:
     """A scene of 11 bands that starts 600 m up and left of the tile; ``shift_m`` moves its pixels, not its plane."""
     x0, y0 = place.x - 600, place.y + 600
@@ -163,7 +163,7 @@ def s1_scene(
     *,
     crs: str | None = None,
     offset_m: tuple[float, float] = (3.7, -2.2),
-    size: int = 660,
+    size: int = 240,
     bands: tuple[str, ...] = ("VV", "VH", "angle"),
     mode: str = "IW",
     bias: float = 0.0,
@@ -204,7 +204,7 @@ def world(planet: dict[str, Any] | None = None) -> ArrayCatalogue:
     catalogue.add(*s2_scene(NORTH, "NORTH", shift_m=shift_m))
     catalogue.add(*s2_scene(SOUTH, "SOUTH"))
     for place, name in ((NORTH, "N"), (SOUTH, "S")):
-        neighbour = {"crs": place.neighbour, "size": 760, "start_m": (-1100.0, 1100.0)}
+        neighbour = {"crs": place.neighbour, "size": 340, "start_m": (-1100.0, 1100.0)}
         scenes = [
             s1_scene(place, f"{name}_first", "2018-11-03T00:00:00", bias=-1.0),
             s1_scene(place, f"{name}_zone", "2019-01-01T05:00:00", bias=1.0, **neighbour),
@@ -217,7 +217,7 @@ def world(planet: dict[str, Any] | None = None) -> ArrayCatalogue:
         for scene in scenes:
             catalogue.add(*scene)
     # a scene that covers a part of the northern tile, half a year too early for its window
-    catalogue.add(*s1_scene(NORTH, "N_half", "2018-06-01T00:00:00", size=320, start_m=(-2900.0, 600.0)))
+    catalogue.add(*s1_scene(NORTH, "N_half", "2018-06-01T00:00:00", start_m=(-2100.0, 600.0)))
     return catalogue
 
 

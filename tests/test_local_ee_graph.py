@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 from dwplus.pipeline.local_ee import graph
+from dwplus.pipeline.local_ee.documents import discovery_document
 from dwplus.pipeline.local_ee.functions import built
 from dwplus.pipeline.local_ee.graph import Evaluation, Graph
 from dwplus.pipeline.local_ee.refusal import Refusal
-from dwplus.pipeline.local_ee.signatures import discovery_document, signatures
+from dwplus.pipeline.local_ee.signatures import signatures
 from local_ee_fixtures import ArrayCatalogue, call, expression, value
 
 EMPTY = ArrayCatalogue()

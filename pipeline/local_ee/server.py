@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from .documents import algorithms_document, discovery_document
 from .faults import LOGIN_PAGE, MESSAGES, Fault, FaultPlan, Limits, Log, LogEntry
 from .refusal import Refusal, error_body
 from .releases_http import ReleaseFiles
-from .signatures import algorithms_document, discovery_document
 from .tokens import Account, InvalidGrantError
 from .worker import Task, Workers
 

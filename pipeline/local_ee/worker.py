@@ -117,6 +117,8 @@ def work(connection: Connection, planet: dict[str, Any]) -> None:
         connection.send(f"{type(error).__name__}: {error}")
         return
     connection.send(None)
+    from . import assets, pixels  # noqa: F401  (half a second, while the client still says hello)
+
     try:
         while True:
             task = connection.recv()
