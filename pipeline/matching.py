@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from shapely.geometry import Polygon
@@ -20,13 +20,30 @@ class SceneHint:
     product_id: str | None = None
 
     @property
-    def day(self) -> date | None:
-        """UTC day of sensing, if a hint tells it."""
-        stamp = self.index[:8] if self.index else self.product_id.split("_")[2][:8] if self.product_id else None
+    def sensed(self) -> datetime | None:
+        """UTC start of the data take, if a hint tells it."""
+        stamp = self.index.split("_")[0] if self.index else _part(self.product_id, 2)
         try:
-            return datetime.strptime(stamp, "%Y%m%d").date() if stamp else None
+            return datetime.strptime(stamp, "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
         except ValueError:
             return None
+
+    def window(self, day: date) -> tuple[datetime, datetime]:
+        """When the scene of a label of that day was sensed: half-open range of ``system:time_start``.
+
+        The id of a scene says when its data take began, which may be the day before: a granule is sensed up to half an
+        hour later, and over Australia that is past midnight UTC.
+        """
+        start = datetime(day.year, day.month, day.day, tzinfo=UTC)
+        end = start + timedelta(days=1)
+        if self.sensed is None:
+            return start, end
+        return min(start, self.sensed - timedelta(hours=1)), max(end, self.sensed + timedelta(hours=2))
+
+
+def _part(product_id: str | None, number: int) -> str:
+    parts = (product_id or "").split("_")
+    return parts[number] if len(parts) > number else ""
 
 
 @dataclass(frozen=True)
@@ -77,10 +94,8 @@ def choose_scene(tile: Tile, hint: SceneHint, candidates: list[Candidate]) -> tu
 
 
 def _same_sensing(candidate: Candidate, product_id: str) -> bool:
-    parts = product_id.split("_")
-    if len(parts) < 6:
-        return False
-    return candidate.index.split("_")[0] == parts[2] and candidate.mgrs_tile == parts[-2].lstrip("T")
+    same_start = candidate.index.split("_")[0] == _part(product_id, 2)
+    return same_start and candidate.mgrs_tile == _part(product_id, 5).lstrip("T")
 
 
 def covers(footprint: tuple[tuple[float, float], ...], tile: Tile) -> bool:

@@ -107,15 +107,14 @@ def _s1_scenes(tile: Tile, recipe: Recipe) -> ee.ImageCollection:
     return scenes_or_blank
 
 
-def scene_candidates(tile: Tile, day: date) -> ee.Dictionary:
-    """Properties of all Sentinel-2 scenes of one UTC day that touch the tile, one list per property."""
-    start = datetime(day.year, day.month, day.day, tzinfo=UTC)
-    scenes = (
-        ee.ImageCollection(S2_COLLECTION)
-        .filterDate(start.date().isoformat(), (start + timedelta(days=1)).date().isoformat())
-        .filterBounds(tile_region(tile))
-    )
+def scene_candidates(tile: Tile, start: datetime, end: datetime) -> ee.Dictionary:
+    """Properties of all Sentinel-2 scenes sensed in [start, end) that touch the tile, one list per property."""
+    scenes = ee.ImageCollection(S2_COLLECTION).filterDate(_utc(start), _utc(end)).filterBounds(tile_region(tile))
     return ee.Dictionary({name: scenes.aggregate_array(name) for name in CANDIDATE_PROPERTIES})
+
+
+def _utc(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 CANDIDATE_PROPERTIES: tuple[str, ...] = (

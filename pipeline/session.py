@@ -194,7 +194,7 @@ class Session:
             TileError: the service keeps failing for this tile.
             AuthenticationError, QuotaError: no tile can be had.
         """
-        answer = self._ask(tile, lambda: scene_candidates(tile, hint.day or tile.date).getInfo() or {})
+        answer = self._ask(tile, lambda: scene_candidates(tile, *hint.window(tile.date)).getInfo() or {})
         chosen = choose_scene(tile, hint, candidates_of(answer))
         if chosen is None:
             return None

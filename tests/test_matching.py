@@ -1,8 +1,7 @@
 """Finding the scene that a label was drawn on."""
 
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 
-import pytest
 from conftest import make_tile
 from dwplus.pipeline.matching import Candidate, SceneHint, candidates_of, choose_scene, covers
 from dwplus.pipeline.tiles import Tile
@@ -52,17 +51,21 @@ def test_footprints_past_the_date_line_cover_tiles_on_both_sides() -> None:
     assert covers(outline, west_of_it)
 
 
-@pytest.mark.parametrize(
-    ("hint", "day"),
-    [
-        (SceneHint(index=INDEX), date(2019, 8, 12)),
-        (SceneHint(product_id=PRODUCT), date(2019, 8, 12)),
-        (SceneHint(), None),
-        (SceneHint(index="nonsense"), None),
-    ],
-)
-def test_a_hint_tells_the_day_of_sensing(hint: SceneHint, day: date | None) -> None:
-    assert hint.day == day
+def test_without_a_hint_the_scene_is_looked_for_on_the_labels_day() -> None:
+    day = datetime(2019, 8, 12, tzinfo=UTC)
+
+    for hint in (SceneHint(), SceneHint(index="nonsense"), SceneHint(index=INDEX), SceneHint(product_id=PRODUCT)):
+        assert hint.window(date(2019, 8, 12)) == (day, day + timedelta(days=1))
+
+
+def test_a_data_take_that_begins_the_day_before_is_looked_for_too() -> None:
+    # Given a scene over Australia: its data take began at 23:33, the granule was sensed after midnight.
+    hint = SceneHint(product_id="S2B_MSIL2A_20190608T233336_N0212_R030_T55HFC_20190609T034506")
+
+    start, end = hint.window(date(2019, 6, 9))
+
+    assert start == datetime(2019, 6, 8, 22, 33, 36, tzinfo=UTC)
+    assert end == datetime(2019, 6, 10, tzinfo=UTC)
 
 
 def test_a_property_that_some_scenes_lack_is_not_matched_to_the_wrong_scene() -> None:

@@ -39,9 +39,11 @@ class _LineStep(Step):
     def __init__(self, title: str, total: int | None, unit: str) -> None:
         self._title, self._total, self._unit = title, total, unit
         self._done = 0
+        self._note = ""
         self._started = self._told = time.monotonic()
 
-    def advance(self, amount: int = 1, note: str = "") -> None:  # noqa: ARG002
+    def advance(self, amount: int = 1, note: str = "") -> None:
+        self._note = note
         self.set(self._done + amount)
 
     def set(self, done: int, total: int | None = None) -> None:
@@ -57,7 +59,8 @@ class _LineStep(Step):
         self._told = time.monotonic()
         seconds = self._told - self._started
         amount = _amount(self._done, None if end else self._total, self._unit)
-        sys.stderr.write(f"{self._title}: {amount}{'' if not end else f', {seconds:.1f} s'}\n")
+        rest = f", {seconds:.1f} s" if end else f" ({self._note})" if self._note else ""
+        sys.stderr.write(f"{self._title}: {amount}{rest}\n")
         sys.stderr.flush()
 
 

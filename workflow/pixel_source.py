@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..pipeline.errors import DataError, UsageError
+from ..pipeline.files import read_json, write_json
 from ..pipeline.manifest import MANIFEST_FILE
 from ..pipeline.session import Session, connect
 from ..pipeline.sources import Configuration, SourceName
@@ -20,6 +21,10 @@ SANDBOX_BANNER = (
 )
 
 
+PLANET_FILE = "planet.json"
+"""Which synthetic planet a data root was built on."""
+
+
 @dataclass(frozen=True)
 class Opened:
     """A connected source; ``mirror`` serves its label releases where the publishers are not asked."""
@@ -29,14 +34,16 @@ class Opened:
 
 
 @contextmanager
-def open_source(name: SourceName, found: Configuration, *, tiles: int, seed: int) -> Iterator[Opened]:
+def open_source(name: SourceName, found: Configuration, *, root: Path, tiles: int, seed: int) -> Iterator[Opened]:
     """A session with the source; the local Earth Engine runs as long as it is used.
 
     Args:
+        root: data root that the pixels are for.
         tiles: label tiles of the synthetic planet (``sandbox`` alone).
         seed: of the synthetic planet (``sandbox`` alone).
 
     Raises:
+        UsageError: the root holds another synthetic planet.
         ServiceError: the server cannot be reached or started.
         AuthenticationError: it refuses project or credentials.
     """
@@ -45,11 +52,26 @@ def open_source(name: SourceName, found: Configuration, *, tiles: int, seed: int
         return
     from ..pipeline.local_ee.launch import LocalEarthEngine
 
+    _check_planet(root, {"seed": seed, "tiles": tiles})
     with LocalEarthEngine(planet={"kind": "earth", "seed": seed}, tiles=tiles) as engine:
         # A proxy cannot reach this machine's own address.
-        os.environ["NO_PROXY"] = engine.environment()["NO_PROXY"]
+        os.environ["NO_PROXY"] = ",".join(filter(None, [os.environ.get("NO_PROXY"), "127.0.0.1"]))
         local = Configuration(url=engine.url, project=engine.project, credentials_file=Path(engine.credentials_file))
         yield Opened(connect(local), engine.releases_url)
+
+
+def _check_planet(root: Path, planet: dict[str, int]) -> None:
+    """A data root belongs to one planet: tiles of two would stand side by side as if they were one Earth."""
+    path = root / PLANET_FILE
+    if not path.exists():
+        write_json(path, planet)
+        return
+    held = read_json(path)
+    if held != planet:
+        raise UsageError(
+            f"{root} holds the planet of --seed {held.get('seed')} --tiles {held.get('tiles')}, this run asks for "
+            f"--seed {planet['seed']} --tiles {planet['tiles']}; name another folder with --data, or delete {root}"
+        )
 
 
 def existing_root(data: Path, source: str) -> Path:

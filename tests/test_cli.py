@@ -1,0 +1,187 @@
+"""The command line: help, exit codes, one line that says what to do, nothing left half done."""
+
+import json
+import shutil
+import socket
+import stat
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import DataRoot, make_tile
+from dwplus import cli
+from dwplus.pipeline.build import normalise_root, validate_root
+from dwplus.pipeline.cluster import in_process
+from dwplus.pipeline.landcover import CODE_CLOUD
+from dwplus.pipeline.progress import Silent
+from dwplus.pipeline.shards import write_label
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+    """Run a command in an empty folder of a machine where nothing of Earth Engine is configured."""
+    for name in ("EE_URL", "EE_PROJECT_ID", "EARTHENGINE_PROJECT", "GOOGLE_APPLICATION_CREDENTIALS", "DWPLUS_DATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["dwplus", *arguments])
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as end:
+            code = int(end.code or 0)
+        output = capsys.readouterr()
+        return code, output.out, output.err
+
+    return run
+
+
+@pytest.mark.parametrize("command", [[], *([name] for name in cli.cli.commands)], ids=lambda c: " ".join(c) or "dwplus")
+def test_every_command_explains_itself_with_an_example(run: Run, command: list[str]) -> None:
+    code, out, _ = run(*command, "--help")
+
+    assert code == 0
+    assert f"dwplus {' '.join(command)}".strip() in out.split("Options:")[0].split("\n", 1)[1]
+
+
+def test_help_answers_at_once() -> None:
+    import subprocess
+
+    started = time.monotonic()
+    subprocess.run([sys.executable, "-m", "dwplus.cli", "--help"], check=True, capture_output=True)
+
+    # The bar is 0.5 s; a busy machine gets some slack here, what must not be imported is in test_layers.
+    assert time.monotonic() - started < 3
+
+
+BAD_INPUT = {
+    "unknown region": (["build", "--region", "europe"], 2, "unknown region 'europe'; choose one of all, western-hemi"),
+    "unknown option": (["build", "--regoin", "all"], 2, "No such option"),
+    "missing label folder": (["build", "--labels", "nowhere"], 2, "--labels nowhere: no such folder"),
+    "project without login": (["build", "--project", "p"], 4, "needs credentials: project 'p' is set"),
+    "server without project": (["build", "--ee-url", "http://127.0.0.1:9"], 4, "needs a project"),
+    "no data set": (["train"], 1, "data holds no data set; run 'dwplus build' first"),
+    "no data set of that name": (["validate", "--source", "earthengine"], 1, "run 'dwplus build --source earthengine'"),
+    "no config": (["--config", "x.toml", "train"], 2, "cannot read x.toml"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "code", "message"), BAD_INPUT.values(), ids=BAD_INPUT.keys())
+def test_bad_input_gets_one_line_and_its_exit_code(
+    run: Run, tmp_path: Path, arguments: list[str], code: int, message: str
+) -> None:
+    got, out, err = run(*arguments)
+
+    assert got == code
+    assert message in err
+    assert out == ""
+    if code != 2:
+        assert len(err.strip().splitlines()) == 1
+    assert not list(tmp_path.rglob("*.tif"))
+    assert not (tmp_path / "data").exists()
+
+
+def test_credentials_without_a_project_stop_before_anything_is_asked(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("key.json").write_text("{}")
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "key.json")
+
+    code, _, err = run("build")
+
+    assert (code, "no project; pass --project" in err) == (4, True)
+
+
+def test_an_unreachable_server_is_named(run: Run) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}"
+
+    code, _, err = run("build", "--ee-url", url, "--project", "p")
+
+    assert code == 1
+    assert f"cannot reach Earth Engine at {url}" in err
+
+
+def test_a_data_folder_that_cannot_be_written_is_named(run: Run) -> None:
+    Path("data").write_text("a file where a folder is needed")
+
+    code, _, err = run("build", "--source", "sandbox", "--data", "data/x")
+
+    assert code == 1
+    assert "cannot write in data/x/sandbox" in err
+    assert "--data" in err
+
+
+@pytest.mark.parametrize(("size", "crs"), [(500, "EPSG:32632"), (510, "EPSG:4326")])
+def test_a_label_of_another_size_or_crs_is_named_and_nothing_is_built(run: Run, size: int, crs: str) -> None:
+    import numpy as np
+
+    tile = make_tile("dw_9.0_45.0-20190701", size=size, crs=crs, x=500000.0 if crs != "EPSG:4326" else 9.0)
+    write_label(Path("labels/dw_9.0_45.0-20190701.tif"), np.full((size, size), CODE_CLOUD, np.uint8), tile, {})
+
+    code, _, err = run("build", "--labels", "labels", "--source", "sandbox", "--workers", "1", "-q")
+
+    assert code == 1
+    assert "dw_9.0_45.0-20190701.tif" in err.strip().splitlines()[-1]
+    assert not list(Path("data").rglob("*.tif"))
+
+
+def test_several_data_sets_need_a_name(run: Run, data_root: DataRoot) -> None:
+    root = data_root(train=1, test=1)
+    shutil.copytree(root, root.parent / "earthengine")
+
+    code, _, err = run("report", "--data", str(root.parent))
+
+    assert code == 2
+    assert "holds several data sets (earthengine, sandbox); name one with --source" in err
+
+
+def test_validate_lists_findings_and_tells_by_its_exit_code(run: Run, data_root: DataRoot) -> None:
+    root = data_root(train=2, test=1)
+    assert run("validate", "--data", str(root.parent), "--workers", "1", "-q")[0] == 0
+    next((root / "shards").rglob("*.tif")).write_bytes(b"half")
+
+    code, out, _ = run("validate", "--data", str(root.parent), "--workers", "1", "-q", "--json")
+
+    assert code == 3
+    assert [f["rule"] for f in json.loads(out)["findings"] if f["severity"] == "error"] == ["readable"]
+
+
+def test_a_config_file_sets_options_and_unknown_keys_are_refused(run: Run, data_root: DataRoot) -> None:
+    root = data_root(train=1, test=1)
+    Path("ok.toml").write_text(f'[validate]\ndata = "{root.parent}"\nworkers = 1\nquiet = true\n')
+    Path("bad.toml").write_text('[validate]\ndatta = "x"\n')
+
+    assert run("--config", "ok.toml", "validate")[0] == 0
+    code, _, err = run("--config", "bad.toml", "validate")
+    assert (code, "[validate] has no option datta" in err) == (2, True)
+
+
+def test_a_run_that_does_not_exist_is_named_with_those_that_do(run: Run, data_root: DataRoot) -> None:
+    root = data_root(train=2, test=1)
+    validate_root(root, run=in_process, progress=Silent())
+    normalise_root(root, run=in_process, progress=Silent())
+
+    code, _, err = run("score", "runs/x", "--data", str(root.parent))
+
+    assert code == 1
+    assert "no run 'runs/x'" in err
+    assert "run 'dwplus train'" in err
+
+
+def test_a_disk_that_forbids_writing_is_named(run: Run, tmp_path: Path) -> None:
+    import os
+
+    if os.geteuid() == 0:
+        pytest.skip("root may write everywhere; the same error is met above with a file in the way")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data").chmod(stat.S_IRUSR | stat.S_IXUSR)
+
+    code, _, err = run("build", "--source", "sandbox")
+
+    assert (code, "cannot write in data/sandbox" in err) == (1, True)
