@@ -1,0 +1,36 @@
+"""Real label tiles: the sandbox makes shards for them, on their own grids, label untouched."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from dwplus.pipeline.ledger import read_ledger
+
+
+@pytest.fixture(scope="module")
+def built(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("real")
+    command = ["build", "--labels", str(real_data / "dynamic_world_tiles"), "--source", "sandbox", "--workers", "1"]
+    subprocess.run([sys.executable, "-m", "dwplus.cli", *command], cwd=folder, check=True, timeout=300)
+    return folder / "data" / "sandbox"
+
+
+def test_all_three_tiles_become_shards(built: Path) -> None:
+    assert [(row.state, row.rule) for row in read_ledger(built).values()] == [("done", "same-day")] * 3
+
+
+def test_labels_are_those_of_the_release_and_pixels_lie_on_their_grid(built: Path, real_data: Path) -> None:
+    for path in (built / "shards").rglob("*.tif"):
+        label = next((built / "labels").rglob(path.name))
+        with (
+            rasterio.open(real_data / "dynamic_world_tiles" / path.name) as released,
+            rasterio.open(label) as kept,
+            rasterio.open(path) as shard,
+        ):
+            np.testing.assert_array_equal(kept.read(1), released.read(1))
+            for other in (kept, shard):
+                assert (other.crs, other.transform, other.shape) == (released.crs, released.transform, released.shape)
+            assert (shard.read() > 0).all()
