@@ -134,6 +134,29 @@ def test_depth_nodes_and_calls_are_bounded(monkeypatch: pytest.MonkeyPatch) -> N
     assert refusal(three).message == "Computation timed out."
 
 
+def doubled(name: str, first: str, second: str, start: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A call whose two arguments are the same call, forty times over: a small graph with a huge result."""
+    values = {"v0": start}
+    for level in range(40):
+        below = {"valueReference": f"v{level}"}
+        values[f"v{level + 1}"] = call(name, **{first: below, second: below})
+    return {"valueReference": "v40"}, values
+
+
+def test_small_graphs_with_huge_results_are_stopped() -> None:
+    blank = call("ImageCollection.fromImages", images=[call("Image.constant", value=0)])
+    merged, values = doubled("ImageCollection.merge", "collection1", "collection2", blank)
+    assert "over 5000 elements" in refusal(call("Collection.first", collection=merged), **values).message
+    bands, values = doubled("Image.addBands", "dstImg", "srcImg", call("Image.constant", value=0))
+    assert "bands is more than" in refusal(bands, **values).message
+    nested, values = doubled("Dictionary.fromLists", "keys", "values", {"constantValue": ["a"]})
+    assert refusal(nested, **values).code == 400
+    lists = {f"v{level + 1}": {"arrayValue": {"values": [{"valueReference": f"v{level}"}] * 2}} for level in range(40)}
+    assert refusal({"valueReference": "v40"}, v0={"constantValue": 1}, **lists).message == "User memory limit exceeded."
+    square, values = doubled("Number.multiply", "left", "right", {"constantValue": 10})
+    assert value(EMPTY, square, **values) == "inf"  # in 64 bits, and then as a float
+
+
 def test_what_is_built_is_known_to_the_client() -> None:
     assert set(built()) <= set(signatures())
 

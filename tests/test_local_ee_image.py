@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from dwplus.pipeline.local_ee.arithmetic import cast_values
 from dwplus.pipeline.local_ee.grid import Grid, Projection
-from dwplus.pipeline.local_ee.image_functions import cast_values
 from dwplus.pipeline.local_ee.refusal import Refusal
 from dwplus.pipeline.local_ee.scene import Scene, SceneBand
 from dwplus.pipeline.local_ee.warp import Geometry, Raster, sample

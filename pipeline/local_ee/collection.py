@@ -17,6 +17,9 @@ from .refusal import Refusal
 from .scene import Catalogue, Scene, TooManyScenesError
 from .values import Feature, encode
 
+MAX_ELEMENTS = 5000
+TOO_MANY = f"Collection query aborted after accumulating over {MAX_ELEMENTS} elements."
+
 
 class Collection:
     """Elements in an order."""
@@ -77,7 +80,7 @@ class Loaded(Collection):
                 "have access)."
             ) from None
         except TooManyScenesError:
-            raise Refusal("Collection query aborted after accumulating over 5000 elements.") from None
+            raise Refusal(TOO_MANY) from None
         return [image for image in map(self._load, scenes) if wanted.matches(image)]
 
     def filtered(self, filter_: Filter) -> Collection:
@@ -134,6 +137,8 @@ class Merged(Collection):
         self._parts = (first, second)
 
     def _find(self) -> list[Any]:
+        if self.size() > MAX_ELEMENTS:
+            raise Refusal(TOO_MANY)
         return [
             _indexed(element, f"{number}_{element.properties.get('system:index', position)}")
             for number, part in enumerate(self._parts, start=1)
@@ -141,6 +146,10 @@ class Merged(Collection):
         ]
 
     def size(self) -> int:
+        return self._size
+
+    @cached_property
+    def _size(self) -> int:
         return sum(part.size() for part in self._parts)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from .refusal import Refusal
 
-LOG_LENGTH = 100_000
+LOG_LENGTH = 20_000
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Functions of expressions whose input is an image: bands, masks, arithmetic, casts, grids."""
+"""Functions of expressions whose input is an image: bands, masks, grids."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .arithmetic import ARITHMETIC_FUNCTIONS, paired, union_type
 from .grid import Projection
 from .image import (
     Band,
@@ -17,7 +18,6 @@ from .image import (
     Masked,
     MaskOf,
     Node,
-    Pointwise,
     Reprojected,
     Sampled,
     Unmasked,
@@ -26,30 +26,9 @@ from .image import (
 from .refusal import Refusal, not_built
 from .signatures import Argument, convert
 from .values import Date, Feature, Geometry, parse_date, type_name
-from .warp import Values
 
-CASTS: dict[str, str] = {
-    "Image.toByte": "uint8",
-    "Image.byte": "uint8",
-    "Image.toUint8": "uint8",
-    "Image.uint8": "uint8",
-    "Image.toInt8": "int8",
-    "Image.int8": "int8",
-    "Image.toUint16": "uint16",
-    "Image.uint16": "uint16",
-    "Image.toInt16": "int16",
-    "Image.int16": "int16",
-    "Image.toUint32": "uint32",
-    "Image.uint32": "uint32",
-    "Image.toInt32": "int32",
-    "Image.int32": "int32",
-    "Image.toInt": "int32",
-    "Image.int": "int32",
-    "Image.toFloat": "float32",
-    "Image.float": "float32",
-    "Image.toDouble": "float64",
-    "Image.double": "float64",
-}
+MAX_BANDS = 5000
+"""Bands that an expression may pile up; Earth Engine's own bound is not published."""
 
 
 def constant(value: Any) -> Image:
@@ -104,8 +83,8 @@ def _matching(image: Image, selector: Any) -> list[Band]:
 
 
 def _pattern(selector: str) -> re.Pattern[str]:
-    """Only ``.``, ``*``, ``+``, ``?``, ``|`` and sets of characters: no pattern that could run for ever."""
-    if len(selector) > 200 or re.search(r"[()\\{}]", selector):
+    """Only ``.``, ``|``, sets and up to four of ``*``, ``+``, ``?``: no pattern that could run for ever."""
+    if len(selector) > 200 or re.search(r"[()\\{}]", selector) or len(re.findall(r"[*+?]", selector)) > 4:
         raise Refusal(f"Image.select: Band pattern '{selector[:50]}' is not supported.", code=501)
     try:
         return re.compile(selector)
@@ -136,6 +115,8 @@ def add_bands(image: Image, other: Image, names: list[str] | None, overwrite: bo
             number += 1
             name = f"{band.name}_{number}"
         bands[name] = replace(band, name=name)
+    if len(bands) > MAX_BANDS:
+        raise Refusal(f"Image.addBands: An image of {len(bands)} bands is more than {MAX_BANDS}.")
     return image.with_bands(bands.values())
 
 
@@ -223,7 +204,7 @@ def clip(image: Image, geometry: Any) -> Image:
 
 
 def update_mask(image: Image, mask: Image) -> Image:
-    pairs = _paired("Image.updateMask", image, mask)
+    pairs = paired("Image.updateMask", image, mask)
     return image.with_bands(replace(band, node=Masked(band.node, other.node)) for band, other in pairs)
 
 
@@ -238,7 +219,7 @@ def self_mask(image: Image) -> Image:
 
 
 def unmask(image: Image, value: Image | None, same_footprint: bool) -> Image:
-    pairs = _paired("Image.unmask", image, constant_image([0], ["constant"]) if value is None else value)
+    pairs = paired("Image.unmask", image, constant_image([0], ["constant"]) if value is None else value)
     within = image.footprint if same_footprint else None
     bands = []
     for band, other in pairs:
@@ -255,176 +236,7 @@ def _filled_type(band: Band, other: Band) -> str:
         kind = np.iinfo(band.dtype)
         if kind.min <= other.limits[0] and other.limits[1] <= kind.max:
             return band.dtype
-    return _union(band, other)
-
-
-def _union(first: Band, second: Band) -> str:
-    """The union of two types: double over float over 32-bit integers."""
-    kinds = (np.dtype(first.dtype), np.dtype(second.dtype))
-    if np.dtype("float64") in kinds:
-        return "float64"
-    return "float32" if np.dtype("float32") in kinds else "int32"
-
-
-def _paired(function: str, first: Image, second: Image) -> list[tuple[Band, Band]]:
-    """Bands of two images side by side: one band goes with all; the same names by name, else in order."""
-    if not first.bands or not second.bands:
-        if not first.bands and not second.bands:
-            return []
-        # Wording: https://github.com/r-spatial/rgee/issues/167
-        raise Refusal(
-            f"{function}: If one image has no bands, the other must also have no bands. "
-            f"Got {len(first.bands)} and {len(second.bands)}."
-        )
-    if len(second.bands) == 1:
-        return [(band, second.bands[0]) for band in first.bands]
-    if len(first.bands) == 1 and function in ARITHMETIC:
-        return [(replace(first.bands[0], name=band.name), band) for band in second.bands]
-    if len(first.bands) != len(second.bands):
-        raise Refusal(
-            f"{function}: Images must contain the same number of bands or one must have a single band. "
-            f"Got {len(first.bands)} and {len(second.bands)}."
-        )
-    if set(first.names) == set(second.names):
-        others = {band.name: band for band in second.bands}
-        return [(band, others[band.name]) for band in first.bands]
-    return list(zip(first.bands, second.bands, strict=True))
-
-
-def cast(dtype: str) -> Callable[[Image], Image]:
-    """A function that casts all bands: to integers by cutting off the fraction and staying within the range."""
-
-    def convert_values(values: Values) -> Values:
-        return cast_values(values, dtype)
-
-    def function(image: Image) -> Image:
-        return image.with_bands(
-            replace(band, dtype=dtype, node=Pointwise(convert_values, band.node), limits=_kept_limits(band, dtype))
-            for band in image.bands
-        )
-
-    return function
-
-
-def _kept_limits(band: Band, dtype: str) -> tuple[int, int] | None:
-    if band.limits is None or np.dtype(dtype).kind == "f":
-        return None
-    kind = np.iinfo(dtype)
-    return max(band.limits[0], int(kind.min)), min(band.limits[1], int(kind.max))
-
-
-def cast_values(values: Values, dtype: str) -> Values:
-    target = np.dtype(dtype)
-    if values.dtype == target:
-        return values
-    if target.kind == "f" or values.dtype.kind == "b":
-        return values.astype(target)
-    limits = np.iinfo(target)
-    if values.dtype.kind == "f":
-        low, high = np.array(limits.min, values.dtype), np.array(limits.max, values.dtype)
-        if float(high) > limits.max:  # float32 has no 2**31 - 1
-            high = np.nextafter(high, values.dtype.type(0))
-        clipped = np.clip(values, low, high)
-        values = np.nan_to_num(clipped, copy=False, nan=0.0)
-        return _as(values, target)  # cuts off the fraction
-    source: Any = np.iinfo(values.dtype)
-    if source.min < limits.min or source.max > limits.max:
-        values = np.clip(values.astype(np.int64, copy=False), limits.min, limits.max)
-    return _as(values, target)
-
-
-def _as(values: Values, dtype: np.dtype[Any]) -> Values:
-    return values.astype(dtype)
-
-
-def unary(function: Callable[[Values], Values], dtype: str | None = None) -> Callable[[Image], Image]:
-    """A function of each pixel; ``dtype`` None keeps the type of the band."""
-
-    def apply(image: Image) -> Image:
-        return image.with_bands(
-            replace(band, node=Pointwise(function, band.node), dtype=dtype or band.dtype, limits=None)
-            for band in image.bands
-        )
-
-    return apply
-
-
-def _log10(values: Values) -> Values:
-    return np.log10(values.astype(np.float64))
-
-
-def log10(image: Image) -> Image:
-    """Base-10 logarithm, double; values at or below zero are masked."""
-    return image.with_bands(
-        replace(
-            band,
-            node=Masked(Pointwise(_log10, band.node), Pointwise(lambda values: np.asarray(values > 0), band.node)),
-            dtype="float64",
-            limits=None,
-        )
-        for band in image.bands
-    )
-
-
-def _divide(first: Values, second: Values) -> Values:
-    first, second = np.broadcast_arrays(first, second)
-    zero = second == 0
-    return np.where(zero, 0, first / np.where(zero, 1, second))
-
-
-def _wide(function: Callable[[Any, Any], Any]) -> Callable[[Values, Values], Values]:
-    """The function in a type that does not overflow: 64-bit integers or doubles."""
-
-    def widened(first: Values, second: Values) -> Values:
-        kind = np.float64 if "f" in (first.dtype.kind, second.dtype.kind) else np.int64
-        result: Values = function(first.astype(kind), second.astype(kind))
-        return result
-
-    return widened
-
-
-ARITHMETIC: dict[str, tuple[Callable[[Values, Values], Values], str | None]] = {
-    "Image.add": (_wide(np.add), None),
-    "Image.subtract": (_wide(np.subtract), None),
-    "Image.multiply": (_wide(np.multiply), None),
-    "Image.divide": (_divide, "float64"),
-    "Image.gt": (np.greater, "uint8"),
-    "Image.gte": (np.greater_equal, "uint8"),
-    "Image.lt": (np.less, "uint8"),
-    "Image.lte": (np.less_equal, "uint8"),
-    "Image.eq": (np.equal, "uint8"),
-    "Image.neq": (np.not_equal, "uint8"),
-}
-"""Functions of two images, and the type of the result: None = the union of both, cut to its range."""
-
-
-def binary(name: str) -> Callable[[Image, Image], Image]:
-    function, wanted = ARITHMETIC[name]
-
-    def apply(first: Image, second: Image) -> Image:
-        bands = []
-        for band, other in _paired(name, first, second):
-            dtype = wanted or _union(band, other)
-            if (
-                name == "Image.divide"
-                and "float64" not in (band.dtype, other.dtype)
-                and "float32"
-                in (
-                    band.dtype,
-                    other.dtype,
-                )
-            ):
-                dtype = "float32"
-            node = Pointwise(_then_cast(function, dtype), band.node, other.node)
-            limits = (0, 1) if dtype == "uint8" else None
-            bands.append(replace(band, node=node, dtype=dtype, limits=limits))
-        return first.with_bands(bands)
-
-    return apply
-
-
-def _then_cast(function: Callable[..., Values], dtype: str) -> Callable[..., Values]:
-    return lambda *values: cast_values(np.asarray(function(*values)), dtype)
+    return union_type(band, other)
 
 
 def image_slice(image: Image, start: int, end: int | None) -> Image:
@@ -497,12 +309,6 @@ IMAGE_FUNCTIONS: dict[str, Callable[..., Any]] = {
     "Image.selfMask": self_mask,
     "Image.mask": mask,
     "Image.unmask": unmask,
-    "Image.round": unary(lambda values: np.floor(values + 0.5) if values.dtype.kind == "f" else values),
-    "Image.floor": unary(lambda values: np.floor(values) if values.dtype.kind == "f" else values),
-    "Image.ceil": unary(lambda values: np.ceil(values) if values.dtype.kind == "f" else values),
-    "Image.abs": unary(lambda values: np.abs(values)),
-    "Image.log10": log10,
-    **{name: cast(dtype) for name, dtype in CASTS.items()},
-    **{name: binary(name) for name in ARITHMETIC},
+    **ARITHMETIC_FUNCTIONS,
 }
 """Built functions whose first argument is an image, by name."""

@@ -88,7 +88,7 @@ class LocalEarthEngine:
         """
         with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as complaints:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", MODULE],
+                [sys.executable, "-P", "-m", MODULE],  # -P: no module of the working folder gets in between
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=complaints,

@@ -12,14 +12,15 @@ from typing import Any
 
 import numpy as np
 
+from .arithmetic import cast_values
 from .functions import functions
 from .graph import Evaluation, Graph
 from .grid import Affine6, Grid, crs_of, invert
 from .image import Band, Image, Session, scene_image
-from .image_functions import cast_values, select
+from .image_functions import select
 from .refusal import Refusal, not_built
 from .scene import Catalogue
-from .values import encode, type_name
+from .values import check_length, encode, type_name
 
 MAX_PIXEL_BYTES = 50_331_648
 MAX_SIDE_PX = 32_768
@@ -45,6 +46,7 @@ def compute_value(catalogue: Catalogue, body: dict[str, Any]) -> Answer:
         Refusal: it cannot be computed.
     """
     value = _evaluate(catalogue, body)
+    check_length(value)
     return Answer(200, JSON, json.dumps({"result": encode(value)}).encode())
 
 
@@ -127,8 +129,10 @@ def _affine(value: Any) -> Affine6 | None:
     names = ("scaleX", "shearX", "translateX", "shearY", "scaleY", "translateY")
     try:
         a, b, c, d, e, f = (float(value.get(name, 0.0)) for name in names)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise Refusal("Invalid grid: 'affineTransform' must hold numbers.") from None
+    if not np.isfinite((a, b, c, d, e, f)).all():
+        raise Refusal("Invalid grid: 'affineTransform' must hold finite numbers.")
     return a, b, c, d, e, f
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -118,12 +119,15 @@ def _image(value: Any) -> Image | None:
 
 
 def _number(value: Any) -> float | None:
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+    """A number; integers have 64 bits."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value if isinstance(value, float) or -(2**63) <= value < 2**63 else float("inf")
 
 
 def _integer(value: Any) -> int | None:
     number = _number(value)
-    return None if number is None or number != int(number) else int(number)
+    return None if number is None or not math.isfinite(number) or number != int(number) else int(number)
 
 
 def _boolean(value: Any) -> bool | None:

@@ -159,6 +159,26 @@ def type_name(value: Any) -> str:
     return names.get(type(value), type(value).__name__)
 
 
+MAX_ENCODED = 2_000_000
+"""Values in one answer: an expression of a few nodes can name more than fit into memory."""
+
+
+def check_length(value: Any) -> None:
+    """Refuse a result of too many values.
+
+    Raises:
+        Refusal: it is too much.
+    """
+    left, rest = MAX_ENCODED, [value]
+    while rest:
+        item = rest.pop()
+        if isinstance(item, list | dict):
+            left -= len(item)
+            if left < 0:
+                raise Refusal("User memory limit exceeded.")
+            rest.extend(item if isinstance(item, list) else item.values())
+
+
 def encode(value: Any) -> Any:
     """A value as JSON shows it in ``{"result": ...}``."""
     if hasattr(value, "encoded"):

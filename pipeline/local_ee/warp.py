@@ -43,6 +43,8 @@ SNAP_NEAREST_PX = 1e-4
 LEAST_WEIGHT = 1e-3
 """Valid taps that together weigh less do not make a sample: rounding of a position must not bring a pixel to life."""
 
+FAR_PX = 2.0**40
+
 MAX_WINDOW_PX = 64_000_000
 """Source pixels that one band of a request may touch (there are no pyramids): beyond it memory runs out on Earth Engine
 too, so the answer is its memory error."""
@@ -164,7 +166,7 @@ def _taps(
     if not finite.any():
         return None
     height, width = shape or (None, None)
-    rows, cols = _cover(v[finite], height), _cover(u[finite], width)
+    rows, cols = _cover(_bounded(v[finite]), height), _cover(_bounded(u[finite]), width)
     if rows is None or cols is None:
         return None
     u, v = np.where(finite, u, 0.0), np.where(finite, v, 0.0)
@@ -230,9 +232,14 @@ def _centres(size: int) -> Floats:
     return np.arange(size, dtype=np.float64) + 0.5
 
 
+def _bounded(positions: Floats) -> Floats:
+    """Positions that fit into an index; no image reaches that far."""
+    return np.clip(positions, -FAR_PX, FAR_PX)
+
+
 def _split(positions: Floats) -> tuple[Indices, Floats]:
     """Lower tap and weight of the upper one, for positions in pixels."""
-    at = positions - 0.5
+    at = _bounded(positions) - 0.5
     low = np.floor(at + SNAP_PX)
     weight = at - low
     weight[weight < SNAP_PX] = 0.0
@@ -240,7 +247,7 @@ def _split(positions: Floats) -> tuple[Indices, Floats]:
 
 
 def _floor(positions: Floats) -> Indices:
-    return np.floor(positions + SNAP_PX).astype(np.intp)
+    return np.floor(_bounded(positions) + SNAP_PX).astype(np.intp)
 
 
 def _span(low: Indices, high: Indices, size: int | None) -> tuple[int, int] | None:

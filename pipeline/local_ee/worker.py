@@ -27,6 +27,10 @@ RECURSION_LIMIT = 20_000
 """Expressions and their images are evaluated by recursion; graphs are bounded in depth (``graph.MAX_DEPTH``)."""
 
 
+ANSWER_S = 300.0
+"""A worker that takes longer is replaced. Source: https://developers.google.com/earth-engine/guides/computation_overview"""
+
+
 @dataclass(frozen=True)
 class Task:
     """A request as a worker gets it.
@@ -217,6 +221,8 @@ class _Worker:
     def answer(self, task: Task) -> tuple[int, str, bytes]:
         self.wait_ready()
         self._connection.send(task)
+        if not self._connection.poll(ANSWER_S):
+            raise Refusal("Computation timed out.")
         code, content_type = self._connection.recv()
         return code, content_type, self._connection.recv_bytes()
 
