@@ -281,7 +281,8 @@ class _Trainer:
         torch.manual_seed(config.seed)
         model = spec(config.model)
         network = model.network(from_mapping(type(model.defaults), run.model_config, where="model"))
-        optimiser = torch.optim.AdamW(network.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+        decay = config.weight_decay
+        optimiser = torch.optim.AdamW(network.parameters(), lr=config.lr, weight_decay=decay, fused=True)
         loader, self.sampler = self._loader(dataset_train, shuffle=True)
         self.network: nn.Module
         self.network, self.optimiser, self.loader = self.accelerator.prepare(network, optimiser, loader)

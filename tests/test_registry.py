@@ -9,6 +9,15 @@ from dwplus.model.registry import MODELS, build, configure, spec
 from dwplus.pipeline.errors import UsageError
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Tiny tensors: a second thread would only wait."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def test_the_networks_are_these():
     assert set(MODELS) >= {"specsar-former", "specsar-former-small", "segformer", "segformer-small"}
 

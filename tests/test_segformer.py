@@ -12,6 +12,15 @@ from dwplus.pipeline.bands import preset
 from dwplus.pipeline.errors import UsageError
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Tiny tensors: a second thread would only wait."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def test_twelve_bands_have_the_papers_parameters_and_flops():
     printed = load_toml("paper")["table2"]["segformer"]
     with torch.device("meta"):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 import torch
 from dwplus.manifests import load_toml
 from dwplus.model.runs import RunFolder, differing_keys, write_whole
+from dwplus.model.score import score
 from dwplus.model.train import Progress, TrainConfig, accumulation, learning_rate, profile, train
 from dwplus.pipeline.dataset import Sample
 from dwplus.pipeline.errors import DataError, DwplusError, UsageError
@@ -189,6 +192,38 @@ def test_killed_between_the_rows_and_the_checkpoint_an_epoch_is_done_again(
 
     assert [row["epoch"] for row in RunFolder(tmp_path).read_rows()] == [1, 2, 3]
     assert same_weights(finished, tmp_path)
+
+
+def test_the_last_row_has_the_scores_of_the_run(finished: Path):
+    last = RunFolder(finished).read_rows()[-1]
+
+    scores = score(finished, Tiles("val", 3), workers=0, device="cpu").matrix
+
+    assert (last["miou"], last["oa"], last["f1"]) == (scores.miou, scores.oa, scores.macro_f1)
+
+
+def _train_in_process(rank: int, processes: int, port: int, run_dir: Path) -> None:
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(processes)}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "true"}
+    torch.set_num_threads(1)
+    config = replace(CONFIG, batch=4, batch_per_device=1, model_options=TINY)
+    train(config, dataset_train=Tiles(count=5), dataset_val=Tiles("val", 3), run_dir=run_dir)
+
+
+@pytest.mark.slow
+def test_two_processes_score_each_validation_tile_once(tmp_path: Path):
+    # 3 tiles on 2 processes: the last batch is padded, and the padding must not count.
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+
+    torch.multiprocessing.spawn(_train_in_process, args=(2, port, tmp_path), nprocs=2)
+
+    rows = RunFolder(tmp_path).read_rows()
+    scores = score(tmp_path, Tiles("val", 3), workers=0, device="cpu").matrix
+    assert [row["epoch"] for row in rows] == [1, 2, 3]
+    assert rows[-1]["lr"] == learning_rate(5, steps=6, warmup=0, lr=CONFIG.lr)  # 5 tiles in 2 steps of 4, not 1 or 4
+    assert (rows[-1]["miou"], rows[-1]["oa"]) == (scores.miou, scores.oa)
 
 
 def test_a_complete_run_is_left_alone(finished: Path, caplog: pytest.LogCaptureFixture):
