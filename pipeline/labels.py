@@ -29,6 +29,7 @@ from .files import sha256_of
 from .label_metadata import Metadata, read_metadata
 from .label_releases import TEST_PREFIX, Labeler, Release, ReleaseFile, ReleaseSplit, acquire, dw_id_of, fetch, releases
 from .landcover import RELEASED_CODES
+from .shards import LABEL_BAND
 from .tiles import RESOLUTION_M, TILE_SIZE_PX, Hemisphere, biome_names, parse_tile_id
 
 __all__ = [
@@ -113,8 +114,6 @@ _SPLIT_OF_LABELER: dict[Labeler, ReleaseSplit] = {
     "consensus": "test",
     "unknown": "inspect",
 }
-_LABEL_BAND = "lulc"
-"""Consensus of the experts in a test tile. Its other band, ``label``, is the answer of the Dynamic World *model*."""
 
 _WEST_OF_LON = -20.0
 
@@ -175,7 +174,7 @@ def _label_file(path: Path, folder: Path, metadata: Metadata) -> LabelFile:
         hemisphere=hemisphere or hemisphere_of(parse_tile_id(dw_id).lon),
         biome=biome or _biome_number(known) or _biomes_of_test_tiles().get(dw_id, 0),
         split=_SPLIT_OF_LABELER[labeler],
-        band=_LABEL_BAND if path.name.startswith(TEST_PREFIX) else None,
+        band=LABEL_BAND if path.name.startswith(TEST_PREFIX) else None,
     )
 
 
@@ -322,12 +321,12 @@ def _crs_name(crs: Any) -> str:
 def _label_band(raster: DatasetReader, path: Path) -> int:
     """Number (from 1) of the band that holds the label, by name where there are several."""
     names = tuple(raster.descriptions)
-    if _LABEL_BAND in names:
-        return names.index(_LABEL_BAND) + 1
+    if LABEL_BAND in names:
+        return names.index(LABEL_BAND) + 1
     if names == (None,):
         return 1
     listed = ", ".join(str(name or "unnamed") for name in names)
-    raise DataError(f"{path} has the bands {listed}; a label tile has one without a name, or one named {_LABEL_BAND!r}")
+    raise DataError(f"{path} has the bands {listed}; a label tile has one without a name, or one named {LABEL_BAND!r}")
 
 
 def _checked_codes(values: NDArray[Any], path: Path) -> NDArray[np.uint8]:

@@ -27,6 +27,8 @@ from .tiles import Tile
 
 SHARDS_FOLDER = "shards"
 LABELS_FOLDER = "labels"
+LABEL_BAND = "lulc"
+"""Name of the band with released codes, as in the test release (its band ``label`` is the answer of a model)."""
 
 # Level 1 with a horizontal predictor is the best trade of size against decoding time measured on real tiles; one
 # block per band lets a reader take single bands at full speed.
@@ -127,7 +129,7 @@ def write_label(path: Path, codes: NDArray[np.uint8], tile: Tile, tags: Mapping[
         with memory.open(**profile) as file:
             file.write(codes, 1)
             file.write_colormap(1, CODE_COLOURS)
-            file.set_band_description(1, "label")
+            file.set_band_description(1, LABEL_BAND)
             file.update_tags(**tags)
         write_atomically(path, bytes(memory.read()))
 

@@ -11,6 +11,7 @@ import platform
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -260,7 +261,8 @@ def class_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
     return rows
 
 
-def cost_rows() -> list[dict[str, Any]]:
+@cache
+def cost_rows() -> tuple[dict[str, Any], ...]:
     """Parameters and GFLOPs of the paper's networks that are built here, counted now, beside Table II."""
     table = load_toml("paper")["table2"]
     rows = []
@@ -270,7 +272,7 @@ def cost_rows() -> list[dict[str, Any]]:
         cost = count(network, 10, 2)
         printed = table[spec(name).paper or name]
         rows.append({"name": name, "cost": cost, "paper_params": printed["params"], "paper_gflops": printed["flops"]})
-    return rows
+    return tuple(rows)
 
 
 # --- pictures ---------------------------------------------------------------------------------------------------------

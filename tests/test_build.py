@@ -1,0 +1,100 @@
+"""Build: labels come in, rows come out; what an earlier build left is kept."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import make_tile
+from dwplus.pipeline.build import Choice, build, ingest_labels
+from dwplus.pipeline.cluster import in_process
+from dwplus.pipeline.errors import DataError, UsageError
+from dwplus.pipeline.labels import index, read_metadata
+from dwplus.pipeline.manifest import read_manifest
+from dwplus.pipeline.progress import Silent
+from dwplus.pipeline.shards import read_codes, write_label
+from test_export import Pixels as FewPixels
+
+
+class Pixels(FewPixels):
+    """Made-up pixels for tiles of the released size."""
+
+    def fetch(self, request):  # type: ignore[no-untyped-def]
+        small = super().fetch(request)
+        return np.tile(small, (1, 64, 64))[:, :510, :510].copy()
+
+
+def release(folder: Path, *ids: str, place: str = "Experts/EH/4", damage: bool = False) -> Path:
+    for number, dw_id in enumerate(ids):
+        tile = make_tile(dw_id, x=400000.0 + 6000 * number, size=510)
+        codes = np.full((510, 510), 1 + number % 9, dtype=np.uint8)
+        path = folder / place / f"{dw_id}.tif"
+        write_label(path, codes, tile, {})
+        if damage:
+            path.write_bytes(path.read_bytes()[:300])
+    return folder
+
+
+def run(root: Path, labels: Path, pixels: Pixels, **choice: object):  # type: ignore[no-untyped-def]
+    return build(root, Choice(labels=labels, **choice), pixels=pixels, run=in_process)  # type: ignore[arg-type]
+
+
+A, B = "dw_7.8_45.0-20190701", "dw_7.9_45.0-20190701"
+
+
+def test_label_tiles_given_by_hand_become_shards_to_inspect(tmp_path: Path) -> None:
+    result = run(tmp_path / "data", release(tmp_path / "labels", A, B), Pixels())
+
+    assert result.states == {"done": 2}
+    assert {row.split_strict for row in read_manifest(tmp_path / "data").rows} == {"inspect"}
+    assert not list((tmp_path / "data").glob("stats-*.json"))
+
+
+def test_a_second_build_keeps_the_tiles_of_the_first(tmp_path: Path) -> None:
+    run(tmp_path / "data", release(tmp_path / "one", A), Pixels())
+    second = Pixels()
+
+    run(tmp_path / "data", release(tmp_path / "two", B, place="Experts/EH/5"), second)
+
+    assert [row.tile.id for row in read_manifest(tmp_path / "data").rows] == [A, B]
+    assert second.asked == [B]
+
+
+def test_a_new_label_of_a_tile_is_taken_up_without_asking_for_pixels(tmp_path: Path) -> None:
+    run(tmp_path / "data", release(tmp_path / "labels", A), Pixels())
+    again = Pixels()
+    tile = make_tile(A, x=400000.0, size=510)
+    write_label(tmp_path / "labels" / "Experts/EH/4" / f"{A}.tif", np.full((510, 510), 7, np.uint8), tile, {})
+
+    run(tmp_path / "data", tmp_path / "labels", again)
+
+    assert again.asked == []
+    row = read_manifest(tmp_path / "data").rows[0]
+    assert (read_codes(tmp_path / "data" / row.label) == 7).all()
+
+
+def test_a_damaged_label_given_by_hand_stops_before_any_request(tmp_path: Path) -> None:
+    pixels = Pixels()
+
+    with pytest.raises(DataError, match=A):
+        run(tmp_path / "data", release(tmp_path / "labels", A, damage=True), pixels)
+
+    assert pixels.asked == []
+
+
+def test_a_damaged_label_of_a_release_is_a_discarded_tile(tmp_path: Path) -> None:
+    folder = release(tmp_path / "labels", A)
+    release(tmp_path / "labels", B, damage=True, place="Experts/EH/5")
+
+    rows, unusable = ingest_labels(
+        tmp_path / "data", index(folder), read_metadata(folder), strict=False, progress=Silent()
+    )
+
+    assert [row.tile.id for row in rows] == [A]
+    assert [(row.tile, row.state, row.reason) for row in unusable] == [(B, "discarded", "bad_label")]
+
+
+def test_regions_are_checked_before_anything_is_made(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="unknown region"):
+        run(tmp_path / "data", release(tmp_path / "labels", A), Pixels(), region="mars")
+
+    assert not (tmp_path / "data").exists()
