@@ -10,13 +10,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import DataRoot
 from dwplus.model.config import to_mapping
 from dwplus.model.metrics import ConfusionMatrix
 from dwplus.model.registry import configure, spec
 from dwplus.model.runs import DataCard, RunConfig, RunFolder
 from dwplus.model.score import Scores, load, majority_guess, predict, score
-from dwplus.pipeline.dataset import Sample
+from dwplus.model.train import TrainConfig, train
+from dwplus.pipeline.build import normalise_root, validate_root
+from dwplus.pipeline.cluster import in_process
+from dwplus.pipeline.dataset import Dataset, Sample
 from dwplus.pipeline.errors import DataError, UsageError
+from dwplus.pipeline.progress import Silent
 from dwplus.pipeline.tiles import Tile
 
 WATER, TREES = 0, 1
@@ -201,3 +206,22 @@ def test_weights_of_another_network_are_refused(run_dir: Path):
 def test_what_is_no_score_is_refused():
     with pytest.raises(DataError, match="no scores of dwplus"):
         Scores.from_dict({"miou": 0.5})
+
+
+def test_shards_on_disk_can_be_trained_on_and_scored(data_root: DataRoot, tmp_path: Path):
+    root = data_root(train=4, test=2, size=32)
+    validate_root(root, run=in_process, progress=Silent())
+    normalise_root(root, run=in_process, progress=Silent())
+    bands = {"primary": ("B4", "B3", "B2"), "auxiliary": ("VV", "VH")}
+    config = TrainConfig("specsar-former-small", epochs=1, batch=2, batch_per_device=2, workers=0, device="cpu")
+
+    run_dir = train(
+        config,
+        dataset_train=Dataset(root, split="train", **bands),
+        dataset_val=Dataset(root, split="val", **bands),
+        run_dir=tmp_path / "run",
+    )
+    scores = score(run_dir, Dataset(root, split="test", **bands), workers=0, device="cpu")
+
+    assert (scores.source, scores.tiles) == ("SANDBOX", 2)
+    assert scores.matrix.pixels == sum(int((d.label != 255).sum()) for d in Dataset(root, split="test", **bands))
