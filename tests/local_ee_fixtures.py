@@ -168,6 +168,7 @@ def s1_scene(
     mode: str = "IW",
     bias: float = 0.0,
     start_m: tuple[float, float] = (-600.0, 600.0),
+    shift_m: float = 0.0,
 ) -> tuple[Scene, Any]:
     """A scene of 10 m pixels off the tile's lattice, in the tile's zone or another; VH is VV - 7 dB."""
     crs = crs or place.crs
@@ -177,7 +178,8 @@ def s1_scene(
         round(value / 10) * 10 + offset for value, offset in zip(change.transform(*corner), offset_m, strict=True)
     )
     affine, shape = (10.0, 0.0, x0, 0.0, -10.0, y0), (size, size)
-    decibel = place.decibel(*centres(affine, shape), crs) + bias
+    x, y = centres(affine, shape)
+    decibel = place.decibel(x - shift_m, y, crs) + bias
     known = {"VV": decibel, "VH": decibel - 7, "angle": np.full(shape, 38.0)}
     properties = {
         "system:index": index,
@@ -196,7 +198,7 @@ def s1_scene(
 def world(planet: dict[str, Any] | None = None) -> ArrayCatalogue:
     """Two tiles with everything that can be mistaken.
 
-    ``shift_m`` of ``planet`` moves all pixels of the northern S2 scene. The window of a label of 2019-05-02 is
+    ``shift_m`` of ``planet`` moves the pixels of the northern S2 scene and of the first S1 scenes. The window of a label of 2019-05-02 is
     [2018-11-03, 2019-10-29).
     """
     shift_m = float((planet or {}).get("shift_m", 0.0))
@@ -206,7 +208,7 @@ def world(planet: dict[str, Any] | None = None) -> ArrayCatalogue:
     for place, name in ((NORTH, "N"), (SOUTH, "S")):
         neighbour = {"crs": place.neighbour, "size": 340, "start_m": (-1100.0, 1100.0)}
         scenes = [
-            s1_scene(place, f"{name}_first", "2018-11-03T00:00:00", bias=-1.0),
+            s1_scene(place, f"{name}_first", "2018-11-03T00:00:00", bias=-1.0, shift_m=shift_m),
             s1_scene(place, f"{name}_zone", "2019-01-01T05:00:00", bias=1.0, **neighbour),
             s1_scene(place, f"{name}_before", "2018-11-02T23:59:59", bias=50.0),
             s1_scene(place, f"{name}_end", "2019-10-29T00:00:00", bias=50.0),

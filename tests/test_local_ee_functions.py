@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
+from dwplus.pipeline.local_ee.functions import built
 from dwplus.pipeline.local_ee.refusal import Refusal
 from local_ee_fixtures import NORTH, S1, S2, ArrayCatalogue, call, collection, image, ms, value, world
 
@@ -237,3 +240,56 @@ def test_an_image_is_shown_with_bands_and_footprint(small_world: ArrayCatalogue)
     assert ring["type"] == "LinearRing"
     assert ring["coordinates"][0] == ring["coordinates"][-1]
     assert len(ring["coordinates"]) == 5
+
+
+def test_strings_and_presence_can_be_filtered(small_world: ArrayCatalogue) -> None:
+    def text(name: str, wanted: str) -> dict[str, Any]:
+        return call(f"Filter.{name}", leftField="system:index", rightValue=wanted)
+
+    assert indices(small_world, ALWAYS, text("stringContains", "vv_")) == ["N_vv_only", "S_vv_only"]
+    assert indices(small_world, ALWAYS, text("stringStartsWith", "N_e")) == ["N_ew", "N_end"]
+    assert indices(small_world, ALWAYS, text("stringEndsWith", "_half")) == ["N_half"]
+    assert indices(small_world, ALWAYS, call("Filter.notNull", properties=["PRODUCT_ID"])) == []
+
+
+def test_collections_become_lists_and_outlines(small_world: ArrayCatalogue) -> None:
+    found = collection(S1, ALWAYS, HERE)
+    one = call("List.get", list=call("Collection.toList", collection=found, count=2, offset=1), index=0)
+    outline = call("Collection.geometry", collection=collection(S2, equals("system:index", "NORTH")))
+
+    assert value(small_world, call("Image.id", element=one)) == indices(small_world, ALWAYS, HERE)[1]
+    assert value(small_world, outline) == value(small_world, call("Image.geometry", feature=image()))
+    features = [call("Feature", geometry=None, metadata={"a": 1}), call("Feature", geometry=None)]
+    assert value(small_world, call("Collection.size", collection=call("Collection", features=features))) == 2
+    assert value(small_world, features[0]) == {"type": "Feature", "geometry": None, "properties": {"a": 1}}
+
+
+def test_small_functions_do_what_their_names_say(small_world: ArrayCatalogue) -> None:
+    box = call("GeometryConstructors.BBox", west=1, south=2, east=3, north=4)
+    both = call("Element.setMulti", object_=image(), properties={"a": 1, "b": 2})
+
+    assert sorted(map(tuple, value(small_world, box)["coordinates"][0][:4])) == [(1, 2), (1, 4), (3, 2), (3, 4)]
+    assert value(small_world, call("Feature.geometry", feature=call("Feature", geometry=box)))["type"] == "Polygon"
+    assert value(small_world, call("Element.toDictionary", element=both, properties=["a", "b"])) == {"a": 1, "b": 2}
+    assert value(small_world, call("Image.date", image=image()))["value"] == ms("2019-05-02T10:00:00")
+    assert value(small_world, call("Date.fromYMD", year=2019, month=5, day=2))["value"] == ms("2019-05-02")
+    assert value(small_world, call("Number.subtract", left=5, right=3)) == 2
+    assert value(small_world, call("Number.multiply", left=5, right=0.5)) == 2.5
+    assert value(small_world, call("Dictionary.get", dictionary={"a": 1}, key="a")) == 1
+    assert value(small_world, call("Dictionary.keys", dictionary=call("Dictionary", input={"b": 1, "a": 2}))) == [
+        "a",
+        "b",
+    ]
+    assert value(small_world, call("ErrorMargin", value=5)) == {"type": "ErrorMargin", "unit": "meters", "value": 5}
+    with pytest.raises(Refusal, match="does not contain key: 'z'"):
+        value(small_world, call("Dictionary.get", dictionary={"a": 1}, key="z"))
+
+
+def test_the_documentation_names_every_function() -> None:
+    text = Path(__file__).parents[1].joinpath("docs", "local-earth-engine.md").read_text("utf-8").replace("\n  ", " ")
+    named = set()
+    for words in re.findall(r"`([\w./]+)`", text):
+        first, *rest = words.split("/")
+        named |= {first, *(f"{first.split('.')[0]}.{word}" for word in rest)}
+
+    assert set(built()) <= named

@@ -166,5 +166,6 @@ def test_the_discovery_document_speaks_v1_and_lists_with_a_filter() -> None:
     assets = document["resources"]["projects"]["resources"]["assets"]["methods"]["listAssets"]
 
     assert document["version"] == "v1"
+    assert document["pixelSource"] == "SANDBOX"
     assert assets["path"].startswith("v1/")
     assert {"filter", "view"} <= set(assets["parameters"])

@@ -352,3 +352,20 @@ def test_clip_to_bounds_and_scale_gives_the_image_a_grid() -> None:
 
     assert shown["bands"][0]["dimensions"] == [2, 1]
     assert shown["bands"][0]["crs_transform"] == pytest.approx([20, 0, 0, 0, -20, 0])
+
+
+def test_images_are_put_side_by_side_and_masked_by_themselves() -> None:
+    catalogue = one_band(ROW)
+    side = call("Image.cat", images=[image("x"), image("x")])
+
+    assert value(catalogue, call("Image.bandNames", image=side)) == ["b", "b_1"]
+    own = call("Image.mask", image=call("Image.selfMask", image=image("x")))
+    assert pixels(catalogue, own, UNIT, size=4)["b"][0].tolist() == [0, 1, 1, 1]
+
+
+def test_set_default_projection_gives_a_composite_something_to_resample_from() -> None:
+    one = call("Filter.equals", leftField="system:index", rightValue="x")
+    mean = call("reduce.mean", collection=collection(S2, one))
+    placed = call("Image.setDefaultProjection", image=mean, crs="EPSG:32633", crsTransform=list(UNIT))
+
+    assert pixels(one_band(ROW), call("Image.resample", image=placed), moved(0.25), size=1)["b"].item() == 2.5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import threading
 from http.server import BaseHTTPRequestHandler
@@ -60,8 +61,9 @@ class ReleaseFiles:
         found = self.open(path)
         if found is None:
             return _answer(handler, 404, "text/plain", b"Not found\n")
+        etag = _etag(self._planet, self._tiles, path, found[1])
         with found[0] as stream:
-            return _send_file(handler, stream, found[1], found[2], path, fault)
+            return _send_file(handler, stream, found[1], found[2], etag, fault)
 
 
 class _NoFiles:
@@ -100,10 +102,14 @@ def parse_range(value: str | None, size: int) -> tuple[int, int] | None:
     return start, stop
 
 
+def _etag(*identity: Any) -> str:
+    """Another planet's file of the same name and length is another file."""
+    return '"' + hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:32] + '"'
+
+
 def _send_file(
-    handler: BaseHTTPRequestHandler, stream: BinaryIO, size: int, kind: str, path: str, fault: Fault | None
+    handler: BaseHTTPRequestHandler, stream: BinaryIO, size: int, kind: str, etag: str, fault: Fault | None
 ) -> tuple[int, int]:
-    etag = '"' + hashlib.sha256(f"{path} {size}".encode()).hexdigest()[:32] + '"'
     wanted = handler.headers.get("Range")
     if handler.headers.get("If-Range") not in (None, etag):
         wanted = None

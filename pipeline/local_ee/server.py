@@ -94,7 +94,7 @@ class Front:
         self.http = ThreadingHTTPServer(("127.0.0.1", configuration.port), _handler(self))
         self.url = f"http://127.0.0.1:{self.http.server_address[1]}"
         self.account = Account(self.url, configuration.project, configuration.token_s)
-        self.workers = Workers(configuration.planet, configuration.workers or os.cpu_count() or 1)
+        self.workers = Workers(configuration.planet, configuration.workers or _cpus())
 
     def reply(self, method: str, path: str, headers: Any, body: bytes) -> Reply:
         """The answer to one request of the API.
@@ -139,6 +139,11 @@ class Front:
             return Reply(*self.workers.answer(task))
         finally:
             self.limits.leave()
+
+
+def _cpus() -> int:
+    """CPUs that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _plan(body: bytes) -> Any:
