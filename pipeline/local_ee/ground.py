@@ -259,6 +259,7 @@ def _tables() -> _Tables:
 _RELIEF = ((1600, 1.0), (500, 0.8), (150, 0.5), (40, 0.22), (12, 0.08))
 _MOISTURE = ((260, 0.9), (80, 0.9), (26, 0.6), (9, 0.4), (3, 0.25))
 _RIVERS = ((700, 1.0), (170, 0.3), (45, 0.08))
+_TURBID = ((2500, 1.0), (300, 0.25))
 _FARMS = ((600, 1.0), (170, 0.7))
 _COVERING = ((200, 0.8), (70, 0.9), (24, 0.7), (8, 0.45), (3, 0.3))
 _TOWNS = ((330, 0.9), (110, 0.9), (36, 0.6), (11, 0.4))
@@ -266,7 +267,7 @@ _KINDS = ((100, 1.0), (22, 0.7))
 _REGION = 15_000  # 150 km: places of one biome differ by continent and country
 _TONE = ((_REGION, 0.7), (110, 0.5), (28, 0.5), (7, 0.5), (2, 0.35))
 _VIGOUR = ((_REGION, 0.8), (160, 0.6), (40, 0.5), (10, 0.4), (3, 0.3))
-_ROUGH = ((_REGION, 0.6), (90, 0.6), (20, 0.5), (5, 0.5), (2, 0.5))
+_ROUGH = ((_REGION, 0.5), (90, 0.6), (20, 0.5), (5, 0.5), (2, 0.5))
 
 _RIVER_WIDTH = 0.014  # standard deviations of the river field: about 100 m
 _FARM_REGION_PX = 300
@@ -298,25 +299,28 @@ def ground(seed: int, zone: int, rows: noise.Range, cols: noise.Range) -> Ground
     np.copyto(material, kind_of("shrub"), where=covering > tables.shrub[biome])
     np.copyto(material, kind_of("tree"), where=moisture > tables.trees[biome])
 
-    farmed = farms > tables.farm[biome]
-    if farmed.any():
-        _paint_farms(seed, zone, (rows[0], cols[0]), farmed, farms, biome, material, (tone, vigour, rough_vv, rough_vh))
-    built = towns > tables.town[biome]
-    if built.any():
-        _paint_towns(seed, zone, (rows[0], cols[0]), built, towns, material, (tone, vigour))
-
     snow = relief > _snow_line(rows, tables.snow_share[biome])
-    np.copyto(material, np.where(kinds > 0.6, NUMBER["ice"], NUMBER["snow"]).astype(np.uint8), where=snow)
-    np.copyto(material, np.uint8(NUMBER["old snow"]), where=snow & (moisture > 0.8))
-
-    wet = (relief < tables.wetland[biome]) & (moisture > np.float32(-0.3))
     channel = np.abs(field_of("rivers", _RIVERS)) / np.clip(0.9 - relief, 0.05, 1.5)
     river = (channel < np.float32(_RIVER_WIDTH)) & (relief < 0.9) & ~snow
     bank = (channel < np.float32(2.5 * _RIVER_WIDTH)) & (moisture > 0.2) & (relief < 0) & ~snow
+    water = river | (relief < tables.water[biome])
+    dry = ~(snow | water | bank)
+
+    # Borders of farms and towns follow the vegetation a little.
+    farmed = dry & (farms + np.float32(0.15) * moisture > tables.farm[biome])
+    if farmed.any():
+        _paint_farms(seed, zone, (rows[0], cols[0]), farmed, farms, biome, material, (tone, vigour, rough_vv, rough_vh))
+    built = dry & (towns > tables.town[biome])
+    if built.any():
+        _paint_towns(seed, zone, (rows[0], cols[0]), built, towns, material, (tone, vigour))
+
+    cold = np.where(kinds > 0.6, NUMBER["ice"], np.where(moisture > 0.8, NUMBER["old snow"], NUMBER["snow"]))
+    np.copyto(material, cold.astype(np.uint8), where=snow)
+    wet = (relief < tables.wetland[biome]) & (moisture > np.float32(-0.3))
     np.copyto(material, kind_of("wet"), where=(wet & ~built) | bank)
-    turbid = river | (kinds > 0.2)
+    turbid = river | (field_of("turbid", _TURBID) > 0.2)
     waters = np.where(turbid, NUMBER["turbid water"], NUMBER["clear water"]).astype(np.uint8)
-    np.copyto(material, waters, where=river | (relief < tables.water[biome]))
+    np.copyto(material, waters, where=water)
 
     kind = (biome.astype(np.uint16) * np.uint16(len(MATERIALS)) + material).astype(np.uint16)
     return Ground(zone, rows, cols, kind, tone, vigour, (rough_vv, rough_vh))

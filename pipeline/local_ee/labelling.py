@@ -18,7 +18,7 @@ from . import noise
 
 Annotator = Literal["expert", "non_expert", "consensus"]
 
-Fraction = tuple[tuple[int, float], ...]
+Octaves = tuple[tuple[int, float], ...]
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class _Hand:
 
     Attributes:
         brush_px: radius of the majority filter: smaller things are lost.
-        mistaken: share of the pixels in patches of mistakes, by octaves of their own.
-        unmarked: (least, most) share of pixels left unmarked inside of patches.
+        mistaken: share of the pixels in patches of mistakes of their own.
+        unmarked: (least, most) share of pixels in patches left unmarked.
         border: share of the surroundings that must be of one class for a pixel to be marked.
         abandoned: share of tiles that were left almost empty.
     """
@@ -42,11 +42,12 @@ class _Hand:
 
 _HANDS: dict[Annotator, _Hand] = {
     "expert": _Hand(2, 0.06, (0.04, 0.24), 0.55, 0.03),
-    "non_expert": _Hand(3, 0.17, (0.03, 0.22), 0.50, 0.04),
+    "non_expert": _Hand(3, 0.21, (0.03, 0.22), 0.50, 0.04),
     "consensus": _Hand(2, 0.03, (0.08, 0.32), 0.62, 0.0),
 }
 
-_MODEL_MISTAKEN = 0.22
+_MODEL_MISTAKEN = 0.25
+_DIFFICULT = 0.03  # share of the pixels that everybody gets wrong
 _CLOUDY_TILES = 0.12
 
 # What each class is mistaken for: most often the first (Brown et al. 2022, tables 7-9).
@@ -65,9 +66,9 @@ _CONFUSED = np.array(
     np.uint8,
 )
 
-_PATCHES: Fraction = ((50, 1.0), (15, 0.7), (5, 0.4))
-_GAPS: Fraction = ((60, 1.0), (18, 0.6), (6, 0.3))
-_CLOUDS: Fraction = ((70, 1.0), (22, 0.5))
+_PATCHES: Octaves = ((50, 1.0), (15, 0.7), (5, 0.4))
+_GAPS: Octaves = ((60, 1.0), (18, 0.6), (6, 0.3))
+_CLOUDS: Octaves = ((70, 1.0), (22, 0.5))
 
 
 def annotated(cover: NDArray[np.uint8], labeler: Annotator, key: int) -> NDArray[np.uint8]:
@@ -86,7 +87,7 @@ def annotated(cover: NDArray[np.uint8], labeler: Annotator, key: int) -> NDArray
     # Difficult places are the same for everybody; each labeler adds patches of their own.
     shared = _field(noise.key(key, "difficult"), _PATCHES, cover.shape)
     personal = _field(noise.key(own, "mistakes"), _PATCHES, cover.shape)
-    drawn = _confused(drawn, shared > _upper(0.03), _field(noise.key(key, "which"), _PATCHES, cover.shape))
+    drawn = _confused(drawn, shared > _upper(_DIFFICULT), _field(noise.key(key, "which"), _PATCHES, cover.shape))
     drawn = _confused(drawn, personal > _upper(hand.mistaken), _field(noise.key(own, "which"), _PATCHES, cover.shape))
     codes = (drawn + np.uint8(1)).astype(np.uint8)
     clouds = _field(noise.key(key, "clouds"), _CLOUDS, cover.shape)
@@ -106,12 +107,12 @@ def model_answer(cover: NDArray[np.uint8], key: int) -> NDArray[np.uint8]:
     own = noise.key(key, "model")
     drawn, _ = _majority(cover, 1)
     shared = _field(noise.key(key, "difficult"), _PATCHES, cover.shape)
-    drawn = _confused(drawn, shared > _upper(0.03), _field(noise.key(key, "which"), _PATCHES, cover.shape))
+    drawn = _confused(drawn, shared > _upper(_DIFFICULT), _field(noise.key(key, "which"), _PATCHES, cover.shape))
     personal = _field(noise.key(own, "mistakes"), _PATCHES, cover.shape)
     return _confused(drawn, personal > _upper(_MODEL_MISTAKEN), _field(noise.key(own, "which"), _PATCHES, cover.shape))
 
 
-def _field(key: int, octaves: Fraction, shape: tuple[int, ...]) -> NDArray[np.float32]:
+def _field(key: int, octaves: Octaves, shape: tuple[int, ...]) -> NDArray[np.float32]:
     return noise.fractal(key, octaves, (0, shape[0]), (0, shape[1]))
 
 

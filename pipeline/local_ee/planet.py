@@ -159,18 +159,12 @@ class EarthPlanet:
         """Pixels gathered from one or more home zones."""
         collected: Ground | None = None
         for part in parts:
-            inside = np.ones(grid.shape, bool) if part.inside is None else part.inside
-            rows = np.broadcast_to(part.rows, grid.shape)[inside]
-            cols = np.broadcast_to(part.cols, grid.shape)[inside]
-            spans = (int(rows.min()), int(rows.max()) + 1), (int(cols.min()), int(cols.max()) + 1)
-            whole = self._ground(part.zone, *spans)
-            flat = (rows - whole.rows[0]) * (whole.cols[1] - whole.cols[0]) + (cols - whole.cols[0])
-            if collected is None:
-                collected = _picked(whole, grid, lambda array: np.zeros(grid.shape, array.dtype))
-            for target, source in _arrays(collected, whole):
-                target[inside] = np.take(source, flat)
+            spans = [(int(numbers.min()), int(numbers.max()) + 1) for numbers in (part.rows, part.cols)]
+            whole = self._ground(part.zone, spans[0], spans[1])
+            flat = (part.rows - whole.rows[0]) * (whole.cols[1] - whole.cols[0]) + (part.cols - whole.cols[0])
+            gathered = _picked(whole, grid, lambda array, flat=flat: np.take(array, flat))  # type: ignore[misc]
+            collected = gathered if collected is None else _joined(collected, gathered, part.inside)
         assert collected is not None
-        self._derive(collected)
         return collected
 
     def _ground(self, zone: int, rows: noise.Range, cols: noise.Range) -> Ground:
@@ -266,14 +260,22 @@ class EarthPlanet:
         return np.asarray(level + change * grown + moist * tables.land + wind * (1 - tables.land), np.float32)
 
 
-def _arrays(target: Ground, source: Ground) -> list[tuple[NDArray[Any], NDArray[Any]]]:
-    return [
-        (target.kind, source.kind),
-        (target.tone, source.tone),
-        (target.vigour, source.vigour),
-        (target.rough[0], source.rough[0]),
-        (target.rough[1], source.rough[1]),
-    ]
+def _joined(first: Ground, second: Ground, inside: NDArray[np.bool_] | None) -> Ground:
+    """The first ground, with pixels of the second where it lies inside."""
+
+    def choose(one: NDArray[Any], other: NDArray[Any]) -> NDArray[Any]:
+        return np.where(True if inside is None else inside, other, one)
+
+    return Ground(
+        first.zone,
+        first.rows,
+        first.cols,
+        choose(first.kind, second.kind),
+        choose(first.tone, second.tone),
+        choose(first.vigour, second.vigour),
+        (choose(first.rough[0], second.rough[0]), choose(first.rough[1], second.rough[1])),
+        {name: choose(array, second.derived[name]) for name, array in first.derived.items()},
+    )
 
 
 def _picked(whole: Ground, grid: Grid, pick: Callable[[NDArray[Any]], NDArray[Any]]) -> Ground:
@@ -383,7 +385,7 @@ def _optical_tables(seed: int) -> _Optical:
 
 def _radar_tables(seed: int) -> _Radar:
     kinds = BIOMES * len(MATERIALS)
-    common, cross = 0.8 * _normals((kinds,), seed, "radar"), 0.6 * _normals((kinds,), seed, "radar cross")
+    common, cross = 0.45 * _normals((kinds,), seed, "radar"), 0.4 * _normals((kinds,), seed, "radar cross")
     land = np.ones(len(MATERIALS))
     land[[NUMBER["clear water"], NUMBER["turbid water"]]] = 0
     return _Radar(

@@ -32,7 +32,7 @@ ANGLE_M = 10_000
 NEAR_INCIDENCE, FAR_INCIDENCE = 30.0, 46.0
 _OVERLAP_S = 0.05
 _SLICES = int(np.ceil(SENTINEL_1.period_s / SLICE_S))
-_SCENES_PER_PLACE = (26.0, 58.0)  # in 360 days
+_SCENES_PER_PLACE = (24.0, 48.0)  # in 360 days
 
 
 @dataclass(frozen=True)

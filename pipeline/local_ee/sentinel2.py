@@ -158,7 +158,7 @@ def _sun_zenith(lat: float, seconds: float) -> float:
 
 def _cloud_percentage(index: str) -> float:
     """Mostly clear: seven scenes of ten below 1.5 %, one of ten 10 to 40 %."""
-    share = noise.unit("clouds", index)
+    share = noise.unit("cloud cover", index)
     points = np.interp(share, [0, 0.45, 0.7, 0.9, 1.0], [0.0, 0.0, 1.5, 10.0, 40.0])
     return round(float(points), 6)
 
