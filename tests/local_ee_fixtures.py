@@ -198,8 +198,8 @@ def s1_scene(
 def world(planet: dict[str, Any] | None = None) -> ArrayCatalogue:
     """Two tiles with everything that can be mistaken.
 
-    ``shift_m`` of ``planet`` moves the pixels of the northern S2 scene and of the first S1 scenes. The window of a label of 2019-05-02 is
-    [2018-11-03, 2019-10-29).
+    ``shift_m`` of ``planet`` moves the pixels of the northern S2 scene and of the first S1 scenes. The window of a
+    label of 2019-05-02 is [2018-11-03, 2019-10-29).
     """
     shift_m = float((planet or {}).get("shift_m", 0.0))
     catalogue = ArrayCatalogue()

@@ -10,7 +10,7 @@ from dwplus.pipeline.local_ee.arithmetic import cast_values
 from dwplus.pipeline.local_ee.grid import Grid, Projection
 from dwplus.pipeline.local_ee.refusal import Refusal
 from dwplus.pipeline.local_ee.scene import Scene, SceneBand
-from dwplus.pipeline.local_ee.warp import Geometry, Raster, sample
+from dwplus.pipeline.local_ee.warp import Alignment, Raster, sample
 from local_ee_fixtures import NORTH, S1, S2, ArrayCatalogue, call, centres, collection, image, pixels, value, world
 from pyproj import Transformer
 
@@ -115,7 +115,7 @@ def test_positions_between_crss_are_exact_to_a_hundredth_of_a_pixel(crs: str, mo
         j, i = np.meshgrid(np.arange(*cols), np.arange(*rows))
         return Raster(j + 1000.0 * i)
 
-    found = sample(Geometry(), grid, source, None, read, mode).values
+    found = sample(Alignment(), grid, source, None, read, mode).values
 
     u, v = (x - source.affine[2]) / size - 0.5, (source.affine[5] - y) / size - 0.5
     if mode == "bilinear":

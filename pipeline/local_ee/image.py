@@ -20,8 +20,7 @@ from shapely.geometry.base import BaseGeometry
 from .grid import COMPOSITE, Grid, Projection, grid_of
 from .scene import Catalogue, Scene, SceneBand
 from .values import Geometry, encode
-from .warp import Geometry as Positions
-from .warp import Mask, Mode, Raster, Values, _both, sample
+from .warp import Alignment, Mask, Mode, Raster, Values, _both, sample
 
 
 class Node(ABC):
@@ -43,7 +42,7 @@ class Session:
 
     def __init__(self, catalogue: Catalogue) -> None:
         self.catalogue = catalogue
-        self.positions = Positions()
+        self.alignment = Alignment()
         self._uses: Counter[int] = Counter()
         self._kept: dict[int, dict[Grid, Raster]] = {}
 
@@ -122,7 +121,7 @@ class SceneNode(Sampled):
             values, mask = session.catalogue.read(self.scene, self.band.id, rows, cols)
             return Raster(values, None if mask.all() else mask)
 
-        return sample(session.positions, grid, self.projection, self.band.shape, read, self.mode)
+        return sample(session.alignment, grid, self.projection, self.band.shape, read, self.mode)
 
 
 class Reprojected(Sampled):
@@ -144,7 +143,7 @@ class Reprojected(Sampled):
         def read(rows: tuple[int, int], cols: tuple[int, int]) -> Raster:
             return session.pixels(self.inputs[0], grid_of(self.projection, rows, cols))
 
-        return sample(session.positions, grid, self.projection, None, read, self.mode)
+        return sample(session.alignment, grid, self.projection, None, read, self.mode)
 
 
 class Pointwise(Node):

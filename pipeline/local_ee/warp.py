@@ -71,7 +71,7 @@ Reader = Callable[[tuple[int, int], tuple[int, int]], Raster]
 """Reads half-open ranges (rows, cols) of source pixels, which may reach outside the image (masked there)."""
 
 
-class Geometry:
+class Alignment:
     """Where the pixels of grids fall in the pixel space of projections; kept for one request, since bands share it."""
 
     def __init__(self) -> None:
@@ -198,12 +198,12 @@ def _within(at: Positions, window: tuple[int, int]) -> tuple[Indices, Positions]
 
 
 def sample(
-    geometry: Geometry, grid: Grid, source: Projection, shape: tuple[int, int] | None, read: Reader, mode: Mode
+    alignment: Alignment, grid: Grid, source: Projection, shape: tuple[int, int] | None, read: Reader, mode: Mode
 ) -> Raster:
     """Pixels of a grid out of a source image.
 
     Args:
-        geometry: of this request.
+        alignment: of this request.
         source: projection of the source.
         shape: (height, width) of the source, None where it goes on for ever.
         read: reads windows of the source.
@@ -221,7 +221,7 @@ def sample(
         separable = _nearest_separable if mode == "nearest" else _bilinear_separable
         result = separable(rows, cols, shape, read)
     else:
-        taps = geometry.taps(grid, source, shape)
+        taps = alignment.taps(grid, source, shape)
         window = None if taps is None else _read(read, taps.rows, taps.cols)
         anywhere = _nearest_anywhere if mode == "nearest" else _bilinear_anywhere
         result = None if taps is None or window is None else anywhere(taps, window)
