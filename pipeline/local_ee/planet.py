@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from threading import Lock
 from typing import Any, Protocol
 
@@ -105,7 +106,7 @@ _GROUNDS = 8
 _HAZE = np.array([210, 170, 115, 80, 65, 52, 45, 38, 34, 30, 12, 8], np.float32)
 _CLOUD = np.array([5600, 5700, 5600, 5700, 5900, 6100, 6200, 6300, 6400, 5800, 4300, 3200], np.float32)
 _CLOUD_OCTAVES = ((320, 1.0), (90, 0.6), (28, 0.4), (9, 0.25))
-_SHADOW_PX = (18, -14)
+_SHADOW_PX = (18, 14)  # down and to the right
 _INCIDENCE_SLOPE = -0.13  # dB per degree over land
 _STEEP = {"clear water": 3.5, "turbid water": 3.0, "asphalt": 1.5, "sand": 1.8}  # times as steep
 
@@ -228,7 +229,7 @@ class EarthPlanet:
 
     def clouds(self, grid: Grid, look: Look) -> NDArray[np.bool_]:
         """bool (rows, cols), True under cloud: a 10 m grid of the scene itself."""
-        return _cloud_opacity(grid.rows, grid.cols, look) > 0.3
+        return _clouds(grid.rows, grid.cols, look.key, look.cloud_share)[0] > 0.3
 
     # Radar --------------------------------------------------------------------------------------------------------
 
@@ -307,19 +308,22 @@ def _normal(*parts: int | float | str) -> float:
 
 def _clouded(value: Floats, fine: Grid, factor: int, look: Look, number: int) -> Floats:
     """Reflectance under shadows and clouds."""
-    shade_rows = (fine.rows[0] + _SHADOW_PX[0], fine.rows[1] + _SHADOW_PX[0])
-    shade_cols = (fine.cols[0] + _SHADOW_PX[1], fine.cols[1] + _SHADOW_PX[1])
-    shadow = _mean(_cloud_opacity(shade_rows, shade_cols, look), factor)
-    opacity = _mean(_cloud_opacity(fine.rows, fine.cols, look), factor)
-    value = value * (1 - np.float32(0.55) * shadow)
-    return np.asarray(value * (1 - opacity) + _CLOUD[number] * opacity)
+    opacity, shadow = (_mean(part, factor) for part in _clouds(fine.rows, fine.cols, look.key, look.cloud_share))
+    shaded = value * (1 - np.float32(0.55) * shadow)
+    return np.asarray(shaded * (1 - opacity) + _CLOUD[number] * opacity)
 
 
-def _cloud_opacity(rows: noise.Range, cols: noise.Range, look: Look) -> Floats:
-    """float32 (rows, cols), 0 clear .. 1 opaque; rows and columns are those of the scene's 10 m grid."""
-    height = noise.fractal(noise.key(look.key, "clouds"), _CLOUD_OCTAVES, rows, cols)
-    base = np.float32(noise.normal_table()[int((1 - min(look.cloud_share, 0.98)) * (noise.QUANTILES - 1))])
-    return np.asarray(np.clip((height - base) * np.float32(3.0), 0, 1))
+@lru_cache(maxsize=8)
+def _clouds(rows: noise.Range, cols: noise.Range, key: int, share: float) -> tuple[Floats, Floats]:
+    """(opacity, shadow) of clouds, float32 (rows, cols) each, 0 clear .. 1 opaque, on a scene's own 10 m grid."""
+    down, right = _SHADOW_PX
+    # One field for both: shadows are clouds seen some pixels further up and to the left.
+    height = noise.fractal(
+        noise.key(key, "clouds"), _CLOUD_OCTAVES, (rows[0] - down, rows[1]), (cols[0] - right, cols[1])
+    )
+    base = np.float32(noise.normal_table()[int((1 - min(share, 0.98)) * (noise.QUANTILES - 1))])
+    opacity = np.clip((height - base) * np.float32(3.0), 0, 1)
+    return opacity[down:, right:], opacity[: rows[1] - rows[0], : cols[1] - cols[0]]
 
 
 # --- tables: biome x material ----------------------------------------------------------------------------------------
