@@ -2,7 +2,7 @@
 
 Shape and properties follow a real getInfo of COPERNICUS/S1_GRD: each scene stands on its own 10 m grid, whose origin is
 no multiple of anything, in the UTM zone of its middle. What is acquired depends on the region: Europe by both passes
-and both satellites, other places by one or the other, the high Arctic and some coasts in EW mode with HH and HV only.
+and both satellites, other places by one or the other, the high Arctic and a few regions in EW mode with HH and HV only.
 """
 
 from __future__ import annotations
