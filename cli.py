@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 import tomllib
 from collections.abc import Callable
@@ -508,6 +509,8 @@ def _changes(model: str | None, epochs: int | None, changes: tuple[str, ...]) ->
 
 def main() -> None:
     """Entry point: our errors become one line and their own exit code; anything else keeps its traceback."""
+    # Threads of torch that wait should sleep, not spin: beside other work, steps are several times faster.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         cli.main(standalone_mode=False)
     except DwplusError as error:
