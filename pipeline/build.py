@@ -120,7 +120,7 @@ def build(
                 on_row=lambda row: step.advance(note=f"{row.tile} {row.reason or row.state}"),
             )
         if plan.keep:
-            progress.say(f"{len(plan.keep)} of {len(chosen)} tiles were complete already")
+            progress.say(f"{len(plan.keep)} of {len(chosen)} tiles needed no request")
         write_failures(root, ledger.rows.values())
         ids = {row.tile.id for row in chosen} | {row.tile for row in unusable}
         states = count_states({tile: row for tile, row in ledger.rows.items() if tile in ids})

@@ -1,4 +1,4 @@
-"""Figures of the report: drawn with matplotlib, returned as PNG bytes."""
+"""Figures of the report: drawn with matplotlib, returned as PNG bytes. ``mark`` says whose pixels a figure shows."""
 
 from __future__ import annotations
 
@@ -47,6 +47,8 @@ def true_colour(stored: NDArray[np.uint16]) -> NDArray[np.float32]:
     """float32 (H, W, 3) in 0..1 of B4, B3, B2 (stored uint16 (3, H, W)), stretched to the tile's own 2..98 %."""
     reflectance = decode(stored, ("B4", "B3", "B2"))
     low, high = np.nanpercentile(reflectance, (2, 98)) if np.isfinite(reflectance).any() else (0.0, 1.0)
+    # Clouds and snow saturate rather than darken the ground.
+    high = min(high, 0.4)
     # Never stretch less than 0.08: over dark water the noise would fill the picture.
     shown = np.clip((reflectance - low) / max(high - low, 0.08), 0, 1) ** 0.85
     return np.moveaxis(np.nan_to_num(shown, nan=0.0), 0, -1).astype(np.float32)
@@ -68,7 +70,7 @@ def class_colours(indices: NDArray[np.uint8]) -> NDArray[np.float32]:
     return table[indices]
 
 
-def tiles_figure(views: Sequence[TileView]) -> bytes:
+def tiles_figure(views: Sequence[TileView], *, mark: str = "") -> bytes:
     """A row per tile: true colour, VV, label, and one prediction per run, with the legend of classes below."""
     runs = list(views[0].predictions)
     titles = ["Sentinel-2 true colour", "Sentinel-1 VV, mean", "Label", *runs]
@@ -82,10 +84,10 @@ def tiles_figure(views: Sequence[TileView]) -> bytes:
     for axis, title in zip(axes[0], titles, strict=True):
         axis.set_title(title, fontsize=9)
     _class_legend(figure)
-    return _png(figure)
+    return _png(figure, mark)
 
 
-def class_distribution_figure(counts: Mapping[str, NDArray[np.int64]]) -> bytes:
+def class_distribution_figure(counts: Mapping[str, NDArray[np.int64]], *, mark: str = "") -> bytes:
     """Share of each class (colours) in each group (a bar each); paper, Fig. 3."""
     figure, axis = _axes(8.0, 0.32 * len(counts) + 1.4)
     names = list(counts)[::-1]
@@ -98,10 +100,10 @@ def class_distribution_figure(counts: Mapping[str, NDArray[np.int64]]) -> bytes:
     axis.set_xlabel("share of marked pixels")
     axis.tick_params(labelsize=7)
     _class_legend(figure)
-    return _png(figure)
+    return _png(figure, mark)
 
 
-def map_figure(places: Mapping[str, Sequence[tuple[float, float]]]) -> bytes:
+def map_figure(places: Mapping[str, Sequence[tuple[float, float]]], *, mark: str = "") -> bytes:
     """Where the tiles lie: longitude and latitude, a colour per split."""
     figure, axis = _axes(8.0, 3.6)
     for split, points in places.items():
@@ -112,10 +114,10 @@ def map_figure(places: Mapping[str, Sequence[tuple[float, float]]]) -> bytes:
     axis.set(xlim=(-180, 180), ylim=(-60, 85), xlabel="longitude", ylabel="latitude")
     axis.grid(color="0.92")
     axis.legend(fontsize=7, loc="lower left", framealpha=1)
-    return _png(figure)
+    return _png(figure, mark)
 
 
-def confusion_figure(counts: NDArray[np.int64], title: str) -> bytes:
+def confusion_figure(counts: NDArray[np.int64], title: str, *, mark: str = "") -> bytes:
     """Rows truth, columns prediction, each row as shares of its pixels."""
     figure, axis = _axes(5.2, 4.8)
     totals = counts.sum(axis=1, keepdims=True)
@@ -129,10 +131,10 @@ def confusion_figure(counts: NDArray[np.int64], title: str) -> bytes:
             axis.text(j, i, f"{value:.0%}", ha="center", va="center", fontsize=6, color="w" if value > 0.5 else "k")
     axis.set(xlabel="prediction", ylabel="label")
     axis.set_title(title, fontsize=9)
-    return _png(figure)
+    return _png(figure, mark)
 
 
-def curves_figure(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> bytes:
+def curves_figure(runs: Mapping[str, Sequence[Mapping[str, Any]]], *, mark: str = "") -> bytes:
     """Loss of training, and mIoU of validation where it was scored, over the epochs."""
     figure, axes = _grid(1, 2, 3.0, ticks=True, aspect=1.4)
     for name, rows in runs.items():
@@ -145,7 +147,7 @@ def curves_figure(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> bytes:
         axis.set_xlabel("epoch")
         axis.grid(color="0.92")
         axis.legend(fontsize=7)
-    return _png(figure)
+    return _png(figure, mark)
 
 
 # --- drawing ----------------------------------------------------------------------------------------------------------
@@ -178,9 +180,12 @@ def _class_legend(figure: Figure) -> None:
     figure.legend(handles=patches, loc="outside lower center", ncol=5, fontsize=7, frameon=False)
 
 
-def _png(figure: Figure) -> bytes:
+def _png(figure: Figure, mark: str) -> bytes:
     import matplotlib.pyplot as plt
 
+    if mark:
+        # A picture that is taken out of its page still says whose pixels it shows.
+        figure.text(0.995, 0.995, mark, ha="right", va="top", fontsize=8, weight="bold", color="#b58900")
     content = io.BytesIO()
     # No software tag: the same numbers draw the same bytes.
     figure.savefig(content, format="png", dpi=110, metadata={"Software": None})

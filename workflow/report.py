@@ -91,6 +91,7 @@ def content_of(root: Path) -> dict[str, Any]:
     runs = scored_runs(root)
     ledger = read_ledger(root)
     source = next(ledger[row.tile.id].source for row in rows)
+    mark = "" if source == "earthengine" else source
     return {
         "version": __version__,
         "python": platform.python_version(),
@@ -102,17 +103,17 @@ def content_of(root: Path) -> dict[str, Any]:
         "tiles": tile_table(rows),
         "missing": missing_table(manifest, root),
         "findings": read_findings(root)[:50],
-        "map": _embed(figures.map_figure(_places(rows))),
-        "classes": _embed(figures.class_distribution_figure(class_counts(root, rows))),
+        "map": _embed(figures.map_figure(_places(rows), mark=mark)),
+        "classes": _embed(figures.class_distribution_figure(class_counts(root, rows), mark=mark)),
         "statistics": _statistics(root),
         "runs": [run_summary(run) for run in runs],
         "s1_gain": s1_gain(runs),
         "class_rows": class_rows(runs),
         "paper": load_toml("paper"),
         "class_titles": [c.title for c in CLASSES],
-        "confusions": [_embed(figures.confusion_figure(r.scores.matrix.counts, r.name)) for r in runs],
-        "curves": _embed(figures.curves_figure({r.name: r.rows for r in runs})) if runs else None,
-        "pictures": _embed(figures.tiles_figure(tile_views(root, rows, runs))),
+        "confusions": [_embed(figures.confusion_figure(r.scores.matrix.counts, r.name, mark=mark)) for r in runs],
+        "curves": _embed(figures.curves_figure({r.name: r.rows for r in runs}, mark=mark)) if runs else None,
+        "pictures": _embed(figures.tiles_figure(tile_views(root, rows, runs), mark=mark)),
         "costs": cost_rows(),
     }
 
