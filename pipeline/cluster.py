@@ -40,7 +40,7 @@ def local_cluster(workers: int | None = None) -> Iterator[Runner]:
     count = workers or os.cpu_count() or 1
     logging.getLogger("distributed").setLevel(logging.ERROR)
     with (
-        LocalCluster(n_workers=count, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
+        LocalCluster(n_workers=count, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0") as cluster,
         Client(cluster) as client,
     ):
 

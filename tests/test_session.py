@@ -48,6 +48,8 @@ def scene(engine: LocalEarthEngine, session: Session) -> Iterator[SceneRef]:
 
 
 def asked(engine: LocalEarthEngine) -> int:
+    """How often pixels were asked for; the log may learn of the last answer a moment after the client."""
+    time.sleep(0.2)
     return sum(number for what, number in engine.log()["counts"].items() if PIXELS in what)
 
 
