@@ -94,8 +94,10 @@ class Catalogue:
         seen = inside(acquisition.seen, grid)
         window = np.s_[top - rows[0] : bottom - rows[0], left - cols[0] : right - cols[0]]
         mask[window] = seen
-        if seen.any():
-            values[window] = np.where(seen, self._pixels(acquisition, band, grid), 0)
+        if seen.all():
+            values[window] = self._pixels(acquisition, band, grid)
+        elif seen.any():
+            np.copyto(values[window], self._pixels(acquisition, band, grid), where=seen, casting="same_kind")
         return values, mask
 
     def _pixels(self, acquisition: Acquisition, band: SceneBand, grid: utm.Grid) -> NDArray[Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -150,7 +151,12 @@ class Ground:
     @property
     def cover(self) -> NDArray[np.uint8]:
         """Class index 0..8 of each pixel."""
-        return _COVER_OF_KIND[self.kind]
+        return COVER_OF_KIND[self.kind]
+
+    def named(self, name: str) -> NDArray[Any]:
+        """``kind``, ``tone``, ``vigour`` or a derived field."""
+        fields: dict[str, NDArray[Any]] = {"kind": self.kind, "tone": self.tone, "vigour": self.vigour}
+        return fields[name] if name in fields else self.derived[name]
 
     def holds(self, rows: noise.Range, cols: noise.Range) -> bool:
         return (
@@ -158,7 +164,8 @@ class Ground:
         )
 
 
-_COVER_OF_KIND = np.tile(COVER, BIOMES)
+COVER_OF_KIND = np.tile(COVER, BIOMES)
+"""Class index of each kind of ground."""
 
 
 # --- biomes ----------------------------------------------------------------------------------------------------------

@@ -10,13 +10,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from threading import Lock
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import noise, utm
-from .ground import BIOMES, Floats, Ground, biome_at, ground
+from .ground import BIOMES, COVER_OF_KIND, Floats, Ground, biome_at, ground
 from .labelling import Annotator, annotated, model_answer
 from .materials import MATERIALS, NUMBER, OPTICAL_BANDS
 from .utm import Grid
@@ -102,7 +102,9 @@ def biome_of(lon: float, lat: float) -> int:
 # --- the synthetic Earth ---------------------------------------------------------------------------------------------
 
 _MARGIN_PX = 16
-_GROUNDS = 8
+_GROUNDS, _TRUTHS = 8, 8
+_BLOCK_M = 5_120.0
+_STRIP_PX = 64
 _HAZE = np.array([210, 170, 115, 80, 65, 52, 45, 38, 34, 30, 12, 8], np.float32)
 _CLOUD = np.array([5600, 5700, 5600, 5700, 5900, 6100, 6200, 6300, 6400, 5800, 4300, 3200], np.float32)
 _CLOUD_OCTAVES = ((320, 1.0), (90, 0.6), (28, 0.4), (9, 0.25))
@@ -117,7 +119,7 @@ class EarthPlanet:
     def __init__(self, seed: int = 7) -> None:
         self.seed = int(seed)
         self._grounds: list[Ground] = []
-        self._gathered: list[tuple[Grid, Ground]] = []
+        self._truths: list[tuple[Grid, Truth]] = []
         self._lock = Lock()
         self._optical = _optical_tables(self.seed)
         self._radar = _radar_tables(self.seed)
@@ -131,42 +133,37 @@ class EarthPlanet:
 
     # Truth --------------------------------------------------------------------------------------------------------
 
-    def truth(self, grid: Grid) -> Ground:
-        """The ground at each pixel centre of a grid; rows and columns are those of the grid."""
+    def truth(self, grid: Grid) -> Truth:
+        """The ground at each pixel centre of a grid."""
         with self._lock:
-            for known, found in self._gathered:
+            for known, found in self._truths:
                 if known == grid:
                     return found
-        parts = utm.parts(grid)
-        if len(parts) == 1 and parts[0].inside is None and parts[0].rows.shape[1] == 1:
-            return self._sliced(grid, parts[0])
-        found = self._collected(grid, parts)
+        found = Truth([self._at_home(grid)] if _is_home(grid) else [self._abroad(part) for part in utm.parts(grid)])
         with self._lock:
-            self._gathered = [(grid, found), *self._gathered[: _GROUNDS - 1]]
+            self._truths = [(grid, found), *self._truths[: _TRUTHS - 1]]
         return found
 
-    def _sliced(self, grid: Grid, part: utm.Part) -> Ground:
+    def _at_home(self, grid: Grid) -> _Piece:
         """Views into the ground of the grid's own zone."""
-        rows, cols = part.rows[:, 0], part.cols[0]
-        whole = self._ground(part.zone, (int(rows[0]), int(rows[-1]) + 1), (int(cols[0]), int(cols[-1]) + 1))
+        rows, cols = (
+            (int(np.floor(numbers[0] / utm.LATTICE_M)), int(np.floor(numbers[-1] / utm.LATTICE_M)) + 1)
+            for numbers in (-grid.northings, grid.eastings)
+        )
+        whole = self._ground(grid.zone, rows, cols)
         step = max(round(grid.step_m / utm.LATTICE_M), 1)
         window = (
-            slice(int(rows[0]) - whole.rows[0], int(rows[-1]) + 1 - whole.rows[0], step),
-            slice(int(cols[0]) - whole.cols[0], int(cols[-1]) + 1 - whole.cols[0], step),
+            slice(rows[0] - whole.rows[0], rows[1] - whole.rows[0], step),
+            slice(cols[0] - whole.cols[0], cols[1] - whole.cols[0], step),
         )
-        return _picked(whole, grid, lambda array: array[window])
+        return _Piece(whole, lambda array: array[window], None)
 
-    def _collected(self, grid: Grid, parts: list[utm.Part]) -> Ground:
-        """Pixels gathered from one or more home zones."""
-        collected: Ground | None = None
-        for part in parts:
-            spans = [(int(numbers.min()), int(numbers.max()) + 1) for numbers in (part.rows, part.cols)]
-            whole = self._ground(part.zone, spans[0], spans[1])
-            flat = (part.rows - whole.rows[0]) * (whole.cols[1] - whole.cols[0]) + (part.cols - whole.cols[0])
-            gathered = _picked(whole, grid, lambda array, flat=flat: np.take(array, flat))  # type: ignore[misc]
-            collected = gathered if collected is None else _joined(collected, gathered, part.inside)
-        assert collected is not None
-        return collected
+    def _abroad(self, part: utm.Part) -> _Piece:
+        """Pixels gathered from a home zone."""
+        rows, cols = ((int(numbers.min()), int(numbers.max()) + 1) for numbers in (part.rows, part.cols))
+        whole = self._ground(part.zone, rows, cols)
+        flat = (part.rows - whole.rows[0]) * (whole.cols[1] - whole.cols[0]) + (part.cols - whole.cols[0])
+        return _Piece(whole, lambda array: np.take(array, flat), part.inside)
 
     def _ground(self, zone: int, rows: noise.Range, cols: noise.Range) -> Ground:
         """A cached window of a home zone that holds the one asked for."""
@@ -184,16 +181,18 @@ class EarthPlanet:
         return made
 
     def _derive(self, place: Ground) -> None:
-        """What every radar look at a place has in common."""
+        """What every radar look at a place has in common: texture as seen from either side, in dB."""
         tables = self._radar
+        amplitude = np.take(tables.rough, place.kind)
+        turn = np.take(tables.turn, place.kind) * np.clip(place.tone, -1, 1)
         for number, polarisation in enumerate(("VV", "VH")):
-            amplitude = np.take(tables.rough, place.kind)
-            place.derived[polarisation] = amplitude * place.rough[number]
-        place.derived["turn"] = np.take(tables.turn, place.kind) * np.clip(place.tone, -1, 1)
+            texture = amplitude * place.rough[number]
+            place.derived[f"{polarisation} ASCENDING"] = texture + turn
+            place.derived[f"{polarisation} DESCENDING"] = texture - turn
         place.derived["steep"] = np.take(tables.steep, place.kind)
 
     def landcover(self, grid: Grid) -> NDArray[np.uint8]:
-        return self.truth(grid).cover
+        return COVER_OF_KIND[self.truth(grid).kind]
 
     def annotate(
         self, crs: str, transform: tuple[float, ...], shape: tuple[int, int], labeler: Annotator, key: str
@@ -212,11 +211,11 @@ class EarthPlanet:
         fine = grid.finer(factor)
         place = self.truth(fine)
         tables = self._optical
-        green = np.take(_greenness(tables, look), place.kind) + np.take(tables.vigour, place.kind) * place.vigour
+        green = np.take(_greenness(tables, look), place.kind) + np.take(tables.vigour, place.kind) * place["vigour"]
         np.clip(green, 0, 1, out=green)
         value = np.take(tables.bare[:, number], place.kind)
         value += np.take(tables.change[:, number], place.kind) * green
-        value *= np.take(tables.tone, place.kind) * place.tone + np.float32(1)
+        value *= np.take(tables.tone, place.kind) * place["tone"] + np.float32(1)
         value = _mean(value, factor)
         brightness = np.float32(1 + 0.05 * _normal(look.key, "brightness"))
         haze = np.float32(noise.unit(look.key, "haze") ** 2 * 1.2)
@@ -234,21 +233,36 @@ class EarthPlanet:
     # Radar --------------------------------------------------------------------------------------------------------
 
     def backscatter(self, polarisation: str, grid: Grid, look: Look) -> NDArray[np.floating]:
-        value = self.sigma0(polarisation, grid, look)
-        value += noise.draw(noise.speckle_table(LOOKS), noise.key(look.key, polarisation), grid.rows, grid.cols)
-        return value
+        return self._radar_view(polarisation, grid, look, speckled=True)
 
     def sigma0(self, polarisation: str, grid: Grid, look: Look) -> Floats:
         """float32 (rows, cols): sigma0 in dB without speckle."""
+        return self._radar_view(polarisation, grid, look, speckled=False)
+
+    def _radar_view(self, polarisation: str, grid: Grid, look: Look, *, speckled: bool) -> Floats:
+        """float32 (rows, cols): sigma0 in dB, strip by strip, since a strip fits into the processor's cache."""
         cross = polarisation in ("VH", "HV")
-        place = self.truth(grid)
-        value = np.take(self._radar_level(cross, look), place.kind)
-        value += place.derived["VH" if cross else "VV"]
-        value += place.derived["turn"] * np.float32(1 if look.ascending else -1)
+        place, level = self.truth(grid), self._radar_level(cross, look)
+        texture = place[f"{'VH' if cross else 'VV'} {'ASCENDING' if look.ascending else 'DESCENDING'}"]
         a, b, c = look.incidence
         tilt_x = ((a + b * grid.eastings - CENTRE_INCIDENCE) * _INCIDENCE_SLOPE).astype(np.float32)
         tilt_y = (c * grid.northings * _INCIDENCE_SLOPE).astype(np.float32)
-        value += place.derived["steep"] * (tilt_x[None, :] + tilt_y[:, None])
+        key, table = noise.key(look.key, polarisation), noise.speckle_table(LOOKS)
+        value = np.empty(grid.shape, np.float32)
+        tilt = np.empty((_STRIP_PX, grid.shape[1]), np.float32)
+        for top in range(0, grid.shape[0], _STRIP_PX):
+            strip = np.s_[top : top + _STRIP_PX]
+            here = value[strip]
+            slope = tilt[: len(here)]
+            np.take(level, place.kind[strip], out=here, mode="clip")
+            here += texture[strip]
+            np.add(tilt_x, tilt_y[strip, None], out=slope)
+            slope *= place["steep"][strip]
+            here += slope
+            if speckled:
+                rows = (grid.rows[0] + top, grid.rows[0] + top + len(here))
+                np.take(table, noise.uniform16(key, rows, grid.cols), out=slope, mode="clip")
+                here += slope
         return value
 
     def _radar_level(self, cross: bool, look: Look) -> Floats:
@@ -261,31 +275,48 @@ class EarthPlanet:
         return np.asarray(level + change * grown + moist * tables.land + wind * (1 - tables.land), np.float32)
 
 
-def _joined(first: Ground, second: Ground, inside: NDArray[np.bool_] | None) -> Ground:
-    """The first ground, with pixels of the second where it lies inside."""
+class _Piece(NamedTuple):
+    """A part of a grid on the ground of one home zone: ``inside`` is bool (rows, cols), None where it is all of it."""
 
-    def choose(one: NDArray[Any], other: NDArray[Any]) -> NDArray[Any]:
-        return np.where(True if inside is None else inside, other, one)
-
-    return Ground(
-        first.zone,
-        first.rows,
-        first.cols,
-        choose(first.kind, second.kind),
-        choose(first.tone, second.tone),
-        choose(first.vigour, second.vigour),
-        (choose(first.rough[0], second.rough[0]), choose(first.rough[1], second.rough[1])),
-        {name: choose(array, second.derived[name]) for name, array in first.derived.items()},
-    )
+    whole: Ground
+    pick: Callable[[NDArray[Any]], NDArray[Any]]
+    inside: NDArray[np.bool_] | None
 
 
-def _picked(whole: Ground, grid: Grid, pick: Callable[[NDArray[Any]], NDArray[Any]]) -> Ground:
-    """Another ground with a choice of the pixels of one."""
-    rough = (pick(whole.rough[0]), pick(whole.rough[1]))
-    derived = {name: pick(array) for name, array in whole.derived.items()}
-    return Ground(
-        grid.zone, grid.rows, grid.cols, pick(whole.kind), pick(whole.tone), pick(whole.vigour), rough, derived
-    )
+class Truth:
+    """Fields of the ground at the pixels of a grid, (rows, cols) each; gathered when first asked for."""
+
+    def __init__(self, pieces: list[_Piece]) -> None:
+        self._pieces = pieces
+        self._known: dict[str, NDArray[Any]] = {}
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        found = self._known.get(name)
+        if found is None:
+            found = self._pieces[0].pick(self._pieces[0].whole.named(name))
+            for piece in self._pieces[1:]:
+                found = np.where(piece.inside, piece.pick(piece.whole.named(name)), found)
+            self._known[name] = found
+        return found
+
+    @property
+    def kind(self) -> NDArray[np.uint16]:
+        return self["kind"]
+
+
+def _is_home(grid: Grid) -> bool:
+    """Whether all of a grid lies in its own zone, as far as is known without transforming each pixel."""
+    x, y = grid.eastings[[0, -1]], grid.northings[[-1, 0]]
+    columns, rows = (range(int(low // _BLOCK_M), int(high // _BLOCK_M) + 1) for low, high in (x, y))
+    return all(_is_home_block(grid.zone, column, row) for column in columns for row in rows)
+
+
+@lru_cache(maxsize=4096)
+def _is_home_block(zone: int, column: int, row: int) -> bool:
+    """Whether a square of the size of a tile lies in its own zone: meridians are straight enough for its corners."""
+    x, y = np.meshgrid(_BLOCK_M * (column + np.array([-0.1, 1.1])), _BLOCK_M * (row + np.array([-0.1, 1.1])))
+    lon, _ = utm.inverse(x, y, zone)
+    return bool((np.abs(lon - utm.central_meridian(zone)) < 3).all())
 
 
 def _mean(value: Floats, factor: int) -> Floats:
