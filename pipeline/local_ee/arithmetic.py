@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .image import Band, Image, Masked, Pointwise
-from .refusal import Refusal
+from .image import Band, Image, Masked, Node, Pointwise
+from .refusal import Refusal, not_built
 from .warp import Values
 
 CASTS: dict[str, str] = {
@@ -36,12 +36,13 @@ CASTS: dict[str, str] = {
 }
 
 
-def union_type(first: Band, second: Band) -> str:
-    """The union of two types: double over float over 32-bit integers."""
-    kinds = (np.dtype(first.dtype), np.dtype(second.dtype))
-    if np.dtype("float64") in kinds:
-        return "float64"
-    return "float32" if np.dtype("float32") in kinds else "int32"
+def union_type(first: str, second: str) -> str:
+    """The union of two types: double over float over integers of 32 bits, or of 64 where 32 do not hold both."""
+    kinds = (first, second)
+    for wide in ("float64", "float32", "int64"):
+        if wide in kinds:
+            return wide
+    return "int64" if "uint32" in kinds else "int32"
 
 
 def paired(function: str, first: Image, second: Image) -> list[tuple[Band, Band]]:
@@ -172,6 +173,9 @@ ARITHMETIC: dict[str, tuple[Callable[[Values, Values], Values], str | None]] = {
     "Image.lte": (np.less_equal, "uint8"),
     "Image.eq": (np.equal, "uint8"),
     "Image.neq": (np.not_equal, "uint8"),
+    "Image.and": (np.logical_and, "uint8"),
+    "Image.or": (np.logical_or, "uint8"),
+    "Image.bitwiseAnd": (_wide(np.bitwise_and), None),
 }
 """Functions of two images, and the type of the result: None = the union of both, cut to its range."""
 
@@ -182,23 +186,76 @@ def binary(name: str) -> Callable[[Image, Image], Image]:
     def apply(first: Image, second: Image) -> Image:
         bands = []
         for band, other in paired(name, first, second):
-            dtype = wanted or union_type(band, other)
-            if (
-                name == "Image.divide"
-                and "float64" not in (band.dtype, other.dtype)
-                and "float32"
-                in (
-                    band.dtype,
-                    other.dtype,
-                )
-            ):
+            dtype = wanted or union_type(band.dtype, other.dtype)
+            if name == "Image.divide" and union_type(band.dtype, other.dtype) == "float32":
                 dtype = "float32"
+            if name == "Image.bitwiseAnd" and np.dtype(dtype).kind == "f":
+                raise Refusal(f"{name}: Bitwise operands must be integers, not {band.dtype} and {other.dtype}.")
             node = Pointwise(_then_cast(function, dtype), band.node, other.node)
             limits = (0, 1) if dtype == "uint8" else None
             bands.append(replace(band, node=node, dtype=dtype, limits=limits))
         return first.with_bands(bands)
 
     return apply
+
+
+def truth(image: Image) -> Image:
+    """1 where a pixel is zero, 0 where it is anything else."""
+    return image.with_bands(
+        replace(band, node=Pointwise(_is_zero, band.node), dtype="uint8", limits=(0, 1)) for band in image.bands
+    )
+
+
+def _is_zero(values: Values) -> Values:
+    return np.asarray(values == 0, dtype=np.uint8)
+
+
+def normalized_difference(image: Image, names: list[str] | None) -> Image:
+    """(first - second) / (first + second) as the band ``nd``, float; masked where either is below zero."""
+    name = "Image.normalizedDifference"
+    chosen = image.names[:2] if names is None else names
+    missing = [band for band in chosen if band not in image.names]
+    if missing:
+        raise Refusal(f"{name}: There is no band '{missing[0]}'. Available bands: [{', '.join(image.names)}].")
+    if len(chosen) != 2:
+        raise Refusal(f"{name}: Two bands are needed, not {len(chosen)}.")
+    first, second = (image.bands[image.names.index(band)] for band in chosen)
+    ratio = Pointwise(_ratio, first.node, second.node)
+    positive = Pointwise(lambda low, high: np.asarray((low >= 0) & (high >= 0)), first.node, second.node)
+    band = replace(first, name="nd", dtype="float32", node=Masked(ratio, positive), shape=None, limits=None)
+    return Image((band,), footprint=image.footprint)
+
+
+def _ratio(first: Values, second: Values) -> Values:
+    low, high = first.astype(np.float64), second.astype(np.float64)
+    return _divide(low - high, low + high).astype(np.float32)
+
+
+def remap(image: Image, before: list[Any], after: list[Any], default: Any, band_name: str | None) -> Image:
+    """One band with other values, as ``remapped``; what is not listed gets the default, or is masked."""
+    name = "Image.remap"
+    numbers = [*before, *after, *([] if default is None else [default])]
+    if any(isinstance(number, bool) or not isinstance(number, int | float) for number in numbers):
+        raise not_built(f"{name} of anything but lists of numbers")
+    if len(before) != len(after) or len(set(before)) != len(before) or not before:
+        raise Refusal(f"{name}: 'from' and 'to' must be lists of the same length, without repetitions in 'from'.")
+    if not image.bands or (band_name is not None and band_name not in image.names):
+        raise Refusal(f"{name}: There is no band '{band_name}'. Available bands: [{', '.join(image.names)}].")
+    band = image.bands[0 if band_name is None else image.names.index(band_name)]
+    whole = all(isinstance(number, int) and abs(number) < 2**31 for number in numbers[len(before) :])
+    dtype = "int32" if whole else "float64"
+    order = np.argsort(np.array(before, dtype=np.float64))
+    keys = np.array(before, dtype=np.float64)[order]
+    table = np.append(np.array(after, dtype=np.float64)[order], 0.0 if default is None else float(default))
+
+    def positions(values: Values) -> Any:
+        at = np.searchsorted(keys, values).clip(0, len(keys) - 1)
+        return np.where(keys[at] == values, at, len(keys))
+
+    node: Node = Pointwise(lambda values: table[positions(values)].astype(dtype), band.node)
+    if default is None:
+        node = Masked(node, Pointwise(lambda values: np.asarray(positions(values) < len(keys)), band.node))
+    return image.with_bands([replace(band, name="remapped", dtype=dtype, node=node, limits=None)])
 
 
 def _then_cast(function: Callable[..., Values], dtype: str) -> Callable[..., Values]:
@@ -211,6 +268,9 @@ ARITHMETIC_FUNCTIONS: dict[str, Callable[..., Image]] = {
     "Image.ceil": unary(lambda values: np.ceil(values) if values.dtype.kind == "f" else values),
     "Image.abs": unary(lambda values: np.abs(values)),
     "Image.log10": log10,
+    "Image.not": truth,
+    "Image.normalizedDifference": normalized_difference,
+    "Image.remap": remap,
     **{name: cast(dtype) for name, dtype in CASTS.items()},
     **{name: binary(name) for name in ARITHMETIC},
 }

@@ -6,9 +6,10 @@ function when its elements are asked for; elements are had once and kept.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 from .filters import AllOf, Element, Filter, Search
@@ -22,9 +23,10 @@ TOO_MANY = f"Collection query aborted after accumulating over {MAX_ELEMENTS} ele
 
 
 class Collection:
-    """Elements in an order."""
+    """Elements in an order; without properties of its own."""
 
     id: str | None = None
+    properties: Mapping[str, Any] = MappingProxyType({})
 
     @cached_property
     def elements(self) -> list[Any]:

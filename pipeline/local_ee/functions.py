@@ -17,23 +17,36 @@ import shapely
 import shapely.affinity
 
 from .collection import Collection, Limited, Listed, Loaded, Mapped, Merged, from_images
+from .composites import composite_functions
 from .filters import COMPARISONS, AllOf, AnyOf, Filter, Not, NotNull, compare
-from .grid import COMPOSITE, Projection
-from .image import Band, CountOf, Image, MeanOf, Node, Reduced, Stack, SumOf, scene_image
+from .grid import Projection
+from .image import Image, scene_image
 from .image_functions import IMAGE_FUNCTIONS
-from .refusal import Refusal
+from .refusal import Refusal, not_built
 from .scene import Catalogue, Scene
-from .values import Date, DateRange, ErrorMargin, Feature, Function, Geometry, parse_date, parse_projection, type_name
+from .values import (
+    Date,
+    DateRange,
+    ErrorMargin,
+    Feature,
+    Function,
+    Geometry,
+    ListReducer,
+    parse_date,
+    parse_projection,
+    type_name,
+)
 
 Functions = dict[str, Callable[..., Any]]
 
 DAY_MS = 86_400_000
+MAX_COLUMNS = 100
 UNIT_MS = {"second": 1000, "minute": 60_000, "hour": 3_600_000, "day": DAY_MS, "week": 7 * DAY_MS}
 
 
 def functions(catalogue: Catalogue) -> Functions:
     """All built functions over a catalogue; for one request, in which each scene is loaded once."""
-    return {**IMAGE_FUNCTIONS, **VALUE_FUNCTIONS, **_loaders(catalogue), **_reducers()}
+    return {**IMAGE_FUNCTIONS, **VALUE_FUNCTIONS, **_loaders(catalogue), **composite_functions()}
 
 
 def _loaders(catalogue: Catalogue) -> Functions:
@@ -56,51 +69,6 @@ def _loaders(catalogue: Catalogue) -> Functions:
     return {"ImageCollection.load": load_collection, "Image.load": load_image}
 
 
-def _reducers() -> Functions:
-    stacks: dict[tuple[int, ...], Stack] = {}
-
-    def stack_of(nodes: tuple[Node, ...]) -> Stack:
-        """Mean and count of the same bands share one pass over them."""
-        return stacks.setdefault(tuple(map(id, nodes)), Stack(*nodes))
-
-    def reduce(name: str, kind: type[Reduced], dtype: str, collection: Collection) -> Image:
-        images = _homogeneous(name, collection.elements)
-        if not images:
-            return Image(())
-        columns = zip(*(image.bands for image in images), strict=True)
-        made = [stack_of(tuple(band.node for band in column)) for column in columns]
-        for stack in made:
-            stack.together = max(stack.together, tuple(made), key=len)
-        bands = [
-            Band(band.name, dtype, COMPOSITE, kind(stack)) for band, stack in zip(images[0].bands, made, strict=True)
-        ]
-        footprints = [image.footprint for image in images]
-        bounded = None not in footprints
-        return Image(tuple(bands), footprint=shapely.union_all(footprints) if bounded else None)
-
-    return {
-        "reduce.mean": lambda collection: reduce("reduce.mean", MeanOf, "float64", collection),
-        "reduce.sum": lambda collection: reduce("reduce.sum", SumOf, "float64", collection),
-        "reduce.count": lambda collection: reduce("reduce.count", CountOf, "int32", collection),
-    }
-
-
-def _homogeneous(name: str, elements: list[Any]) -> list[Image]:
-    """The images of a collection, in which all have the same bands."""
-    for element in elements:
-        if not isinstance(element, Image):
-            raise Refusal(f"{name}: The collection holds {type_name(element)}, not only images.")
-        if element.names != elements[0].names:
-            raise Refusal(
-                f"{name}: Expected a homogeneous image collection, but an image with incompatible bands was "
-                f"encountered:\nFirst image type: {len(elements[0].bands)} bands ({elements[0].names}).\n"
-                f"Current image type: {len(element.bands)} bands ({element.names}).\n"
-                f"Image ID: {element.properties.get('system:index')}\n"
-                "Some bands might require explicit casts."
-            )
-    return elements
-
-
 def _filtered(collection: Collection, filter_: Any) -> Collection:
     if not isinstance(filter_, Filter):
         raise Refusal(f"Collection.filter: Parameter 'filter' must be a Filter, not {type_name(filter_)}.")
@@ -117,6 +85,39 @@ def _limited(collection: Collection, limit: int | None, key: str | None, ascendi
 
 def _listed(collection: Collection, count: int, offset: int) -> list[Any]:
     return collection.elements[offset : offset + count]
+
+
+def _iterated(collection: Collection, function: Function, first: Any) -> Any:
+    result = first
+    for element in collection.elements:
+        result = function.call(element, result)
+    return result
+
+
+def _to_list(tuple_size: int | None, optional: int) -> ListReducer:
+    if tuple_size is not None or optional:
+        raise not_built("Reducer.toList with 'tupleSize' or 'numOptional'")
+    return ListReducer()
+
+
+def _repeat(reducer: ListReducer, count: int) -> ListReducer:
+    if reducer.repeated or not 1 <= count <= MAX_COLUMNS:
+        raise not_built(f"Reducer.repeat of a reducer that is repeated already, or {count} times")
+    return ListReducer(count, repeated=True)
+
+
+def _reduce_columns(
+    collection: Collection, reducer: ListReducer, selectors: list[str], weights: list[str] | None
+) -> dict[str, Any]:
+    name = "Collection.reduceColumns"
+    if weights is not None:
+        raise not_built(f"{name} with weights")
+    if len(selectors) != reducer.columns:
+        raise Refusal(f"{name}: The reducer has {reducer.columns} inputs, and {len(selectors)} selectors are given.")
+    columns = [[_get(element, selector) for element in collection.elements] for selector in selectors]
+    if any(value is None for column in columns for value in column):
+        raise not_built(f"{name} of elements without the property")
+    return {"list": columns if reducer.repeated else columns[0]}
 
 
 def _aggregate(collection: Collection, name: str) -> list[Any]:
@@ -220,16 +221,18 @@ def _feature(geometry: Geometry | None, metadata: dict[str, Any] | None, key: st
 def _get(element: Any, name: str) -> Any:
     if name == "system:id":
         return element.id
-    if name in ("system:footprint", ".geo"):
+    if name in ("system:footprint", ".geo") and not isinstance(element, Collection):
         return element.geometry
     return element.properties.get(name)
 
 
 def _set(element: Any, key: str, value: Any) -> Any:
-    return element.with_properties({**element.properties, key: value})
+    return _set_all(element, {key: value})
 
 
 def _set_all(element: Any, properties: dict[str, Any]) -> Any:
+    if isinstance(element, Collection):
+        raise not_built("Setting properties of a collection")
     return element.with_properties({**element.properties, **properties})
 
 
@@ -253,6 +256,12 @@ def _item(items: list[Any], index: int) -> Any:
         raise Refusal(
             f"List.get: List index must be between 0 and {len(items) - 1}, or -1 and -{len(items)}; found {index}."
         ) from None
+
+
+def _slice(items: list[Any], start: int, end: int | None, step: int | None) -> list[Any]:
+    if step is not None and step < 1:
+        raise not_built(f"List.slice with step {step}")
+    return items[start:end:step]
 
 
 def _map_list(items: list[Any], function: Function, drop_nulls: bool) -> list[Any]:
@@ -289,6 +298,10 @@ VALUE_FUNCTIONS: Functions = {
     "Collection.size": lambda collection: collection.size(),
     "Collection.limit": _limited,
     "Collection.map": _mapped,
+    "Collection.iterate": _iterated,
+    "Collection.reduceColumns": _reduce_columns,
+    "Reducer.toList": _to_list,
+    "Reducer.repeat": _repeat,
     "Collection.toList": _listed,
     "Collection.geometry": _geometry_of,
     "AggregateFeatureCollection.array": _aggregate,
@@ -321,6 +334,7 @@ VALUE_FUNCTIONS: Functions = {
     "List.size": len,
     "List.length": len,
     "List.map": _map_list,
+    "List.slice": _slice,
     "Dictionary": lambda value: value or {},
     "Dictionary.fromLists": _dictionary,
     "Dictionary.get": _entry,
@@ -342,4 +356,6 @@ def _compare(name: str, arguments: tuple[Any, ...]) -> Filter:
 @lru_cache(maxsize=1)
 def built() -> tuple[str, ...]:
     """Names of all built functions, sorted."""
-    return tuple(sorted({*IMAGE_FUNCTIONS, *VALUE_FUNCTIONS, *_reducers(), "ImageCollection.load", "Image.load"}))
+    return tuple(
+        sorted({*IMAGE_FUNCTIONS, *VALUE_FUNCTIONS, *composite_functions(), "ImageCollection.load", "Image.load"})
+    )

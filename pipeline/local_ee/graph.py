@@ -33,7 +33,8 @@ Scope = dict[str, Any]
 
 
 class Graph:
-    """A checked graph: every reference leads somewhere, no loops, within the limits."""
+    """A checked graph: every reference leads somewhere, no loops, within the limits; every function is one that Earth
+    Engine has, called with arguments that it knows and with all that it needs. Their types are checked as they come."""
 
     def __init__(self, expression: Any) -> None:
         if not isinstance(expression, dict) or not isinstance(expression.get("values"), dict):
@@ -81,6 +82,8 @@ class Graph:
             parts.append(self._key(body["functionReference"]))
         elif body.get("functionName") not in signatures():
             raise Refusal(f"Unknown function '{str(body.get('functionName'))[:100]}'.")
+        else:
+            signatures()[body["functionName"]].check_names(body.get("arguments", {}))
         return self._deeper(parts)
 
     def _deeper(self, parts: list[tuple[frozenset[str], int]]) -> tuple[frozenset[str], int]:
@@ -202,7 +205,6 @@ class Evaluation:
         return self._table[name](*signature.bind(given).values())
 
     def _if(self, nodes: dict[str, Any], scope: Scope, local: dict[str, Any]) -> Any:
-        signatures()["If"].bind(dict.fromkeys(nodes, None))
         condition = self._node(nodes["condition"], scope, local) if "condition" in nodes else None
         chosen = "trueCase" if _true(condition) else "falseCase"
         return self._node(nodes[chosen], scope, local) if chosen in nodes else None

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import shapely
-from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from .grid import COMPOSITE, Grid, Projection, grid_of
@@ -214,89 +213,30 @@ class Clipped(Node):
         return Raster(raster.values, _both(raster.mask, inside(self.shape, grid)))
 
 
-class Stack(Node):
-    """Sum and number of the valid values of many bands, one after the other: never more than one scene in memory.
+class Placed(Node):
+    """``mask`` with a second image: its mask, whatever the first one's was; 0 where a pixel comes to life."""
 
-    ``together`` holds the stacks of the other bands of the same images; they are computed in the same pass where they
-    are wanted too, since bands of a scene share their positions.
-    """
-
-    def __init__(self, *inputs: Node) -> None:
-        self.inputs = inputs
-        self.together: tuple[Stack, ...] = (self,)
-
-    def render(self, grid: Grid, session: Session) -> StackRaster:
-        stacks = [self, *(stack for stack in self.together if stack is not self and session.wants(stack, grid))]
-        sums = [_Sum(grid) for _ in stacks]
-        for nodes in zip(*(stack.inputs for stack in stacks), strict=True):
-            for node, total in zip(nodes, sums, strict=True):
-                total.add(session.pixels(node, grid))
-        for stack, total in zip(stacks[1:], sums[1:], strict=True):
-            session.keep(stack, grid, total.raster())
-        return sums[0].raster()
-
-
-class _Sum:
-    def __init__(self, grid: Grid) -> None:
-        self._total = np.zeros(grid.shape, dtype=np.float64)
-        self._count = np.zeros(grid.shape, dtype=np.int32)
-        self._everywhere = np.int32(0)
-
-    def add(self, raster: Raster) -> None:
-        if raster.mask is None:
-            self._total += raster.values
-            self._everywhere += 1
-        elif raster.mask.any():
-            np.add(self._total, raster.values, out=self._total, where=raster.mask)
-            self._count += raster.mask
-
-    def raster(self) -> StackRaster:
-        return StackRaster(self._total, count=self._count + self._everywhere)
-
-
-@dataclass(frozen=True)
-class StackRaster(Raster):
-    """Sum of the valid values of each pixel as ``values``, and how many there were: int32 (H, W)."""
-
-    count: NDArray[np.int32] = field(kw_only=True)
-
-    @property
-    def covered(self) -> Mask | None:
-        """Where there was any; None = everywhere."""
-        mask = self.count > 0
-        return None if mask.all() else mask
-
-
-class Reduced(Node):
-    """What a stack makes of its pixels; masked where nothing was valid."""
-
-    def __init__(self, stack: Stack) -> None:
-        self.inputs = (stack,)
-
-    @abstractmethod
-    def reduce(self, stack: StackRaster) -> Values:
-        """One value for each pixel; anything where nothing was valid."""
+    def __init__(self, node: Node, mask: Node) -> None:
+        self.inputs = (node, mask)
 
     def render(self, grid: Grid, session: Session) -> Raster:
-        stack = session.pixels(self.inputs[0], grid)
-        assert isinstance(stack, StackRaster)
-        return Raster(self.reduce(stack), stack.covered)
+        value, mask = (session.pixels(node, grid) for node in self.inputs)
+        values = value.values if value.mask is None else np.where(value.mask, value.values, 0)
+        return Raster(values.astype(value.values.dtype, copy=False), mask.valid & (mask.values > 0))
 
 
-class MeanOf(Reduced):
-    def reduce(self, stack: StackRaster) -> Values:
-        mean: Values = stack.values / np.maximum(stack.count, 1)
-        return mean
+class Replaced(Node):
+    """``where``: another value where a test is valid and not zero and the value is valid; the mask stays."""
 
+    def __init__(self, node: Node, test: Node, value: Node, dtype: str) -> None:
+        self.inputs = (node, test, value)
+        self.dtype = dtype
 
-class SumOf(Reduced):
-    def reduce(self, stack: StackRaster) -> Values:
-        return stack.values
-
-
-class CountOf(Reduced):
-    def reduce(self, stack: StackRaster) -> Values:
-        return stack.count
+    def render(self, grid: Grid, session: Session) -> Raster:
+        under, test, over = (session.pixels(node, grid) for node in self.inputs)
+        taken = test.valid & over.valid & (test.values != 0)
+        values = np.where(taken, over.values, under.values).astype(self.dtype, copy=False)
+        return Raster(values, under.mask)
 
 
 def inside(shape: BaseGeometry, grid: Grid) -> Mask:

@@ -18,6 +18,8 @@ from .image import (
     Masked,
     MaskOf,
     Node,
+    Placed,
+    Replaced,
     Reprojected,
     Sampled,
     Unmasked,
@@ -209,9 +211,23 @@ def update_mask(image: Image, mask: Image) -> Image:
 
 
 def mask(image: Image, mask: Image | None) -> Image:
-    if mask is not None:
-        raise not_built("Image.mask with a second image (deprecated; use updateMask)")
-    return image.with_bands(replace(band, node=MaskOf(band.node), dtype="float32", limits=None) for band in image.bands)
+    if mask is None:
+        return image.with_bands(
+            replace(band, node=MaskOf(band.node), dtype="float32", limits=None) for band in image.bands
+        )
+    pairs = paired("Image.mask", image, mask)
+    return image.with_bands(replace(band, node=Placed(band.node, other.node)) for band, other in pairs)
+
+
+def where(image: Image, test: Image, value: Image) -> Image:
+    """Other values where a test is not zero; names, metadata and mask of the image stay."""
+    tests, values = paired("Image.where", image, test), paired("Image.where", image, value)
+    bands = []
+    for (band, tested), (_, other) in zip(tests, values, strict=True):
+        dtype = band.dtype if band.dtype == other.dtype else _filled_type(band, other)
+        node = Replaced(band.node, tested.node, other.node, dtype)
+        bands.append(replace(band, node=node, dtype=dtype, limits=None))
+    return image.with_bands(bands)
 
 
 def self_mask(image: Image) -> Image:
@@ -236,7 +252,7 @@ def _filled_type(band: Band, other: Band) -> str:
         kind = np.iinfo(band.dtype)
         if kind.min <= other.limits[0] and other.limits[1] <= kind.max:
             return band.dtype
-    return union_type(band, other)
+    return union_type(band.dtype, other.dtype)
 
 
 def image_slice(image: Image, start: int, end: int | None) -> Image:
@@ -309,6 +325,7 @@ IMAGE_FUNCTIONS: dict[str, Callable[..., Any]] = {
     "Image.selfMask": self_mask,
     "Image.mask": mask,
     "Image.unmask": unmask,
+    "Image.where": where,
     **ARITHMETIC_FUNCTIONS,
 }
 """Built functions whose first argument is an image, by name."""

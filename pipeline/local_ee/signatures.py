@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -16,7 +16,18 @@ from .filters import Filter
 from .grid import Projection
 from .image import Image, constant_image
 from .refusal import Refusal
-from .values import Date, DateRange, ErrorMargin, Feature, Function, Geometry, parse_date, parse_projection, type_name
+from .values import (
+    Date,
+    DateRange,
+    ErrorMargin,
+    Feature,
+    Function,
+    Geometry,
+    ListReducer,
+    parse_date,
+    parse_projection,
+    type_name,
+)
 
 
 @dataclass(frozen=True)
@@ -40,11 +51,17 @@ class Signature:
         Raises:
             Refusal: an argument is unknown, missing, null or of the wrong type.
         """
-        known = {argument.name for argument in self.arguments}
-        for name in given:
-            if name not in known:
-                raise Refusal(f"{self.name}: Unknown argument '{name}'. Known: {', '.join(sorted(known))}.")
+        self.check_names(given)
         return {argument.name: self._bind(argument, given) for argument in self.arguments}
+
+    def check_names(self, given: Iterable[str]) -> None:
+        """Refuse arguments that the function does not have, and calls that leave out one that it needs."""
+        names, known = set(given), {argument.name for argument in self.arguments}
+        for name in sorted(names - known):
+            raise Refusal(f"{self.name}: Unknown argument '{name[:100]}'. Known: {', '.join(sorted(known))}.")
+        for argument in self.arguments:
+            if not argument.optional and argument.name not in names:
+                raise Refusal(f"{self.name}: Parameter '{argument.name}' is required.")
 
     def _bind(self, argument: Argument, given: dict[str, Any]) -> Any:
         value = given.get(argument.name)
@@ -52,8 +69,6 @@ class Signature:
             return convert(self.name, argument, value)
         if argument.optional:
             return argument.default
-        if argument.name not in given:
-            raise Refusal(f"{self.name}: Parameter '{argument.name}' is required.")
         if argument.type in ("Object", "<any>"):
             return None
         raise Refusal(f"{self.name}: Parameter '{argument.name}' is required and may not be null.")
@@ -181,5 +196,6 @@ CONVERSIONS: dict[str, Callable[[Any], Any]] = {
     "ErrorMargin": _margin,
     "Filter": _instance(Filter),
     "Algorithm": _instance(Function),
+    "Reducer": _instance(ListReducer),
 }
 """How a value becomes an argument of a type; types that are not here belong to functions that are not built."""

@@ -130,6 +130,14 @@ class Function:
     arity: int
 
 
+@dataclass(frozen=True)
+class ListReducer:
+    """``Reducer.toList``, so many times side by side: each gathers the values of one column."""
+
+    columns: int = 1
+    repeated: bool = False
+
+
 def parse_date(value: Any, zone: str | None = None) -> Date:
     """A date from ``Date``, milliseconds or ISO 8601 text.
 
