@@ -257,6 +257,19 @@ def complete_rows(root: Path) -> tuple[ManifestRow, ...]:
     return tuple(row for row in rows if row.tile.id in ledger and ledger[row.tile.id].state == "done")
 
 
+def source_of(root: Path) -> str:
+    """Who answered for the pixels of a data root: ``earthengine``, ``SANDBOX`` or ``UNVERIFIED <host>``.
+
+    Raises:
+        DataError: no tile is complete.
+    """
+    done = (row.source for row in read_ledger(root).values() if row.state == "done")
+    source = next(done, None)
+    if source is None:
+        raise DataError(f"{root} holds no complete tile; run 'dwplus build' first")
+    return source
+
+
 def validate_root(root: Path, *, run: Runner, progress: Progress) -> list[Finding]:
     """Validate every complete tile of a data root."""
     rows = complete_rows(root)

@@ -27,7 +27,7 @@ from ..model.registry import build as build_network
 from ..model.registry import spec
 from ..model.runs import RunConfig, RunFolder
 from ..model.score import Scores, load, predict
-from ..pipeline.build import complete_rows
+from ..pipeline.build import complete_rows, source_of
 from ..pipeline.errors import DataError
 from ..pipeline.files import read_json, write_atomically
 from ..pipeline.landcover import CLASS_COUNT, CLASSES, class_indices
@@ -86,11 +86,8 @@ def content_of(root: Path) -> dict[str, Any]:
     """Everything the page shows, by name."""
     manifest = read_manifest(root)
     rows = complete_rows(root)
-    if not rows:
-        raise DataError(f"{root} holds no complete tile; run 'dwplus build' first")
+    source = source_of(root)
     runs = scored_runs(root)
-    ledger = read_ledger(root)
-    source = next(ledger[row.tile.id].source for row in rows)
     mark = "" if source == "earthengine" else source
     return {
         "version": __version__,

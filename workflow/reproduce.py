@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..pipeline.build import BuildResult
+from ..pipeline.build import BuildResult, source_of
 from ..pipeline.progress import Progress
 from .report import write_report
 from .stages import Inputs, score_run, train_run, training_settings
@@ -36,7 +36,7 @@ PAPER_TRIALS: tuple[Trial, ...] = (
 
 def train_and_report(root: Path, result: BuildResult | None, *, profile: str | None, progress: Progress) -> Path:
     """Train and score every trial on a built data root and write the report; path of its page."""
-    trials = SANDBOX_TRIALS if root.name == "sandbox" else PAPER_TRIALS
+    trials = SANDBOX_TRIALS if source_of(root) == "SANDBOX" else PAPER_TRIALS
     for trial in trials:
         settings = training_settings(profile, root, {"model": trial.model})
         run_dir = train_run(root, trial.name, settings, protocol="strict", inputs=trial.inputs, progress=progress)

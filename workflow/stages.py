@@ -12,6 +12,7 @@ from ..model.score import Scores, score
 from ..model.train import EpochRow, TrainConfig, profile, train
 from ..model.train import Progress as TrainProgress
 from ..pipeline.bands import preset
+from ..pipeline.build import source_of
 from ..pipeline.dataset import Dataset
 from ..pipeline.errors import DataError, UsageError
 from ..pipeline.manifest import Protocol, read_manifest
@@ -53,7 +54,7 @@ def training_settings(name: str | None, root: Path, changes: Mapping[str, Any]) 
     Raises:
         UsageError: there is no such profile, or a key or value does not fit.
     """
-    chosen = name or ("sandbox" if root.name == "sandbox" else "paper")
+    chosen = name or ("sandbox" if source_of(root) == "SANDBOX" else "paper")
     return profile(chosen, **changes)
 
 
