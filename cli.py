@@ -421,7 +421,14 @@ def _build(options: dict[str, Any], quiet: bool) -> tuple[Path, BuildResult]:
     if name == "sandbox":
         progress.say(SANDBOX_BANNER)
     with (
-        open_source(name, found, root=root, tiles=options["tiles"], seed=options["seed"]) as opened,
+        open_source(
+            name,
+            found,
+            root=root,
+            tiles=options["tiles"],
+            seed=options["seed"],
+            concurrency=options["concurrency"],
+        ) as opened,
         local_cluster(options["workers"]) as run,
     ):
         result = build_data_set(

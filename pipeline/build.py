@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .cluster import Runner
 from .errors import DataError
-from .export import DEFAULT_CONCURRENCY, export
+from .export import export
 from .files import check_writable
 from .labels import LabelFile, LabelRaster, Metadata, acquire, from_folder, index, read_label, read_metadata, releases
 from .landcover import marked_share
@@ -30,7 +30,7 @@ from .manifest import (
 from .normalise import Statistics, normalise, statistics_path, usable_rows
 from .progress import Progress, Silent
 from .scenes import Recipe
-from .session import PixelSource
+from .session import DEFAULT_CONCURRENCY, PixelSource
 from .shards import label_path, read_header, write_label
 from .tiles import Tile, check_region, parse_tile_id
 from .validate import Finding, validate

@@ -25,7 +25,7 @@ from .ledger import REASONS, Ledger, LedgerRow
 from .manifest import ManifestRow
 from .matching import SceneHint, SceneRef
 from .scenes import S1_COLLECTIONS, Recipe
-from .session import PixelSource
+from .session import DEFAULT_CONCURRENCY, PixelSource
 from .shards import SHARDS_FOLDER, encode_shard, grid_of, read_header, shard_path
 from .tiles import Tile
 
@@ -33,9 +33,6 @@ LICENCE = (
     "Contains modified Copernicus Sentinel data; labels CC BY 4.0 (Tait et al. 2021, doi 10.1594/PANGAEA.933475; "
     "Brown et al. 2022, doi 10.1038/s41597-022-01307-4)"
 )
-
-DEFAULT_CONCURRENCY = 20
-"""Requests in flight; Earth Engine's standard quota is 40 (developers.google.com/earth-engine/guides/usage)."""
 
 
 @dataclass(frozen=True)

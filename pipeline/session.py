@@ -7,7 +7,6 @@ answers.
 from __future__ import annotations
 
 import random
-import threading
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -26,10 +25,14 @@ from .. import __version__
 from .bands import BANDS, NODATA, S1_BANDS, S2_BANDS, SHARD_BANDS
 from .errors import AuthenticationError, QuotaError, ServiceError, TileError
 from .files import read_json
+from .limiter import Limiter
 from .matching import SceneHint, SceneRef, candidates_of, choose_scene
 from .scenes import REQUEST_BANDS, S1_FILL, S2_COLLECTION, S2_SHIFT, Recipe, pixel_request, scene_candidates
 from .sources import HIGH_VOLUME_URL, Configuration, answered_by
 from .tiles import Tile
+
+DEFAULT_CONCURRENCY = 20
+"""Requests in flight; Earth Engine's standard quota is 40 (developers.google.com/earth-engine/guides/usage)."""
 
 _SCOPES = ["https://www.googleapis.com/auth/earthengine", "https://www.googleapis.com/auth/cloud-platform"]
 _REACH_TIMEOUT_S = 20.0
@@ -106,33 +109,25 @@ def stored_values(answer: NDArray[np.void], tile: Tile) -> NDArray[np.uint16]:
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to wait for one answer, and how often to ask again."""
+    """How long to wait for one answer, and how often to ask again.
+
+    Attributes:
+        deadline_s: for one request; a socket that stalls longer is given up.
+        attempts: requests for one thing, answers "too many requests" not counted.
+        first_wait_s, longest_wait_s: between attempts, doubling.
+        refused_s: how long one thing may meet nothing but "too many requests".
+    """
 
     deadline_s: float = 300.0
     attempts: int = 6
     first_wait_s: float = 1.0
     longest_wait_s: float = 60.0
+    refused_s: float = 1800.0
 
     def wait_s(self, attempt: int, rng: random.Random) -> float:
         """Seconds before attempt ``attempt + 1`` (attempts count from 1): exponential, half of it jitter."""
         full: float = min(self.longest_wait_s, self.first_wait_s * 2.0 ** (attempt - 1))
         return full * (0.5 + 0.5 * rng.random())
-
-
-class Gate:
-    """Holds all threads back for a while after the service said that it is asked too often."""
-
-    def __init__(self) -> None:
-        self._open_at = 0.0
-        self._lock = threading.Lock()
-
-    def close_for(self, seconds: float) -> None:
-        with self._lock:
-            self._open_at = max(self._open_at, time.monotonic() + seconds)
-
-    def pass_through(self) -> None:
-        while (wait := self._open_at - time.monotonic()) > 0:
-            time.sleep(min(wait, 1.0))
 
 
 @dataclass(frozen=True)
@@ -156,6 +151,8 @@ def fault_of(error: Exception) -> Fault:
     if response is None:
         return Fault("retry", f"{type(error).__name__}: {message}")
     status = int(response.status)
+    if status == 403 and b"ratelimitexceeded" in bytes(getattr(cause, "content", b"")).lower():
+        return Fault("slow-down", message, _seconds(response.get("retry-after")))
     if status in (401, 403):
         return Fault("quota" if "quota" in message.lower() else "authentication", message)
     if status == 429:
@@ -180,11 +177,11 @@ def _seconds(header: str | None) -> float | None:
 class Session:
     """A connection to a server of the Earth Engine API; a ``PixelSource``. Threads may share it."""
 
-    def __init__(self, *, name: str, url: str, patience: Patience | None = None) -> None:
+    def __init__(self, *, name: str, url: str, patience: Patience, concurrency: int) -> None:
         self.name = name
         self.url = url
-        self.patience = patience or Patience()
-        self._gate = Gate()
+        self.patience = patience
+        self._limiter = Limiter(concurrency)
         self._rng = random.Random()
 
     def resolve(self, tile: Tile, hint: SceneHint) -> SceneRef | None:
@@ -217,23 +214,34 @@ class Session:
 
     def _ask(self, tile: Tile, call: Callable[[], T]) -> T:
         """The answer to one call, asked again while that can help."""
-        attempt, overloads = 0, 0
+        started, attempt, overloads, refusals = time.monotonic(), 0, 0, 0
         while True:
-            attempt += 1
-            self._gate.pass_through()
             try:
-                return call()
+                with self._limiter.slot():
+                    answer = call()
             except (ee.EEException, google.auth.exceptions.GoogleAuthError, OSError, ValueError) as error:
                 fault = fault_of(error)
+            else:
+                self._limiter.answered()
+                return answer
             _raise_if_hopeless(fault, tile)
+            if fault.kind == "slow-down":
+                refusals += 1
+                if time.monotonic() - started > self.patience.refused_s:
+                    raise QuotaError(
+                        f"tile {tile.id}: Earth Engine refused {refusals} requests: {fault.message}; start the same "
+                        "command again later, or with a smaller --concurrency"
+                    )
+                self._limiter.refused(self._wait_s(min(refusals, 3), fault))
+                continue
+            attempt += 1
             overloads += fault.kind == "overload"
             if attempt >= self.patience.attempts or overloads > 1:
                 raise TileError(f"tile {tile.id}: no answer after {attempt} attempts, last: {fault.message}")
-            wait = max(self.patience.wait_s(attempt, self._rng), fault.retry_after_s or 0.0)
-            if fault.kind == "slow-down":
-                self._gate.close_for(wait)
-            else:
-                time.sleep(wait)
+            time.sleep(self._wait_s(attempt, fault))
+
+    def _wait_s(self, attempt: int, fault: Fault) -> float:
+        return max(self.patience.wait_s(attempt, self._rng), fault.retry_after_s or 0.0)
 
 
 def _raise_if_hopeless(fault: Fault, tile: Tile) -> None:
@@ -248,8 +256,13 @@ def _raise_if_hopeless(fault: Fault, tile: Tile) -> None:
         raise TileError(f"tile {tile.id}: Earth Engine refused the request: {fault.message}")
 
 
-def connect(found: Configuration, *, patience: Patience | None = None) -> Session:
+def connect(
+    found: Configuration, *, patience: Patience | None = None, concurrency: int = DEFAULT_CONCURRENCY
+) -> Session:
     """A session with the server, project and credentials of a configuration.
+
+    Args:
+        concurrency: requests in flight; fewer while the service refuses some.
 
     Raises:
         ServiceError: the server cannot be reached.
@@ -272,7 +285,7 @@ def connect(found: Configuration, *, patience: Patience | None = None) -> Sessio
         ) from error
     except (OSError, ValueError) as error:
         raise ServiceError(f"Earth Engine at {url} broke off the session: {error}; try again") from error
-    return Session(name=name, url=url, patience=patience)
+    return Session(name=name, url=url, patience=patience, concurrency=concurrency)
 
 
 def _declared_source(url: str) -> str | None:

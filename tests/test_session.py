@@ -216,3 +216,21 @@ def test_no_data_stays_apart_from_values() -> None:
 
     assert stored[SHARD_BANDS.index("B2")].tolist() == [[0, 1, 2500]]
     assert stored[SHARD_BANDS.index("VV")].tolist() == [[0, 0, 10000]]
+
+
+def test_a_quota_below_what_is_asked_loses_no_tile() -> None:
+    # Given a service that takes two requests at a time, and twelve threads.
+    planet = {"kind": "planes", "origin_x": 592680, "origin_y": -898650}
+    with LocalEarthEngine(planet=planet, workers=1, max_concurrent=2) as engine:
+        found = Configuration(url=engine.url, project=engine.project, credentials_file=engine.credentials_file)
+        session = connect(found, patience=QUICK, concurrency=12)
+        scene = session.resolve(TILE, SceneHint())
+        assert scene is not None
+
+        with ThreadPoolExecutor(12) as pool:
+            answers = list(pool.map(lambda _: session.fetch(session.request(TILE, Recipe(), scene)), range(24)))
+
+        refused = sum(number for what, number in engine.log()["counts"].items() if "429" in what)
+
+    assert len(answers) == 24
+    assert refused > 0

@@ -34,13 +34,16 @@ class Opened:
 
 
 @contextmanager
-def open_source(name: SourceName, found: Configuration, *, root: Path, tiles: int, seed: int) -> Iterator[Opened]:
+def open_source(
+    name: SourceName, found: Configuration, *, root: Path, tiles: int, seed: int, concurrency: int
+) -> Iterator[Opened]:
     """A session with the source; the local Earth Engine runs as long as it is used.
 
     Args:
         root: data root that the pixels are for.
         tiles: label tiles of the synthetic planet (``sandbox`` alone).
         seed: of the synthetic planet (``sandbox`` alone).
+        concurrency: requests in flight.
 
     Raises:
         UsageError: the root holds another synthetic planet.
@@ -48,7 +51,7 @@ def open_source(name: SourceName, found: Configuration, *, root: Path, tiles: in
         AuthenticationError: it refuses project or credentials.
     """
     if name == "earthengine":
-        yield Opened(connect(found), None)
+        yield Opened(connect(found, concurrency=concurrency), None)
         return
     from ..pipeline.local_ee.launch import LocalEarthEngine
 
@@ -57,7 +60,7 @@ def open_source(name: SourceName, found: Configuration, *, root: Path, tiles: in
         # A proxy cannot reach this machine's own address.
         os.environ["NO_PROXY"] = ",".join(filter(None, [os.environ.get("NO_PROXY"), "127.0.0.1"]))
         local = Configuration(url=engine.url, project=engine.project, credentials_file=Path(engine.credentials_file))
-        yield Opened(connect(local), engine.releases_url)
+        yield Opened(connect(local, concurrency=concurrency), engine.releases_url)
 
 
 def _check_planet(root: Path, planet: dict[str, int]) -> None:
