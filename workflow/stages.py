@@ -68,10 +68,12 @@ def train_run(
         UsageError: settings do not fit each other, or the run was begun with others.
     """
     run_dir = root / RUNS_FOLDER / name
-    if RunFolder(run_dir).complete:
-        progress.say(f"run {name} is complete already")
     dataset_train = open_split(root, "train", protocol, inputs)
     dataset_val = _validation(root, protocol, inputs, progress)
+    if RunFolder(run_dir).complete:
+        progress.say(f"run {name} is complete already")
+        # Nothing is trained; settings that differ from those of the run are still refused.
+        return train(config, dataset_train=dataset_train, dataset_val=dataset_val, run_dir=run_dir)
     with progress.stage(f"Training {name}", config.epochs, unit="epochs") as step:
         train(
             config,
