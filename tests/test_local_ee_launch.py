@@ -105,7 +105,7 @@ def test_a_plan_that_cannot_be_read_is_refused(server: LocalEarthEngine) -> None
 
 
 def test_more_requests_than_allowed_get_429(server: LocalEarthEngine) -> None:
-    with connected(server, max_concurrent=2, latency_s=0.3) as other:
+    with connected(server, max_concurrent=2, latency=0.3) as other:
         ee.data.setMaxRetries(0)
 
         def code(_: int) -> int:

@@ -1,4 +1,4 @@
-"""Faults and limits that a server shows on purpose, and the log of what it was asked.
+"""Faults that a server shows on purpose: the plan of a test (JSON), or of a person (a TOML file).
 
 A plan is a list of faults; a request meets the first that matches and is not used up.
 """
@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import re
 import threading
-import time
-from collections import Counter, deque
-from dataclasses import asdict, dataclass, field, fields
+import tomllib
+from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
+from ..errors import UsageError
+from .latency import latency_of
+from .quotas import TOO_MANY_PER_SECOND
 from .refusal import Refusal
-
-LOG_LENGTH = 20_000
 
 
 @dataclass
@@ -57,42 +58,83 @@ class Fault:
         self.met += 1
         return self.met > self.skip and (self.times is None or self.met <= self.skip + self.times)
 
+    @property
+    def struck(self) -> int:
+        """Requests that it did something to."""
+        after = max(self.met - self.skip, 0)
+        return after if self.times is None else min(after, self.times)
+
+    @property
+    def name(self) -> str:
+        """What it does, in a word."""
+        if self.html:
+            return "html"
+        for name in ("drop", "truncate", "short"):
+            if getattr(self, name) not in (None, False):
+                return name
+        if self.status is not None:
+            return str(self.status)
+        return "delay" if self.delay_s else ""
+
 
 MESSAGES = {
     401: "Request had invalid authentication credentials.",
     403: "Caller does not have required permission to use project.",
-    429: "Quota exceeded for quota metric 'Number of read requests' and limit 'Number of read requests per minute per "
-    "user' of service 'earthengine.googleapis.com' for consumer 'project_number:0'.",
+    429: TOO_MANY_PER_SECOND,
     503: "The service is currently unavailable.",
 }
-"""Texts of faults that bring none. Source of 429: https://github.com/gee-community/qgis-earthengine-plugin/issues/202"""
-
-TOO_MANY = "Too many concurrent requests; this project may have {limit} at a time."
-"""The live wording for concurrency is not published."""
+"""Texts of faults that bring none."""
 
 LOGIN_PAGE = b"<!DOCTYPE html><html><head><title>Sign in</title></head><body>Please sign in to go on.</body></html>"
+
+_WORDS = ("match", "body", "message")
+_FLAGS = ("drop", "html")
+_COUNTS = ("skip", "times", "status", "truncate", "short")
 
 
 def parse_plan(plan: Any) -> list[Fault]:
     """Faults out of JSON.
 
     Raises:
-        Refusal: it is not a list of objects with the fields of ``Fault``.
+        Refusal: it is not a list of objects with the fields of ``Fault``, or one of them does nothing.
     """
-    known = {item.name for item in fields(Fault) if item.init}
     if not isinstance(plan, list) or not all(isinstance(item, dict) for item in plan):
         raise Refusal("A fault plan is a list of objects.")
-    for item in plan:
-        unknown = set(item) - known
-        if unknown:
-            raise Refusal(f"Unknown field of a fault: {', '.join(sorted(unknown))}; known: {', '.join(sorted(known))}.")
+    return [_fault(item) for item in plan]
+
+
+def _fault(item: dict[str, Any]) -> Fault:
+    known = [item.name for item in fields(Fault) if item.init]
+    unknown = sorted(set(item) - set(known))
+    if unknown:
+        raise Refusal(f"Unknown field of a fault: {', '.join(map(str, unknown))}; known: {', '.join(sorted(known))}.")
+    for name, value in item.items():
+        if value is not None:
+            _check(name, value)
     try:
-        faults = [Fault(**item) for item in plan]
-        for fault in faults:
-            re.compile(fault.match)
-    except (TypeError, re.error) as error:
-        raise Refusal(f"A fault cannot be read: {error}") from None
-    return faults
+        re.compile(item.get("match") or "")
+    except re.error as error:
+        raise Refusal(f"A fault cannot be read: match {item['match']!r}: {error}.") from None
+    fault = Fault(**{name: value for name, value in item.items() if value is not None})
+    if not fault.name:
+        raise Refusal(f"A fault does nothing: {item!r}; give status, delay_s, drop, truncate, short or html.")
+    return fault
+
+
+def _check(name: str, value: Any) -> None:
+    if name in _WORDS:
+        good, wanted = isinstance(value, str), "text"
+    elif name in _FLAGS:
+        good, wanted = isinstance(value, bool), "true or false"
+    elif name in _COUNTS:
+        good, wanted = isinstance(value, int) and not isinstance(value, bool) and value >= 0, "a whole number from 0"
+    else:
+        good = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 3600
+        wanted = "a number of seconds, 0 to 3600"
+    if name == "status" and good:
+        good, wanted = 200 <= value <= 599, "an HTTP code, 200 to 599"
+    if not good:
+        raise Refusal(f"A fault cannot be read: {name} = {value!r} is not {wanted}.")
 
 
 class FaultPlan:
@@ -111,85 +153,47 @@ class FaultPlan:
         with self._lock:
             return next((fault for fault in self._faults if fault.meets(request, body)), None)
 
+    def counted(self) -> list[dict[str, Any]]:
+        """For each fault in order: what it does, requests that matched it, and how many of them it struck."""
+        with self._lock:
+            return [{"fault": fault.name, "met": fault.met, "struck": fault.struck} for fault in self._faults]
+
 
 @dataclass(frozen=True)
-class LogEntry:
-    """One request: method, path, HTTP code of the answer (0 = dropped), seconds it took, bytes both ways, what was
-    done to it on purpose, who asked, how many requests ran at the time, and its workload tag."""
+class PlanFile:
+    """What a person wrote: ``faults`` for ``parse_plan``, ``latency`` for ``latency.latency_of``, and quotas."""
 
-    method: str
-    path: str
-    code: int
-    seconds: float
-    received: int
-    sent: int
-    fault: str
-    agent: str
-    running: int
-    workload_tag: str | None
+    faults: list[dict[str, Any]]
+    latency: float | dict[str, Any] | None = None
+    max_concurrent: int | None = None
+    per_second: float | None = None
 
 
-class Log:
-    """The last requests, and counts of all by method, route and code."""
+def read_plan(path: Path) -> PlanFile:
+    """A plan out of a TOML file: ``[[fault]]`` tables, and ``latency``, ``max_concurrent``, ``per_second``.
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._entries: deque[LogEntry] = deque(maxlen=LOG_LENGTH)
-        self._counts: Counter[str] = Counter()
-
-    def add(self, entry: LogEntry) -> None:
-        with self._lock:
-            self._entries.append(entry)
-            self._counts[f"{entry.method} {route_of(entry.path)} {entry.code}"] += 1
-
-    def encoded(self) -> dict[str, Any]:
-        with self._lock:
-            return {"counts": dict(self._counts), "requests": [asdict(entry) for entry in self._entries]}
-
-
-def route_of(path: str) -> str:
-    """The part of a path that says what is asked, e.g. ``image:computePixels``."""
-    last = path.split("?")[0].rstrip("/").rsplit("/", 1)[-1]
-    for verb in ("getPixels", "listAssets"):
-        if last.endswith(f":{verb}"):
-            return f"assets:{verb}"
-    if "/assets/" in path:
-        return "assets"
-    return "releases" if path.startswith("/releases/") else last
-
-
-class Limits:
-    """Concurrent requests and requests per second, each with its 429.
-
-    Args:
-        max_concurrent: requests at a time; None = any number.
-        per_second: requests that may start within a second; None = any number.
+    Raises:
+        UsageError: it cannot be read, with what it may hold.
     """
-
-    def __init__(self, max_concurrent: int | None, per_second: float | None) -> None:
-        self._lock = threading.Lock()
-        self._max_concurrent, self._per_second = max_concurrent, per_second
-        self._starts: deque[float] = deque()
-        self.running = 0
-
-    def enter(self) -> None:
-        """Begin a request.
-
-        Raises:
-            Refusal: there are too many; nothing was begun.
-        """
-        now = time.monotonic()
-        with self._lock:
-            if self._max_concurrent is not None and self.running >= self._max_concurrent:
-                raise Refusal(TOO_MANY.format(limit=self._max_concurrent), 429)
-            if self._per_second is not None:
-                while self._starts and self._starts[0] <= now - 1.0:
-                    self._starts.popleft()
-                if len(self._starts) >= self._per_second:
-                    raise Refusal(MESSAGES[429], 429)
-                self._starts.append(now)
-            self.running += 1
-
-    def leave(self) -> None:
-        with self._lock:
-            self.running -= 1
+    try:
+        content = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise UsageError(f"{path} is not TOML: {error}") from None
+    known = ("fault", "latency", "max_concurrent", "per_second")
+    unknown = sorted(set(content) - set(known))
+    if unknown:
+        raise UsageError(f"{path}: unknown key {', '.join(unknown)}; known: {', '.join(known)}")
+    plan = PlanFile(content.pop("fault", []), **content)
+    try:
+        parse_plan(plan.faults)
+        if plan.latency is not None:
+            latency_of(plan.latency)
+        for name in ("max_concurrent", "per_second"):
+            value = getattr(plan, name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or value <= 0):
+                raise Refusal(f"{name} = {value!r} is not a number above 0.")
+    except Refusal as refusal:
+        raise UsageError(f"{path}: {refusal.message}") from None
+    return plan

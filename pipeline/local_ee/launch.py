@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -12,7 +13,7 @@ import urllib.request
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import IO, Any
 
 from ..errors import ServiceError
 
@@ -32,11 +33,12 @@ class LocalEarthEngine:
         workers: number of worker processes; None = one for each CPU.
         project: id of its project.
         port: 0 = any that is free.
-        max_concurrent, per_second: limits beyond which requests get 429; None = none.
-        latency_s: each API answer takes so long more.
+        max_concurrent, per_second: quotas beyond which requests get 429; None = none.
+        latency: each API answer takes so many seconds more, or a distribution, see ``latency.latency_of``.
         token_s: how long a token is good for.
         releases_folder: where label archives are kept from one start to the next; None = made anew.
         start_s: how long it may take to start.
+        stderr: where the server tells of its own defects; None = kept for ``complaints``.
     """
 
     def __init__(
@@ -50,10 +52,11 @@ class LocalEarthEngine:
         port: int = 0,
         max_concurrent: int | None = None,
         per_second: float | None = None,
-        latency_s: float = 0.0,
+        latency: float | dict[str, Any] = 0.0,
         token_s: float = 3600.0,
         releases_folder: Path | None = None,
         start_s: float = 120.0,
+        stderr: IO[str] | None = None,
     ) -> None:
         self._configuration = {
             "planet": {"kind": "earth", "seed": 7} if planet is None else planet,
@@ -64,11 +67,13 @@ class LocalEarthEngine:
             "port": port,
             "max_concurrent": max_concurrent,
             "per_second": per_second,
-            "latency_s": latency_s,
+            "latency": latency,
             "token_s": token_s,
             "releases_folder": None if releases_folder is None else str(releases_folder),
         }
         self._start_s = start_s
+        self._stderr = stderr
+        self._complaints: IO[str] | None = None
         self._process: subprocess.Popen[str] | None = None
         self._ready: dict[str, str] = {}
 
@@ -86,23 +91,44 @@ class LocalEarthEngine:
         Raises:
             ServiceError: it does not start, with what it said last.
         """
-        with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as complaints:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", MODULE],  # -P: no module of the working folder gets in between
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=complaints,
-                text=True,
-                start_new_session=True,  # Ctrl-C in the terminal is for the client, which then ends the server
-            )
+        if self._stderr is None:
+            self._complaints = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115  (closed by stop)
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", MODULE],  # -P: no module of the working folder gets in between
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._stderr or self._complaints,
+            text=True,
+            start_new_session=True,  # Ctrl-C in the terminal is for the client, which then ends the server
+        )
+        try:
             line = self._exchange(json.dumps(self._configuration) + "\n")
-            if not line:
-                self.stop()
-                complaints.seek(0)
-                reason = complaints.read().strip().splitlines() or [f"no answer within {self._start_s:g} s"]
-                raise ServiceError(f"the local Earth Engine did not start: {reason[-1]}")
-        self._ready = json.loads(line)
+        except BaseException:
+            self.stop()
+            raise
+        ready = json.loads(line) if line else {"error": self._last_words()}
+        if "error" in ready:
+            self.stop()
+            raise ServiceError(f"the local Earth Engine did not start: {ready['error']}")
+        self._ready = ready
         return self
+
+    def _last_words(self) -> str:
+        lines = self.complaints().strip().splitlines()
+        return lines[-1] if lines else f"no answer within {self._start_s:g} s"
+
+    def complaints(self) -> str:
+        """What the server told of its own defects since it was started."""
+        if self._complaints is None or self._complaints.closed:
+            return ""
+        # The server writes at the end of the same open file: read without moving its place.
+        size = os.fstat(self._complaints.fileno()).st_size
+        return os.pread(self._complaints.fileno(), size, 0).decode("utf-8", "replace")
+
+    def wait(self) -> int:
+        """Wait until the server has ended; gives its exit code."""
+        assert self._process is not None, "the local Earth Engine is not running"
+        return self._process.wait()
 
     def _exchange(self, configuration: str) -> str:
         """Send the configuration; the server's first line, empty where it ended or took too long."""
@@ -136,6 +162,8 @@ class LocalEarthEngine:
             process.kill()
             process.wait()
         process.stdout.close()
+        if self._complaints is not None:
+            self._complaints.close()
 
     @property
     def pid(self) -> int:
@@ -172,7 +200,8 @@ class LocalEarthEngine:
         }
 
     def log(self) -> dict[str, Any]:
-        """``{"counts": {"POST image:computePixels 200": 3}, "requests": [...]}``, see ``faults.LogEntry``."""
+        """``{"counts": {"POST image:computePixels 200": 3}, "requests": [...], "faults": [{"fault": "429", "met": 3,
+        "struck": 1}]}``, see ``request_log.LogEntry`` and ``faults.FaultPlan.counted``."""
         answer: dict[str, Any] = self._admin("log")
         return answer
 

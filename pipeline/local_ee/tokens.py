@@ -5,7 +5,9 @@ Source of the exchange: https://developers.google.com/identity/protocols/oauth2/
 
 from __future__ import annotations
 
+import hmac
 import json
+import math
 import secrets
 import threading
 import time
@@ -22,6 +24,9 @@ GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 
 GOOGLE_AUDIENCE = "https://oauth2.googleapis.com/token"
 """google-auth puts this into its assertions, whatever the ``token_uri`` of the key."""
+
+MAX_TOKENS = 256
+"""Tokens that are good at a time; the oldest go first. Each client process has one or two."""
 
 
 class InvalidGrantError(Exception):
@@ -52,7 +57,7 @@ class Account:
         )
         self._lock = threading.Lock()
         self.admin_token = secrets.token_urlsafe(32)
-        self._expiry: dict[str, float] = {self.admin_token: float("inf")}
+        self._expiry: dict[str, float] = {}
 
     def key_file(self) -> str:
         """The key as the JSON file that Google's libraries read."""
@@ -80,17 +85,24 @@ class Account:
         form = parse_qs(body.decode("ascii", "replace"))
         if form.get("grant_type") != [GRANT] or len(form.get("assertion", ())) != 1:
             raise InvalidGrantError("the grant is not a JWT bearer assertion")
-        try:
-            claims = jwt.decode(form["assertion"][0], certs=self._public, audience=[self._token_uri, GOOGLE_AUDIENCE])
-        except ValueError as error:
-            raise InvalidGrantError(str(error)) from None
+        claims = self._claims(form["assertion"][0])
         if claims.get("iss") != self._email:
             raise InvalidGrantError("invalid issuer")
         token, now = secrets.token_urlsafe(32), time.monotonic()
         with self._lock:
-            self._expiry = {known: expiry for known, expiry in self._expiry.items() if expiry > now}
-            self._expiry[token] = now + self._token_s
+            good = [item for item in self._expiry.items() if item[1] > now]
+            self._expiry = dict(good[-(MAX_TOKENS - 1) :]) | {token: now + self._token_s}
         return {"access_token": token, "expires_in": max(int(self._token_s), 1), "token_type": "Bearer"}
+
+    def _claims(self, assertion: str) -> dict[str, Any]:
+        """What an assertion says, once its signature, time and audience are verified."""
+        try:
+            if jwt.decode_header(assertion).get("alg") != "RS256":  # the key is RSA, whatever an assertion says
+                raise InvalidGrantError("the assertion is not signed with RS256")
+            claims = jwt.decode(assertion, certs=self._public, audience=[self._token_uri, GOOGLE_AUDIENCE])
+        except (ValueError, TypeError, AttributeError) as error:
+            raise InvalidGrantError(str(error)) from None
+        return dict(claims)
 
     def check(self, authorization: str | None) -> None:
         """Let a request through.
@@ -98,10 +110,13 @@ class Account:
         Raises:
             Refusal: 401, its token is missing, unknown or expired.
         """
-        token = (authorization or "").removeprefix("Bearer ")
+        scheme, _, token = (authorization or "").partition(" ")
+        given, now = token.encode("utf-8", "replace"), time.monotonic()
         with self._lock:
-            good = (authorization or "").startswith("Bearer ") and self._expiry.get(token, 0.0) > time.monotonic()
-        if not good:
+            known = [(self.admin_token, math.inf), *self._expiry.items()]
+        # All are compared, each in constant time: how long it takes tells nothing about any of them.
+        matches = [hmac.compare_digest(given, name.encode()) and expiry > now for name, expiry in known]
+        if scheme != "Bearer" or not any(matches):
             raise Refusal(
                 "Request had invalid authentication credentials. Expected OAuth 2 access token, login cookie or other "
                 "valid authentication credential. See https://developers.google.com/identity/sign-in/web/devconsole-project.",

@@ -11,15 +11,17 @@ import json
 import multiprocessing
 import os
 import queue
+import re
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
+from .profiling import FUNCTION, Meter, MeteredCatalogue, Profile, get_profiles
 from .refusal import Refusal, error_body
 from .scene import Catalogue
 
@@ -29,6 +31,12 @@ RECURSION_LIMIT = 20_000
 
 ANSWER_S = 300.0
 """A worker that takes longer is replaced. Source: https://developers.google.com/earth-engine/guides/computation_overview"""
+
+START_S = 120.0
+"""A worker that takes longer to start is taken for dead."""
+
+ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "GDAL_NUM_THREADS")
+"""Variables that keep a worker to one thread: there is a worker for each CPU."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +48,26 @@ class Task:
         name: asset id, where the request names one.
         body: JSON text of the request.
         query: parameters of the address.
+        profiled: whether its cost is to be measured.
+        profiles: those that the request asks for, None where it asks for none.
     """
 
     kind: str
     name: str
     body: bytes
     query: dict[str, str]
+    profiled: bool = False
+    profiles: Mapping[str, Profile] | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The answer to a task: HTTP code, content type, body, and what it cost if that was measured."""
+
+    code: int
+    content_type: str
+    body: bytes
+    profile: Profile | None = None
 
 
 def load_catalogue(planet: dict[str, Any]) -> Catalogue:
@@ -76,13 +98,24 @@ def load_file(path: Path) -> Any:
     return module
 
 
-def answer(catalogue: Catalogue, task: Task) -> tuple[int, str, bytes]:
-    """HTTP code, content type and body of the answer to a task; refusals are answers too."""
+def answer(catalogue: Catalogue, task: Task) -> Outcome:
+    """The answer to a task; refusals are answers too."""
+    if not task.profiled:
+        return Outcome(*_answer(catalogue, task))
+    meter = Meter()
+    metered: Any = MeteredCatalogue(catalogue, meter)
+    code, content_type, body = _answer(metered, task)
+    return Outcome(code, content_type, body, meter.profile(len(body)))
+
+
+def _answer(catalogue: Catalogue, task: Task) -> tuple[int, str, bytes]:
+    """HTTP code, content type and body."""
     from .assets import get_asset, list_assets
     from .pixels import JSON, compute_pixels, compute_value, get_pixels
 
     handlers: dict[str, Callable[[dict[str, Any]], Any]] = {
         "value": lambda body: compute_value(catalogue, body),
+        "profiles": lambda body: _compute_with_profiles(catalogue, body, task.profiles or {}),
         "pixels": lambda body: compute_pixels(catalogue, body),
         "getPixels": lambda body: get_pixels(catalogue, task.name, body),
         "asset": lambda _: get_asset(catalogue, task.name),
@@ -100,6 +133,19 @@ def answer(catalogue: Catalogue, task: Task) -> tuple[int, str, bytes]:
     return result.code, result.content_type, result.body
 
 
+def _compute_with_profiles(catalogue: Catalogue, body: dict[str, Any], profiles: Mapping[str, Profile]) -> Any:
+    """``pixels.compute_value`` with one more function, which knows the server's profiles."""
+    from .functions import functions
+    from .graph import Evaluation, Graph
+    from .pixels import JSON, Answer
+    from .values import check_length, encode
+
+    table = {**functions(catalogue), FUNCTION: get_profiles(profiles)}
+    value = Evaluation(Graph(body.get("expression")), table).result()
+    check_length(value)
+    return Answer(200, JSON, json.dumps({"result": encode(value)}).encode())
+
+
 def _json(body: bytes) -> dict[str, Any]:
     try:
         parsed = json.loads(body or b"{}")
@@ -107,7 +153,31 @@ def _json(body: bytes) -> dict[str, Any]:
         raise Refusal("Invalid JSON payload received.") from None
     if not isinstance(parsed, dict):
         raise Refusal("Invalid JSON payload received: an object is needed.")
+    _refuse_files(parsed)
     return parsed
+
+
+_FILE_OF_PROJ = re.compile(
+    r'\b(init|proj|\w*grids)\s*=|PARAMETERFILE|EXTENSION\s*\[|^\s*\{.*"(\$schema|type)"', re.IGNORECASE | re.DOTALL
+)
+"""Texts that the projection library would open files for: a CRS is a code or plain WKT."""
+
+
+def _refuse_files(parsed: Any) -> None:
+    """Refuse texts in which the projection library sees names of files.
+
+    Raises:
+        Refusal: there is one.
+    """
+    rest = [parsed]
+    while rest:
+        item = rest.pop()
+        if isinstance(item, dict):
+            rest.extend(item.values())
+        elif isinstance(item, list):
+            rest.extend(item)
+        elif isinstance(item, str) and _FILE_OF_PROJ.search(item):
+            raise Refusal(f"The CRS of a map projection could not be parsed: '{item[:200]}'.")
 
 
 def work(connection: Connection, planet: dict[str, Any]) -> None:
@@ -126,9 +196,9 @@ def work(connection: Connection, planet: dict[str, Any]) -> None:
     try:
         while True:
             task = connection.recv()
-            code, content_type, body = answer(catalogue, task)
-            connection.send((code, content_type))
-            connection.send_bytes(body)
+            outcome = answer(catalogue, task)
+            connection.send((outcome.code, outcome.content_type, outcome.profile))
+            connection.send_bytes(outcome.body)
     except (EOFError, OSError):
         return
 
@@ -141,7 +211,7 @@ def _end_with_parent() -> None:
 
 
 class Workers:
-    """A pool of worker processes; a request takes the first that is idle.
+    """A pool of worker processes; a request takes the first that is idle, and a dead one is replaced.
 
     Args:
         planet: what ``load_catalogue`` makes a catalogue of.
@@ -152,6 +222,7 @@ class Workers:
     """
 
     def __init__(self, planet: dict[str, Any], count: int) -> None:
+        os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
         self._planet = planet
         self._context = multiprocessing.get_context("spawn")
         self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
@@ -166,17 +237,19 @@ class Workers:
         for worker in self._all:
             self._idle.put(worker)
 
-    def answer(self, task: Task) -> tuple[int, str, bytes]:
+    def answer(self, task: Task) -> Outcome:
         """The answer to a task, once a worker has time for it."""
         worker = self._idle.get()
         try:
+            if not worker.alive:  # it died while it had nothing to do: the request is not to blame
+                worker = self._replace(worker)
             return worker.answer(task)
         except (EOFError, OSError):
             worker = self._replace(worker)
-            return 500, "application/json", error_body(500, "An internal error has occurred (a worker process ended).")
+            return _failed(500, "An internal error has occurred (a worker process ended).")
         except Refusal as refusal:
             worker = self._replace(worker)
-            return refusal.code, "application/json", refusal.body
+            return _failed(refusal.code, refusal.message)
         finally:
             self._idle.put(worker)
 
@@ -197,6 +270,10 @@ class Workers:
             worker.stop()
 
 
+def _failed(code: int, message: str) -> Outcome:
+    return Outcome(code, "application/json; charset=UTF-8", error_body(code, message))
+
+
 class _Worker:
     """One process and the server's end of its pipe."""
 
@@ -207,25 +284,33 @@ class _Worker:
         theirs.close()
         self._ready = False
 
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs."""
+        return bool(self._process.is_alive())
+
     def wait_ready(self) -> None:
         if self._ready:
             return
+        reason: str | None = f"no answer within {START_S:g} s"
         try:
-            reason = self._connection.recv()
-        except EOFError:
+            if self._connection.poll(START_S):
+                reason = self._connection.recv()
+        except (EOFError, OSError):
             reason = "the process ended"
         if reason is not None:
             raise Refusal(f"A worker process could not start: {reason}", code=500)
         self._ready = True
 
-    def answer(self, task: Task) -> tuple[int, str, bytes]:
+    def answer(self, task: Task) -> Outcome:
         self.wait_ready()
         self._connection.send(task)
         if not self._connection.poll(ANSWER_S):
             raise Refusal("Computation timed out.")
-        code, content_type = self._connection.recv()
-        return code, content_type, self._connection.recv_bytes()
+        code, content_type, profile = self._connection.recv()
+        return Outcome(code, content_type, self._connection.recv_bytes(), profile)
 
     def stop(self) -> None:
         self._connection.close()
         self._process.kill()
+        self._process.join(1.0)
