@@ -310,8 +310,32 @@ def _bilinear_separable(rows: Floats, cols: Floats, shape: tuple[int, int] | Non
     values = _as_float(window.values)
     if window.mask is None:
         return Raster(blend(values))
-    weights = blend(window.mask.astype(values.dtype))
-    return _weighted(blend(np.where(window.mask, values, 0)), weights)
+    total = blend(np.where(window.mask, values, 0))
+    return _weighted_at_edges(total, window.mask, taps_i, taps_j)
+
+
+def _weighted_at_edges(
+    total: NDArray[Any],
+    valid: Mask,
+    taps_i: tuple[Indices, Indices, Floats],
+    taps_j: tuple[Indices, Indices, Floats],
+) -> Raster:
+    """Weights are one where all taps are valid and nothing where none is: only what lies between has to be weighed."""
+
+    def joined(join: Callable[[Mask, Mask], Mask]) -> Mask:
+        across = join(_take(valid, taps_j[0], 1), _take(valid, taps_j[1], 1))
+        return join(_take(across, taps_i[0], 0), _take(across, taps_i[1], 0))
+
+    mask, touched = joined(np.logical_and), joined(np.logical_or)
+    row, col = np.divmod(np.flatnonzero(mask != touched), mask.shape[1])
+    weight = np.zeros(len(row))
+    for i, weight_i in ((taps_i[0], 1 - taps_i[2]), (taps_i[1], taps_i[2])):
+        for j, weight_j in ((taps_j[0], 1 - taps_j[2]), (taps_j[1], taps_j[2])):
+            weight += valid[i[row], j[col]] * weight_i[row] * weight_j[col]
+    enough = weight > LEAST_WEIGHT
+    mask[row, col] = enough
+    total[row, col] = np.where(enough, total[row, col] / np.where(enough, weight, 1), 0)
+    return Raster(total, mask)
 
 
 def _blend(array: NDArray[Any], low: Indices, high: Indices, weight: Floats, *, axis: int) -> NDArray[Any]:
