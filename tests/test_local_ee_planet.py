@@ -10,7 +10,7 @@ import pytest
 from dwplus.manifests import load_csv
 from dwplus.pipeline.local_ee import ground, noise, utm
 from dwplus.pipeline.local_ee.materials import OPTICAL_BANDS
-from dwplus.pipeline.local_ee.planet import EarthPlanet, Look, PlanePlanet, _mean, biome_of, make_planet
+from dwplus.pipeline.local_ee.planet import EarthPlanet, Look, PlanePlanet, biome_of, make_planet, mean
 from dwplus.pipeline.local_ee.utm import Grid
 from numpy.typing import NDArray
 from pyproj import Transformer
@@ -141,7 +141,7 @@ def test_snow_grows_towards_the_pole(earth: EarthPlanet) -> None:
 
 def test_coarse_bands_are_means_of_the_truth(earth: EarthPlanet) -> None:
     value = np.arange(24, dtype=np.float32).reshape(4, 6)
-    assert _mean(value, 2).tolist() == [[3.5, 5.5, 7.5], [15.5, 17.5, 19.5]]
+    assert mean(value, 2).tolist() == [[3.5, 5.5, 7.5], [15.5, 17.5, 19.5]]
     fine = earth.optical("B8", ALPS, 1, SUMMER).astype(float)
     coarse = earth.optical("B8", Grid(32, ALPS.x, ALPS.y, 60, (0, 20), (0, 20)), 6, SUMMER).astype(float)
     blocks = fine.reshape(20, 6, 20, 6).mean(axis=(1, 3))
@@ -172,7 +172,7 @@ def test_a_cloudy_scene_has_clouds_over_about_its_share() -> None:
     look = Look(key=5, day=200, lat=50.0, cloud_share=0.3)
     wide = Grid(32, 400_000, 5_400_000, 10, (0, 2400), (0, 2400))
 
-    clouds = EarthPlanet(seed=7).clouds(wide, look)
+    clouds = EarthPlanet(seed=7).clouds(wide, look)[0] > 0.3
 
     assert 0.1 < clouds.mean() < 0.45
 

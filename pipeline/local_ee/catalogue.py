@@ -1,6 +1,7 @@
 """The catalogue of a planet: which scenes exist, and their pixels (see `scene.Catalogue`).
 
 Scenes are not stored: they follow from orbits and the acquisition plan, so a search computes them from place and time.
+Maps of the whole planet (`maps`) have one image each, or one per UTM tile and year.
 Which scenes exist is the same for every planet and seed; their pixels are the planet's.
 """
 
@@ -14,8 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import mgrs, noise, sentinel1, sentinel2, utm
+from . import maps, mgrs, noise, products, sentinel1, sentinel2, utm
 from .acquisition import Acquisition, inside
+from .materials import OPTICAL_BANDS
 from .planet import Planet
 from .scene import Scene, SceneBand, TooManyScenesError
 
@@ -27,6 +29,7 @@ FIRST_S, LAST_S = 1_451_606_400.0, 1_798_761_600.0
 
 _WIDEST_DEGREES2 = 900.0  # larger regions are searched by time
 _LONGEST_S = 6 * 3600.0  # longer times are searched by place
+_LONGEST_OF_MAPS_S = 4 * 366 * 86_400.0
 
 
 class Catalogue:
@@ -43,7 +46,7 @@ class Catalogue:
 
     @property
     def collections(self) -> tuple[str, ...]:
-        return (sentinel2.COLLECTION, *sentinel1.COLLECTIONS)
+        return (*sentinel2.BANDS, *sentinel1.COLLECTIONS, *maps.WORLDCOVER, maps.ESRI)
 
     def find(
         self,
@@ -61,6 +64,11 @@ class Catalogue:
         end_s = LAST_S if end_ms is None else min(end_ms / 1000, LAST_S)
         if start_s >= end_s:
             return []
+        if collection in maps.WORLDCOVER:
+            whole = maps.worldcover(collection)
+            dated = start_s * 1000 <= whole.start_ms < end_s * 1000
+            named = product_ids is None and (indices is None or whole.index in indices)
+            return [whole] if dated and named and (region is None or _may_meet(whole, region)) else []
         if indices is not None or product_ids is not None:
             candidates = self._named(collection, indices, product_ids)
         else:
@@ -75,6 +83,10 @@ class Catalogue:
         return sorted(found.values(), key=lambda scene: (scene.start_ms, scene.index))
 
     def scene(self, asset_id: str) -> Scene | None:
+        collection, _, index = asset_id.rpartition("/")
+        if collection in maps.WORLDCOVER:
+            whole = maps.worldcover(collection)
+            return whole if index == whole.index else None
         acquisition = self._acquisition(asset_id)
         return None if acquisition is None else acquisition.scene
 
@@ -87,30 +99,49 @@ class Catalogue:
         # Only what lies inside the image.
         top, bottom = max(rows[0], 0), min(rows[1], band.shape[0])
         left, right = max(cols[0], 0), min(cols[1], band.shape[1])
-        acquisition = self._acquisition(scene.id)
-        if top >= bottom or left >= right or acquisition is None:
+        if top >= bottom or left >= right:
             return values, mask
-        grid = _grid(band, (top, bottom), (left, right))
-        seen = inside(acquisition.seen, grid)
+        pixels, valid = self._pixels(scene, band, (top, bottom), (left, right))
         window = np.s_[top - rows[0] : bottom - rows[0], left - cols[0] : right - cols[0]]
-        mask[window] = seen
-        if seen.all():
-            values[window] = self._pixels(acquisition, band, grid)
-        elif seen.any():
-            np.copyto(values[window], self._pixels(acquisition, band, grid), where=seen, casting="same_kind")
+        mask[window] = valid
+        np.copyto(values[window], pixels, where=valid, casting="same_kind")
         return values, mask
 
-    def _pixels(self, acquisition: Acquisition, band: SceneBand, grid: utm.Grid) -> NDArray[Any]:
-        if acquisition.scene.collection == sentinel2.COLLECTION:
-            factor = sentinel2.NATIVE_M[band.id] // 10
-            return self.planet.optical(band.id, grid, factor, acquisition.look)
+    def _pixels(
+        self, scene: Scene, band: SceneBand, rows: tuple[int, int], cols: tuple[int, int]
+    ) -> tuple[NDArray[Any], NDArray[np.bool_] | bool]:
+        """(values, mask) of a window that lies inside the image."""
+        if scene.collection in maps.WORLDCOVER:
+            return maps.worldcover_pixels(self.planet, scene, rows, cols), True
+        acquisition = self._acquisition(scene.id)
+        if acquisition is None:
+            return np.zeros((1, 1), band.dtype), False
         if band.id == "angle":
-            a, b, c = acquisition.look.incidence
-            return a + b * grid.eastings[None, :] + c * grid.northings[:, None]
-        decibel = self.planet.backscatter(band.id, grid, acquisition.look)
-        if acquisition.scene.collection == "COPERNICUS/S1_GRD":
-            return decibel
-        return np.power(10.0, decibel / 10)
+            return sentinel1.angles(band, rows, cols), True
+        grid = _grid(band, rows, cols)
+        seen = inside(acquisition.seen, grid)
+        if not seen.any():
+            return np.zeros((1, 1), band.dtype), False
+        if scene.collection == sentinel2.DYNAMIC_WORLD:
+            pixels, clear = products.dynamic_world(self.planet, band.id, grid, acquisition.look, scene.index)
+            return pixels, seen & clear
+        return self._seen(acquisition, band, grid), True if seen.all() else seen
+
+    def _seen(self, acquisition: Acquisition, band: SceneBand, grid: utm.Grid) -> NDArray[Any]:
+        collection, look = acquisition.scene.collection, acquisition.look
+        factor = round(grid.step_m) // 10
+        if collection == maps.ESRI:
+            return maps.esri_pixels(self.planet, grid, int(acquisition.scene.index[-4:]))
+        if band.id == "QA60":
+            return products.cloud_bits(self.planet, grid, look)
+        if collection == sentinel2.L1C:
+            return products.top_of_atmosphere(self.planet, band.id, grid, factor, look)
+        if collection == sentinel2.L2A:
+            if band.id in OPTICAL_BANDS:
+                return self.planet.optical(band.id, grid, factor, look)
+            return products.quality(self.planet, band.id, grid, look)
+        decibel = self.planet.backscatter(band.id, grid, look)
+        return decibel if collection == "COPERNICUS/S1_GRD" else np.power(10.0, decibel / 10)
 
     def _named(
         self, collection: str, indices: frozenset[str] | None, product_ids: frozenset[str] | None
@@ -118,8 +149,8 @@ class Catalogue:
         """Scenes that names alone lead to; with both kinds of names, those that both know."""
         if indices is None:
             assert product_ids is not None
-            if collection == sentinel2.COLLECTION:
-                yield from _found(sentinel2.by_product(name, self._seed) for name in sorted(product_ids))
+            if collection in sentinel2.BANDS:
+                yield from _found(sentinel2.by_product(collection, name, self._seed) for name in sorted(product_ids))
             return
         for acquisition in _found(self._acquisition(f"{collection}/{index}") for index in sorted(indices)):
             if product_ids is None or acquisition.scene.properties.get("PRODUCT_ID") in product_ids:
@@ -131,11 +162,17 @@ class Catalogue:
         """Scenes that place and time lead to."""
         if region is not None and (region[2] - region[0]) * (region[3] - region[1]) > _WIDEST_DEGREES2:
             region = None
+        if collection == maps.ESRI:
+            if region is None and end_s - start_s > _LONGEST_OF_MAPS_S:
+                raise TooManyScenesError(_too_many(collection))
+            return maps.esri_in(region, start_s, end_s, self._seed)
         if region is None and end_s - start_s > _LONGEST_S:
             raise TooManyScenesError(_too_many(collection))
-        if collection == sentinel2.COLLECTION:
+        if collection in sentinel2.BANDS:
             granules = sentinel2.granules_between(start_s, end_s) if region is None else mgrs.granules_in(region)
-            return chain.from_iterable(sentinel2.acquisitions(g, start_s, end_s, self._seed) for g in granules)
+            return chain.from_iterable(
+                sentinel2.acquisitions(collection, g, start_s, end_s, self._seed) for g in granules
+            )
         slices = sentinel1.slices_between(start_s, end_s) if region is None else sentinel1.slices_in(region)
         return chain.from_iterable(
             sentinel1.acquisitions(part, collection, start_s, end_s, self._seed) for part in slices
@@ -147,8 +184,10 @@ class Catalogue:
         if known is not None:
             return known
         collection, _, index = asset_id.rpartition("/")
-        if collection == sentinel2.COLLECTION:
-            found = sentinel2.by_index(index, self._seed)
+        if collection in sentinel2.BANDS:
+            found = sentinel2.by_index(collection, index, self._seed)
+        elif collection == maps.ESRI:
+            found = maps.esri_of(index, self._seed)
         elif collection in sentinel1.COLLECTIONS:
             found = sentinel1.by_index(collection, index, self._seed)
         else:

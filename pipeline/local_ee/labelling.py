@@ -46,9 +46,9 @@ _HANDS: dict[Annotator, _Hand] = {
     "consensus": _Hand(2, 0.03, (0.08, 0.32), 0.62, 0.0),
 }
 
-_MODEL_MISTAKEN = 0.25
 _DIFFICULT = 0.03  # share of the pixels that everybody gets wrong
-_CLOUDY_TILES = 0.12
+_MARK_CLOUDS = 0.7  # share of the tiles whose clouds are marked as such
+_CLOUD_RIM_PX = 2
 
 # What each class is mistaken for: most often the first (Brown et al. 2022, tables 7-9).
 _CONFUSED = np.array(
@@ -68,7 +68,6 @@ _CONFUSED = np.array(
 
 _PATCHES: Octaves = ((50, 1.0), (15, 0.7), (5, 0.4))
 _GAPS: Octaves = ((60, 1.0), (18, 0.6), (6, 0.3))
-_CLOUDS: Octaves = ((70, 1.0), (22, 0.5))
 
 
 def annotated(cover: NDArray[np.uint8], labeler: Annotator, key: int) -> NDArray[np.uint8]:
@@ -79,7 +78,7 @@ def annotated(cover: NDArray[np.uint8], labeler: Annotator, key: int) -> NDArray
         key: of the tile; the same tile and labeler give the same markup.
 
     Returns:
-        uint8 (H, W), 0 unmarked, 1..9 classes, 10 cloud.
+        uint8 (H, W), 0 unmarked, 1..9 classes.
     """
     hand = _HANDS[labeler]
     own = noise.key(key, labeler)
@@ -90,9 +89,6 @@ def annotated(cover: NDArray[np.uint8], labeler: Annotator, key: int) -> NDArray
     drawn = _confused(drawn, shared > _upper(_DIFFICULT), _field(noise.key(key, "which"), _PATCHES, cover.shape))
     drawn = _confused(drawn, personal > _upper(hand.mistaken), _field(noise.key(own, "which"), _PATCHES, cover.shape))
     codes = (drawn + np.uint8(1)).astype(np.uint8)
-    clouds = _field(noise.key(key, "clouds"), _CLOUDS, cover.shape)
-    if noise.unit(key, "cloudy") < _CLOUDY_TILES:
-        codes[clouds > _upper(0.01 + 0.07 * noise.unit(key, "cloud share"))] = CODE_CLOUD
     gaps = _field(noise.key(own, "gaps"), _GAPS, cover.shape)
     least, most = hand.unmarked
     share = least + (most - least) * noise.unit(own, "unmarked")
@@ -102,14 +98,64 @@ def annotated(cover: NDArray[np.uint8], labeler: Annotator, key: int) -> NDArray
     return codes
 
 
-def model_answer(cover: NDArray[np.uint8], key: int) -> NDArray[np.uint8]:
-    """Class index 0..8 (H, W) as an imperfect model of a tile gives it, everywhere."""
-    own = noise.key(key, "model")
-    drawn, _ = _majority(cover, 1)
-    shared = _field(noise.key(key, "difficult"), _PATCHES, cover.shape)
-    drawn = _confused(drawn, shared > _upper(_DIFFICULT), _field(noise.key(key, "which"), _PATCHES, cover.shape))
-    personal = _field(noise.key(own, "mistakes"), _PATCHES, cover.shape)
-    return _confused(drawn, personal > _upper(_MODEL_MISTAKEN), _field(noise.key(own, "which"), _PATCHES, cover.shape))
+@dataclass(frozen=True)
+class View:
+    """Land cover as a mapmaker shows it.
+
+    Attributes:
+        cover: class index 0..8 (H, W).
+        other: the class that came second, uint8 (H, W).
+        certainty: float32 (H, W), 0 at the border of a mistake, about 1 on average, growing away from it.
+    """
+
+    cover: NDArray[np.uint8]
+    other: NDArray[np.uint8]
+    certainty: NDArray[np.float32]
+
+
+Mistakes = tuple[tuple[str, float], ...]
+"""How a mapmaker errs: names of fields of patches, and the share of the pixels that each gets wrong."""
+
+
+def model_mistakes(scene: str) -> Mistakes:
+    """Those of a model like Dynamic World's: most are the same in every scene of a place."""
+    return ("model", 0.19), (f"model {scene}", 0.08)
+
+
+def mapped(cover: NDArray[np.uint8], rows: noise.Range, cols: noise.Range, seed: int, mistakes: Mistakes) -> View:
+    """The view of a mapmaker who loses single pixels and errs in patches: the same through any window.
+
+    Args:
+        cover: class index 0..8 (H + 2, W + 2), the truth, one pixel wider on each side.
+        rows, cols: of the H x W pixels, on any lattice that is the same for all windows.
+    """
+    drawn = _majority(cover, 1)[0][1:-1, 1:-1]
+    wrong = np.zeros(drawn.shape, bool)
+    certainty = np.full(drawn.shape, 9, np.float32)
+    for name, share in mistakes:
+        distance = noise.fractal(noise.key(seed, name), _PATCHES, rows, cols) - _upper(share)
+        wrong |= distance > 0
+        np.minimum(certainty, np.abs(distance), out=certainty)
+    which = noise.fractal(noise.key(seed, "which"), _PATCHES, rows, cols)
+    other = _CONFUSED[drawn, (which > np.float32(0.5)).astype(np.intp)]
+    return View(np.where(wrong, other, drawn), np.where(wrong, drawn, other), certainty)
+
+
+def with_clouds(codes: NDArray[np.uint8], cloudy: NDArray[np.bool_], labeler: Annotator, key: int) -> NDArray[np.uint8]:
+    """Markup of a scene with clouds: most people mark a cloud as such, some leave it empty; nobody marks its rim.
+
+    Args:
+        codes: released codes (H, W), as drawn without clouds.
+        cloudy: bool (H, W), where clouds hide the ground.
+    """
+    if not cloudy.any():
+        return codes
+    share = _box_mean(cloudy.astype(np.float32), _CLOUD_RIM_PX)
+    marked = codes.copy()
+    marked[share > 0] = CODE_UNMARKED
+    if noise.unit(key, labeler, "marks clouds") < _MARK_CLOUDS:
+        marked[share > np.float32(0.6)] = CODE_CLOUD
+    return marked
 
 
 def _field(key: int, octaves: Octaves, shape: tuple[int, ...]) -> NDArray[np.float32]:

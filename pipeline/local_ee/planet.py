@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from . import noise, utm
 from .ground import BIOMES, COVER_OF_KIND, Floats, Ground, biome_at, ground
-from .labelling import Annotator, annotated, model_answer
+from .labelling import Annotator, Mistakes, View, annotated, mapped, model_mistakes
 from .materials import MATERIALS, NUMBER, OPTICAL_BANDS
 from .utm import Grid
 
@@ -41,6 +41,7 @@ class Look:
         lat: latitude of the scene's centre, degrees (which hemisphere's season it is).
         ascending: flight direction.
         cloud_share: share of the scene under cloud, 0..1; optical scenes only.
+        sun: zenith angle of the Sun, degrees; optical scenes only.
         incidence: (degrees at x = y = 0, degrees per metre of easting, of signed northing) in the scene's zone; radar
             only.
     """
@@ -50,6 +51,7 @@ class Look:
     lat: float
     ascending: bool = False
     cloud_share: float = 0.0
+    sun: float = 40.0
     incidence: tuple[float, float, float] = (CENTRE_INCIDENCE, 0.0, 0.0)
 
 
@@ -66,8 +68,14 @@ class Planet(Protocol):
     def backscatter(self, polarisation: str, grid: Grid, look: Look) -> NDArray[np.floating]:
         """float (rows, cols), sigma0 in dB with speckle: the truth pixel at each pixel's centre."""
 
+    def clouds(self, grid: Grid, look: Look) -> tuple[Floats, Floats]:
+        """(opacity, shadow), float32 (rows, cols), 0 clear .. 1 opaque: ``grid`` is the 10 m grid of the scene."""
+
     def landcover(self, grid: Grid) -> NDArray[np.uint8]:
         """uint8 (rows, cols), class index 0..8: the truth at pixel centres."""
+
+    def mapped(self, grid: Grid, mistakes: Mistakes) -> View:
+        """The ground as a mapmaker sees it; ``grid`` is one of 10 m."""
 
     def annotate(
         self, crs: str, transform: tuple[float, ...], shape: tuple[int, int], labeler: Annotator, key: str
@@ -77,7 +85,7 @@ class Planet(Protocol):
     def model_labels(
         self, crs: str, transform: tuple[float, ...], shape: tuple[int, int], key: str
     ) -> NDArray[np.uint8]:
-        """uint8 (H, W), class indices 0..8 as an imperfect model answers."""
+        """uint8 (H, W), class indices 0..8 as an imperfect model answers for a scene called ``key``."""
 
 
 def make_planet(config: Mapping[str, Any]) -> EarthPlanet | PlanePlanet:
@@ -202,7 +210,10 @@ class EarthPlanet:
     def model_labels(
         self, crs: str, transform: tuple[float, ...], shape: tuple[int, int], key: str
     ) -> NDArray[np.uint8]:
-        return model_answer(self.landcover(Grid.of(crs, transform, shape)), noise.key(self.seed, key))
+        return self.mapped(Grid.of(crs, transform, shape), model_mistakes(key)).cover
+
+    def mapped(self, grid: Grid, mistakes: Mistakes) -> View:
+        return _mapped(self, noise.key(self.seed, grid.zone), grid, mistakes)
 
     # Optical ------------------------------------------------------------------------------------------------------
 
@@ -216,7 +227,7 @@ class EarthPlanet:
         value = np.take(tables.bare[:, number], place.kind)
         value += np.take(tables.change[:, number], place.kind) * green
         value *= np.take(tables.tone, place.kind) * place["tone"] + np.float32(1)
-        value = _mean(value, factor)
+        value = mean(value, factor)
         brightness = np.float32(1 + 0.05 * _normal(look.key, "brightness"))
         haze = np.float32(noise.unit(look.key, "haze") ** 2 * 1.2)
         value = value * brightness + haze * _HAZE[number]
@@ -226,9 +237,8 @@ class EarthPlanet:
         value += sensor * (np.float32(10) + np.float32(0.012) * value)
         return np.clip(np.rint(value), 1, 65_535).astype(np.uint16)
 
-    def clouds(self, grid: Grid, look: Look) -> NDArray[np.bool_]:
-        """bool (rows, cols), True under cloud: a 10 m grid of the scene itself."""
-        return _clouds(grid.rows, grid.cols, look.key, look.cloud_share)[0] > 0.3
+    def clouds(self, grid: Grid, look: Look) -> tuple[Floats, Floats]:
+        return _clouds(grid.rows, grid.cols, look.key, look.cloud_share)
 
     # Radar --------------------------------------------------------------------------------------------------------
 
@@ -295,13 +305,17 @@ class Truth:
         if found is None:
             found = self._pieces[0].pick(self._pieces[0].whole.named(name))
             for piece in self._pieces[1:]:
-                found = np.where(piece.inside, piece.pick(piece.whole.named(name)), found)
+                found = np.where(_mask(piece), piece.pick(piece.whole.named(name)), found)
             self._known[name] = found
         return found
 
     @property
     def kind(self) -> NDArray[np.uint16]:
         return self["kind"]
+
+
+def _mask(piece: _Piece) -> NDArray[np.bool_] | bool:
+    return True if piece.inside is None else piece.inside
 
 
 def _is_home(grid: Grid) -> bool:
@@ -319,7 +333,16 @@ def _is_home_block(zone: int, column: int, row: int) -> bool:
     return bool((np.abs(lon - utm.central_meridian(zone)) < 3).all())
 
 
-def _mean(value: Floats, factor: int) -> Floats:
+def _mapped(planet: Planet, seed: int, grid: Grid, mistakes: Mistakes) -> View:
+    """What a mapmaker makes of the truth; rows and columns are counted from the zone's origin."""
+    rows, cols = (grid.rows[0] - 1, grid.rows[1] + 1), (grid.cols[0] - 1, grid.cols[1] + 1)
+    cover = planet.landcover(Grid(grid.zone, grid.x, grid.y, grid.step_m, rows, cols))
+    down, right = int(-grid.y // grid.step_m), int(grid.x // grid.step_m)
+    place = (grid.rows[0] + down, grid.rows[1] + down), (grid.cols[0] + right, grid.cols[1] + right)
+    return mapped(cover, *place, seed, mistakes)
+
+
+def mean(value: Floats, factor: int) -> Floats:
     """Means over squares of ``factor`` x ``factor`` pixels."""
     if factor == 1:
         return value
@@ -339,7 +362,7 @@ def _normal(*parts: int | float | str) -> float:
 
 def _clouded(value: Floats, fine: Grid, factor: int, look: Look, number: int) -> Floats:
     """Reflectance under shadows and clouds."""
-    opacity, shadow = (_mean(part, factor) for part in _clouds(fine.rows, fine.cols, look.key, look.cloud_share))
+    opacity, shadow = (mean(part, factor) for part in _clouds(fine.rows, fine.cols, look.key, look.cloud_share))
     shaded = value * (1 - np.float32(0.55) * shadow)
     return np.asarray(shaded * (1 - opacity) + _CLOUD[number] * opacity)
 
@@ -511,4 +534,10 @@ class PlanePlanet:
     def model_labels(
         self, crs: str, transform: tuple[float, ...], shape: tuple[int, int], key: str
     ) -> NDArray[np.uint8]:
-        return model_answer(self.landcover(Grid.of(crs, transform, shape)), noise.key(key))
+        return self.mapped(Grid.of(crs, transform, shape), model_mistakes(key)).cover
+
+    def mapped(self, grid: Grid, mistakes: Mistakes) -> View:
+        return _mapped(self, noise.key(grid.zone), grid, mistakes)
+
+    def clouds(self, grid: Grid, look: Look) -> tuple[Floats, Floats]:  # noqa: ARG002
+        return np.zeros(grid.shape, np.float32), np.zeros(grid.shape, np.float32)

@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from . import noise, orbits, utm
 from .acquisition import Acquisition, Polygon, day_of_year, footprint, seconds_of, stamp
@@ -26,11 +27,32 @@ COLLECTIONS: dict[str, PixelType] = {"COPERNICUS/S1_GRD": "float64", "COPERNICUS
 SLICE_S = 25.0
 """Length of a slice: about 170 km along the track."""
 
-ANGLE_M = 10_000
-"""Pixel size of the band ``angle``."""
+ANGLE_SHAPE = (10, 21)
+"""Rows along the track and columns across it of the band ``angle``. Source: getInfo of a real scene."""
 
 NEAR_INCIDENCE, FAR_INCIDENCE = 30.0, 46.0
 _OVERLAP_S = 0.05
+_CONSTANT: dict[str, Any] = {
+    "familyName": "SENTINEL-1",
+    "instrument": "Synthetic Aperture Radar",
+    "instrumentConfigurationID": 6,
+    "phaseIdentifier": 1,
+    "productType": "GRD",
+    "productClass": "S",
+    "productClassDescription": "SAR Standard L1 Product",
+    "productComposition": "Slice",
+    "productTimelinessCategory": "Fast-24h",
+    "sliceProductFlag": "true",
+    "SLC_Processing_software_name": "Sentinel-1 IPF",
+    "SLC_Processing_software_version": "003.10",
+    "GRD_Post_Processing_software_name": "Sentinel-1 IPF",
+    "GRD_Post_Processing_software_version": "003.10",
+    "SNAP_Graph_Processing_Framework_GPF_vers": "6.0.4",
+    "S1TBX_Calibration_vers": "6.0.4",
+    "S1TBX_SAR_Processing_vers": "6.0.4",
+}
+"""Properties of every scene; what is left out of a real one's names facilities, countries and sizes."""
+
 _SLICES = int(np.ceil(SENTINEL_1.period_s / SLICE_S))
 _SCENES_PER_PLACE = (24.0, 48.0)  # in 360 days
 
@@ -225,12 +247,27 @@ def _bands(collection: str, part: Slice, mode: str, channels: tuple[str, ...], i
     width, height = int((max(x) - left) // step) + 1, int((top - min(y)) // step) + 1
     shown_top = top + (utm.FALSE_NORTHING if south else 0.0)
     transform = (float(step), 0.0, left, 0.0, -float(step), shown_top)
-    angle_shape = (-(-height * step // ANGLE_M), -(-width * step // ANGLE_M))
-    angle = (float(ANGLE_M), 0.0, left, 0.0, -float(ANGLE_M), shown_top)
+    angle = _angle_transform(part.seen, utm.FALSE_NORTHING if south else 0.0)
     return (
         *(SceneBand(name, COLLECTIONS[collection], crs, transform, (height, width)) for name in channels),
-        SceneBand("angle", "float32", crs, angle, angle_shape),
+        SceneBand("angle", "float32", crs, angle, ANGLE_SHAPE),
     )
+
+
+def _angle_transform(seen: Polygon, false_northing: float) -> tuple[float, float, float, float, float, float]:
+    """A grid that lies along the swath: columns from near to far range, rows in flight direction."""
+    (x, y), (far_x, far_y), _, (end_x, end_y) = seen
+    rows, cols = ANGLE_SHAPE
+    across = (far_x - x) / cols, (far_y - y) / cols
+    along = (end_x - x) / rows, (end_y - y) / rows
+    return across[0], along[0], x, across[1], along[1], y + false_northing
+
+
+def angles(band: SceneBand, rows: tuple[int, int], cols: tuple[int, int]) -> NDArray[np.float32]:
+    """float32 (rows, cols), degrees of incidence from near to far range."""
+    across = (np.arange(*cols) + 0.5) / band.shape[1]
+    degrees = NEAR_INCIDENCE + (FAR_INCIDENCE - NEAR_INCIDENCE) * across
+    return np.broadcast_to(degrees.astype(np.float32), (rows[1] - rows[0], len(across)))
 
 
 def _datatake(satellite: Satellite, orbit: int) -> int:
@@ -255,20 +292,16 @@ def _properties(
         "system:index": index,
         "system:time_start": sensed_ms,
         "system:time_end": sensed_ms,
-        "familyName": "SENTINEL-1",
+        **_CONSTANT,
         "platform_number": satellite.letter,
-        "instrument": "Synthetic Aperture Radar",
+        "nssdcIdentifier": {"A": "2014-016A", "B": "2016-025A"}[satellite.letter],
         "instrumentMode": mode,
         "instrumentSwath": mode,
         "transmitterReceiverPolarisation": list(channels),
         "resolution": "H" if mode == "IW" else "M",
         "resolution_meters": 10 if mode == "IW" else 40,
-        "productType": "GRD",
-        "productClass": "S",
-        "productComposition": "Slice",
         "sliceNumber": part.number + 1,
         "totalSlices": _SLICES,
-        "sliceProductFlag": "true",
         "orbitProperties_pass": part.way,
         "orbitProperties_ascendingNodeTime": node_ms,
         "orbitNumber_start": orbit,
@@ -280,9 +313,10 @@ def _properties(
         "startTimeANX": part.number * SLICE_S * 1000,
         "stopTimeANX": (part.number + 1) * SLICE_S * 1000,
         "segmentStartTime": node_ms,
-        "S1TBX_Calibration_vers": "6.0.4",
-        "S1TBX_SAR_Processing_vers": "6.0.4",
+        "SLC_Processing_start": sensed_ms + 7_000_000,
+        "SLC_Processing_stop": sensed_ms + 7_150_000,
         "GRD_Post_Processing_start": sensed_ms + 7_200_000,
+        "GRD_Post_Processing_stop": sensed_ms + 7_400_000,
     }
 
 
