@@ -6,9 +6,10 @@ import socket
 import stat
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import click
 import pytest
 from conftest import DataRoot, make_tile
 from dwplus import cli
@@ -42,7 +43,14 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
     return run
 
 
-@pytest.mark.parametrize("command", [[], *([name] for name in cli.cli.commands)], ids=lambda c: " ".join(c) or "dwplus")
+def commands(group: click.Group, *above: str) -> Iterator[list[str]]:
+    """A group, its commands and theirs, each as the words that call it."""
+    yield [*above]
+    for name, command in group.commands.items():
+        yield from commands(command, *above, name) if isinstance(command, click.Group) else [[*above, name]]
+
+
+@pytest.mark.parametrize("command", list(commands(cli.cli)), ids=lambda c: " ".join(c) or "dwplus")
 def test_every_command_explains_itself_with_an_example(run: Run, command: list[str]) -> None:
     code, out, _ = run(*command, "--help")
 

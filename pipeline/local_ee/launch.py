@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -222,3 +223,22 @@ class LocalEarthEngine:
             raise ServiceError(f"the local Earth Engine refused {what}: {reason}") from None
         except OSError as error:
             raise ServiceError(f"the local Earth Engine at {self.url} does not answer: {error}") from None
+
+
+def how_to_connect(engine: LocalEarthEngine, seed: int) -> str:
+    """What a person needs to use a running server from a shell and from Python."""
+    exports = "\n".join(f"  export {name}={shlex.quote(value)}" for name, value in engine.environment().items())
+    return f"""\
+SANDBOX: a local Earth Engine over a synthetic planet (seed {seed}) runs at {engine.url}; Ctrl-C ends it.
+
+In a shell:
+{exports}
+
+In Python, from that shell:
+  import os, ee
+  ee.Initialize(url=os.environ["EE_URL"], project=os.environ["EE_PROJECT_ID"])
+  scenes = ee.ImageCollection("COPERNICUS/S2_SR_HARMONIZED").filterBounds(ee.Geometry.Point(11.4, 48.1))
+  summer = scenes.filterDate("2019-07-01", "2019-07-31")
+  print(summer.aggregate_array("system:index").getInfo())
+
+Label releases: {engine.releases_url}/"""

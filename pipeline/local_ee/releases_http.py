@@ -118,6 +118,8 @@ def _send_file(
     except ValueError:
         return _answer(handler, 416, "text/plain", b"", (("Content-Range", f"bytes */{size}"),))
     start, stop = part or (0, size)
+    if fault is not None and fault.short is not None:
+        stop = min(stop, start + fault.short)
     handler.send_response(200 if part is None else 206)
     handler.send_header("Content-Type", kind)
     handler.send_header("Content-Length", str(stop - start))
