@@ -16,6 +16,9 @@ Element = Image | Feature
 GEOMETRY_FIELDS = (".all", ".geo", "system:footprint")
 """Fields that stand for the outline of an element."""
 
+NAMES = ("system:index", "PRODUCT_ID")
+"""Properties that a catalogue can look scenes up by."""
+
 
 @dataclass(frozen=True)
 class Search:
@@ -85,12 +88,19 @@ class Compare(Filter):
             return search.within(window.start_ms, window.end_ms) if isinstance(window, DateRange) else search
         if self.name == "Filter.intersects" and field in GEOMETRY_FIELDS and isinstance(other, Geometry):
             return replace(search, region=search.region or other.lonlat().bounds)
-        if field in ("system:index", "PRODUCT_ID"):
-            if self.name == "Filter.equals" and isinstance(other, str):
-                return search.named(field, [other])
-            if self.name == "Filter.inList" and isinstance(other, list):
-                return search.named(field, [item for item in other if isinstance(item, str)])
+        if self.name == "Filter.equals" and field in NAMES and isinstance(other, str):
+            return search.named(field, [other])
+        if self.name == "Filter.inList":
+            return _among(search, field, other)
+        if self.name == "Filter.listContains":  # what the client makes of ``inList``
+            return _among(search, self.right[0], self.left[1])
         return search
+
+
+def _among(search: Search, field: str | None, values: Any) -> Search:
+    if field not in NAMES or not isinstance(values, list):
+        return search
+    return search.named(field, [item for item in values if isinstance(item, str)])
 
 
 @dataclass(frozen=True)

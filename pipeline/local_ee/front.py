@@ -6,11 +6,12 @@ import json
 import os
 import re
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from .announced import Announced
 from .documents import algorithms_document, discovery_document
 from .faults import FaultPlan
 from .latency import latency_of
@@ -85,6 +86,7 @@ class Front:
         self.plan = FaultPlan(configuration.faults)
         self.quotas = Quotas(configuration.max_concurrent, configuration.per_second)
         self.profiles = Profiles()
+        self.announced = Announced()
         self._latency = latency_of(configuration.latency)
         self.documents = {
             "discovery": json.dumps(discovery_document()).encode(),
@@ -116,6 +118,9 @@ class Front:
             return Reply(200, JSON, self.documents["discovery"])
         if (method, route) == ("POST", "/token"):
             return self._token(body)
+        announced = self.announced.body(route) if method == "GET" else None
+        if announced is not None:  # whoever knows the name of a thumbnail may fetch it
+            return self._answered(Task("download", "", announced, query))
         self.account.check(headers.get("Authorization"))
         if (method, route) == ("GET", "/admin/log"):
             return Reply(200, JSON, json.dumps(self.log.encoded() | {"faults": self.plan.counted()}).encode())
@@ -140,6 +145,12 @@ class Front:
         if (method, what) == ("GET", "algorithms"):
             return Reply(200, JSON, self.documents["algorithms"])
         task = self._task(method, what, query, headers, body)
+        reply = self._answered(task)
+        if task.kind == "announce" and reply.code == 200:
+            return replace(reply, body=self.announced.keep(project, body))
+        return reply
+
+    def _answered(self, task: Task) -> Reply:
         self.quotas.enter()
         try:
             if wait := self._latency():
@@ -157,6 +168,8 @@ class Front:
             return Task("value" if asked is None else "profiles", "", body, query, profiled, asked)
         if (method, what) == ("POST", "image:computePixels"):
             return Task("pixels", "", body, query, profiled)
+        if (method, what) == ("POST", "thumbnails"):
+            return Task("announce", "", body, query, profiled)
         if asset != what and method == "POST" and asset.endswith(":getPixels"):
             return Task("getPixels", asset.removesuffix(":getPixels"), body, query, profiled)
         if asset != what and method == "GET" and asset.endswith(":listAssets"):

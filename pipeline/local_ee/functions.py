@@ -114,9 +114,7 @@ def _reduce_columns(
         raise not_built(f"{name} with weights")
     if len(selectors) != reducer.columns:
         raise Refusal(f"{name}: The reducer has {reducer.columns} inputs, and {len(selectors)} selectors are given.")
-    columns = [[_get(element, selector) for element in collection.elements] for selector in selectors]
-    if any(value is None for column in columns for value in column):
-        raise not_built(f"{name} of elements without the property")
+    columns = [_aggregate(collection, selector) for selector in selectors]  # nulls are left out
     return {"list": columns if reducer.repeated else columns[0]}
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import shapely
+import shapely.affinity
 
 from .arithmetic import ARITHMETIC_FUNCTIONS, paired, union_type
-from .grid import Projection
+from .grid import Projection, grid_of, invert
 from .image import (
     Band,
     Clipped,
@@ -28,6 +31,9 @@ from .image import (
 from .refusal import Refusal, not_built
 from .signatures import Argument, convert
 from .values import Date, Feature, Geometry, parse_date, type_name
+
+EDGE_PX = 1e-6
+"""A region that reaches less than this into a pixel does not take it along: that is but rounding."""
 
 MAX_BANDS = 5000
 """Bands that an expression may pile up; Earth Engine's own bound is not published."""
@@ -57,7 +63,7 @@ def select(image: Image, selectors: list[Any], new_names: list[str] | None) -> I
             )
         bands = [replace(band, name=name) for band, name in zip(bands, new_names, strict=True)]
     _unique("Image.select", [band.name for band in bands])
-    return image.with_bands(bands)
+    return replace(image, bands=tuple(bands))  # still the asset
 
 
 def _matching(image: Image, selector: Any) -> list[Band]:
@@ -201,7 +207,7 @@ def clip(image: Image, geometry: Any) -> Image:
     if not isinstance(geometry, Geometry):
         raise Refusal(f"Image.clip: Parameter 'geometry' must be a Geometry or Feature, not {type_name(geometry)}.")
     shape = geometry.lonlat()
-    clipped = image.with_bands(replace(band, node=Clipped(band.node, shape)) for band in image.bands)
+    clipped = image.with_bands(replace(band, node=Clipped(band.node, shape), shape=None) for band in image.bands)
     return replace(clipped, footprint=shape if image.footprint is None else image.footprint.intersection(shape))
 
 
@@ -285,6 +291,8 @@ def clip_to_bounds_and_scale(
     outline = geometry if geometry is not None else image.geometry
     if outline is None or not image.bands:
         raise Refusal(f"{name}: The image has no bounds to clip to.")
+    if (width, height, side, scale) == (None, None, None, None):
+        return _clip_to_pixels(image, outline)
     crs = projection(image).crs
     west, south, east, north = outline.within(crs).bounds
     unit_m = Projection(crs, (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)).nominal_scale_m
@@ -292,15 +300,32 @@ def clip_to_bounds_and_scale(
         size = (scale / unit_m, scale / unit_m)
     elif side is not None:
         size = (max(east - west, north - south) / side,) * 2
-    elif width is not None or height is not None:
+    else:
         x, y = (east - west) / (width or 1), (north - south) / (height or 1)
         size = (x if width else y, y if height else x)
-    else:
-        raise not_built(f"{name} without width, height, maxDimension or scale")
     target = Projection(crs, (size[0], 0.0, west, 0.0, -size[1], north))
     shape = (max(round((north - south) / size[1]), 1), max(round((east - west) / size[0]), 1))
-    placed = reproject(clip(image, outline), target, None, None)
+    placed = reproject(clip(image, _boxed(outline, crs)), target, None, None)
     return placed.with_bands(replace(band, shape=shape) for band in placed.bands)
+
+
+def _clip_to_pixels(image: Image, outline: Geometry) -> Image:
+    """The bounds of a geometry in whole pixels of the image's own grid."""
+    own = projection(image)
+    if not own.usable:
+        raise not_built("Image.clipToBoundsAndScale of a composite without width, height, maxDimension or scale")
+    a, b, c, d, e, f = invert(own.affine)
+    left, top, right, bottom = shapely.affinity.affine_transform(outline.within(own.crs), [a, b, d, e, c, f]).bounds
+    first_col, first_row = math.floor(left + EDGE_PX), math.floor(top + EDGE_PX)
+    end_col, end_row = math.ceil(right - EDGE_PX), math.ceil(bottom - EDGE_PX)
+    rows, cols = (first_row, max(end_row, first_row + 1)), (first_col, max(end_col, first_col + 1))
+    grid = grid_of(own, rows, cols)
+    clipped = reproject(clip(image, _boxed(outline, own.crs)), Projection(grid.crs, grid.affine), None, None)
+    return clipped.with_bands(replace(band, shape=grid.shape) for band in clipped.bands)
+
+
+def _boxed(outline: Geometry, crs: str) -> Geometry:
+    return Geometry(shapely.box(*outline.within(crs).bounds), crs)
 
 
 IMAGE_FUNCTIONS: dict[str, Callable[..., Any]] = {

@@ -56,10 +56,7 @@ def compute_pixels(catalogue: Catalogue, body: dict[str, Any]) -> Answer:
     Raises:
         Refusal: it cannot be computed, or it is too much.
     """
-    image = _evaluate(catalogue, body)
-    if not isinstance(image, Image):
-        raise Refusal(f"The expression must give an Image, not {type_name(image)}.")
-    return _pixels(catalogue, image, body)
+    return _pixels(catalogue, image_of_request(catalogue, body), body)
 
 
 def get_pixels(catalogue: Catalogue, asset: str, body: dict[str, Any]) -> Answer:
@@ -80,7 +77,24 @@ def _evaluate(catalogue: Catalogue, body: dict[str, Any]) -> Any:
     return Evaluation(Graph(body["expression"]), functions(catalogue)).result()
 
 
-def _pixels(catalogue: Catalogue, image: Image, body: dict[str, Any]) -> Answer:
+def image_of_request(catalogue: Catalogue, body: dict[str, Any]) -> Image:
+    """The image that an expression gives.
+
+    Raises:
+        Refusal: it gives something else, or cannot be computed.
+    """
+    image = _evaluate(catalogue, body)
+    if not isinstance(image, Image):
+        raise Refusal(f"The expression must give an Image, not {type_name(image)}.")
+    return image
+
+
+def chosen_bands(image: Image, body: dict[str, Any]) -> Image:
+    """The bands that a request names, all where it names none.
+
+    Raises:
+        Refusal: there are no such bands, or none at all.
+    """
     chosen = body.get("bandIds")
     if chosen:
         if not isinstance(chosen, list):
@@ -88,6 +102,11 @@ def _pixels(catalogue: Catalogue, image: Image, body: dict[str, Any]) -> Answer:
         image = select(image, chosen, None)
     if not image.bands:
         raise Refusal("The image has no bands.")
+    return image
+
+
+def _pixels(catalogue: Catalogue, image: Image, body: dict[str, Any]) -> Answer:
+    image = chosen_bands(image, body)
     grid = grid_of_request(body.get("grid"), image)
     check_size(grid, image.bands)
     encoder = ENCODERS.get(str(body.get("fileFormat", "AUTO_JPEG_PNG")))
@@ -136,17 +155,19 @@ def _affine(value: Any) -> Affine6 | None:
     return a, b, c, d, e, f
 
 
-def check_size(grid: Grid, bands: tuple[Band, ...]) -> None:
+def check_size(
+    grid: Grid, bands: tuple[Band, ...], *, max_bytes: int = MAX_PIXEL_BYTES, max_side_px: int = MAX_SIDE_PX
+) -> None:
     """Refuse what Earth Engine would: too many bytes, pixels a side or bands."""
-    if max(grid.width, grid.height) > MAX_SIDE_PX:
+    if max(grid.width, grid.height) > max_side_px:
         raise Refusal(
-            f"Pixel grid dimensions ({grid.width}x{grid.height}) must be less than or equal to {MAX_SIDE_PX}."
+            f"Pixel grid dimensions ({grid.width}x{grid.height}) must be less than or equal to {max_side_px}."
         )
     if len(bands) > MAX_BANDS:
         raise Refusal(f"The number of bands ({len(bands)}) must be less than or equal to {MAX_BANDS}.")
     size = grid.width * grid.height * sum(np.dtype(band.dtype).itemsize for band in bands)
-    if size > MAX_PIXEL_BYTES:
-        raise Refusal(f"Total request size ({size} bytes) must be less than or equal to {MAX_PIXEL_BYTES} bytes.")
+    if size > max_bytes:
+        raise Refusal(f"Total request size ({size} bytes) must be less than or equal to {max_bytes} bytes.")
 
 
 def render(catalogue: Catalogue, bands: tuple[Band, ...], grid: Grid) -> np.ndarray[Any, Any]:
@@ -165,13 +186,13 @@ def render(catalogue: Catalogue, bands: tuple[Band, ...], grid: Grid) -> np.ndar
     return pixels
 
 
-def _npy(pixels: np.ndarray[Any, Any], grid: Grid) -> bytes:  # noqa: ARG001
+def npy(pixels: np.ndarray[Any, Any], grid: Grid) -> bytes:  # noqa: ARG001
     buffer = io.BytesIO()
     np.save(buffer, pixels, allow_pickle=False)
     return buffer.getvalue()
 
 
-def _geotiff(pixels: np.ndarray[Any, Any], grid: Grid) -> bytes:
+def geotiff(pixels: np.ndarray[Any, Any], grid: Grid) -> bytes:
     """One type for all bands: the narrowest that holds each."""
     from affine import Affine
     from rasterio.io import MemoryFile
@@ -189,7 +210,7 @@ def _geotiff(pixels: np.ndarray[Any, Any], grid: Grid) -> bytes:
 
 
 ENCODERS = {
-    "NPY": ("application/octet-stream", _npy),
-    "GEO_TIFF": ("image/tiff", _geotiff),
+    "NPY": ("application/octet-stream", npy),
+    "GEO_TIFF": ("image/tiff", geotiff),
 }
 """File formats: content type, and the function from pixels to bytes."""

@@ -112,12 +112,15 @@ def _answer(catalogue: Catalogue, task: Task) -> tuple[int, str, bytes]:
     """HTTP code, content type and body."""
     from .assets import get_asset, list_assets
     from .pixels import JSON, compute_pixels, compute_value, get_pixels
+    from .thumbnails import announce, download
 
     handlers: dict[str, Callable[[dict[str, Any]], Any]] = {
         "value": lambda body: compute_value(catalogue, body),
         "profiles": lambda body: _compute_with_profiles(catalogue, body, task.profiles or {}),
         "pixels": lambda body: compute_pixels(catalogue, body),
         "getPixels": lambda body: get_pixels(catalogue, task.name, body),
+        "announce": lambda body: announce(catalogue, body),
+        "download": lambda body: download(catalogue, body),
         "asset": lambda _: get_asset(catalogue, task.name),
         "list": lambda _: list_assets(catalogue, task.name, task.query),
     }
