@@ -11,6 +11,7 @@ import textwrap
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -122,6 +123,21 @@ def test_more_requests_than_allowed_get_429(server: LocalEarthEngine) -> None:
         assert max(entry["running"] for entry in other.log()["requests"]) <= 2
 
 
+def test_a_slow_service_takes_its_time_and_the_log_tells_what_was_done(server: LocalEarthEngine) -> None:
+    plan = [{"match": "value:compute", "skip": 1, "times": 1, "status": 429}]
+    with connected(server, latency={"kind": "uniform", "low_s": 0.2, "high_s": 0.3}, faults=plan) as other:
+        ee.data.setMaxRetries(1)
+        assert [ee.Number(number).getInfo() for number in range(3)] == [0, 1, 2]
+        ee.data.setMaxRetries(5)
+        log = other.log()
+
+    computed = [entry for entry in log["requests"] if "value:compute" in entry["path"]]
+    assert [(entry["code"], entry["fault"]) for entry in computed] == [(200, ""), (429, "429"), (200, ""), (200, "")]
+    assert all(0.2 <= entry["seconds"] < 2.0 for entry in computed if entry["code"] == 200)
+    assert log["faults"] == [{"fault": "429", "met": 4, "struck": 1}]
+    assert log["counts"]["POST value:compute 200"] == 3
+
+
 # Start and end --------------------------------------------------------------------------------------------------------
 
 
@@ -141,8 +157,57 @@ def alive(pid: int) -> bool:
 
 
 def children(pid: int) -> list[int]:
-    found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [int(child) for child in found]
+    """Children of all threads of a process."""
+    found = [path.read_text().split() for path in Path(f"/proc/{pid}/task").glob("*/children")]
+    return [int(child) for children in found for child in children]
+
+
+def new_worker(running: LocalEarthEngine, known: set[int]) -> int:
+    """Process id of a worker that is not known, as soon as there is one; from now on it is."""
+    limit = time.monotonic() + 20
+    while time.monotonic() < limit:
+        for pid in set(children(running.pid)) - known:
+            with suppress(FileNotFoundError):
+                if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    known.add(pid)
+                    return pid
+        time.sleep(0.005)
+    raise AssertionError("no worker was started")
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="reads the process table in /proc")
+def test_a_worker_that_is_killed_is_replaced_and_its_request_answered(server: LocalEarthEngine) -> None:
+    with connected(server) as other, ThreadPoolExecutor(1) as thread:
+        ee.data.setMaxRetries(0)
+        known: set[int] = set()
+        os.kill(new_worker(other, known), signal.SIGKILL)  # while it has nothing to do
+        assert ee.Number(1).getInfo() == 1
+
+        os.kill(busy := new_worker(other, known), signal.SIGSTOP)  # a request that takes long
+        answer = thread.submit(ee.Number(2).getInfo)
+        time.sleep(0.3)
+        os.kill(busy, signal.SIGKILL)
+        assert answer.result(timeout=20) == 2
+
+        os.kill(busy := new_worker(other, known), signal.SIGSTOP)
+        answer = thread.submit(ee.Number(3).getInfo)
+        time.sleep(0.3)
+        os.kill(busy, signal.SIGKILL)
+        os.kill(new_worker(other, known), signal.SIGKILL)  # a request that nothing survives
+        with pytest.raises(ee.EEException, match="orker process .*ended") as caught:
+            answer.result(timeout=20)
+        assert caught.value.__context__.resp.status == 500
+        assert ee.Number(4).getInfo() == 4
+        assert other.complaints().count("ended before its answer; replaced") >= 3
+        ee.data.setMaxRetries(5)
+
+
+def test_settings_and_ports_that_cannot_be_are_named(server: LocalEarthEngine) -> None:
+    with pytest.raises(ServiceError, match="did not start: latency: unknown kind None"):
+        LocalEarthEngine(PLANET, latency={}).start()
+    with pytest.raises(ServiceError, match=r"did not start: port \d+ of 127.0.0.1: .*; name another, or 0"):
+        LocalEarthEngine(PLANET, port=int(server.url.rsplit(":", 1)[1])).start()
+    assert server.complaints() == ""
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="reads the process table in /proc")

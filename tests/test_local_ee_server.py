@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import re
+import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import datetime
+from threading import BoundedSemaphore, Thread
 from typing import Any
+from urllib.parse import urlencode
 
 import ee
 import numpy as np
 import pytest
 import rasterio
+import requests
+from dwplus.pipeline.local_ee import handler
+from dwplus.pipeline.local_ee.faults import FaultPlan
+from dwplus.pipeline.local_ee.front import Reply
+from dwplus.pipeline.local_ee.handler import Server
 from dwplus.pipeline.local_ee.launch import LocalEarthEngine
+from dwplus.pipeline.local_ee.quotas import Quotas
+from dwplus.pipeline.local_ee.refusal import Refusal
+from dwplus.pipeline.local_ee.request_log import Log
+from dwplus.pipeline.local_ee.tokens import MAX_TOKENS, Account
+from google.auth import jwt
+from google.auth.crypt import RSASigner
 from google.auth.exceptions import RefreshError
 from google.auth.transport.requests import Request
 from google.oauth2 import service_account
@@ -242,3 +258,256 @@ def test_requests_that_make_no_sense_are_answered(server: LocalEarthEngine) -> N
     code, _, content = raw(server, compute, b" " * 10_485_761, **token)
     assert (code, "exceeds the limit: 10485760 bytes" in content.decode()) == (400, True)
     assert raw(server, "/releases/nothing.zip")[0] == 404
+
+
+# Strangers ------------------------------------------------------------------------------------------------------------
+
+
+def test_only_this_machine_can_connect(server: LocalEarthEngine) -> None:
+    port = int(server.url.rsplit(":", 1)[1])
+
+    with socket.create_connection(("127.0.0.1", port), 5):
+        pass
+    for address in ("127.0.0.2", socket.gethostbyname(socket.gethostname())):
+        if address != "127.0.0.1":
+            with pytest.raises(OSError, match=r"refused|unreachable|assign"):
+                socket.create_connection((address, port), 5)
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1", "", "127.0.0.1.evil.example"])
+def test_a_page_of_another_name_gets_nothing(server: LocalEarthEngine, host: str) -> None:
+    token = {"Authorization": f"Bearer {server._ready['token']}"}
+
+    for path in ("/$discovery/rest", "/releases/x.zip", "/admin/log"):
+        code, _, content = raw(server, path, None, Host=host, **token)
+        assert (code, json.loads(content)["error"]["status"]) == (403, "PERMISSION_DENIED")
+    assert raw(server, "/admin/log", None, Host=server.url.replace("http://127.0.0.1", "localhost"), **token)[0] == 200
+
+
+def exchange(server: LocalEarthEngine, assertion: str) -> tuple[int, Any]:
+    body = urlencode({"grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer", "assertion": assertion}).encode()
+    code, _, content = raw(server, "/token", body)
+    return code, json.loads(content)
+
+
+def test_assertions_are_verified(server: LocalEarthEngine) -> None:
+    key = json.loads(server.credentials_file.read_text())
+    signer, now = RSASigner.from_service_account_info(key), int(time.time())
+    claims = {"iss": key["client_email"], "aud": key["token_uri"], "iat": now, "exp": now + 600}
+    good = jwt.encode(signer, claims).decode()
+    head, payload, signature = good.split(".")
+    other = jwt.encode(signer, {**claims, "sub": "somebody"}).decode().split(".")[1]
+
+    def forged(algorithm: str) -> str:
+        return base64.urlsafe_b64encode(json.dumps({"alg": algorithm}).encode()).decode().rstrip("=")
+
+    assert exchange(server, good)[0] == 200
+    for assertion in (
+        f"{head}.{other}.{signature}",
+        f"{head}.{payload}.",
+        f"{forged('none')}.{payload}.",
+        f"{forged('ES256')}.{payload}.{signature}",
+        f"{forged('HS256')}.{payload}.{signature}",
+        jwt.encode(signer, {**claims, "iss": "somebody@else"}).decode(),
+        jwt.encode(signer, {**claims, "aud": "https://elsewhere"}).decode(),
+        jwt.encode(signer, {**claims, "iat": now - 7200, "exp": now - 3600}).decode(),
+        "nonsense",
+        "",
+    ):
+        code, answer = exchange(server, assertion)
+        assert (code, answer["error"]) == (400, "invalid_grant")
+
+
+def test_tokens_do_not_pile_up_and_one_letter_less_is_none() -> None:
+    account = Account("http://127.0.0.1:1", "p")
+    key = json.loads(account.key_file())
+    now = int(time.time())
+    claims = {"iss": key["client_email"], "aud": key["token_uri"], "iat": now, "exp": now + 600}
+    assertion = jwt.encode(RSASigner.from_service_account_info(key), claims).decode()
+    body = urlencode({"grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer", "assertion": assertion}).encode()
+
+    tokens = [account.exchange(body)["access_token"] for _ in range(MAX_TOKENS + 1)]
+
+    account.check(f"Bearer {tokens[-1]}")
+    account.check(f"Bearer {account.admin_token}")
+    for wrong in (tokens[0], tokens[-1][:-1], tokens[-1] + "x", "", "é"):
+        with pytest.raises(Refusal, match="invalid authentication"):
+            account.check(f"Bearer {wrong}")
+
+
+@pytest.mark.parametrize(
+    "path", ["/releases/../../etc/passwd", "/releases/%2e%2e/%2e%2e/etc/passwd", "/releases//etc/passwd"]
+)
+def test_no_path_leads_out_of_the_releases(server: LocalEarthEngine, path: str) -> None:
+    assert raw(server, path)[0] == 404
+
+
+@pytest.mark.usefixtures("server")
+@pytest.mark.parametrize(
+    "crs",
+    [
+        "+proj=longlat +nadgrids=/etc/passwd +type=crs",
+        "+init=/etc/passwd:1",
+        "init=/etc/passwd:1",
+        "+proj=utm +zone=33 +geoidgrids=@/etc/passwd",
+        '{"type": "GeographicCRS", "name": "x"}',
+        'GEOGCS["x",EXTENSION["PROJ4","+nadgrids=/etc/passwd"]]',
+    ],
+)
+def test_files_that_a_crs_names_are_not_touched(crs: str) -> None:
+    grid = {"crsCode": crs, "affineTransform": {"scaleX": 1, "scaleY": -1}, "dimensions": {"width": 1, "height": 1}}
+    image = ee.Image(f"{S2}/NORTH").select(["B2"])
+    ee.data.setMaxRetries(0)
+    with pytest.raises(ee.EEException, match="CRS of a map projection could not be parsed"):
+        ee.data.computePixels({"expression": image, "fileFormat": "NPY", "grid": grid})
+    with pytest.raises(ee.EEException, match="CRS of a map projection could not be parsed"):
+        ee.Projection(crs).nominalScale().getInfo()
+    ee.data.setMaxRetries(5)
+
+
+# Bounds ---------------------------------------------------------------------------------------------------------------
+
+
+def graph_of(depth: int) -> bytes:
+    values: dict[str, Any] = {"0": {"constantValue": 1}}
+    for number in range(1, depth):
+        values[str(number)] = {"arrayValue": {"values": [{"valueReference": str(number - 1)}]}}
+    return json.dumps({"expression": {"result": str(depth - 1), "values": values}}).encode()
+
+
+def test_graphs_are_bounded_in_depth_size_and_answer(server: LocalEarthEngine) -> None:
+    token = {"Authorization": f"Bearer {server._ready['token']}"}
+    compute = f"/v1/projects/{server.project}/value:compute"
+    wide = {"arrayValue": {"values": [{"constantValue": 1}] * 200_000}}
+    nested = b'{"expression": {"result": "0", "values": {"0": {"constantValue": ' + b'{"a":' * 5000 + b"1" + b"}" * 5003
+
+    assert raw(server, compute, graph_of(50), **token)[0] == 200
+    code, _, content = raw(server, compute, graph_of(2000), **token)
+    assert (code, "nested more than" in content.decode()) == (400, True)
+    code, _, content = raw(
+        server, compute, json.dumps({"expression": {"result": "0", "values": {"0": wide}}}).encode(), **token
+    )
+    assert (code, "more than 100000 nodes" in content.decode()) == (400, True)
+    assert raw(server, compute, nested, **token)[0] in (200, 400)
+    loop = {"result": "0", "values": {"0": {"valueReference": "0"}}}
+    code, _, content = raw(server, compute, json.dumps({"expression": loop}).encode(), **token)
+    assert (code, "refers to itself" in content.decode()) == (400, True)
+
+
+def spoken(server: LocalEarthEngine, head: str, body: bytes = b"") -> bytes:
+    """What a server says to bytes on a socket, until it closes the connection."""
+    port = int(server.url.rsplit(":", 1)[1])
+    with socket.create_connection(("127.0.0.1", port), 20) as connection:
+        connection.sendall(head.replace("\n", "\r\n").encode() + body)
+        answer = b""
+        while chunk := connection.recv(65_536):
+            answer += chunk
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("head", "code"),
+    [
+        ("GET / HTTP/1.1\nHost: HERE\nX: " + "x" * 70_000 + "\n\n", 431),
+        ("GET / HTTP/1.1\nHost: HERE\n" + "X: y\n" * 200 + "\n", 431),
+        ("GET /" + "x" * 70_000 + " HTTP/1.1\nHost: HERE\n\n", 414),
+        ("POST /token HTTP/1.1\nHost: HERE\nContent-Length: 99999999999\n\n", 400),
+        ("POST /token HTTP/1.1\nHost: HERE\nContent-Length: -1\n\n", 400),
+        ("POST /token HTTP/1.1\nHost: HERE\nContent-Length: 1\nContent-Length: 2\n\n", 400),
+        ("POST /token HTTP/1.1\nHost: HERE\nTransfer-Encoding: chunked\n\n", 400),
+        ("PUT / HTTP/1.1\nHost: HERE\n\n", 501),
+        ("nonsense\n\n", 400),
+    ],
+)
+def test_malformed_and_oversized_heads_get_an_answer(server: LocalEarthEngine, head: str, code: int) -> None:
+    answer = spoken(server, head.replace("HERE", server.url.removeprefix("http://")))
+
+    content = answer if answer.startswith(b"{") else answer.partition(b"\r\n\r\n")[2]
+    assert json.loads(content)["error"]["code"] == code
+
+
+class StubFront:
+    """What ``Handler`` needs of a server, answering with whatever a test puts there."""
+
+    def __init__(self) -> None:
+        self.log, self.plan, self.quotas, self.releases = Log(), FaultPlan(), Quotas(), self
+        self.answer: Callable[[], Any] = lambda: Reply(200, "text/plain", b"fine")
+
+    def check_host(self, host: str | None) -> None:
+        pass
+
+    def reply(self, *_: Any) -> Any:
+        return self.answer()
+
+    def serve(self, handler: Any, fault: Any) -> tuple[int, int]:
+        self.answer()
+        raise AssertionError
+
+
+@pytest.fixture
+def stub() -> Iterator[tuple[StubFront, str]]:
+    front = StubFront()
+    with Server(0) as http:
+        http.front = front  # type: ignore[assignment]
+        thread = Thread(target=http.serve_forever, args=(0.01,))
+        thread.start()
+        yield front, f"http://127.0.0.1:{http.server_address[1]}"
+        http.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("path", ["/v1/x", "/releases/x.zip"])
+def test_a_defect_is_a_500_and_a_line_on_stderr(
+    stub: tuple[StubFront, str], path: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    front, url = stub
+    front.answer = lambda: 1 / 0
+
+    answer = requests.get(url + path, timeout=5)
+
+    error = answer.json()["error"]
+    assert (answer.status_code, error["status"]) == (500, "INTERNAL")
+    assert "ZeroDivisionError" in error["message"]
+    assert f"local Earth Engine: GET {path}: ZeroDivisionError" in capfd.readouterr().err
+    assert front.log.encoded()["requests"][0]["code"] == 500
+    front.answer = lambda: Reply(200, "text/plain", b"fine")
+    assert requests.get(url, timeout=5).text == "fine"
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b"GET / HTTP/1.1\r\nHost: x\r\nX-", b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nabc", b""],
+    ids=["head", "body", "nothing"],
+)
+def test_a_client_that_sends_drop_by_drop_is_let_go(
+    stub: tuple[StubFront, str], sent: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("IDLE_S", "HEAD_S", "BODY_S"):
+        monkeypatch.setattr(handler, name, 0.3)
+    monkeypatch.setattr(handler.BoundedReader.expect_body, "__defaults__", (0.3,))
+    port = int(stub[1].rsplit(":", 1)[1])
+
+    begun = time.monotonic()
+    with socket.create_connection(("127.0.0.1", port), 5) as connection:
+        connection.sendall(sent)
+        with suppress(OSError):
+            while sent and time.monotonic() < begun + 3:
+                connection.sendall(b"a")
+                time.sleep(0.05)
+        assert connection.recv(10) == b"" if not sent else True
+    assert 0.2 < time.monotonic() - begun < 2.0
+
+
+def test_connections_beyond_the_limit_are_told_so(stub: tuple[StubFront, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert requests.get(stub[1], timeout=5).status_code == 200
+    with Server(0) as other:
+        other._places = BoundedSemaphore(1)
+        other.front = stub[0]  # type: ignore[assignment]
+        thread = Thread(target=other.serve_forever, args=(0.01,))
+        thread.start()
+        url = f"http://127.0.0.1:{other.server_address[1]}"
+        with requests.Session() as first:
+            assert first.get(url, timeout=5).text == "fine"  # keeps its connection
+            assert requests.get(url, timeout=5).status_code == 503
+        other.shutdown()
+        thread.join()

@@ -32,6 +32,9 @@ RECURSION_LIMIT = 20_000
 ANSWER_S = 300.0
 """A worker that takes longer is replaced. Source: https://developers.google.com/earth-engine/guides/computation_overview"""
 
+ATTEMPTS = 2
+"""Workers that a request gets one after the other if they end before their answer: it may not be to blame."""
+
 START_S = 120.0
 """A worker that takes longer to start is taken for dead."""
 
@@ -214,7 +217,7 @@ def _end_with_parent() -> None:
 
 
 class Workers:
-    """A pool of worker processes; a request takes the first that is idle, and a dead one is replaced.
+    """A pool of worker processes; a request takes the first that is idle, and one that ended is replaced.
 
     Args:
         planet: what ``load_catalogue`` makes a catalogue of.
@@ -244,11 +247,12 @@ class Workers:
         """The answer to a task, once a worker has time for it."""
         worker = self._idle.get()
         try:
-            if not worker.alive:  # it died while it had nothing to do: the request is not to blame
-                worker = self._replace(worker)
-            return worker.answer(task)
-        except (EOFError, OSError):
-            worker = self._replace(worker)
+            for _ in range(ATTEMPTS):
+                try:
+                    return worker.answer(task)
+                except (EOFError, OSError):
+                    sys.stderr.write(f"local Earth Engine: worker {worker.pid} ended before its answer; replaced\n")
+                    worker = self._replace(worker)
             return _failed(500, "An internal error has occurred (a worker process ended).")
         except Refusal as refusal:
             worker = self._replace(worker)
@@ -288,9 +292,8 @@ class _Worker:
         self._ready = False
 
     @property
-    def alive(self) -> bool:
-        """Whether the process runs."""
-        return bool(self._process.is_alive())
+    def pid(self) -> int | None:
+        return self._process.pid
 
     def wait_ready(self) -> None:
         if self._ready:
