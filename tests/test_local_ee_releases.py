@@ -6,6 +6,7 @@ import csv
 import io
 import zipfile
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -22,7 +23,7 @@ from dwplus.pipeline.landcover import marked_share
 from dwplus.pipeline.local_ee import noise
 from dwplus.pipeline.local_ee.places import SandboxTile, sandbox_tiles
 from dwplus.pipeline.local_ee.planet import make_planet
-from dwplus.pipeline.local_ee.releases import Releases
+from dwplus.pipeline.local_ee.releases import Releases, _product_id
 from dwplus.pipeline.local_ee.scene import Scene, SceneBand
 from dwplus.pipeline.tiles import parse_tile_id, region_names
 from numpy.typing import NDArray
@@ -69,6 +70,29 @@ class Sky:
         return Scene(
             collection, f"{time:%Y%m%d}T103439_{time:%Y%m%d}T103438_T{zone:02d}NWM", (band,), properties, footprint
         )
+
+
+class CloudySky(Sky):
+    """On cloudy days (of each four) clouds lie over the western part of every tile that is asked for."""
+
+    def __init__(self, share: float, cloudy_days: tuple[int, ...] = (0, 1, 2, 3)) -> None:
+        self._share, self._cloudy_days = share, cloudy_days
+
+    def is_cloudy(self, day: int) -> bool:
+        return day % 4 in self._cloudy_days
+
+    def _scene(self, collection: str, day: int, region: tuple[float, float, float, float]) -> Scene:
+        clear = super()._scene(collection, day, region)
+        band = SceneBand("MSK_CLDPRB", "uint8", clear.bands[0].crs, (20, 0, 0, 0, -20, 0), (5490, 5490))
+        cover = 5.0 if self.is_cloudy(day) else 0.0
+        return replace(clear, bands=(band,), properties={**clear.properties, "CLOUDY_PIXEL_PERCENTAGE": cover})
+
+    def read(
+        self, _scene: Scene, _band: str, rows: tuple[int, int], cols: tuple[int, int]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        values = np.zeros((rows[1] - rows[0], cols[1] - cols[0]), np.uint8)
+        values[:, : int(values.shape[1] * self._share)] = 100
+        return values, np.ones(values.shape, bool)
 
 
 class Planet:
@@ -232,12 +256,15 @@ def test_the_test_archive_has_the_published_layout(served: Releases) -> None:
     assert len(rows) == sum("/label_" in n for n in names) == sum("/probs_" in n for n in names) == 13
     assert "." not in Path(label).name.removesuffix(".tif")
     assert f"dw_test/label_{rows[0]['filename']}.tif" in names
-    assert rows[0]["s2_system_index"][:8] == rows[0]["filename"][-8:]
+    assert all(row["s2_system_index"][:8] in ("", row["filename"][-8:]) for row in rows)
     with MemoryFile(archive.read(label)) as memory, memory.open() as raster:
         assert raster.descriptions == ("label", "lulc")
         assert raster.shape == (512, 512)
         model, consensus = raster.read()
-        np.testing.assert_array_equal(model[9:] + 1, consensus[9:])
+        tile = next(t for t in served.tiles if t.tile.id.replace(".", "p") in label)
+        named = tile.tile.id if tile.scene is None else tile.scene.index
+        assert (model == noise.key(named) % 9).all()
+        assert (consensus[9:] == 1 + noise.key(tile.tile.id) % 9).all()
     with MemoryFile(archive.read(label.replace("label_", "probs_"))) as memory, memory.open() as raster:
         probabilities = raster.read()
         assert raster.descriptions[5] == "shrub_and_scrub"
@@ -271,6 +298,35 @@ def test_archives_are_made_once_and_equal_byte_for_byte(served: Releases, tmp_pa
     assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*") if p.is_file()} == made
 
 
+def test_annotators_mark_the_clouds_of_their_scene_or_leave_them_empty(tmp_path: Path) -> None:
+    """A sixth of a tile under clouds: no class is there; some labelers mark cloud (10), others nothing (0)."""
+    releases = Releases(Planet(), 40, tmp_path, catalogue=CloudySky(1 / 6))
+    drawn = {t.tile.id: releases._codes(t, "expert") for t in releases.tiles if t.scene is not None}
+
+    for codes in drawn.values():
+        assert set(np.unique(codes[:, :80])) <= {0, 10}
+        assert (codes[20:, 100:] == codes[20, 100]).all()
+    marked = [bool((codes == 10).any()) for codes in drawn.values()]
+    assert 0.4 < np.mean(marked) < 0.95
+
+
+def test_training_days_are_clear_over_their_tile() -> None:
+    sky = CloudySky(1 / 2, cloudy_days=(0, 1))
+
+    days = [t.tile.date.toordinal() - 719_163 for t in sandbox_tiles(sky, 20, seed=3) if not _is_test(t) and t.scene]
+
+    assert len(days) > 10
+    assert not any(map(sky.is_cloudy, days))
+
+
+def test_some_records_lack_the_name_of_their_scene(tmp_path: Path) -> None:
+    releases = Releases(Planet(), 132, tmp_path, catalogue=Sky())
+    names = [_product_id(t.scene, t.tile.id) for t in releases.tiles if t.scene is not None]
+
+    assert 1 <= names.count(None) <= 10
+    assert sum("_N0201_" in name for name in names if name) >= 3
+
+
 def test_other_paths_are_not_served(served: Releases) -> None:
     assert served.open("pangaea/../secret") is None
 
@@ -300,7 +356,9 @@ def test_the_label_reader_takes_the_archives_as_it_takes_published_ones(served: 
         margin = 10 if label.split == "test" else 0
         assert (raster.crs, raster.transform) == (tile.tile.crs, (a, b, c + margin, d, e, f - margin))
         assert (label.hemisphere, label.biome) == (tile.tile.hemisphere, tile.tile.biome)
-        assert metadata[label.labeler, label.dw_id]["date"] == tile.tile.date.isoformat()
+        assert (
+            metadata[label.labeler, label.dw_id].get("date", tile.tile.date.isoformat()) == tile.tile.date.isoformat()
+        )
 
 
 def test_the_synthetic_earth_serves_a_small_release(tmp_path: Path) -> None:

@@ -119,7 +119,7 @@ Mistakes = tuple[tuple[str, float], ...]
 
 def model_mistakes(scene: str) -> Mistakes:
     """Those of a model like Dynamic World's: most are the same in every scene of a place."""
-    return ("model", 0.19), (f"model {scene}", 0.08)
+    return ("model", 0.16), (f"model {scene}", 0.08)
 
 
 def mapped(cover: NDArray[np.uint8], rows: noise.Range, cols: noise.Range, seed: int, mistakes: Mistakes) -> View:

@@ -28,6 +28,9 @@ TEST_SHARE = 42 / 132
 
 TEST_SIZE_PX = 512
 
+_CLOUDY_AT_MOST, _CLOUDIEST_TEST = 0.2, 0.5
+"""Shares of a training and of an ordinary test tile that may lie under clouds."""
+
 
 @dataclass(frozen=True)
 class SandboxTile:
@@ -79,9 +82,9 @@ def sandbox_tiles(catalogue: Catalogue, tiles: int = DEFAULT_TILES, *, seed: int
     """Label tiles of a sandbox: training tiles, then test tiles, each spread over all regions and biomes.
 
     Test tiles are published ones, with their place and day. Training tiles lie 15-60 km from others of the published
-    test tiles, on a day of 2018-12..2019-11 on which a Sentinel-2 scene covers them. Some have what real releases
-    have: no Sentinel-1 (as far as the catalogue has such places), no Sentinel-2 scene on their day, hardly any marks,
-    ground in common with a test tile.
+    test tiles, on a day of 2018-12..2019-11 on which a Sentinel-2 scene covers them that is mostly clear there. Some
+    have what real releases have: no Sentinel-1 (as far as the catalogue has such places), no Sentinel-2 scene on their
+    day, hardly any marks, ground in common with a test tile.
 
     Args:
         tiles: number of different dw_id; expert and non-expert markup of one tile counts once.
@@ -109,7 +112,9 @@ def _test_tiles(entries: Sequence[_Entry], sky: _Sky, number: int, seed: int) ->
 
 
 def _is_usable(tile: SandboxTile, sky: _Sky) -> bool:
-    return tile.scene is not None and sky.has_s1(tile.tile)
+    if tile.scene is None or not sky.has_s1(tile.tile):
+        return False
+    return sky.cloud_share(tile.scene, tile.tile) < _CLOUDIEST_TEST
 
 
 def _test_tile(entry: _Entry, sky: _Sky) -> SandboxTile:
@@ -279,13 +284,17 @@ class _Sky:
 
     def next_scene(self, tile: Tile, *, days: int = 30, cloudy_at_most: float = 20.0) -> tuple[Tile, Scene] | None:
         """The tile dated to the first day from its own on with a clear scene over it, and that scene."""
-        scenes = self._s2(tile, tile.date, days=days)
-        clear = [s for s in scenes if float(s.properties.get("CLOUDY_PIXEL_PERCENTAGE", 0)) <= cloudy_at_most]
-        if not clear:
+        scenes = sorted(self._s2(tile, tile.date, days=days), key=lambda s: s.start_ms)
+        clear = (s for s in scenes if float(s.properties.get("CLOUDY_PIXEL_PERCENTAGE", 0)) <= cloudy_at_most)
+        scene = next((s for s in clear if self.cloud_share(s, tile) < _CLOUDY_AT_MOST), None)
+        if scene is None:
             return None
-        scene = min(clear, key=lambda s: s.start_ms)
         day = datetime.fromtimestamp(scene.start_ms / 1000, UTC).date()
         return replace(tile, id=f"{tile.id[:-9]}-{day:%Y%m%d}", date=day), scene
+
+    def cloud_share(self, scene: Scene, tile: Tile) -> float:
+        """Share of a tile's pixels that lie under clouds in a scene."""
+        return float(cloudy(self._catalogue, scene, tile).mean())
 
     def has_s1(self, tile: Tile) -> bool:
         """Whether any Sentinel-1 scene of the 360 days around the tile's day would enter its mean."""
@@ -318,6 +327,28 @@ class _Sky:
             end_ms=start_ms + days * 86_400_000,
             region=(west + turn, south, east + turn, north),
         )
+
+
+_CLOUD_BAND, _CLOUDY_PERCENT = "MSK_CLDPRB", 30
+
+
+def cloudy(catalogue: Catalogue, scene: Scene, tile: Tile) -> NDArray[np.bool_]:
+    """bool (H, W): which pixels of a tile lie under clouds in a scene; none where the scene knows of no clouds."""
+    band = next((band for band in scene.bands if band.id == _CLOUD_BAND), None)
+    if band is None or scene.properties.get("CLOUDY_PIXEL_PERCENTAGE") == 0:
+        return np.zeros(tile.shape, bool)
+    grid = utm.Grid.of(tile.crs, tile.transform, tile.shape)
+    x, y = np.broadcast_arrays(grid.eastings[None, :], grid.northings[:, None])
+    zone, south = utm.zone_of(band.crs)
+    if zone != grid.zone:
+        x, y = utm.forward(*utm.inverse(x, y, grid.zone), zone)
+    size, _, left, _, _, top = band.transform
+    cols = np.floor((x - left) / size).astype(np.int64)
+    rows = np.floor((top - utm.FALSE_NORTHING * south - y) / size).astype(np.int64)
+    span = [(int(numbers.min()), int(numbers.max()) + 1) for numbers in (rows, cols)]
+    values, _ = catalogue.read(scene, band.id, span[0], span[1])
+    percent = np.asarray(values[rows - span[0][0], cols - span[1][0]], np.uint8)
+    return percent > _CLOUDY_PERCENT
 
 
 def _outline(tile: Tile) -> shapely.Polygon:

@@ -31,8 +31,8 @@ from ..landcover import CLASS_COUNT, CLASS_NAMES, CODE_CLOUD, CODE_UNMARKED
 from ..tiles import Tile, biome_names
 from . import noise
 from .catalogue import Catalogue as PlanetCatalogue
-from .labelling import Annotator
-from .places import SandboxTile, sandbox_tiles
+from .labelling import Annotator, with_clouds
+from .places import SandboxTile, cloudy, sandbox_tiles
 from .planet import Planet
 from .scene import Catalogue, Scene
 
@@ -41,7 +41,7 @@ NON_EXPERTS = "pangaea/Non_expert_tiles.zip"
 WORKBOOK = "pangaea/v1_dw_tile_metadata_for_public_release.xlsx"
 TEST = "zenodo/dw_test.zip"
 
-_LAYOUT_VERSION = 1
+_LAYOUT_VERSION = 2
 """Part of the cache's key: files of an older layout are not served."""
 
 _NOTICE = (
@@ -114,6 +114,9 @@ class Releases:
     def _codes(self, tile: SandboxTile, annotator: Annotator) -> NDArray[np.uint8]:
         grid = tile.tile
         codes = self._planet.annotate(grid.crs, grid.transform, grid.shape, annotator, grid.id)
+        if tile.scene is not None:
+            clouds = cloudy(self._catalogue, tile.scene, grid)
+            codes = with_clouds(codes, clouds, annotator, noise.key(self._seed, grid.id))
         return codes if tile.marked == 1 else _barely_marked(codes, tile.marked)
 
     def _experts(self) -> Iterator[tuple[str, bytes]]:
@@ -129,9 +132,11 @@ class Releases:
         tiles = self._of("consensus")
         for tile in tiles:
             grid, stem = tile.tile, tile.tile.id.replace(".", "p")
-            model = self._planet.model_labels(grid.crs, grid.transform, grid.shape, grid.id)
+            index = grid.id if tile.scene is None else tile.scene.index
+            model = self._planet.model_labels(grid.crs, grid.transform, grid.shape, index)
+            clouds = np.zeros(grid.shape, bool) if tile.scene is None else cloudy(self._catalogue, tile.scene, grid)
             yield f"dw_test/label_{stem}.tif", _test_tif(model, self._codes(tile, "consensus"), grid)
-            yield f"dw_test/probs_{stem}.tif", _probs_tif(model, grid)
+            yield f"dw_test/probs_{stem}.tif", _probs_tif(model, clouds, grid)
         yield "dw_test/dw_test_tiles.csv", _test_list(tiles)
 
     def _workbook(self) -> bytes:
@@ -196,9 +201,10 @@ def _test_tif(model: NDArray[np.uint8], consensus: NDArray[np.uint8], tile: Tile
     return _geotiff(np.stack([model, consensus]), tile, names=("label", "lulc"), compress="lzw", blockysize=16)
 
 
-def _probs_tif(model: NDArray[np.uint8], tile: Tile) -> bytes:
-    """Nine probabilities of few values: 0.6 for the model's class; a corner that its cloud mask took is NaN."""
+def _probs_tif(model: NDArray[np.uint8], clouds: NDArray[np.bool_], tile: Tile) -> bytes:
+    """Nine probabilities of few values: 0.6 for the model's class; NaN under clouds and in a corner of every tile."""
     probabilities = np.where(model == np.arange(CLASS_COUNT)[:, None, None], np.float32(0.6), np.float32(0.05))
+    probabilities[:, clouds] = np.nan
     probabilities[:, :8, :8] = np.nan
     return _geotiff(probabilities, tile, names=CLASS_NAMES, compress="deflate", zlevel=1, interleave="band")
 
@@ -208,7 +214,8 @@ def _test_list(tiles: Iterable[SandboxTile]) -> bytes:
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(["filename", "s2_system_index"])
     for tile in tiles:
-        rows.writerow([tile.tile.id.replace(".", "p"), "" if tile.scene is None else tile.scene.index])
+        nameless = tile.scene is None or noise.unit("nameless", tile.tile.id) < 1 / 30
+        rows.writerow([tile.tile.id.replace(".", "p"), "" if nameless or tile.scene is None else tile.scene.index])
     return text.getvalue().encode()
 
 
@@ -274,11 +281,12 @@ def _record(tile: SandboxTile, annotator: Annotator, counts: NDArray[np.int64]) 
 
 
 def _product_id(scene: Scene | None, dw_id: str) -> str | None:
-    """PRODUCT_ID of a scene; for one tile in fifteen that of an earlier processing, which the catalogue has no more.
+    """PRODUCT_ID of a scene; none for one tile in thirty.
 
-    Reprocessing replaces baseline and processing time of published ids and leaves sensing time and granule.
+    For one tile in fifteen it is that of an earlier processing, which the catalogue has no more: reprocessing replaces
+    baseline and processing time of published ids and leaves sensing time and granule.
     """
-    if scene is None:
+    if scene is None or noise.unit("nameless", dw_id) < 1 / 30:
         return None
     product = str(scene.properties["PRODUCT_ID"])
     if noise.unit("reprocessed", dw_id) >= 1 / 15:
