@@ -327,6 +327,7 @@ VALUE_FUNCTIONS: Functions = {
     "Element.toDictionary": _properties,
     "Element.propertyNames": lambda element: list(element.properties),
     "Element.copyProperties": _copy_properties,
+    "Image.copyProperties": _copy_properties,
     "List.get": _item,
     "List.contains": lambda items, item: item in items,
     "List.size": len,
