@@ -266,6 +266,8 @@ def image_slice(image: Image, start: int, end: int | None) -> Image:
 
 
 def geometry(element: Any, *_: Any) -> Geometry | None:
+    if not isinstance(element, Image | Feature):
+        raise not_built(f"The geometry of a {type_name(element)} as that of a feature")
     if isinstance(element, Image) and element.footprint is None:
         raise not_built("The geometry of an image without bounds")
     found: Geometry | None = element.geometry
@@ -291,10 +293,12 @@ def clip_to_bounds_and_scale(
     outline = geometry if geometry is not None else image.geometry
     if outline is None or not image.bands:
         raise Refusal(f"{name}: The image has no bounds to clip to.")
-    if (width, height, side, scale) == (None, None, None, None):
-        return _clip_to_pixels(image, outline)
     crs = projection(image).crs
     west, south, east, north = outline.within(crs).bounds
+    if not np.isfinite((west, south, east, north)).all():
+        raise Refusal(f"{name}: The geometry is empty, or has no place in {crs}.")
+    if (width, height, side, scale) == (None, None, None, None):
+        return _clip_to_pixels(image, outline)
     unit_m = Projection(crs, (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)).nominal_scale_m
     if scale is not None:
         size = (scale / unit_m, scale / unit_m)
