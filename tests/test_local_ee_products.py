@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime
 import numpy as np
 import pytest
 from dwplus.pipeline.landcover import CLASS_NAMES
-from dwplus.pipeline.local_ee import maps, products, sentinel2, utm
+from dwplus.pipeline.local_ee import maps, markup, products, sentinel2, utm
 from dwplus.pipeline.local_ee.catalogue import Catalogue
 from dwplus.pipeline.local_ee.planet import EarthPlanet, PlanePlanet
 from dwplus.pipeline.local_ee.scene import Scene, TooManyScenesError
@@ -289,6 +289,25 @@ def test_the_esri_series_merges_grass_and_shrub(catalogue: Catalogue) -> None:
     assert mask.all()
     assert set(np.unique(codes)) <= {1, 2, 4, 5, 7, 8, 9, 11}
     assert 0.6 < (np.array([1, 2, 11, 4, 5, 11, 7, 8, 9])[cover] == codes).mean() < 0.95
+
+
+# Labels ---------------------------------------------------------------------------------------------------------------
+
+
+def test_label_tiles_of_the_default_world_are_images_too(catalogue: Catalogue) -> None:
+    found = catalogue.find(markup.COLLECTION)
+    scene = next(s for s in found if "S2_GEE_ID" in s.properties)
+    codes, mask = catalogue.read(scene, "lulc", (0, 510), (0, 510))
+    part, _ = catalogue.read(scene, "lulc", (100, 140), (200, 260))
+
+    assert len(found) == 132
+    assert scene.index == scene.properties["dw_id"].replace(".", "d")
+    assert catalogue.scene(scene.id) == scene
+    assert catalogue.scene(f"{sentinel2.L2A}/{scene.properties['S2_GEE_ID']}") is not None
+    assert 1 <= sum("S2_GEE_ID" not in s.properties for s in found) <= 12
+    assert set(np.unique(codes[mask])) <= set(range(1, 11))
+    assert (codes[~mask] == 0).all()
+    assert np.array_equal(part, codes[100:140, 200:260])
 
 
 def test_planes_have_products_too() -> None:

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import maps, mgrs, noise, products, sentinel1, sentinel2, utm
+from ..landcover import CODE_UNMARKED
+from . import maps, markup, mgrs, noise, products, sentinel1, sentinel2, utm
 from .acquisition import Acquisition, inside
 from .materials import OPTICAL_BANDS
 from .planet import Planet
@@ -40,13 +41,14 @@ class Catalogue:
         self._seed = noise.key(*(f"{name}={value}" for name, value in sorted(planet.config.items())))
         self._recent: dict[str, Acquisition] = {}
         self._lock = Lock()
+        self._labels = markup.LabelAssets(planet, self)
 
     def __reduce__(self) -> tuple[type[Catalogue], tuple[Planet]]:
         return Catalogue, (self.planet,)
 
     @property
     def collections(self) -> tuple[str, ...]:
-        return (*sentinel2.BANDS, *sentinel1.COLLECTIONS, *maps.WORLDCOVER, maps.ESRI)
+        return (*sentinel2.BANDS, *sentinel1.COLLECTIONS, *maps.WORLDCOVER, maps.ESRI, markup.COLLECTION)
 
     def find(
         self,
@@ -64,11 +66,18 @@ class Catalogue:
         end_s = LAST_S if end_ms is None else min(end_ms / 1000, LAST_S)
         if start_s >= end_s:
             return []
-        if collection in maps.WORLDCOVER:
-            whole = maps.worldcover(collection)
-            dated = start_s * 1000 <= whole.start_ms < end_s * 1000
-            named = product_ids is None and (indices is None or whole.index in indices)
-            return [whole] if dated and named and (region is None or _may_meet(whole, region)) else []
+        if collection in maps.WORLDCOVER or collection == markup.COLLECTION:
+            listed = [scene for scene in self._listed(collection).values() if product_ids is None]
+            return sorted(
+                (
+                    scene
+                    for scene in listed
+                    if start_s * 1000 <= scene.start_ms < end_s * 1000
+                    and (indices is None or scene.index in indices)
+                    and (region is None or _may_meet(scene, region))
+                ),
+                key=_order,
+            )
         if indices is not None or product_ids is not None:
             candidates = self._named(collection, indices, product_ids)
         else:
@@ -80,13 +89,12 @@ class Catalogue:
                 found[scene.index] = self._kept(acquisition).scene
                 if len(found) > MOST_SCENES:
                     raise TooManyScenesError(_too_many(collection))
-        return sorted(found.values(), key=lambda scene: (scene.start_ms, scene.index))
+        return sorted(found.values(), key=_order)
 
     def scene(self, asset_id: str) -> Scene | None:
         collection, _, index = asset_id.rpartition("/")
-        if collection in maps.WORLDCOVER:
-            whole = maps.worldcover(collection)
-            return whole if index == whole.index else None
+        if collection in maps.WORLDCOVER or collection == markup.COLLECTION:
+            return self._listed(collection).get(index)
         acquisition = self._acquisition(asset_id)
         return None if acquisition is None else acquisition.scene
 
@@ -113,6 +121,9 @@ class Catalogue:
         """(values, mask) of a window that lies inside the image."""
         if scene.collection in maps.WORLDCOVER:
             return maps.worldcover_pixels(self.planet, scene, rows, cols), True
+        if scene.collection == markup.COLLECTION:
+            codes = self._labels.codes(scene)[rows[0] : rows[1], cols[0] : cols[1]]
+            return codes, codes != CODE_UNMARKED
         acquisition = self._acquisition(scene.id)
         if acquisition is None:
             return np.zeros((1, 1), band.dtype), False
@@ -142,6 +153,13 @@ class Catalogue:
             return products.quality(self.planet, band.id, grid, look)
         decibel = self.planet.backscatter(band.id, grid, look)
         return decibel if collection == "COPERNICUS/S1_GRD" else np.power(10.0, decibel / 10)
+
+    def _listed(self, collection: str) -> dict[str, Scene]:
+        """All images of a collection that has few, by their index."""
+        if collection == markup.COLLECTION:
+            return self._labels.scenes
+        whole = maps.worldcover(collection)
+        return {whole.index: whole}
 
     def _named(
         self, collection: str, indices: frozenset[str] | None, product_ids: frozenset[str] | None
@@ -201,6 +219,10 @@ class Catalogue:
                 self._recent.clear()
             self._recent[acquisition.scene.id] = acquisition
         return acquisition
+
+
+def _order(scene: Scene) -> tuple[int, str]:
+    return scene.start_ms, scene.index
 
 
 def _found(candidates: Iterable[Acquisition | None]) -> Iterator[Acquisition]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import re
 import threading
 import zipfile
@@ -27,14 +26,15 @@ from numpy.typing import NDArray
 from rasterio.io import MemoryFile
 
 from ..files import write_atomically
-from ..landcover import CLASS_COUNT, CLASS_NAMES, CODE_CLOUD, CODE_UNMARKED
+from ..landcover import CLASS_COUNT, CLASS_NAMES, CODE_CLOUD
 from ..tiles import Tile, biome_names
 from . import noise
 from .catalogue import Catalogue as PlanetCatalogue
-from .labelling import Annotator, with_clouds
+from .labelling import Annotator
+from .markup import is_nameless, markup, world_seed
 from .places import SandboxTile, cloudy, sandbox_tiles
 from .planet import Planet
-from .scene import Catalogue, Scene
+from .scene import Catalogue
 
 EXPERTS = "pangaea/Experts_tiles.zip"
 NON_EXPERTS = "pangaea/Non_expert_tiles.zip"
@@ -73,7 +73,7 @@ class Releases:
         self._planet = planet
         self._catalogue: Catalogue = catalogue or PlanetCatalogue(planet)
         self._number = tiles
-        self._seed = noise.key(json.dumps(planet.config, sort_keys=True))
+        self._seed = world_seed(planet)
         self._folder = folder / f"releases-v{_LAYOUT_VERSION}-{self._seed:016x}-{tiles}"
         self._lock = threading.RLock()
         self._makers: dict[str, Callable[[], bytes]] = {
@@ -112,12 +112,7 @@ class Releases:
         return sorted((t for t in self.tiles if annotator in t.annotators), key=lambda t: t.tile.id)
 
     def _codes(self, tile: SandboxTile, annotator: Annotator) -> NDArray[np.uint8]:
-        grid = tile.tile
-        codes = self._planet.annotate(grid.crs, grid.transform, grid.shape, annotator, grid.id)
-        if tile.scene is not None:
-            clouds = cloudy(self._catalogue, tile.scene, grid)
-            codes = with_clouds(codes, clouds, annotator, noise.key(self._seed, grid.id))
-        return codes if tile.marked == 1 else _barely_marked(codes, tile.marked)
+        return markup(self._planet, self._catalogue, tile, annotator)
 
     def _experts(self) -> Iterator[tuple[str, bytes]]:
         for tile in self._of("expert"):
@@ -214,20 +209,9 @@ def _test_list(tiles: Iterable[SandboxTile]) -> bytes:
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(["filename", "s2_system_index"])
     for tile in tiles:
-        nameless = tile.scene is None or noise.unit("nameless", tile.tile.id) < 1 / 30
-        rows.writerow([tile.tile.id.replace(".", "p"), "" if nameless or tile.scene is None else tile.scene.index])
+        index = "" if tile.scene is None or is_nameless(tile) else tile.scene.index
+        rows.writerow([tile.tile.id.replace(".", "p"), index])
     return text.getvalue().encode()
-
-
-def _barely_marked(codes: NDArray[np.uint8], share: float) -> NDArray[np.uint8]:
-    """The marks of an annotator who stopped early: those around the middle, on at most that share of the pixels."""
-    height, width = codes.shape
-    rows, cols = np.ogrid[:height, :width]
-    distance = np.hypot(rows - height / 2, cols - width / 2)
-    marked = np.sort(distance[codes != CODE_UNMARKED])
-    if marked.size <= share * codes.size:
-        return codes
-    return np.where(distance < marked[int(share * codes.size)], codes, CODE_UNMARKED).astype(np.uint8)
 
 
 # The workbook --------------------------------------------------------------------------------------------------------
@@ -272,7 +256,7 @@ def _record(tile: SandboxTile, annotator: Annotator, counts: NDArray[np.int64]) 
         "biome_name": biome_names()[grid.biome],
         "geometry": "POLYGON ((" + ", ".join(f"{x:g} {y:g}" for x, y in ring) + "))",
         "date": grid.date.isoformat(),
-        "S2_PRODUCT_ID": _product_id(tile.scene, grid.id),
+        "S2_PRODUCT_ID": _product_id(tile),
         "S2_SENSING_ORBIT_DIRECTION": None
         if tile.scene is None
         else tile.scene.properties.get("SENSING_ORBIT_DIRECTION", "DESCENDING"),
@@ -280,16 +264,16 @@ def _record(tile: SandboxTile, annotator: Annotator, counts: NDArray[np.int64]) 
     return [values[c] if c in values else float(counts[_CLASS_COLUMNS[c]]) / marked for c in COLUMNS]
 
 
-def _product_id(scene: Scene | None, dw_id: str) -> str | None:
-    """PRODUCT_ID of a scene; none for one tile in thirty.
+def _product_id(tile: SandboxTile) -> str | None:
+    """PRODUCT_ID of a tile's scene, if its record has one.
 
     For one tile in fifteen it is that of an earlier processing, which the catalogue has no more: reprocessing replaces
     baseline and processing time of published ids and leaves sensing time and granule.
     """
-    if scene is None or noise.unit("nameless", dw_id) < 1 / 30:
+    if tile.scene is None or is_nameless(tile):
         return None
-    product = str(scene.properties["PRODUCT_ID"])
-    if noise.unit("reprocessed", dw_id) >= 1 / 15:
+    product = str(tile.scene.properties["PRODUCT_ID"])
+    if noise.unit("reprocessed", tile.tile.id) >= 1 / 15:
         return product
     platform, level, sensed, _, orbit, granule, processed = product.split("_")
     return "_".join([platform, level, sensed, "N0201", orbit, granule, processed[:9] + "000000"])
