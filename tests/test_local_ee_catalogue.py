@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -114,6 +116,33 @@ def test_sentinel_1_scenes_look_like_real_ones(catalogue: Catalogue) -> None:
     assert transform[2] % 10 != 0
     assert transform[5] % 10 != 0
     assert Polygon(scene.footprint).exterior.is_ccw
+
+
+def test_properties_are_real_ones(catalogue: Catalogue, real_data: Path) -> None:
+    """Names of properties as in a real getInfo; ours lack facilities, countries, sizes and the footprint."""
+    sentinel_1 = json.loads((real_data / "metadata/s1_grd_getinfo.json").read_text())["properties"]
+    sentinel_2 = json.loads((real_data / "metadata/s2_sr_tags.json").read_text())["properties"]
+    real_2 = {name.replace("system-", "system:") for name in sentinel_2}
+    ours_1, ours_2 = (of_year(catalogue, name, 13.0, 50.0)[0].properties for name in (S1, S2))
+
+    assert set(ours_1) <= set(sentinel_1)
+    assert set(ours_2) <= real_2
+    left_out = {name for name in set(sentinel_1) - set(ours_1) if not name.startswith(("system:", "SLC_", "GRD_"))}
+    assert left_out == set()
+    assert len(real_2 - set(ours_2)) <= 10
+
+
+def test_the_incidence_angle_has_a_coarse_grid_along_the_swath(catalogue: Catalogue) -> None:
+    """As in a real scene: 21 x 10 pixels of about 13 x 20 km; going up, columns lead east and rows north."""
+    scene = next(s for s in of_year(catalogue, S1, 13.0, 50.0) if s.properties["orbitProperties_pass"] == "ASCENDING")
+    angle = scene.band("angle")
+    a, b, _, d, e, _ = angle.transform
+
+    assert angle.shape == (10, 21)
+    assert np.hypot(a, d) == pytest.approx(12_500, rel=0.1)
+    assert np.hypot(b, e) == pytest.approx(17_500, rel=0.15)
+    assert a > 0
+    assert e > 0
 
 
 # Searches -------------------------------------------------------------------------------------------------------------
@@ -264,8 +293,8 @@ def test_the_mask_is_the_footprint(catalogue: Catalogue, collection: str) -> Non
     outline = Polygon(scene.footprint).buffer(0)
     to_degrees = Transformer.from_crs(band.crs, 4326, always_xy=True)
     inside, outside = 0, 0
-    for row in range(5, band.shape[0], band.shape[0] // 23):
-        for col in range(5, band.shape[1], band.shape[1] // 23):
+    for row in range(5, band.shape[0], band.shape[0] // 16):
+        for col in range(5, band.shape[1], band.shape[1] // 16):
             a, _, c, _, e, f = band.transform
             point = Point(*to_degrees.transform(c + a * (col + 0.5), f + e * (row + 0.5)))
             if point.distance(outline.exterior) < 0.01:
