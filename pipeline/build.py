@@ -33,7 +33,7 @@ from .scenes import Recipe
 from .session import DEFAULT_CONCURRENCY, PixelSource
 from .shards import label_path, read_header, write_label
 from .tiles import Tile, check_region, parse_tile_id
-from .validate import Finding, validate
+from .validate import Finding, bad_tiles, unreadable_tiles, validate
 
 RELEASES_FOLDER = "releases"
 
@@ -71,7 +71,13 @@ class BuildResult:
 
     @property
     def failed(self) -> int:
+        """Tiles of the choice that could not be had this time."""
         return self.states.get("no_answer", 0)
+
+    @property
+    def broken(self) -> int:
+        """Complete tiles in which the validation found an error."""
+        return len(bad_tiles(self.findings))
 
 
 def build(
@@ -104,8 +110,11 @@ def build(
     with Ledger(root) as ledger:
         files, metadata = find_labels(root, choice, mirror=mirror, progress=progress)
         rows, unusable = ingest_labels(root, files, metadata, strict=choice.labels is not None, progress=progress)
+        usable = {row.tile.id for row in rows}
         for row in unusable:
-            ledger.append(replace(row, source=pixels.name))
+            # Where another labeler's markup of the tile can be used, nothing is missing.
+            if row.tile not in usable:
+                ledger.append(replace(row, source=pixels.name))
         manifest = make_manifest([*_earlier_rows(root, rows), *rows])
         write_manifest(root, manifest)
         chosen = _choose(manifest, choice, rows)
@@ -116,6 +125,7 @@ def build(
                 recipe=recipe or Recipe(),
                 ledger=ledger,
                 concurrency=concurrency,
+                damaged=unreadable_tiles(root),
                 on_plan=lambda plan: step.advance(len(plan.keep)),
                 on_row=lambda row: step.advance(note=f"{row.tile} {row.reason or row.state}"),
             )
@@ -190,7 +200,8 @@ def ingest_label(root: Path, file: LabelFile, raster: LabelRaster, known: dict[s
         hemisphere=file.hemisphere,
         biome=file.biome,
     )
-    path = label_path(root, tile, file.labeler)
+    # Labels given by hand never replace released ones of the same name.
+    path = label_path(root, tile, file.labeler if file.split != "inspect" else "inspect")
     if not _holds_label(path, raster.sha256):
         tags = {"TILE": tile.id, "LABELER": file.labeler, "RELEASED_SHA256": raster.sha256}
         write_label(path, raster.codes, tile, tags)

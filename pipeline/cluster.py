@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Protocol, TypeVar
+from contextlib import ExitStack, contextmanager
+from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -33,24 +35,50 @@ def in_process(function: Callable[[Sequence[T]], R], items: Sequence[T]) -> Iter
 
 @contextmanager
 def local_cluster(workers: int | None = None) -> Iterator[Runner]:
-    """A runner on a Dask cluster of local processes, one thread each (GDAL decodes on one core per file)."""
-    # distributed costs half a second to import.
-    from distributed import Client, LocalCluster, as_completed
+    """A runner on a Dask cluster of local processes, one thread each (GDAL decodes on one core per file).
 
+    The cluster starts with the first work that it gets.
+    """
     count = workers or os.cpu_count() or 1
-    logging.getLogger("distributed").setLevel(logging.ERROR)
-    with (
-        LocalCluster(n_workers=count, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0") as cluster,
-        Client(cluster) as client,
-    ):
+    with ExitStack() as stack:
+        started: list[Any] = []
 
         def run(function: Callable[[Sequence[T]], R], items: Sequence[T]) -> Iterator[tuple[int, R]]:
+            if not items:
+                return
+            from distributed import as_completed
+
+            if not started:
+                started.append(_start(stack, count))
             # Small batches at the end keep all workers busy.
             size = max(1, min(TILES_PER_TASK, -(-len(items) // (4 * count))))
             work = batches(items, size)
-            futures = client.map(function, work, pure=False)
+            futures = started[0].map(function, work, pure=False)
             sizes = {future.key: len(batch) for future, batch in zip(futures, work, strict=True)}
             for future in as_completed(futures):
                 yield sizes[future.key], future.result()
 
         yield run
+
+
+def _start(stack: ExitStack, count: int) -> Any:
+    # distributed costs half a second to import.
+    from distributed import Client, LocalCluster
+
+    logging.getLogger("distributed").setLevel(logging.ERROR)
+    with _deaf_children():
+        cluster = LocalCluster(n_workers=count, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0")
+    return stack.enter_context(Client(stack.enter_context(cluster)))
+
+
+@contextmanager
+def _deaf_children() -> Iterator[None]:
+    """Processes that are started in here ignore Ctrl-C: the one who started them ends them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -7,7 +7,7 @@ calls ``export``; workers only fetch and write shards.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
@@ -51,27 +51,35 @@ class Plan:
 
 
 def plan(
-    rows: Iterable[ManifestRow], *, known: Mapping[str, LedgerRow], root: Path, recipe: Recipe, source: str
+    rows: Sequence[ManifestRow],
+    *,
+    known: Mapping[str, LedgerRow],
+    root: Path,
+    recipe: Recipe,
+    source: str,
+    damaged: frozenset[str] = frozenset(),
 ) -> Plan:
     """Decide tile by tile whether its pixels are there, must be asked for, or can never be had.
 
     A tile is complete when its shard stands on disk with this recipe, this source and its label's grid; a shard that
     the ledger does not know (its line was lost) is taken up again.
 
+    Args:
+        damaged: tiles whose shard was found unreadable.
+
     Raises:
-        UsageError: the data root holds shards of another source.
+        UsageError: the data root holds shards of another source, or of another recipe that this run would not replace.
     """
+    _check_unmixed(rows, known, root, recipe, source)
     ask, keep, record = [], [], []
     for row in rows:
         last = known.get(row.tile.id)
-        if last is not None and last.source and last.source != source:
-            raise UsageError(
-                f"{root} holds pixels of {last.source}, this run would add {source}; name another folder with --data"
-            )
         if row.discard:
             keep.append(row)
             if last is None or last.reason != row.discard:
                 record.append(_discarded(row.tile, row.discard, source, recipe))
+        elif row.tile.id in damaged:
+            ask.append(row)
         elif last is not None and last.recipe == recipe.hash and _settled(last, row, root):
             keep.append(row)
         elif last is None and (found := _shard_on_disk(row, root, recipe, source)) is not None:
@@ -82,10 +90,27 @@ def plan(
     return Plan(tuple(ask), tuple(keep), tuple(record))
 
 
+def _check_unmixed(
+    rows: Sequence[ManifestRow], known: Mapping[str, LedgerRow], root: Path, recipe: Recipe, source: str
+) -> None:
+    """Shards of two sources or two recipes never stand side by side: averages in dB and of power differ by 0.5-1 dB."""
+    chosen = {row.tile.id for row in rows}
+    for last in known.values():
+        if last.source and last.source != source:
+            raise UsageError(
+                f"{root} holds pixels of {last.source}, this run would add {source}; name another folder with --data"
+            )
+        if last.state == "done" and last.recipe != recipe.hash and last.tile not in chosen:
+            raise UsageError(
+                f"{root} holds shards of another recipe (--s1-mean, --s1-pass) that this run would leave beside its "
+                f"own, {last.tile} for one; build all tiles with the new recipe, or name another folder with --data"
+            )
+
+
 def _settled(last: LedgerRow, row: ManifestRow, root: Path) -> bool:
     if last.state == "done":
         path = shard_path(root, row.tile)
-        return path.is_file() and path.stat().st_size == last.bytes
+        return last.grid == str(grid_of(row.tile)) and path.is_file() and path.stat().st_size == last.bytes
     return last.state == "discarded" and last.reason != "test_overlap"
 
 
@@ -107,6 +132,7 @@ def _shard_on_disk(row: ManifestRow, root: Path, recipe: Recipe, source: str) ->
         recipe=recipe.hash,
         bytes=len(content),
         sha256=sha256_of(content),
+        grid=str(header.grid),
         scene=tags.get("S2_SCENE", ""),
         rule=tags.get("S2_RULE", ""),
     )
@@ -131,6 +157,7 @@ def export(
     recipe: Recipe,
     ledger: Ledger,
     concurrency: int = DEFAULT_CONCURRENCY,
+    damaged: frozenset[str] = frozenset(),
     on_plan: Callable[[Plan], None] | None = None,
     on_row: Callable[[LedgerRow], None] | None = None,
 ) -> Plan:
@@ -138,6 +165,7 @@ def export(
 
     Args:
         rows: tiles to have; those that are complete are left alone.
+        damaged: tiles to ask for again although their shard is there.
         on_plan: told once what will be done.
         on_row: told of every tile that was asked for, from the calling thread.
 
@@ -150,7 +178,7 @@ def export(
         KeyboardInterrupt: after the tiles in flight are complete.
     """
     remove_parts(ledger.root / SHARDS_FOLDER)
-    todo = plan(rows, known=ledger.rows, root=ledger.root, recipe=recipe, source=pixels.name)
+    todo = plan(rows, known=ledger.rows, root=ledger.root, recipe=recipe, source=pixels.name, damaged=damaged)
     for known in todo.record:
         ledger.append(known)
     if on_plan is not None:
@@ -167,6 +195,7 @@ def export(
             [partial(make_shard, row, pixels=pixels, recipe=recipe, root=ledger.root) for row in todo.ask],
             limit=concurrency,
             settle=settle,
+            stop=pixels.stop,
         )
     return todo
 
@@ -177,8 +206,13 @@ def _run_bounded(
     *,
     limit: int,
     settle: Callable[[LedgerRow], None],
+    stop: Callable[[], None],
 ) -> None:
-    """Run tasks with at most ``limit`` in flight; a failure or Ctrl-C starts no more and lets the others finish."""
+    """Run tasks with at most ``limit`` in flight; a failure or Ctrl-C starts no more and lets the others finish.
+
+    Args:
+        stop: ends the waits of tasks that would ask again.
+    """
     waiting = iter(tasks)
     running = {pool.submit(task) for task in islice(waiting, limit)}
     try:
@@ -188,6 +222,7 @@ def _run_bounded(
                 settle(future.result())
                 running |= {pool.submit(task) for task in islice(waiting, 1)}
     except BaseException:
+        stop()
         for future in running:
             future.cancel()
         for future in wait(running).done:
@@ -232,6 +267,7 @@ def make_shard(row: ManifestRow, *, pixels: PixelSource, recipe: Recipe, root: P
         seconds=round(time.monotonic() - started, 3),
         bytes=len(content),
         sha256=sha256_of(content),
+        grid=str(grid_of(tile)),
         scene=scene.index,
         rule=scene.rule,
     )

@@ -48,6 +48,7 @@ class LedgerRow:
         recipe: hash of the recipe.
         seconds: time spent on the tile, waits included.
         bytes, sha256: of the shard.
+        grid: of the label that the pixels were asked for, as ``str(shards.Grid)``.
         scene, rule: ``system:index`` of the Sentinel-2 scene and how it was found.
         time: UTC, ISO 8601.
     """
@@ -61,6 +62,7 @@ class LedgerRow:
     seconds: float = 0.0
     bytes: int = 0
     sha256: str = ""
+    grid: str = ""
     scene: str = ""
     rule: str = ""
     time: str = ""
@@ -97,7 +99,7 @@ class Ledger:
     def __enter__(self) -> Ledger:
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            self._file = self.path.open("a+b")
+            self._file = self.path.open("a+b", buffering=0)
         except OSError as error:
             raise DwplusError(
                 f"cannot write {self.path}: {error.strerror}; change the permissions or name another folder with --data"
@@ -119,9 +121,13 @@ class Ledger:
     def append(self, row: LedgerRow) -> None:
         """Add one row; it is on disk when this returns."""
         stamped = {**asdict(row), "time": datetime.now(UTC).isoformat(timespec="seconds")}
-        self._file.write((json.dumps({k: v for k, v in stamped.items() if v not in ("", 0)}) + "\n").encode())
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        line = json.dumps({key: value for key, value in stamped.items() if value not in ("", 0)}) + "\n"
+        try:
+            # Unbuffered: a line that the disk refuses is not tried again when the file is closed.
+            self._file.write(line.encode())
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise DwplusError(f"cannot write {self.path}: {error.strerror}; free some space and run again") from error
         self.rows[row.tile] = row
 
     def _drop_torn_line(self) -> None:

@@ -15,6 +15,10 @@ _CUT_EVERY_S = 1.0
 """Requests that were under way together are refused together: one cut for all of them."""
 
 
+class StoppedError(Exception):
+    """A wait was ended because the run is over."""
+
+
 class Limiter:
     """Shared by all threads that ask one service.
 
@@ -28,6 +32,7 @@ class Limiter:
         self._in_flight = 0
         self._open_at = 0.0
         self._last_cut = 0.0
+        self._stopped = False
         self._changed = threading.Condition()
 
     @property
@@ -40,7 +45,9 @@ class Limiter:
         """Wait for a place in flight, and hold it."""
         with self._changed:
             while (pause := self._open_at - time.monotonic()) > 0 or self._in_flight >= self.limit:
+                self._raise_if_stopped()
                 self._changed.wait(pause if pause > 0 else None)
+            self._raise_if_stopped()
             self._in_flight += 1
         try:
             yield
@@ -48,6 +55,24 @@ class Limiter:
             with self._changed:
                 self._in_flight -= 1
                 self._changed.notify_all()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait before asking again; ends early, with ``StoppedError``, when nothing is to be asked any more."""
+        until = time.monotonic() + seconds
+        with self._changed:
+            while (left := until - time.monotonic()) > 0 and not self._stopped:
+                self._changed.wait(left)
+            self._raise_if_stopped()
+
+    def stop(self) -> None:
+        """Nothing is to be asked any more: whoever waits for a place or a pause gets ``StoppedError``."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+
+    def _raise_if_stopped(self) -> None:
+        if self._stopped:
+            raise StoppedError("the run was stopped")
 
     def answered(self) -> None:
         """The service gave an answer: after as many answers as are in flight, one more may be."""

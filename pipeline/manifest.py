@@ -100,7 +100,7 @@ def make_manifest(rows: Iterable[ManifestRow]) -> Manifest:
     chosen = _one_per_tile(rows)
     leaking = _overlapping_test(chosen)
     marked = [replace(row, discard="test_overlap") if row.tile.id in leaking else row for row in chosen]
-    validation = _validation_blocks([row for row in marked if row.release == "train" and not row.discard])
+    validation = _validation_tiles([row for row in marked if row.release == "train" and not row.discard])
     return Manifest(tuple(_with_splits(row, validation) for row in marked))
 
 
@@ -112,12 +112,17 @@ def _one_per_tile(rows: Iterable[ManifestRow]) -> list[ManifestRow]:
     for row in rows:
         key = (row.tile.id, row.release == "test")
         other = best.get(key)
-        if other is None or _LABELER_RANK.get(row.labeler, 9) < _LABELER_RANK.get(other.labeler, 9):
+        if other is None or _preference(row) < _preference(other):
             best[key] = row
     # A tile that is in both releases keeps its test row: the training row would leak.
     tests = {tile_id for tile_id, is_test in best if is_test}
     kept = [row for (tile_id, is_test), row in best.items() if is_test or tile_id not in tests]
     return sorted(kept, key=lambda row: row.tile.id)
+
+
+def _preference(row: ManifestRow) -> tuple[bool, int]:
+    """Lower is better: a tile that is released does not leave its split because it is also given by hand."""
+    return row.release == "inspect", _LABELER_RANK.get(row.labeler, 9)
 
 
 def _overlapping_test(rows: Sequence[ManifestRow]) -> set[str]:
@@ -152,6 +157,22 @@ def _block(tile: Tile) -> tuple[int, int]:
     return math.floor(lon / VALIDATION_BLOCK_DEG), math.floor(lat / VALIDATION_BLOCK_DEG)
 
 
+def _validation_tiles(rows: Sequence[ManifestRow]) -> frozenset[str]:
+    """Ids of the tiles of the validation blocks, and of all that share ground with them across a block's edge."""
+    blocks = _validation_blocks(rows)
+    chosen = {row.tile.id for row in rows if _block(row.tile) in blocks}
+    outlines = [Polygon(row.tile.outline) for row in rows]
+    tree = STRtree(outlines)
+    waiting = [i for i, row in enumerate(rows) if row.tile.id in chosen]
+    while waiting:
+        here = outlines[waiting.pop()]
+        for i in tree.query(here):
+            if rows[i].tile.id not in chosen and outlines[i].intersection(here).area > 0:
+                chosen.add(rows[i].tile.id)
+                waiting.append(int(i))
+    return frozenset(chosen)
+
+
 def _validation_blocks(rows: Sequence[ManifestRow]) -> frozenset[tuple[int, int]]:
     """Geographic blocks whose training tiles validate: by hash order, until the share is reached."""
     members: dict[tuple[int, int], int] = defaultdict(int)
@@ -168,10 +189,10 @@ def _validation_blocks(rows: Sequence[ManifestRow]) -> frozenset[tuple[int, int]
     return frozenset(chosen)
 
 
-def _with_splits(row: ManifestRow, validation: frozenset[tuple[int, int]]) -> ManifestRow:
+def _with_splits(row: ManifestRow, validation: frozenset[str]) -> ManifestRow:
     if row.release != "train":
         return replace(row, split_strict=row.release, split_paper=row.release)
-    strict = "val" if _block(row.tile) in validation else "train"
+    strict = "val" if row.tile.id in validation else "train"
     return replace(row, split_strict=strict, split_paper="train")
 
 

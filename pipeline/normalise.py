@@ -25,7 +25,7 @@ from .landcover import CLASS_COUNT, class_indices
 from .ledger import read_ledger
 from .manifest import Manifest, ManifestRow, Protocol
 from .shards import read_bands, read_codes, shard_path
-from .validate import bad_tiles, read_findings
+from .validate import bad_tiles, read_findings, validated_tiles
 
 PERCENTILES = (1, 2, 25, 50, 75, 98, 99)
 _VALUES = 65536
@@ -75,13 +75,14 @@ def usable_rows(root: Path, manifest: Manifest, split: str, protocol: Protocol) 
     Raises:
         DataError: the data set was not validated yet.
     """
-    ledger = read_ledger(root)
-    bad = bad_tiles(read_findings(root))
-    return tuple(
-        row
-        for row in manifest.of_split(split, protocol)
-        if row.tile.id not in bad and row.tile.id in ledger and ledger[row.tile.id].state == "done"
-    )
+    ledger, bad, seen = read_ledger(root), bad_tiles(read_findings(root)), validated_tiles(root)
+
+    def usable(tile: str) -> bool:
+        last = ledger.get(tile)
+        # A shard that was written after the last validation has not been looked at.
+        return last is not None and last.state == "done" and tile not in bad and seen.get(tile) == last.sha256
+
+    return tuple(row for row in manifest.of_split(split, protocol) if usable(row.tile.id))
 
 
 def shards_hash(root: Path, rows: Iterable[ManifestRow]) -> str:
@@ -179,6 +180,16 @@ def summarise(total: Histograms, *, protocol: str, source: str, digest: str, til
 # --- the stage --------------------------------------------------------------------------------------------------------
 
 
+def _check_one_recipe(root: Path, rows: Sequence[ManifestRow]) -> None:
+    ledger = read_ledger(root)
+    recipes = {(ledger[row.tile.id].source, ledger[row.tile.id].recipe) for row in rows}
+    if len(recipes) > 1:
+        raise DataError(
+            f"{root} holds shards of {len(recipes)} recipes (a build with a new one was stopped?): averages in dB and "
+            "of power do not mix; let 'dwplus build' finish with one recipe"
+        )
+
+
 def statistics_path(root: Path, protocol: str) -> Path:
     return root / f"stats-{protocol}.json"
 
@@ -199,6 +210,7 @@ def normalise(
     rows = usable_rows(root, manifest, "train", protocol)
     if not rows:
         raise DataError(f"{root} holds no usable training tile; build some with 'dwplus build --split train'")
+    _check_one_recipe(root, rows)
     total = empty_histograms()
     for tiles, part in run(CountBatch(root), rows):
         total += part
@@ -219,7 +231,10 @@ def read_statistics(root: Path, protocol: str) -> Statistics:
     path = statistics_path(root, protocol)
     if not path.is_file():
         raise DataError(f"{root} has no statistics for protocol {protocol}; run 'dwplus normalise' first")
-    content: dict[str, Any] = read_json(path)
-    bands = {name: BandStatistics(**values) for name, values in content.pop("bands").items()}
-    counts = tuple(content.pop("class_counts"))
-    return Statistics(bands=bands, class_counts=counts, **content)
+    try:
+        content: dict[str, Any] = read_json(path)
+        bands = {name: BandStatistics(**values) for name, values in content.pop("bands").items()}
+        counts = tuple(content.pop("class_counts"))
+        return Statistics(bands=bands, class_counts=counts, **content)
+    except (DataError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{path} holds no statistics ({error}); run 'dwplus normalise' again") from None

@@ -7,6 +7,7 @@ answers.
 from __future__ import annotations
 
 import random
+import threading
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 
 from .. import __version__
 from .bands import BANDS, NODATA, S1_BANDS, S2_BANDS, SHARD_BANDS
-from .errors import AuthenticationError, QuotaError, ServiceError, TileError
+from .errors import AuthenticationError, DataError, QuotaError, ServiceError, TileError
 from .files import read_json
 from .limiter import Limiter
 from .matching import SceneHint, SceneRef, candidates_of, choose_scene
@@ -36,6 +37,9 @@ DEFAULT_CONCURRENCY = 20
 
 _SCOPES = ["https://www.googleapis.com/auth/earthengine", "https://www.googleapis.com/auth/cloud-platform"]
 _REACH_TIMEOUT_S = 20.0
+_CONNECT_TIMEOUT_S = 90.0
+_CONNECT_ATTEMPTS = 4
+_LONGEST_RETRY_AFTER_S = 300.0
 _RETRIED_STATUS = frozenset({429, 500, 502, 503, 504})
 # One retry helps when a server was busy; after that the same request fails again.
 _OVERLOAD_TEXTS = ("memory limit", "memory capacity", "timed out")
@@ -66,6 +70,9 @@ class PixelSource(Protocol):
 
     def request(self, tile: Tile, recipe: Recipe, scene: SceneRef) -> Request:
         """The request for a tile's pixels; asks nothing yet."""
+
+    def stop(self) -> None:
+        """End the waits of all threads: the run is over."""
 
     def fetch(self, request: Request) -> NDArray[np.uint16]:
         """Stored values: uint16 (bands, H, W) in the order of ``SHARD_BANDS``, 0 = no data."""
@@ -199,6 +206,10 @@ class Session:
         properties = {"PRODUCT_ID": candidate.product_id, "PROCESSING_BASELINE": candidate.baseline}
         return SceneRef(S2_COLLECTION, candidate.index, rule, properties)
 
+    def stop(self) -> None:
+        """End the waits of all threads; a session that was stopped asks nothing any more."""
+        self._limiter.stop()
+
     def request(self, tile: Tile, recipe: Recipe, scene: SceneRef) -> Request:
         return Request(tile, scene, recipe, pixel_request(tile, recipe, scene.index))
 
@@ -238,10 +249,11 @@ class Session:
             overloads += fault.kind == "overload"
             if attempt >= self.patience.attempts or overloads > 1:
                 raise TileError(f"tile {tile.id}: no answer after {attempt} attempts, last: {fault.message}")
-            time.sleep(self._wait_s(attempt, fault))
+            self._limiter.sleep(self._wait_s(attempt, fault))
 
     def _wait_s(self, attempt: int, fault: Fault) -> float:
-        return max(self.patience.wait_s(attempt, self._rng), fault.retry_after_s or 0.0)
+        asked_for = min(fault.retry_after_s or 0.0, _LONGEST_RETRY_AFTER_S)
+        return max(self.patience.wait_s(attempt, self._rng), asked_for)
 
 
 def _raise_if_hopeless(fault: Fault, tile: Tile) -> None:
@@ -271,21 +283,44 @@ def connect(
     url = (found.url or HIGH_VOLUME_URL).rstrip("/")
     patience = patience or Patience()
     name = answered_by(url, declared=_declared_source(url))
-    try:
-        ee.Initialize(credentials=_credentials(found), url=url, project=found.project)
-        # The session asks again by itself: it spreads the waits of all threads and honours Retry-After.
-        ee.data.setMaxRetries(0)
-        ee.data.setUserAgent(f"dwplus/{__version__} (gzip)")
-        # Without a deadline a stalled socket hangs for ever.
-        ee.data.setDeadline(patience.deadline_s * 1000)
-    except (ee.EEException, google.auth.exceptions.GoogleAuthError) as error:
-        raise AuthenticationError(
-            f"Earth Engine at {url} refused to start a session: {' '.join(str(error).split())[:300]}; check --project "
-            "(EE_PROJECT_ID) and the credentials"
-        ) from error
-    except (OSError, ValueError) as error:
-        raise ServiceError(f"Earth Engine at {url} broke off the session: {error}; try again") from error
+    credentials = _credentials(found)
+    for attempt in range(1, _CONNECT_ATTEMPTS + 1):
+        error = _initialize(url, found.project, credentials)
+        if error is None:
+            break
+        fault = fault_of(error)
+        if fault.kind in ("authentication", "refused", "quota"):
+            raise AuthenticationError(
+                f"Earth Engine at {url} refused to start a session: {fault.message}; check --project (EE_PROJECT_ID) "
+                "and the credentials"
+            ) from error
+        if attempt == _CONNECT_ATTEMPTS:
+            raise ServiceError(f"Earth Engine at {url} does not start a session: {fault.message}; try again later")
+        time.sleep(patience.wait_s(attempt, random.Random()))
+    # The session asks again by itself: it spreads the waits of all threads and honours Retry-After.
+    ee.data.setMaxRetries(0)
+    ee.data.setUserAgent(f"dwplus/{__version__} (gzip)")
+    # Without a deadline a stalled socket hangs for ever.
+    ee.data.setDeadline(patience.deadline_s * 1000)
     return Session(name=name, url=url, patience=patience, concurrency=concurrency)
+
+
+def _initialize(url: str, project: str | None, credentials: Any) -> Exception | None:
+    """Start the client; what went wrong, if anything. The client itself would wait for an answer for ever."""
+    outcome: list[Exception | None] = []
+
+    def start() -> None:
+        try:
+            ee.data.setMaxRetries(0)
+            ee.Initialize(credentials=credentials, url=url, project=project)
+            outcome.append(None)
+        except Exception as error:  # a server of something else can make the client fail in any way
+            outcome.append(error)
+
+    thread = threading.Thread(target=start, daemon=True, name="connect")
+    thread.start()
+    thread.join(_CONNECT_TIMEOUT_S)
+    return outcome[0] if outcome else TimeoutError(f"no answer within {_CONNECT_TIMEOUT_S:g} s")
 
 
 def _declared_source(url: str) -> str | None:
@@ -310,13 +345,26 @@ def _reason(error: requests.RequestException) -> str:
 
 
 def _credentials(found: Configuration) -> Any:
+    """Credentials for the client: a key file, the login on this machine, or none for a server that asks for none.
+
+    The login goes to Google alone: another server of the API must not see it.
+
+    Raises:
+        AuthenticationError: the key file cannot be used.
+    """
     if found.credentials_file is None:
-        return "persistent" if found.signed_in else None
-    kind = read_json(found.credentials_file).get("type")
-    if kind == "service_account":
-        return service_account.Credentials.from_service_account_file(str(found.credentials_file), scopes=_SCOPES)
-    with warnings.catch_warnings():
-        # The client's loaders by type cover service accounts and users only; this one covers what gcloud writes too.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        credentials, _ = google.auth.load_credentials_from_file(str(found.credentials_file), scopes=_SCOPES)
+        return "persistent" if found.signed_in and found.is_google else None
+    try:
+        kind = read_json(found.credentials_file).get("type")
+        if kind == "service_account":
+            return service_account.Credentials.from_service_account_file(str(found.credentials_file), scopes=_SCOPES)
+        with warnings.catch_warnings():
+            # Loaders by type cover service accounts and users only; this one covers what gcloud writes too.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            credentials, _ = google.auth.load_credentials_from_file(str(found.credentials_file), scopes=_SCOPES)
+    except (DataError, AttributeError, ValueError, google.auth.exceptions.GoogleAuthError) as error:
+        raise AuthenticationError(
+            f"GOOGLE_APPLICATION_CREDENTIALS names {found.credentials_file}, which is no usable key: {error}; download "
+            "it again, or unset the variable to use the login of 'earthengine authenticate'"
+        ) from error
     return credentials

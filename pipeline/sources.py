@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ class Configuration:
         url: server of the API.
         project: Google Cloud project that is registered for Earth Engine.
         credentials_file: service account or application default credentials.
-        signed_in: ``earthengine authenticate`` has left a login on this machine.
+        signed_in: ``earthengine authenticate`` or ``gcloud auth application-default login`` has left a login.
     """
 
     url: str | None = None
@@ -43,13 +44,26 @@ def configuration(
 ) -> Configuration:
     """Flags first, then the variables of the Earth Engine ecosystem, then the login of ``earthengine authenticate``."""
     credentials = environment.get("GOOGLE_APPLICATION_CREDENTIALS")
-    login = (home or Path.home()) / ".config" / "earthengine" / "credentials"
+    folder = (home or Path.home()) / ".config"
+    login = folder / "earthengine" / "credentials"
+    gcloud = folder / "gcloud" / "application_default_credentials.json"
     return Configuration(
         url=url or environment.get("EE_URL") or None,
-        project=project or environment.get("EE_PROJECT_ID") or environment.get("EARTHENGINE_PROJECT") or None,
+        project=project
+        or environment.get("EE_PROJECT_ID")
+        or environment.get("EARTHENGINE_PROJECT")
+        or _saved_project(login),
         credentials_file=Path(credentials) if credentials else None,
-        signed_in=login.is_file(),
+        signed_in=login.is_file() or gcloud.is_file(),
     )
+
+
+def _saved_project(login: Path) -> str | None:
+    """The project of ``earthengine set_project``, kept beside the login."""
+    try:
+        return json.loads(login.read_text(encoding="utf-8")).get("project") or None
+    except (OSError, ValueError, AttributeError):
+        return None
 
 
 def choose_source(requested: str, found: Configuration) -> SourceName:

@@ -11,7 +11,7 @@ import io
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from .cluster import Runner
 from .errors import DataError
 from .files import read_json, write_atomically, write_json
 from .landcover import RELEASED_CODES, marked_share
+from .ledger import read_ledger
 from .manifest import ManifestRow
 from .shards import ShardHeader, grid_of, header_of, open_raster, shard_path
 from .tiles import Tile
@@ -228,7 +229,10 @@ def validate(
         if on_batch is not None:
             on_batch(tiles)
     findings.sort(key=lambda f: (f.tile, f.rule))
-    write_json(root / FINDINGS_JSON, {"tiles": len(rows), "findings": [asdict(f) for f in findings]})
+    ledger = read_ledger(root)
+    seen = {row.tile.id: ledger[row.tile.id].sha256 for row in rows if row.tile.id in ledger}
+    document = {"tiles": len(rows), "findings": [asdict(f) for f in findings], "validated": seen}
+    write_json(root / FINDINGS_JSON, document)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["tile", "rule", "severity", "message"])
@@ -243,10 +247,36 @@ def read_findings(root: Path) -> list[Finding]:
     Raises:
         DataError: the data set was not validated yet.
     """
-    try:
-        return [Finding(**finding) for finding in read_json(root / FINDINGS_JSON)["findings"]]
-    except DataError:
-        raise DataError(f"{root} is not validated yet; run 'dwplus validate'") from None
+    return [Finding(**finding) for finding in _read_document(root)["findings"]]
+
+
+def validated_tiles(root: Path) -> dict[str, str]:
+    """Tile id -> hash of its shard, of every tile that the last validation saw.
+
+    Raises:
+        DataError: the data set was not validated yet.
+    """
+    return dict(_read_document(root)["validated"])
+
+
+def _read_document(root: Path) -> dict[str, Any]:
+    path = root / FINDINGS_JSON
+    if not path.is_file():
+        raise DataError(f"{root} is not validated yet; run 'dwplus validate'")
+    document = read_json(path)
+    if not isinstance(document, dict) or not {"findings", "validated"} <= set(document):
+        raise DataError(f"{path} holds no findings; run 'dwplus validate' again")
+    return document
+
+
+def unreadable_tiles(root: Path) -> frozenset[str]:
+    """Tiles whose shard the last validation could not read to its end; none where there was no validation."""
+    if not (root / FINDINGS_JSON).is_file():
+        return frozenset()
+    seen, ledger = validated_tiles(root), read_ledger(root)
+    broken = (f.tile for f in read_findings(root) if f.rule == "readable")
+    # A shard that was written anew since then is another one.
+    return frozenset(tile for tile in broken if tile in ledger and ledger[tile].sha256 == seen.get(tile))
 
 
 def bad_tiles(findings: Sequence[Finding]) -> frozenset[str]:

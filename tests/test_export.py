@@ -36,6 +36,9 @@ class Pixels:
     def request(self, tile: Tile, recipe: Recipe, scene: SceneRef) -> Request:
         return Request(tile, scene, recipe, {})
 
+    def stop(self) -> None:
+        pass
+
     def fetch(self, request: Request) -> NDArray[np.uint16]:
         self.asked.append(request.tile.id)
         pixels = make_pixels()

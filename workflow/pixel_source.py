@@ -58,7 +58,8 @@ def open_source(
     _check_planet(root, {"seed": seed, "tiles": tiles})
     with LocalEarthEngine(planet={"kind": "earth", "seed": seed}, tiles=tiles) as engine:
         # A proxy cannot reach this machine's own address.
-        os.environ["NO_PROXY"] = ",".join(filter(None, [os.environ.get("NO_PROXY"), "127.0.0.1"]))
+        for name in ("NO_PROXY", "no_proxy"):
+            os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1"]))
         local = Configuration(url=engine.url, project=engine.project, credentials_file=Path(engine.credentials_file))
         yield Opened(connect(local, concurrency=concurrency), engine.releases_url)
 
@@ -70,6 +71,8 @@ def _check_planet(root: Path, planet: dict[str, int]) -> None:
         write_json(path, planet)
         return
     held = read_json(path)
+    if not isinstance(held, dict):
+        raise DataError(f"{path} does not say which planet this is; delete {root} and build again")
     if held != planet:
         raise UsageError(
             f"{root} holds the planet of --seed {held.get('seed')} --tiles {held.get('tiles')}, this run asks for "
