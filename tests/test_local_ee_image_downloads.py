@@ -60,6 +60,16 @@ def test_a_region_without_a_scale_is_cut_out_of_the_pixels_as_they_are() -> None
     assert np.load(io.BytesIO(download(WORLD, body(cut, "NPY")).body))["b"].tolist() == [[10, 30]]
 
 
+def test_bands_of_different_pixel_sizes_go_into_one_file_at_a_common_scale() -> None:
+    both = call("Image.addBands", dstImg=image("row"), srcImg=image("coarse"))
+    region = call("GeometryConstructors.Rectangle", coordinates=[X, Y - 10, X + 40, Y], crs=ZONE, geodesic=False)
+    cut = call("Image.clipToBoundsAndScale", input=both, geometry=region, scale=10)
+
+    pixels = np.load(io.BytesIO(download(WORLD, body(cut, "NPY")).body))
+    assert pixels["b"].tolist() == ROW.tolist()
+    assert pixels["b_1"].tolist() == [[100, 100, 200, 200]]
+
+
 @pytest.mark.parametrize(
     ("result", "form", "code", "words"),
     [

@@ -32,7 +32,7 @@ from .refusal import Refusal, not_built
 from .signatures import Argument, convert
 from .values import Date, Feature, Geometry, parse_date, type_name
 
-EDGE_PX = 1e-6
+EDGE_PX = 0.01
 """A region that reaches less than this into a pixel does not take it along: that is but rounding."""
 
 MAX_BANDS = 5000
@@ -293,7 +293,8 @@ def clip_to_bounds_and_scale(
     outline = geometry if geometry is not None else image.geometry
     if outline is None or not image.bands:
         raise Refusal(f"{name}: The image has no bounds to clip to.")
-    crs = projection(image).crs
+    same = {band.projection.crs for band in image.bands} == {image.bands[0].projection.crs}
+    crs = image.bands[0].projection.crs if same else projection(image).crs  # pixel sizes may differ, CRSs may not
     west, south, east, north = outline.within(crs).bounds
     if not np.isfinite((west, south, east, north)).all():
         raise Refusal(f"{name}: The geometry is empty, or has no place in {crs}.")
