@@ -151,6 +151,19 @@ def with_numpy(function: Callable[..., Any]) -> list[float]:
     return [float(function(column)) if column.size else 0.0 for column in columns]
 
 
+def seen_from(shape: Shape, crs: str = ZONE, corner: tuple[float, float] = (X, Y)) -> Any:
+    """1 where the centre of a pixel lies on the hill's 600 m."""
+    x, y = Transformer.from_crs(shape[0], crs, always_xy=True).transform(*centres(shape))
+    inside = (x >= corner[0]) & (x < corner[0] + 600) & (y <= corner[1]) & (y > corner[1] - 600)
+    return inside.astype(float)
+
+
+def beyond(shape: Shape) -> Shape:
+    """The same pixel size over three times the ground: the hill covers a part of it."""
+    crs, (a, _, c, _, e, f), width, height = shape
+    return crs, (a, 0.0, c - 33.3 * a, 0.0, e, f - 21.7 * e), 2 * width + 30, 3 * height
+
+
 IN_ZONE_32, IN_DEGREES, IN_MERCATOR = around("EPSG:32632", 10.0), around("EPSG:4326", 1e-4), around("EPSG:3857", 14.0)
 SOUTH = (X, SOUTH_Y)
 SOUTH_HOME: Shape = (SOUTH_ZONE, (10.0, 0.0, X + 100, 0.0, -10.0, SOUTH_Y - 100), 20, 20)
@@ -317,6 +330,23 @@ MASKS = [
         lambda: image("land").select(["red", "nir"]).updateMask(image().gt(0)),
         {"red": [0, 300, 0, 50], "nir": [0, 100, 0, -50]},
         f"{API}ee-image-updatemask",
+    ),
+    *(
+        Program(
+            f"a part of the ground, {name}",
+            lambda index=index: image(index).mask(),
+            seen_from(beyond(shape), *home),
+            PROJECTIONS,
+            beyond(shape),
+        )
+        for name, index, shape, home in (
+            ("in another zone", "hill", IN_ZONE_32, (ZONE, (X, Y))),
+            ("in degrees", "hill", IN_DEGREES, (ZONE, (X, Y))),
+            ("in Mercator", "hill", IN_MERCATOR, (ZONE, (X, Y))),
+            ("at home in the south", "south", SOUTH_HOME, (SOUTH_ZONE, SOUTH)),
+            ("in another southern zone", "south", SOUTH_32, (SOUTH_ZONE, SOUTH)),
+            ("in a northern zone from the south", "south", SOUTH_AS_NORTH, (SOUTH_ZONE, SOUTH)),
+        )
     ),
     Program("clip", lambda: image().clip(left_half()), [0, 10, 0, 0], f"{API}ee-image-clip"),
     Program(
