@@ -194,7 +194,7 @@ def test_a_worker_that_is_killed_is_replaced_and_its_request_answered(server: Lo
         time.sleep(0.3)
         os.kill(busy, signal.SIGKILL)
         os.kill(new_worker(other, known), signal.SIGKILL)  # a request that nothing survives
-        with pytest.raises(ee.EEException, match="orker process .*ended") as caught:
+        with pytest.raises(ee.EEException, match=r"orker process .*ended") as caught:
             answer.result(timeout=20)
         assert caught.value.__context__.resp.status == 500
         assert ee.Number(4).getInfo() == 4

@@ -124,7 +124,7 @@ class Handler(BaseHTTPRequestHandler):
         self.front: Front = self.server.front
         self.reader = BoundedReader(self.connection)
         self.rfile = io.BufferedReader(self.reader, 65_536)
-        self.replied = False
+        self.serving = self.replied = False
 
     def do_GET(self) -> None:
         self._serve()
@@ -140,7 +140,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def handle_one_request(self) -> None:
         self.reader.expect_head()
-        self.replied = False
+        self.serving = self.replied = False
         try:
             super().handle_one_request()
         except HeadTooLargeError:
@@ -157,12 +157,14 @@ class Handler(BaseHTTPRequestHandler):
             self._send(Reply(code, JSON, error_body(code, said)), None)
 
     def send_response(self, code: int, message: str | None = None) -> None:
+        if self.serving and not self.replied:
+            self.front.log.begin()
         self.replied = True
         super().send_response(code, message)
 
     def _serve(self) -> None:
         begun = time.monotonic()
-        front = self.front
+        front, self.serving = self.front, True
         fault, code, sent, body = None, 0, 0, b""
         try:
             self.reader.expect_body()
@@ -185,7 +187,8 @@ class Handler(BaseHTTPRequestHandler):
         except Exception as error:
             code, sent = self._defect(error)
         finally:
-            front.log.add(self._entry(code, time.monotonic() - begun, len(body), sent, fault, body))
+            entry = self._entry(code, time.monotonic() - begun, len(body), sent, fault, body)
+            front.log.add(entry, begun=self.replied)
 
     def _defect(self, error: Exception) -> tuple[int, int]:
         """Tell of an error that is ours, and answer it; where an answer has begun, break it off visibly."""

@@ -10,6 +10,9 @@ from typing import Any
 LENGTH = 20_000
 """Requests that are kept; counts go on."""
 
+PATIENCE_S = 1.0
+"""So long the log waits for answers that are on their way: a client may have read one before its entry is written."""
+
 
 @dataclass(frozen=True)
 class LogEntry:
@@ -32,17 +35,28 @@ class Log:
     """The last requests, and counts of all by method, route and code."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
+        self._sending = 0
         self._entries: deque[LogEntry] = deque(maxlen=LENGTH)
         self._counts: Counter[str] = Counter()
 
-    def add(self, entry: LogEntry) -> None:
-        with self._lock:
+    def begin(self) -> None:
+        """An answer is about to be sent; its entry follows."""
+        with self._changed:
+            self._sending += 1
+
+    def add(self, entry: LogEntry, *, begun: bool) -> None:
+        """A request is over; ``begun``: its answer was announced."""
+        with self._changed:
+            self._sending -= begun
             self._entries.append(entry)
             self._counts[f"{entry.method} {route_of(entry.path)} {entry.code}"] += 1
+            self._changed.notify_all()
 
     def encoded(self) -> dict[str, Any]:
-        with self._lock:
+        """Both; an answer that a client has read is in it, as far as no other takes longer than ``PATIENCE_S``."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._sending == 0, PATIENCE_S)
             return {"counts": dict(self._counts), "requests": [asdict(entry) for entry in self._entries]}
 
 

@@ -292,8 +292,8 @@ class _Worker:
         self._ready = False
 
     @property
-    def pid(self) -> int | None:
-        return self._process.pid
+    def pid(self) -> int:
+        return int(self._process.pid)
 
     def wait_ready(self) -> None:
         if self._ready:
