@@ -89,15 +89,22 @@ def _read_config(path: Path) -> dict[str, dict[str, Any]]:
 def _config_of(command: click.Command, table: dict[str, Any], where: str) -> dict[str, Any]:
     """Defaults of a command, or of the commands of a group: ``[local-ee.serve]``."""
     commands = command.commands if isinstance(command, click.Group) else {}
-    known = {p.name for p in command.params if p.name} | set(commands)
-    values = {key if key in commands else key.replace("-", "_"): value for key, value in table.items()}
-    unknown = sorted(set(values) - known)
-    if unknown:
-        raise UsageError(f"{where} has no option {', '.join(unknown)}; it has {', '.join(sorted(known))}")
-    for name in set(values) & set(commands):
-        if not isinstance(values[name], dict):
-            raise UsageError(f"{where}: {name} is a command; its options are a table of their own")
-        values[name] = _config_of(commands[name], values[name], f"{where} {name}")
+    # Options are called in the file what they are called on the command line.
+    options = {p.opts[-1].lstrip("-"): p for p in command.params if isinstance(p, click.Option)}
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        option = options.get(key.replace("_", "-"))
+        if key in commands:
+            if not isinstance(value, dict):
+                raise UsageError(f"{where}: {key} is a command; its options are a table of their own")
+            values[key] = _config_of(commands[key], value, f"{where} {key}")
+        elif option is None:
+            known = ", ".join(sorted({*options, *commands}))
+            raise UsageError(f"{where} has no option {key}; it has {known}")
+        else:
+            # A single value of an option that may be given several times is a list of one.
+            several = option.multiple and not isinstance(value, list)
+            values[str(option.name)] = [value] if several else value
     return values
 
 
@@ -225,7 +232,7 @@ def build(quiet: bool, as_json: bool, **options: Any) -> None:
     """
     root, result = _build(options, quiet)
     _print_build(root, result, as_json=as_json)
-    if result.failed:
+    if result.failed or result.broken:
         raise SystemExit(ExitCode.FAILED_TILES)
 
 
@@ -394,7 +401,7 @@ def reproduce(profile: str | None, quiet: bool, **options: Any) -> None:
     """The whole way: build the data set, train with and without Sentinel-1, score, report.
 
     \b
-    dwplus reproduce --source sandbox                 no account needed; about ten minutes on two cores
+    dwplus reproduce --source sandbox                 no account needed; some minutes on two cores
     dwplus reproduce --source earthengine --project MY-PROJECT
 
     Prints the path of the report.

@@ -10,15 +10,17 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ..pipeline.errors import DataError, UsageError
+from ..pipeline.errors import DataError, DwplusError, UsageError
 from .config import from_mapping, to_mapping
 from .loader import Normaliser, TileSet, plain_statistics
 
@@ -116,6 +118,11 @@ class RunFolder:
     def started(self) -> bool:
         return (self.path / "config.json").exists()
 
+    @property
+    def has_progress(self) -> bool:
+        """Whether there is anything to go on from, or to lose."""
+        return self.complete or bool(self._checkpoints())
+
     def read_config(self) -> RunConfig:
         """Settings of the run.
 
@@ -127,8 +134,8 @@ class RunFolder:
             return RunConfig.from_dict(json.loads(path.read_text(encoding="utf-8")), where=str(path))
         except FileNotFoundError:
             raise DataError(f"{self.path} is no run: it has no config.json; train one with 'dwplus train'") from None
-        except (json.JSONDecodeError, UsageError, TypeError) as error:
-            raise DataError(f"{path} cannot be read: {error}") from None
+        except (ValueError, UsageError, TypeError, AttributeError) as error:
+            raise DataError(f"{path} cannot be read: {error}; train again under another name") from None
 
     def write_config(self, config: RunConfig) -> None:
         self.write_json("config.json", config.to_dict())
@@ -142,7 +149,10 @@ class RunFolder:
         path = self.path / "metrics.jsonl"
         if not path.exists():
             return []
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        try:
+            return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        except ValueError as error:
+            raise DataError(f"{path} cannot be read: {error}; train again under another name") from None
 
     def write_rows(self, rows: Iterable[Mapping[str, Any]]) -> None:
         text = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
@@ -180,6 +190,8 @@ class RunFolder:
             DataError: the run is not complete, or they cannot be read.
         """
         path = self.path / name
+        if not path.exists() and self.complete:
+            raise DataError(f"{self.path} kept no {name}; train with --set keep_best=true to have it")
         if not path.exists():
             raise DataError(f"{self.path} has no {name}: the run is not complete; 'dwplus train' goes on with it")
         try:
@@ -210,15 +222,19 @@ def _flat(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """Write a file so that ``path`` holds all of it or does not change: temporary name, sync, rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         write(temporary)
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
+    except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors wrap a full disk in their own
+        reason = " ".join(str(error).split())[:200]
+        raise DwplusError(f"cannot write {path}: {reason}; free some space and start the same command again") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def _write_text(path: Path, text: str) -> None:

@@ -154,9 +154,14 @@ def score(
         seconds=time.perf_counter() - start,
         fps=len(tiles) / computing,
     )
-    name = "scores.json" if weights == WEIGHTS else f"scores-{Path(weights).stem}.json"
-    RunFolder(run_dir).write_json(name, scores.to_dict())
+    RunFolder(run_dir).write_json(scores_name(dataset.split, weights), scores.to_dict())
     return scores
+
+
+def scores_name(split: str, weights: str = WEIGHTS) -> str:
+    """``scores.json`` for the last epoch on the test split; any other split or weights stand in the name."""
+    parts = ["scores", *([] if split == "test" else [split]), *([] if weights == WEIGHTS else [Path(weights).stem])]
+    return "-".join(parts) + ".json"
 
 
 def load(

@@ -232,12 +232,14 @@ def check_same_run(folder: RunFolder, run: RunConfig) -> None:
     Raises:
         UsageError: the folder holds a run whose settings differ; the message names the keys.
     """
-    if not folder.started:
+    # A run that failed before its first checkpoint binds nobody.
+    if not folder.started or not folder.has_progress:
         return
     keys = differing_keys(run.to_dict(), folder.read_config().to_dict())
     if keys:
+        other = sorted({"data" if key.startswith("data.") else key for key in keys})
         raise UsageError(
-            f"{folder.path} holds a run with another {', '.join(keys)}; train into another folder, or delete this one"
+            f"{folder.path} holds a run with another {', '.join(other)}; train under another name, or delete this one"
         )
 
 

@@ -96,12 +96,16 @@ def _read_workbook(path: Path) -> Metadata:
 
 def _read_test_list(path: Path) -> Metadata:
     """Rows of a CSV that has the columns of the test release; nothing from any other CSV."""
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        rows = csv.reader(file)
-        header = next(rows, [])
-        if not {"filename", "s2systemindex"} <= {_plain(name) for name in header}:
-            return {}
-        found = _entries("consensus", itertools.chain([header], rows), id_column=("filename",))
+    try:
+        with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+            rows = csv.reader(file)
+            header = next(rows, [])
+            if not {"filename", "s2systemindex"} <= {_plain(name) for name in header}:
+                return {}
+            found = _entries("consensus", itertools.chain([header], rows), id_column=("filename",))
+    except (OSError, csv.Error) as error:
+        _log.warning("%s is no list of test tiles (%s): passed over", path, error)
+        return {}
     for entry in found.values():
         sensed = entry.get("S2_GEE_ID", "")[:8]
         if sensed.isdecimal() and "date" not in entry:

@@ -165,7 +165,11 @@ def test_a_config_file_sets_options_and_unknown_keys_are_refused(run: Run, data_
     Path("ok.toml").write_text(f'[validate]\ndata = "{root.parent}"\nworkers = 1\nquiet = true\n')
     Path("bad.toml").write_text('[validate]\ndatta = "x"\n')
 
+    Path("several.toml").write_text('[build]\nbiome = 4\njson = true\nregion = "mars"\n')
+
     assert run("--config", "ok.toml", "validate")[0] == 0
+    code, _, err = run("--config", "several.toml", "build")
+    assert (code, "unknown region 'mars'" in err) == (2, True)
     code, _, err = run("--config", "bad.toml", "validate")
     assert (code, "[validate] has no option datta" in err) == (2, True)
 

@@ -196,3 +196,44 @@ def test_pixels_of_two_sources_never_mix(tmp_path: Path) -> None:
 
     with pytest.raises(UsageError, match="holds pixels of SANDBOX, this run would add earthengine"):
         run(tmp_path, rows(), Pixels(name="earthengine"))
+
+
+def test_two_recipes_never_stand_side_by_side(tmp_path: Path) -> None:
+    # Given shards of one recipe; a run with another one may replace all of them, but not a part.
+    run(tmp_path, rows(3), Pixels())
+
+    with pytest.raises(UsageError, match="holds shards of another recipe"):
+        run(tmp_path, rows(2), Pixels(), Recipe(s1_mean="linear"))
+    assert {row.recipe for row in run(tmp_path, rows(3), Pixels(), Recipe(s1_mean="linear")).values()} == {
+        Recipe(s1_mean="linear").hash
+    }
+
+
+def test_another_source_is_refused_whatever_tiles_are_asked_for(tmp_path: Path) -> None:
+    run(tmp_path, rows(1), Pixels())
+
+    with pytest.raises(UsageError, match="holds pixels of SANDBOX"):
+        run(tmp_path, rows(3)[2:], Pixels(name="earthengine"))
+
+
+def test_a_label_on_another_grid_is_asked_for_again(tmp_path: Path) -> None:
+    run(tmp_path, rows(1), Pixels())
+    moved = replace(rows(1)[0], tile=make_tile("dw_0.0_45.0-20190701", x=500000.0 + 1000))
+    again = Pixels()
+
+    run(tmp_path, [moved], again)
+
+    assert again.asked == ["dw_0.0_45.0-20190701"]
+    assert read_header(shard_path(tmp_path, moved.tile)).grid == grid_of(moved.tile)
+
+
+def test_a_damaged_shard_of_the_right_length_is_asked_for_again(tmp_path: Path) -> None:
+    tiles = rows(2)
+    run(tmp_path, tiles, Pixels())
+    again = Pixels()
+
+    with Ledger(tmp_path) as ledger:
+        damaged = frozenset({tiles[0].tile.id})
+        export(tiles, pixels=again, recipe=Recipe(), ledger=ledger, damaged=damaged)
+
+    assert again.asked == [tiles[0].tile.id]

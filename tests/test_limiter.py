@@ -4,7 +4,8 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from dwplus.pipeline.limiter import Limiter
+import pytest
+from dwplus.pipeline.limiter import Limiter, StoppedError
 
 
 def test_no_more_than_the_limit_are_in_flight() -> None:
@@ -58,3 +59,17 @@ def test_after_a_refusal_nobody_asks_for_a_while() -> None:
         waited = time.monotonic() - started
 
     assert 0.19 <= waited < 1.0
+
+
+def test_whoever_waits_is_told_when_the_run_is_over() -> None:
+    limiter = Limiter(1)
+    limiter.refused(60.0)
+    threading.Timer(0.1, limiter.stop).start()
+    started = time.monotonic()
+
+    with pytest.raises(StoppedError), limiter.slot():
+        pass
+    with pytest.raises(StoppedError):
+        limiter.sleep(60.0)
+
+    assert time.monotonic() - started < 5

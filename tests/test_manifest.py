@@ -71,6 +71,29 @@ def test_validation_tiles_are_whole_blocks_and_never_all() -> None:
     assert {r.split_strict for r in make_manifest([row()]).rows} == {"train"}
 
 
+def test_tiles_that_share_ground_across_the_edge_of_a_block_stay_together() -> None:
+    # Given pairs of tiles that overlap by half, one on each side of a block's edge, in 30 places.
+    rows = []
+    for zone in range(1, 31):
+        # The central meridian of a zone is odd: 6 zone - 183; the edge one degree east of it lies 78.8 km away.
+        for k, x in enumerate((578846.0 - 2550 - 1275, 578846.0 - 1275)):
+            rows.append(row(10 * zone + k, zone=zone, x=x))
+    blocks = {(r.tile.crs, int(r.tile.centre[0] // 2)) for r in rows}
+    assert len(blocks) == 60, "the pairs lie on both sides of an edge"
+
+    manifest = make_manifest(rows)
+
+    by_zone = {z: {r.split_strict for r in manifest.rows if r.tile.crs == f"EPSG:{32600 + z}"} for z in range(1, 31)}
+    assert all(len(splits) == 1 for splits in by_zone.values())
+    assert {"train", "val"} <= {next(iter(s)) for s in by_zone.values()}
+
+
+def test_a_released_tile_that_is_also_given_by_hand_stays_in_its_split() -> None:
+    manifest = make_manifest([row(1, labeler="expert", release="inspect"), row(1, labeler="non_expert")])
+
+    assert [(r.labeler, r.release) for r in manifest.rows] == [("non_expert", "train")]
+
+
 def test_under_the_papers_protocol_the_test_tiles_also_validate() -> None:
     manifest = make_manifest([row(1), row(2, release="test", labeler="consensus", zone=40)])
 

@@ -1,5 +1,6 @@
 """Statistics of the training split: exact, and the same whatever the order."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from dwplus.pipeline.build import normalise_root, validate_root
 from dwplus.pipeline.cluster import in_process, local_cluster
 from dwplus.pipeline.errors import DataError
 from dwplus.pipeline.landcover import class_indices
+from dwplus.pipeline.ledger import Ledger
 from dwplus.pipeline.manifest import read_manifest
 from dwplus.pipeline.normalise import band_statistics, normalise, read_statistics, statistics_path, usable_rows
 from dwplus.pipeline.progress import Silent
@@ -63,6 +65,33 @@ def test_the_number_of_workers_does_not_change_a_bit(validated: Path) -> None:
         normalise(validated, manifest, "strict", run=run)
 
     assert statistics_path(validated, "strict").read_bytes() == alone
+
+
+def test_shards_of_two_recipes_are_not_averaged(validated: Path) -> None:
+    with Ledger(validated) as ledger:
+        tile = usable_rows(validated, read_manifest(validated), "train", "paper")[0].tile.id
+        ledger.append(replace(ledger.rows[tile], recipe="another"))
+
+    with pytest.raises(DataError, match="shards of 2 recipes"):
+        normalise(validated, read_manifest(validated), "paper", run=in_process)
+
+
+def test_a_shard_that_was_written_after_the_validation_is_not_used(validated: Path) -> None:
+    with Ledger(validated) as ledger:
+        tile = usable_rows(validated, read_manifest(validated), "train", "paper")[0].tile.id
+        ledger.append(replace(ledger.rows[tile], sha256="written since"))
+
+    rows = usable_rows(validated, read_manifest(validated), "train", "paper")
+    assert tile not in {row.tile.id for row in rows}
+    assert len(rows) == 5
+
+
+@pytest.mark.parametrize("content", ['{"tiles": 3}', "[]", "{"])
+def test_damaged_statistics_say_what_to_do(validated: Path, content: str) -> None:
+    statistics_path(validated, "strict").write_text(content)
+
+    with pytest.raises(DataError, match="run 'dwplus normalise' again"):
+        read_statistics(validated, "strict")
 
 
 def test_test_tiles_do_not_enter(validated: Path) -> None:

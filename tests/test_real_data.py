@@ -23,7 +23,9 @@ def test_all_three_tiles_become_shards(built: Path) -> None:
 
 
 def test_labels_are_those_of_the_release_and_pixels_lie_on_their_grid(built: Path, real_data: Path) -> None:
-    for path in (built / "shards").rglob("*.tif"):
+    shards = list((built / "shards").rglob("*.tif"))
+    assert len(shards) == 3
+    for path in shards:
         label = next((built / "labels").rglob(path.name))
         with (
             rasterio.open(real_data / "dynamic_world_tiles" / path.name) as released,

@@ -241,7 +241,7 @@ def test_another_configuration_in_the_same_folder_is_refused_by_key(finished: Pa
 
     with pytest.raises(UsageError, match=r"model_config.decoder_width, train.lr, train.model_options.decoder_width;"):
         train(changed, dataset_train=Tiles(), dataset_val=Tiles("val", 3), run_dir=finished)
-    with pytest.raises(UsageError, match=r"another data.tiles;"):
+    with pytest.raises(UsageError, match=r"another data;"):
         train(CONFIG, dataset_train=Tiles(count=5), dataset_val=Tiles("val", 3), run_dir=finished)
 
 

@@ -103,7 +103,7 @@ def content_of(root: Path) -> dict[str, Any]:
         "map": _embed(figures.map_figure(_places(rows), mark=mark)),
         "classes": _embed(figures.class_distribution_figure(class_counts(root, rows), mark=mark)),
         "statistics": _statistics(root),
-        "runs": [run_summary(run) for run in runs],
+        "runs": [{**run_summary(run), "stale": is_stale(run, root)} for run in runs],
         "s1_gain": s1_gain(runs),
         "class_rows": class_rows(runs),
         "paper": load_toml("paper"),
@@ -214,6 +214,16 @@ def run_summary(run: Run) -> dict[str, Any]:
     }
 
 
+def is_stale(run: Run, root: Path) -> bool:
+    """Whether the data set has changed since the run was scored."""
+    try:
+        dataset = open_as_trained(root, run.config, run.scores.split)
+    except DataError:
+        return True
+    other_training = dataset.statistics.shards_hash != run.config.data.shards_hash
+    return other_training or len(dataset) != run.scores.tiles
+
+
 def _paper_row(run: Run) -> dict[str, Any] | None:
     """Row of Table V with the same inputs and the same kind of network, whatever its size."""
     data = run.config.data
@@ -285,7 +295,7 @@ def tile_views(root: Path, rows: Sequence[ManifestRow], runs: Sequence[Run]) -> 
         path = shard_path(root, row.tile)
         place = f"{row.tile.id[:24]}\nbiome {row.tile.biome}, {row.tile.date}, {row.split_strict}"
         label = class_indices(read_codes(root / row.label))
-        shown = {name: tiles[row.tile.id] for name, tiles in predictions.items() if row.tile.id in tiles}
+        shown = {name: tiles[row.tile.id] for name, tiles in predictions.items()}
         views.append(
             figures.TileView(place, read_bands(path, ("B4", "B3", "B2")), read_bands(path, ("VV",))[0], label, shown)
         )
@@ -315,6 +325,8 @@ def _predictions(
     wanted = {row.tile.id for row in chosen}
     predictions: dict[str, dict[str, NDArray[np.uint8]]] = {}
     for run in runs:
+        if is_stale(run, root):
+            continue
         network, config, normaliser = load(run.folder)
         dataset = open_as_trained(root, config, run.scores.split)
         predictions[run.name] = {

@@ -9,10 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..model.runs import RunFolder
 from ..pipeline.build import BuildResult, source_of
 from ..pipeline.progress import Progress
 from .report import write_report
-from .stages import Inputs, score_run, train_run, training_settings
+from .stages import RUNS_FOLDER, Inputs, open_split, score_run, train_run, training_settings
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,22 @@ def train_and_report(root: Path, result: BuildResult | None, *, profile: str | N
     trials = SANDBOX_TRIALS if source_of(root) == "SANDBOX" else PAPER_TRIALS
     for trial in trials:
         settings = training_settings(profile, root, {"model": trial.model})
+        set_aside_other_data(root, trial, progress)
         run_dir = train_run(root, trial.name, settings, protocol="strict", inputs=trial.inputs, progress=progress)
         score_run(root, run_dir, split="test", progress=progress)
     if result is not None and result.failed:
         progress.say(f"{result.failed} tiles failed; run the same command again to ask for them")
     return write_report(root, progress=progress)
+
+
+def set_aside_other_data(root: Path, trial: Trial, progress: Progress) -> None:
+    """Rename a trial's run that was trained on other tiles than the root holds now, so that it is trained anew."""
+    folder = RunFolder(root / RUNS_FOLDER / trial.name)
+    if not folder.started:
+        return
+    trained_on = folder.read_config().data.shards_hash
+    if trained_on != open_split(root, "train", "strict", trial.inputs).statistics.shards_hash:
+        aside = folder.path.with_name(f"{trial.name}-{trained_on}")
+        folder.path.rename(aside)
+        (aside / "scores.json").unlink(missing_ok=True)
+        progress.say(f"run {trial.name} was trained on other tiles: kept as {aside.name}, trained again")
