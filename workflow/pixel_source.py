@@ -54,12 +54,13 @@ def open_source(
         yield Opened(connect(found, concurrency=concurrency), None)
         return
     from ..pipeline.local_ee.launch import LocalEarthEngine
+    from ..pipeline.local_ee.planet import VERSION
 
-    _check_planet(root, {"seed": seed, "tiles": tiles})
+    _check_planet(root, {"seed": seed, "tiles": tiles, "version": VERSION})
     with LocalEarthEngine(planet={"kind": "earth", "seed": seed}, tiles=tiles) as engine:
         # A proxy cannot reach this machine's own address.
-        for name in ("NO_PROXY", "no_proxy"):
-            os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1"]))
+        for variable in ("NO_PROXY", "no_proxy"):
+            os.environ[variable] = ",".join(filter(None, [os.environ.get(variable), "127.0.0.1"]))
         local = Configuration(url=engine.url, project=engine.project, credentials_file=Path(engine.credentials_file))
         yield Opened(connect(local, concurrency=concurrency), engine.releases_url)
 
@@ -75,9 +76,13 @@ def _check_planet(root: Path, planet: dict[str, int]) -> None:
         raise DataError(f"{path} does not say which planet this is; delete {root} and build again")
     if held != planet:
         raise UsageError(
-            f"{root} holds the planet of --seed {held.get('seed')} --tiles {held.get('tiles')}, this run asks for "
-            f"--seed {planet['seed']} --tiles {planet['tiles']}; name another folder with --data, or delete {root}"
+            f"{root} holds the planet of {_in_words(held)}, this run asks for that of {_in_words(planet)}; name "
+            f"another folder with --data, or delete {root}"
         )
+
+
+def _in_words(planet: dict[str, int]) -> str:
+    return f"--seed {planet.get('seed')} --tiles {planet.get('tiles')} (version {planet.get('version')})"
 
 
 def existing_root(data: Path, source: str) -> Path:

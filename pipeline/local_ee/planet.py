@@ -21,6 +21,9 @@ from .labelling import Annotator, Mistakes, View, annotated, mapped, model_mista
 from .materials import MATERIALS, NUMBER, OPTICAL_BANDS
 from .utm import Grid
 
+VERSION = 2
+"""Raise it with any change of a pixel, a scene or a label: data of two versions never stand side by side."""
+
 LOOKS = 4.4
 """Equivalent number of looks of an IW GRD high-resolution pixel.
 

@@ -33,16 +33,13 @@ from .catalogue import Catalogue as PlanetCatalogue
 from .labelling import Annotator
 from .markup import is_nameless, markup, world_seed
 from .places import SandboxTile, cloudy, sandbox_tiles
-from .planet import Planet
+from .planet import VERSION, Planet
 from .scene import Catalogue
 
 EXPERTS = "pangaea/Experts_tiles.zip"
 NON_EXPERTS = "pangaea/Non_expert_tiles.zip"
 WORKBOOK = "pangaea/v1_dw_tile_metadata_for_public_release.xlsx"
 TEST = "zenodo/dw_test.zip"
-
-_LAYOUT_VERSION = 2
-"""Part of the cache's key: files of an older layout are not served."""
 
 _NOTICE = (
     "SANDBOX.txt",
@@ -74,7 +71,7 @@ class Releases:
         self._catalogue: Catalogue = catalogue or PlanetCatalogue(planet)
         self._number = tiles
         self._seed = world_seed(planet)
-        self._folder = folder / f"releases-v{_LAYOUT_VERSION}-{self._seed:016x}-{tiles}"
+        self._folder = folder / f"releases-v{VERSION}-{self._seed:016x}-{tiles}"
         self._lock = threading.RLock()
         self._makers: dict[str, Callable[[], bytes]] = {
             EXPERTS: lambda: _archive([_NOTICE, *self._experts()]),
