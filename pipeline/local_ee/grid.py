@@ -7,6 +7,7 @@ centre of a pixel.
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -25,6 +26,12 @@ METRES_PER_DEGREE = math.pi * 6378137.0 / 180.0
 """Length of a degree on the equator of WGS 84, which EE calls the nominal scale of EPSG:4326."""
 
 
+# A CRS comes out of a request: only codes and plain WKT are read, since other forms can name files of this machine.
+_AUTHORITY_CODE = re.compile(r"(EPSG|ESRI|OGC|SR-ORG):\w+", re.IGNORECASE)
+_WKT = re.compile(r"\s*(PROJCRS|GEOGCRS|GEODCRS|PROJCS|GEOGCS)\s*\[", re.IGNORECASE)
+_NAMES_A_FILE = re.compile(r"EXTENSION\s*\[|PARAMETERFILE|grids\s*=", re.IGNORECASE)
+
+
 @lru_cache(maxsize=256)
 def crs_of(name: str) -> CRS:
     """A coordinate reference system by its authority code (or WKT).
@@ -33,6 +40,8 @@ def crs_of(name: str) -> CRS:
         Refusal: nothing is called that.
     """
     try:
+        if not (_AUTHORITY_CODE.fullmatch(name) or (_WKT.match(name) and not _NAMES_A_FILE.search(name))):
+            raise CRSError("neither an authority code nor plain WKT")
         return CRS.from_user_input(name)
     except CRSError:
         raise Refusal(f"The CRS of a map projection could not be parsed: '{name[:200]}'.") from None

@@ -193,7 +193,10 @@ def located(grid: Grid) -> list[Located]:
     own = (lon >= central_meridian(grid.zone) - 3) & (lon < central_meridian(grid.zone) + 3)
     if own.all():
         return [Located(grid.zone, grid.eastings[None, :], grid.northings[:, None], None)]
-    zones = home_zone(_between(lon, row_index, row_weight, col_index, col_weight))
+    zones = home_zone(lon)
+    if (zones != zones[0, 0]).any():
+        zones = home_zone(_between(lon, row_index, row_weight, col_index, col_weight))
+    # Between nodes of one zone lies nothing of another: then the nodes speak for all pixels.
     found = []
     for zone in np.unique(zones).tolist():
         inside = zones == zone
