@@ -185,7 +185,7 @@ def _png(figure: Figure, mark: str) -> bytes:
 
     if mark:
         # A picture that is taken out of its page still says whose pixels it shows.
-        figure.text(0.995, 0.995, mark, ha="right", va="top", fontsize=8, weight="bold", color="#b58900")
+        figure.text(0.995, 0.005, mark, ha="right", va="bottom", fontsize=8, weight="bold", color="#b58900")
     content = io.BytesIO()
     # No software tag: the same numbers draw the same bytes.
     figure.savefig(content, format="png", dpi=110, metadata={"Software": None})
