@@ -75,16 +75,19 @@ def _parts(folder: Path) -> Iterator[Path]:
 
 
 def check_writable(folder: Path) -> None:
-    """Make sure that files can be made in a folder (created where it is missing).
+    """Make sure that files can be made in a folder; one that does not exist yet does not exist afterwards either.
 
     Raises:
         DwplusError: they cannot.
     """
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
     probe = folder / f".write-test.{os.getpid()}{PART_SUFFIX}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe.touch()
         probe.unlink()
+        for path in missing:
+            path.rmdir()
     except OSError as error:
         raise DwplusError(
             f"cannot write in {folder}: {error.strerror or error}; change its permissions or name another folder "

@@ -311,6 +311,8 @@ def _initialize(url: str, project: str | None, credentials: Any) -> Exception | 
 
     def start() -> None:
         try:
+            # The client keeps what it learned of one server for the next one.
+            ee.Reset()
             ee.data.setMaxRetries(0)
             ee.Initialize(credentials=credentials, url=url, project=project)
             outcome.append(None)

@@ -113,6 +113,7 @@ def test_an_unreachable_server_is_named(run: Run) -> None:
 
     assert code == 1
     assert f"cannot reach Earth Engine at {url}" in err
+    assert not Path("data").exists()
 
 
 def test_a_data_folder_that_cannot_be_written_is_named(run: Run) -> None:

@@ -38,3 +38,9 @@ def test_a_damaged_document_is_an_error(tmp_path: Path) -> None:
 
     with pytest.raises(DataError, match=r"x\.json is not a JSON document"):
         read_json(tmp_path / "x.json")
+
+
+def test_looking_whether_a_folder_can_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
+    check_writable(tmp_path / "data" / "sandbox")
+
+    assert list(tmp_path.iterdir()) == []

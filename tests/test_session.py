@@ -195,6 +195,30 @@ def test_a_server_of_something_else_is_named(engine: LocalEarthEngine) -> None:
         connect(Configuration(url=f"{engine.url}/nothing", project="p"))
 
 
+@pytest.mark.parametrize("fault", [{"status": 503}, {"status": 429}, {"html": True}, {"drop": True}])
+def test_trouble_of_the_service_at_the_start_is_not_taken_for_bad_credentials(
+    engine: LocalEarthEngine, fault: dict[str, object]
+) -> None:
+    found = Configuration(url=engine.url, project=engine.project, credentials_file=engine.credentials_file)
+    engine.set_faults([{"match": "algorithms", "times": 1, **fault}])
+    assert connect(found, patience=QUICK).name == "SANDBOX"
+
+    engine.set_faults([{"match": "algorithms", **fault}])
+    with pytest.raises(ServiceError, match="does not start a session"):
+        connect(found, patience=QUICK)
+    engine.set_faults([])
+    connect(found, patience=QUICK)
+
+
+@pytest.mark.parametrize("content", ["[]", "{", '{"type": "service_account"}'])
+def test_a_damaged_key_is_named(engine: LocalEarthEngine, tmp_path: Path, content: str) -> None:
+    key = tmp_path / "key.json"
+    key.write_text(content)
+
+    with pytest.raises(AuthenticationError, match=r"key\.json, which is no usable key"):
+        connect(Configuration(url=engine.url, project="p", credentials_file=key))
+
+
 def test_an_answer_is_checked_before_it_is_believed() -> None:
     types = [(b, "<u2" if b.startswith("B") or b == "S1_N" else "<f4") for b in REQUEST_BANDS]
     answer = np.zeros(TILE.shape, dtype=types)
