@@ -45,6 +45,7 @@ class Scores:
         matrix: of all tiles.
         regions, biomes: of the tiles of one region (by name) or biome (by number, as text).
         tiles: number of tiles.
+        tiles_hash: of the shards and labels that were scored; scores of another hash are of another test set.
         majority: the class that the training split has most of, and the overall accuracy of always saying it.
         seconds: from the first tile to the last, reading included.
         fps: tiles a second through normaliser, network and choice of class, reading not included.
@@ -59,6 +60,7 @@ class Scores:
     regions: Mapping[str, ConfusionMatrix]
     biomes: Mapping[str, ConfusionMatrix]
     tiles: int
+    tiles_hash: str
     majority: tuple[str, float]
     seconds: float
     fps: float
@@ -73,6 +75,7 @@ class Scores:
             "model": self.model,
             "weights": self.weights,
             "tiles": self.tiles,
+            "tiles_hash": self.tiles_hash,
             **self.matrix.scores(),
             "majority": {"class": self.majority[0], "oa": self.majority[1]},
             "seconds": self.seconds,
@@ -91,7 +94,10 @@ class Scores:
         """
         try:
             return cls(
-                **{key: mapping[key] for key in ("split", "protocol", "source", "model", "weights", "tiles")},
+                **{
+                    key: mapping[key]
+                    for key in ("split", "protocol", "source", "model", "weights", "tiles", "tiles_hash")
+                },
                 matrix=ConfusionMatrix.from_dict(mapping["matrix"]),
                 regions={k: ConfusionMatrix.from_dict(v["matrix"]) for k, v in mapping["regions"].items()},
                 biomes={k: ConfusionMatrix.from_dict(v["matrix"]) for k, v in mapping["biomes"].items()},
@@ -150,6 +156,7 @@ def score(
         regions=_grouped(matrices, [tile.region for tile in tiles]),
         biomes=_grouped(matrices, [str(tile.biome) for tile in tiles]),
         tiles=len(tiles),
+        tiles_hash=dataset.tiles_hash,
         majority=majority_guess(run.data.class_counts, total),
         seconds=time.perf_counter() - start,
         fps=len(tiles) / computing,

@@ -83,6 +83,11 @@ class Dataset(Sequence[Sample]):
     def source(self) -> str:
         return self.statistics.source
 
+    @property
+    def tiles_hash(self) -> str:
+        """Changes with any shard or label of this split."""
+        return shards_hash(self.root, self.rows)
+
     def __len__(self) -> int:
         return len(self.rows)
 

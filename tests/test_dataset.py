@@ -55,6 +55,21 @@ def test_a_dataset_can_be_sent_to_another_process(root: Path) -> None:
     np.testing.assert_array_equal(copy[0].primary, dataset[0].primary)
 
 
+def test_a_split_whose_shards_change_is_another_one(root: Path) -> None:
+    before = Dataset(root, split="test").tiles_hash
+    with Ledger(root) as ledger:
+        ledger.append(replace(ledger.rows[Dataset(root, split="train").rows[0].tile.id]))
+    assert Dataset(root, split="test").tiles_hash == before
+
+    (lost, *kept) = Dataset(root, split="test").rows
+    with Ledger(root) as ledger:
+        ledger.append(replace(ledger.rows[lost.tile.id], state="failed"))
+
+    after = Dataset(root, split="test")
+    assert [row.tile.id for row in after.rows] == [row.tile.id for row in kept]
+    assert after.tiles_hash != before
+
+
 def test_stale_statistics_are_refused(root: Path) -> None:
     # When a training shard changes after its statistics were taken.
     with Ledger(root) as ledger:

@@ -60,6 +60,7 @@ class Tiles:
     split: str = "train"
     protocol: str = "strict"
     source: str = "SANDBOX"
+    tiles_hash: str = "0"
     statistics: Statistics = field(
         default_factory=lambda: Statistics({"B2": Band(0.1, 0.05), "B3": Band(0.2, 0.1), "VV": Band(-10, 2)})
     )

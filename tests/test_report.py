@@ -27,7 +27,7 @@ def make_run(name: str, auxiliary: tuple[str, ...], hits: int) -> Run:
     model = "specsar-former-small" if auxiliary else "segformer-small"
     config = RunConfig("0", model, {}, {"seed": 0}, data)
     matrix = ConfusionMatrix(counts)
-    scores = Scores("test", "strict", "SANDBOX", model, "model", matrix, {}, {}, 2, ("water", 0.5), 1.0, 1.0)
+    scores = Scores("test", "strict", "SANDBOX", model, "model", matrix, {}, {}, 2, "0", ("water", 0.5), 1.0, 1.0)
     return Run(name, Path(name), config, scores, [{"epoch": 1, "loss": 1.0, "seconds": 2.0}])
 
 

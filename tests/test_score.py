@@ -61,6 +61,7 @@ class Statistics:
 class Tiles:
     split: str = "test"
     source: str = "SANDBOX"
+    tiles_hash: str = "0"
     protocol: str = "strict"
     primary: tuple[str, ...] = ("B2",)
     auxiliary: tuple[str, ...] = ("VV",)

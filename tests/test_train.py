@@ -62,6 +62,7 @@ class Tiles:
     split: str = "train"
     count: int = 6
     source: str = "SANDBOX"
+    tiles_hash: str = "0"
     protocol: str = "strict"
     primary: tuple[str, ...] = ("B2", "B8")
     auxiliary: tuple[str, ...] = ("VV",)

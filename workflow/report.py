@@ -221,7 +221,7 @@ def is_stale(run: Run, root: Path) -> bool:
     except DataError:
         return True
     other_training = dataset.statistics.shards_hash != run.config.data.shards_hash
-    return other_training or len(dataset) != run.scores.tiles
+    return other_training or dataset.tiles_hash != run.scores.tiles_hash
 
 
 def _paper_row(run: Run) -> dict[str, Any] | None:
