@@ -11,6 +11,7 @@ from dwplus.model.runs import DataCard, RunConfig
 from dwplus.model.score import Scores
 from dwplus.pipeline.build import normalise_root, validate_root
 from dwplus.pipeline.cluster import in_process
+from dwplus.pipeline.errors import DataError
 from dwplus.pipeline.landcover import CLASS_NAMES, CLASSES
 from dwplus.pipeline.progress import Silent
 from dwplus.workflow import figures
@@ -82,6 +83,17 @@ def test_a_page_without_runs_says_what_to_do_and_whose_pixels_it_shows(
     assert ('class="banner"' in page) == (banner is not None)
     assert banner is None or banner in page
     assert ("SANDBOX" in page) == (source == "SANDBOX")
+
+
+def test_scores_that_cannot_be_read_are_named_with_what_to_do(data_root: DataRoot) -> None:
+    root = data_root(train=1, test=1)
+    validate_root(root, run=in_process, progress=Silent())
+    scores = root / "runs" / "old" / "scores.json"
+    scores.parent.mkdir(parents=True)
+    scores.write_text('{"split": "test"}')
+
+    with pytest.raises(DataError, match=r"runs/old/scores\.json: .* score the run again, with 'dwplus score runs/old'"):
+        write_report(root, progress=Silent())
 
 
 def test_true_colour_stretches_the_tile_and_shows_no_data_black() -> None:

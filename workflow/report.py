@@ -170,20 +170,21 @@ def _statistics(root: Path) -> Statistics | None:
 
 
 def scored_runs(root: Path) -> list[Run]:
-    """Runs with scores, in order of their names."""
-    runs = []
-    for path in sorted((root / RUNS_FOLDER).glob("*/scores.json")):
-        folder = RunFolder(path.parent)
-        runs.append(
-            Run(
-                path.parent.name,
-                path.parent,
-                folder.read_config(),
-                Scores.from_dict(read_json(path)),
-                folder.read_rows(),
-            )
-        )
-    return runs
+    """Runs with scores on the test split, in order of their names.
+
+    Raises:
+        DataError: scores or settings of a run cannot be read.
+    """
+    return [_scored_run(path) for path in sorted((root / RUNS_FOLDER).glob("*/scores.json"))]
+
+
+def _scored_run(path: Path) -> Run:
+    folder, name = RunFolder(path.parent), path.parent.name
+    try:
+        scores = Scores.from_dict(read_json(path))
+    except DataError as error:
+        raise DataError(f"{path}: {error}, with 'dwplus score runs/{name}'") from None
+    return Run(name, path.parent, folder.read_config(), scores, folder.read_rows())
 
 
 def run_summary(run: Run) -> dict[str, Any]:
