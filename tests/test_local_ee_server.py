@@ -468,7 +468,12 @@ def test_a_defect_is_a_500_and_a_line_on_stderr(
     error = answer.json()["error"]
     assert (answer.status_code, error["status"]) == (500, "INTERNAL")
     assert "ZeroDivisionError" in error["message"]
-    assert f"local Earth Engine: GET {path}: ZeroDivisionError" in capfd.readouterr().err
+    # The line may follow the answer by a moment.
+    said, until = "", time.monotonic() + 5
+    while "ZeroDivisionError" not in said and time.monotonic() < until:
+        said += capfd.readouterr().err
+        time.sleep(0.02)
+    assert f"local Earth Engine: GET {path}: ZeroDivisionError" in said
     assert front.log.encoded()["requests"][0]["code"] == 500
     front.answer = lambda: Reply(200, "text/plain", b"fine")
     assert requests.get(url, timeout=5).text == "fine"
