@@ -45,7 +45,10 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
 def commands(group: click.Group, *above: str) -> Iterator[list[str]]:
     """A group, its commands and theirs, each as the words that call it."""
     yield [*above]
-    for name, command in group.commands.items():
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
         yield from commands(command, *above, name) if isinstance(command, click.Group) else [[*above, name]]
 
 
@@ -55,6 +58,25 @@ def test_every_command_explains_itself_with_an_example(run: Run, command: list[s
 
     assert code == 0
     assert f"dwplus {' '.join(command)}".strip() in out.split("Options:")[0].split("\n", 1)[1]
+
+
+def test_the_shell_completes_commands_and_options(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_DWPLUS_COMPLETE", "bash_complete")
+
+    def completed(line: str) -> list[str]:
+        monkeypatch.setenv("COMP_WORDS", line)
+        monkeypatch.setenv("COMP_CWORD", str(len(line.split()) - 1))
+        return [item.partition(",")[2] for item in run()[1].split()]
+
+    assert completed("dwplus re") == ["report", "reproduce"]
+    assert completed("dwplus build --reg") == ["--region"]
+    assert completed("dwplus local-ee s") == ["serve"]
+
+
+def test_a_misspelt_command_gets_the_likely_one(run: Run) -> None:
+    code, _, err = run("buidl")
+
+    assert (code, "build" in err.splitlines()[-1]) == (2, True)
 
 
 BAD_INPUT = {

@@ -51,12 +51,14 @@ def uses(path: Path, name: str) -> bool:
 
 def test_the_pipeline_knows_neither_torch_nor_the_model_half() -> None:
     for path in modules("pipeline"):
-        assert not any(uses(path, name) for name in ("torch", "accelerate", "model", "workflow", "cli")), path
+        assert not any(uses(path, name) for name in ("torch", "accelerate", "model", "workflow", "commands", "cli")), (
+            path
+        )
 
 
 def test_the_model_half_knows_neither_earth_engine_nor_the_network() -> None:
     for path in modules("model"):
-        assert not any(uses(path, name) for name in ("ee", "requests", "workflow", "cli")), path
+        assert not any(uses(path, name) for name in ("ee", "requests", "workflow", "commands", "cli")), path
         used = {i.split(".")[1] for i in imported(path) if i.startswith("pipeline.")}
         assert used <= MODEL_MAY_USE, f"{path} uses {used - MODEL_MAY_USE}"
 
@@ -100,11 +102,34 @@ def test_networks_run_where_only_torch_and_numpy_are(module: str) -> None:
         assert not uses(path, "pipeline.tiles"), path
 
 
-def test_help_imports_nothing_heavy() -> None:
-    code = (
-        "import sys, dwplus.cli; heavy = {'torch', 'ee', 'rasterio', 'dask', 'numpy', 'rich', 'geopandas'};"
-        "print(sorted(heavy & set(sys.modules)))"
-    )
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+def test_commands_are_found_through_the_table_of_cli_alone() -> None:
+    outside = [p for f in ("pipeline", "model", "workflow") for p in modules(f)]
+    assert not [path for path in outside if uses(path, "commands")]
+    for path in modules("commands"):
+        assert not uses(path, "cli"), f"{path}: python -m dwplus.cli would load cli twice"
 
-    assert answer.stdout.strip() == "[]"
+
+HEAVY = "{'torch', 'ee', 'rasterio', 'dask', 'numpy', 'rich', 'geopandas', 'requests'}"
+
+
+def printed(code: str) -> str:
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return answer.stdout.strip().splitlines()[-1]
+
+
+def test_help_imports_nothing_heavy_and_no_command() -> None:
+    code = (
+        f"import sys; from dwplus.cli import cli; cli.main(['--help'], standalone_mode=False); "
+        f"print(sorted({HEAVY} & set(sys.modules)), [m for m in sys.modules if m.startswith('dwplus.commands')])"
+    )
+
+    assert printed(code) == "[] []"
+
+
+def test_the_help_of_a_command_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from dwplus.cli import COMMANDS, load_command; [load_command(name) for name in COMMANDS]; "
+        f"print(sorted({HEAVY} & set(sys.modules)))"
+    )
+
+    assert printed(code) == "[]"

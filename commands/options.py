@@ -1,0 +1,104 @@
+"""Options that several commands share, as decorators."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_SOURCES = ["auto", "sandbox", "earthengine"]
+
+
+def data_option(function: F) -> F:
+    return click.option(
+        "--data",
+        type=click.Path(file_okay=False, path_type=Path),
+        default=Path("data"),
+        envvar="DWPLUS_DATA",
+        show_default=True,
+        show_envvar=True,
+        help="Folder of all data sets; each source has its own below it.",
+    )(function)
+
+
+def source_option(function: F) -> F:
+    return click.option(
+        "--source",
+        type=click.Choice(_SOURCES),
+        default="auto",
+        envvar="DWPLUS_SOURCE",
+        show_default=True,
+        help="Where pixels come from; auto is the sandbox only where nothing of Earth Engine is configured.",
+    )(function)
+
+
+def quiet_option(function: F) -> F:
+    return click.option("-q", "--quiet", is_flag=True, help="No progress, results only.")(function)
+
+
+def service_options(function: F) -> F:
+    for option in (
+        click.option("--project", help="Google Cloud project registered for Earth Engine. [env: EE_PROJECT_ID]"),
+        click.option("--ee-url", help="Another server of the Earth Engine API. [env: EE_URL]"),
+        click.option(
+            "--concurrency", type=click.IntRange(1, 100), default=20, show_default=True, help="Requests in flight."
+        ),
+        click.option(
+            "--tiles",
+            type=click.IntRange(6, 5000),
+            default=132,
+            show_default=True,
+            help="Label tiles of the synthetic planet (sandbox).",
+        ),
+        click.option("--seed", type=int, default=7, show_default=True, help="Seed of the synthetic planet (sandbox)."),
+        click.option("--workers", type=click.IntRange(1), help="Processes of the Dask stages; default: all cores."),
+    ):
+        function = option(function)
+    return function
+
+
+def recipe_options(function: F) -> F:
+    for option in (
+        click.option(
+            "--s1-mean",
+            type=click.Choice(["dB", "linear"]),
+            default="dB",
+            show_default=True,
+            help="Average Sentinel-1 in dB (S1_GRD) or as power (S1_GRD_FLOAT); the two never mix.",
+        ),
+        click.option(
+            "--s1-pass",
+            type=click.Choice(["both", "ascending", "descending"]),
+            default="both",
+            show_default=True,
+            help="Orbit directions that enter the mean; one of them asks the service for less.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def training_options(function: F) -> F:
+    for option in (
+        click.option("--profile", help="Settings: paper, sandbox, or a TOML file. Default: by the source."),
+        click.option("--model", help="Network: specsar-former or segformer, each also -small."),
+        click.option("--primary", default="ms10", show_default=True, help="Bands of the primary input (preset)."),
+        click.option(
+            "--auxiliary", default="sar", show_default=True, help="Bands of the auxiliary input (preset, or none)."
+        ),
+        click.option(
+            "--protocol",
+            type=click.Choice(["strict", "paper"]),
+            default="strict",
+            show_default=True,
+            help="strict cuts validation tiles from training; paper validates on the test tiles.",
+        ),
+        click.option("--epochs", type=click.IntRange(1), help="Epochs; default: the profile's."),
+        click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Any other setting of the profile."),
+    ):
+        function = option(function)
+    return function

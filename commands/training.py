@@ -1,0 +1,153 @@
+"""Commands from the data set to scores: statistics, training, scores, the report."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..pipeline.errors import UsageError
+from .options import data_option, quiet_option, source_option, training_options
+from .output import mark
+
+if TYPE_CHECKING:
+    from ..workflow.stages import Inputs
+
+
+@click.command()
+@source_option
+@data_option
+@quiet_option
+@click.option("--workers", type=click.IntRange(1), help="Processes; default: all cores.")
+def normalise(source: str, data: Path, quiet: bool, workers: int | None) -> None:
+    """Take the statistics of the training split (stats-strict.json, stats-paper.json).
+
+    \b
+    dwplus normalise
+    """
+    from ..pipeline.build import normalise_root
+    from ..pipeline.cluster import local_cluster
+    from ..pipeline.normalise import statistics_path
+    from ..workflow.console import console
+    from ..workflow.pixel_source import existing_root
+
+    root = existing_root(data, source)
+    with local_cluster(workers) as run:
+        for statistics in normalise_root(root, run=run, progress=console(quiet=quiet)):
+            click.echo(
+                f"{statistics_path(root, statistics.protocol)}  {statistics.tiles} tiles {mark(statistics.source)}"
+            )
+
+
+@click.command()
+@click.option("--name", help="Name of the run; default: the network's. The same name goes on with a stopped run.")
+@training_options
+@source_option
+@data_option
+@quiet_option
+def train(
+    name: str | None,
+    source: str,
+    data: Path,
+    quiet: bool,
+    protocol: Any,
+    primary: str,
+    auxiliary: str,
+    profile: str | None,
+    model: str | None,
+    epochs: int | None,
+    changes: tuple[str, ...],
+) -> None:
+    """Train a network on the data set; run again to go on where it was stopped.
+
+    \b
+    dwplus train                                      SpecSAR-Former, settings by the source
+    dwplus train --name s2 --model segformer-small --auxiliary none
+    dwplus train --profile paper --set lr=1e-3 --set seed=1
+    accelerate launch -m dwplus.cli train             on several GPUs
+    """
+    from ..workflow.console import console
+    from ..workflow.pixel_source import existing_root
+    from ..workflow.stages import Inputs, train_run, training_settings
+
+    root = existing_root(data, source)
+    settings = training_settings(profile, root, _changes(model, epochs, changes))
+    inputs: Inputs = Inputs(primary, auxiliary)
+    run_dir = train_run(
+        root, name or settings.model, settings, protocol=protocol, inputs=inputs, progress=console(quiet=quiet)
+    )
+    click.echo(f"{run_dir}  next: dwplus score runs/{run_dir.name}")
+
+
+@click.command()
+@click.argument("run")
+@click.option("--split", type=click.Choice(["test", "val"]), default="test", show_default=True, help="Split to score.")
+@click.option(
+    "--weights",
+    type=click.Choice(["model", "best"]),
+    default="model",
+    show_default=True,
+    help="Weights after the last epoch, or of the best epoch where the run kept them.",
+)
+@source_option
+@data_option
+@quiet_option
+@click.option("--json", "as_json", is_flag=True, help="Print the scores as one JSON document.")
+def score(run: str, split: str, weights: str, source: str, data: Path, quiet: bool, as_json: bool) -> None:
+    """Score a trained run on the test tiles: mIoU, OA, F1 and IoU per class from one confusion matrix.
+
+    \b
+    dwplus score runs/specsar-former-small
+    """
+    from ..workflow.console import console
+    from ..workflow.pixel_source import existing_root
+    from ..workflow.stages import find_run, score_run
+
+    root = existing_root(data, source)
+    scores = score_run(root, find_run(root, run), split=split, weights=weights, progress=console(quiet=quiet))
+    if as_json:
+        click.echo(json.dumps(scores.to_dict(), indent=1))
+        return
+    matrix = scores.matrix
+    beside = mark(scores.source)
+    click.echo(f"mIoU {matrix.miou:.2%}  OA {matrix.oa:.2%}  F1 {matrix.macro_f1:.2%}  {scores.tiles} tiles {beside}")
+    click.echo(f"majority guess ({scores.majority[0]}): OA {scores.majority[1]:.2%} {beside}")
+    for class_name, values in scores.to_dict()["classes"].items():
+        iou = "absent" if values["iou"] is None else f"{values['iou']:.2%}"
+        click.echo(f"  {class_name:<20} IoU {iou}")
+
+
+@click.command()
+@source_option
+@data_option
+@quiet_option
+@click.option("--json", "as_json", is_flag=True, help="Print the scores of all runs as one JSON document.")
+def report(source: str, data: Path, quiet: bool, as_json: bool) -> None:
+    """Write report/index.html: scores beside the paper's, tiles drawn, classes, what is missing and why.
+
+    \b
+    dwplus report
+    """
+    from ..workflow.console import console
+    from ..workflow.pixel_source import existing_root
+    from ..workflow.report import summary_json, write_report
+
+    root = existing_root(data, source)
+    page = write_report(root, progress=console(quiet=quiet))
+    click.echo(summary_json(root) if as_json else str(page))
+
+
+def _changes(model: str | None, epochs: int | None, changes: tuple[str, ...]) -> dict[str, Any]:
+    settings: dict[str, Any] = {}
+    for change in changes:
+        key, separator, text = change.partition("=")
+        if not separator:
+            raise UsageError(f"--set {change}: write KEY=VALUE, for example --set lr=1e-3")
+        try:
+            settings[key] = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            settings[key] = text
+    return settings | {k: v for k, v in (("model", model), ("epochs", epochs)) if v is not None}
