@@ -8,7 +8,9 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import signal
 import sys
+import threading
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -22,13 +24,18 @@ from .pipeline.errors import DwplusError, ExitCode, UsageError
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100, "auto_envvar_prefix": "DWPLUS"}
 
 COMMANDS: dict[str, tuple[str, str]] = {
+    "labels": ("labels:labels", "Label tiles: fetch them, make the manifest, look at one."),
     "build": ("build:build", "Labels, pixels, validation, statistics: the data set."),
+    "status": ("inspect:status", "How far the data set is, what is missing, what is left."),
+    "retry": ("build:retry", "Ask again for tiles that a build could not have."),
     "validate": ("inspect:validate", "List what is wrong with the shards."),
     "normalise": ("training:normalise", "Take the statistics of the training split."),
     "train": ("training:train", "Train a network on the data set."),
     "score": ("training:score", "Score a trained run on the test tiles."),
     "report": ("training:report", "Write the page that sets scores beside the paper's."),
     "reproduce": ("reproduce:reproduce", "The whole way in one command."),
+    "doctor": ("service:doctor", "Is everything in place for a build?"),
+    "auth": ("service:auth", "How to sign in to Earth Engine from this machine."),
     "local-ee": ("local_ee:local_ee", "A local Earth Engine to test your own code on."),
 }
 """Command -> where it is (``file:attribute`` in the folder ``commands``), its help in a line; in order of the flow."""
@@ -78,7 +85,8 @@ def cli(ctx: click.Context, config: Path | None) -> None:
     Without a Google account, everything runs on an embedded local Earth Engine (a synthetic planet):
       dwplus reproduce                          the whole way: build, train, score, report
     With Earth Engine:
-      earthengine authenticate
+      dwplus auth                               how to sign in from this machine
+      dwplus doctor                             is everything in place?
       dwplus build --region all --project MY-PROJECT
       dwplus train
       dwplus score runs/specsar-former
@@ -139,8 +147,10 @@ def main() -> None:
     """Entry point: our errors become one line and their own exit code; anything else keeps its traceback."""
     # Threads of torch that wait should sleep, not spin: beside other work, steps are several times faster.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # What a batch system sends before its time is up ends a command as Ctrl-C does: cleanly.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        cli.main(standalone_mode=False)
+        cli.main(prog_name="dwplus", standalone_mode=False)
     except DwplusError as error:
         click.echo(f"dwplus: {error}", err=True)
         sys.exit(error.exit_code)
@@ -149,7 +159,19 @@ def main() -> None:
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
         click.echo("dwplus: interrupted; the same command goes on from here", err=True)
+        _leave_threads()
         sys.exit(ExitCode.INTERRUPTED)
+
+
+def _leave_threads() -> None:
+    """End now where threads still wait for an answer of a server: Python would wait for them, up to their deadline.
+
+    Files are complete or absent whatever is left undone.
+    """
+    if any(thread.name.startswith("tile") for thread in threading.enumerate()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(ExitCode.INTERRUPTED)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,12 @@
-"""The command that builds the data set."""
+"""The commands that build the data set and ask again for what is missing."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +14,31 @@ import click
 
 from ..pipeline.errors import ExitCode, UsageError
 from .options import data_option, quiet_option, recipe_options, service_options, source_option
-from .output import mark
+from .output import figure, mark
 
 if TYPE_CHECKING:
-    from ..pipeline.build import BuildResult, Choice
+    from ..pipeline.budget import Estimate
+    from ..pipeline.build import BuildResult, Choice, Means
+    from ..pipeline.export import Meter
     from ..pipeline.scenes import Recipe
+
+PILOT_TILES = 50
+"""Tiles of a pilot that is not told how many."""
+
+
+def budget_options(function: Any) -> Any:
+    for option in (
+        click.option(
+            "--max-eecu-hours",
+            type=click.FloatRange(0, min_open=True),
+            help="Stop (exit 5) before this run has used so much Earth Engine compute, as the service reports it.",
+        ),
+        click.option(
+            "--until", metavar="TIME", help="Begin no tile after 07:30 or 2026-11-30T07:30 (local time); exit 5."
+        ),
+    ):
+        function = option(function)
+    return function
 
 
 @click.command()
@@ -25,25 +49,89 @@ if TYPE_CHECKING:
 @click.option(
     "--labels", type=click.Path(path_type=Path), help="Folder of label tiles as released, in place of the archives."
 )
+@click.option(
+    "--labels-from",
+    type=click.Choice(["releases", "earth-engine"]),
+    default="releases",
+    show_default=True,
+    help="The publishers' archives, or Earth Engine's collection of labels.",
+)
+@click.option("--dry-run", is_flag=True, help="Say what would be asked for and what it would take; ask nothing.")
+@click.option(
+    "--pilot",
+    type=click.IntRange(1),
+    is_flag=False,
+    flag_value=PILOT_TILES,
+    metavar="[N]",
+    help=f"Build N tiles ({PILOT_TILES}) of all regions and biomes, measure each, say what the rest will take.",
+)
+@budget_options
 @recipe_options
 @service_options
 @source_option
 @data_option
 @quiet_option
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON document.")
-def build(quiet: bool, as_json: bool, **options: Any) -> None:
+def build(quiet: bool, as_json: bool, dry_run: bool, **options: Any) -> None:
     """Build the data set: labels, manifest, export, validation, statistics.
 
     \b
-    dwplus build --region all
+    dwplus build --region all --dry-run               what it would take
+    dwplus build --region all --pilot 50              50 tiles, measured: what the rest will take
+    dwplus build --region all --max-eecu-hours 100    stop in time; the same command goes on another day
     dwplus build --region western-hemisphere --split test --limit 6
     dwplus build --labels my_label_tiles --data my_data --project MY-PROJECT
 
     Tiles that are complete are left alone: run the same command again to go on. Tiles without Sentinel-1 or Sentinel-2
-    are discarded and listed in failures.csv with the reason; tiles that the service did not give are failed, exit 3.
+    are discarded and listed in failures.csv with the reason; tiles that the service did not give are failed, exit 3:
+    the next build asks for them again, and so does 'dwplus retry'.
     """
+    if dry_run:
+        _print_estimate(*_dry_run(options), as_json=as_json)
+        return
     root, result = build_from(options, quiet)
+    left = _dry_run({**options, "pilot": None}) if options["pilot"] is not None else None
+    _print_build(root, result, as_json=as_json, left=left[2] if left else None)
+    if left and not as_json:
+        click.echo("")
+        _print_estimate(*left, as_json=False)
+    exit_as(result)
+
+
+@click.command()
+@click.option(
+    "--reason",
+    multiple=True,
+    help="Tiles with this reason (see 'dwplus status'), also no_s1 and no_s2; several times. Default: all failed.",
+)
+@budget_options
+@service_options
+@source_option
+@data_option
+@quiet_option
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON document.")
+def retry(reason: tuple[str, ...], quiet: bool, as_json: bool, **options: Any) -> None:
+    """Ask again for tiles that a build could not have, with the recipe of the data set.
+
+    \b
+    dwplus retry                                      all that failed
+    dwplus retry --reason no_answer --reason too_heavy
+    dwplus retry --reason no_s2                       scenes are added to Earth Engine now and then
+    """
+    from ..pipeline.build import retry as retry_tiles
+    from ..workflow.pixel_source import existing_root
+
+    root = existing_root(options["data"], options["source"])
+    with _means({**options, "source": root.name, "pilot": None}, quiet) as (_, means):
+        result = retry_tiles(root, frozenset(reason), means)
     _print_build(root, result, as_json=as_json)
+    exit_as(result)
+
+
+def exit_as(result: BuildResult) -> None:
+    """End with the exit code that the outcome has."""
+    if result.stopped:
+        raise SystemExit(ExitCode.QUOTA)
     if result.failed or result.broken:
         raise SystemExit(ExitCode.FAILED_TILES)
 
@@ -51,19 +139,30 @@ def build(quiet: bool, as_json: bool, **options: Any) -> None:
 def build_from(options: dict[str, Any], quiet: bool) -> tuple[Path, BuildResult]:
     """The data root and what became of its tiles, from the options of the command."""
     from ..pipeline.build import build as build_data_set
+    from ..pipeline.tiles import check_region
+
+    check_region(options["region"])
+    choice = _choice(options)
+    with _means(options, quiet) as (root, means):
+        result = build_data_set(root, choice, means, recipe=_recipe(options))
+    return root, result
+
+
+@contextmanager
+def _means(options: dict[str, Any], quiet: bool) -> Iterator[tuple[Path, Means]]:
+    """The data root, and what a build works with."""
+    from ..pipeline.build import Means
     from ..pipeline.cluster import local_cluster
     from ..pipeline.files import check_writable
     from ..pipeline.sources import choose_source, configuration
-    from ..pipeline.tiles import check_region
     from ..workflow.console import console
     from ..workflow.pixel_source import SANDBOX_BANNER, open_source
 
     progress = console(quiet=quiet)
-    check_region(options["region"])
-    choice = _choice(options)
+    meter = _meter(options)
     found = configuration(url=options["ee_url"], project=options["project"])
     name = choose_source(options["source"], found)
-    root = options["data"] / name
+    root: Path = options["data"] / name
     check_writable(root)
     if name == "sandbox":
         progress.say(SANDBOX_BANNER)
@@ -78,42 +177,103 @@ def build_from(options: dict[str, Any], quiet: bool) -> tuple[Path, BuildResult]
         ) as opened,
         local_cluster(options["workers"]) as run,
     ):
-        result = build_data_set(
+        yield (
             root,
-            choice,
-            pixels=opened.session,
-            run=run,
-            recipe=_recipe(options),
-            mirror=opened.mirror,
-            concurrency=options["concurrency"],
-            progress=progress,
+            Means(
+                pixels=opened.pixels,
+                run=run,
+                mirror=opened.mirror,
+                # Asking for labels needs the client's words, which come with the connection.
+                asker=opened.pixels.session if options.get("labels_from") == "earth-engine" else None,
+                concurrency=options["concurrency"],
+                meter=meter,
+                progress=progress,
+            ),
         )
-    return root, result
+
+
+def _meter(options: dict[str, Any]) -> Meter | None:
+    from ..pipeline.budget import Budget, parse_until
+
+    until, hours, pilot = options.get("until"), options.get("max_eecu_hours"), options.get("pilot")
+    if until is None and hours is None and pilot is None:
+        return None
+    try:
+        moment = None if until is None else parse_until(until, datetime.now())
+    except ValueError as error:
+        raise UsageError(f"--until {until}: {error}; write 07:30 or 2026-11-30T07:30") from None
+    return Budget(max_eecu_hours=hours, until=moment, measure_all=pilot is not None)
 
 
 def _choice(options: dict[str, Any]) -> Choice:
     from ..pipeline.build import Choice
 
-    labels = options["labels"]
+    labels, limit, pilot = options["labels"], options["limit"], options.get("pilot")
     if labels is not None and not labels.is_dir():
         raise UsageError(f"--labels {labels}: no such folder; name one that holds label tiles (dw_....tif)")
     return Choice(
         region=options["region"],
         biomes=frozenset(options["biome"]),
         splits=frozenset(options["split"]),
-        limit=options["limit"],
+        limit=min(n for n in (limit, pilot) if n is not None) if limit or pilot else None,
         labels=labels,
+        labels_from=options.get("labels_from", "releases"),
     )
 
 
-def _recipe(options: dict[str, Any]) -> Recipe:
+def _recipe(options: dict[str, Any]) -> Recipe | None:
+    """What the options ask for; None where they say nothing: then the data root's own recipe holds."""
     from ..pipeline.scenes import Recipe
 
     passes = {"both": ("ASCENDING", "DESCENDING"), "ascending": ("ASCENDING",), "descending": ("DESCENDING",)}
-    return Recipe(s1_mean=options["s1_mean"], s1_passes=passes[options["s1_pass"]])  # type: ignore[arg-type]
+    given = {
+        "s1_mean": options["s1_mean"],
+        "s1_passes": passes.get(options["s1_pass"]),
+        "s1_max_scenes": options["s1_max_scenes"],
+    }
+    given = {name: value for name, value in given.items() if value is not None}
+    return Recipe(**given) if given else None
 
 
-def _print_build(root: Path, result: BuildResult, *, as_json: bool) -> None:
+# --- what would be done -----------------------------------------------------------------------------------------------
+
+
+def _dry_run(options: dict[str, Any]) -> tuple[Path, str, Estimate]:
+    """The data root, what a build would do in words, and what it would take. Asks nobody, writes nothing."""
+    from ..pipeline.forecast import forecast
+    from ..pipeline.sources import choose_source, configuration
+    from ..pipeline.tiles import check_region
+
+    check_region(options["region"])
+    found = configuration(url=options["ee_url"], project=options["project"])
+    name = choose_source(options["source"], found)
+    root: Path = options["data"] / name
+    words, estimate = forecast(
+        root,
+        _choice(options),
+        recipe=_recipe(options),
+        concurrency=options["concurrency"],
+        sandbox_tiles=options["tiles"] if name == "sandbox" else None,
+    )
+    return root, words, estimate
+
+
+def _print_estimate(root: Path, words: str, estimate: Estimate, *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps({"root": str(root), "plan": words, **asdict(estimate)}, indent=1))
+        return
+    click.echo(f"{root}: {words}")
+    click.echo(f"requests     {estimate.requests:,}")
+    click.echo(f"download     {estimate.received_gb:.3g} GB of pixels")
+    click.echo(figure("disk", "GB", estimate.disk_gb))
+    click.echo(figure("time", "hours", estimate.hours))
+    click.echo(figure("compute", "EECU-hours", estimate.eecu_hours))
+
+
+# --- what was done ----------------------------------------------------------------------------------------------------
+
+
+def _print_build(root: Path, result: BuildResult, *, as_json: bool, left: Estimate | None = None) -> None:
     sources = {row.source for row in _ledger_rows(root)}
     if as_json:
         document = {
@@ -121,9 +281,11 @@ def _print_build(root: Path, result: BuildResult, *, as_json: bool) -> None:
             "source": sorted(sources),
             "manifest": result.manifest.hash,
             "tiles": len(result.chosen),
-            "states": result.states,
+            "states": dict(result.states),
             "errors": sum(f.severity == "error" for f in result.findings),
             "warnings": sum(f.severity == "warning" for f in result.findings),
+            "stopped": result.stopped,
+            **({} if left is None else {"left": asdict(left)}),
         }
         click.echo(json.dumps(document, indent=1))
         return
@@ -132,6 +294,8 @@ def _print_build(root: Path, result: BuildResult, *, as_json: bool) -> None:
     marks = " ".join(sorted({mark(source) for source in sources if source}))
     missing = sum(number for state, number in result.states.items() if state != "done")
     click.echo(f"{root}: {result.states.get('done', 0)} of {len(result.chosen)} tiles complete {marks}".rstrip())
+    if result.stopped:
+        click.echo(f"stopped: {result.stopped}")
     if missing:
         click.echo(f"{missing} tiles are not in it; the reasons stand in {root / 'failures.csv'}")
     if result.findings:

@@ -40,10 +40,20 @@ def quiet_option(function: F) -> F:
     return click.option("-q", "--quiet", is_flag=True, help="No progress, results only.")(function)
 
 
+def project_option(function: F) -> F:
+    return click.option("--project", help="Google Cloud project registered for Earth Engine. [env: EE_PROJECT_ID]")(
+        function
+    )
+
+
+def ee_url_option(function: F) -> F:
+    return click.option("--ee-url", help="Another server of the Earth Engine API. [env: EE_URL]")(function)
+
+
 def service_options(function: F) -> F:
     for option in (
-        click.option("--project", help="Google Cloud project registered for Earth Engine. [env: EE_PROJECT_ID]"),
-        click.option("--ee-url", help="Another server of the Earth Engine API. [env: EE_URL]"),
+        project_option,
+        ee_url_option,
         click.option(
             "--concurrency", type=click.IntRange(1, 100), default=20, show_default=True, help="Requests in flight."
         ),
@@ -62,20 +72,22 @@ def service_options(function: F) -> F:
 
 
 def recipe_options(function: F) -> F:
+    """What is asked for; where nothing is said, what the data root was built with, or the defaults."""
     for option in (
         click.option(
             "--s1-mean",
             type=click.Choice(["dB", "linear"]),
-            default="dB",
-            show_default=True,
-            help="Average Sentinel-1 in dB (S1_GRD) or as power (S1_GRD_FLOAT); the two never mix.",
+            help="Average Sentinel-1 in dB (S1_GRD; the default) or as power (S1_GRD_FLOAT); the two never mix.",
         ),
         click.option(
             "--s1-pass",
             type=click.Choice(["both", "ascending", "descending"]),
-            default="both",
-            show_default=True,
-            help="Orbit directions that enter the mean; one of them asks the service for less.",
+            help="Orbit directions that enter the mean (default: both); one of them asks the service for less.",
+        ),
+        click.option(
+            "--s1-max-scenes",
+            type=click.IntRange(1),
+            help="At most so many Sentinel-1 scenes, spread evenly over the window (default: all); cheaper.",
         ),
     ):
         function = option(function)

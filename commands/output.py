@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..pipeline.budget import Range
+
 
 def mark(source: str) -> str:
     """Beside a number: who the pixels came from, where it was not Google's service."""
     return "" if source == "earthengine" else f"[{source}]"
+
+
+def figure(title: str, unit: str, value: Range) -> str:
+    """One line of an estimate: title, figures with their unit, and where they come from."""
+    return f"{title:<12} {value.figures} {unit}: {value.basis}"

@@ -5,37 +5,30 @@ What is complete is left alone; a killed build goes on where it was when it is s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+from .card import write_card
 from .cluster import Runner
-from .errors import DataError
-from .export import export
-from .files import check_writable
-from .labels import LabelFile, LabelRaster, Metadata, acquire, from_folder, index, read_label, read_metadata, releases
-from .landcover import marked_share
-from .ledger import Ledger, LedgerRow, count_states, read_ledger, write_failures
-from .manifest import (
-    MANIFEST_FILE,
-    PROTOCOLS,
-    Manifest,
-    ManifestRow,
-    Protocol,
-    make_manifest,
-    read_manifest,
-    select,
-    write_manifest,
-)
+from .errors import DataError, QuotaError, UsageError
+from .export import Meter, Watch, export
+from .files import check_writable, read_json, remove_parts, write_json
+from .ingest import prepare_manifest
+from .label_assets import Asker
+from .ledger import ASKED_REASONS, FAILURES, Ledger, count_states, read_ledger, write_failures
+from .manifest import PROTOCOLS, Manifest, ManifestRow, Protocol, read_manifest, select
+from .manifest_origin import LabelOrigin
 from .normalise import Statistics, normalise, statistics_path, usable_rows
+from .plan import Plan
 from .progress import Progress, Silent
-from .scenes import Recipe
+from .scenes import Recipe, recipe_from
 from .session import DEFAULT_CONCURRENCY, PixelSource
-from .shards import label_path, read_header, write_label
-from .tiles import Tile, check_region, parse_tile_id
-from .validate import Finding, bad_tiles, unreadable_tiles, validate
+from .tiles import check_region
+from .validate import Finding, bad_tiles, to_validate, unreadable_tiles, validate
 
-RELEASES_FOLDER = "releases"
+RECIPE_FILE = "recipe.json"
+"""What the shards of a data root were asked for with."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +38,7 @@ class Choice:
     Attributes:
         region, biomes, splits, limit: see ``manifest.select``; empty sets mean all.
         labels: folder of label tiles given by hand, in place of the released archives.
+        labels_from: where released labels come from, the publishers' archives or Earth Engine's collection of them.
     """
 
     region: str = "all"
@@ -52,6 +46,7 @@ class Choice:
     splits: frozenset[str] = frozenset()
     limit: int | None = None
     labels: Path | None = None
+    labels_from: LabelOrigin = "releases"
 
 
 @dataclass(frozen=True)
@@ -62,17 +57,19 @@ class BuildResult:
         chosen: tiles that the build was about.
         states: how many tiles of the choice are done, or missing for which reason.
         findings: of the validation of all complete tiles in the data root.
+        stopped: why the export ended early (a budget, a quota); empty where it did not.
     """
 
     manifest: Manifest
     chosen: tuple[ManifestRow, ...]
-    states: dict[str, int]
+    states: Mapping[str, int]
     findings: tuple[Finding, ...]
+    stopped: str = ""
 
     @property
     def failed(self) -> int:
         """Tiles of the choice that could not be had this time."""
-        return self.states.get("no_answer", 0)
+        return sum(self.states.get(reason, 0) for reason in FAILURES)
 
     @property
     def broken(self) -> int:
@@ -80,173 +77,174 @@ class BuildResult:
         return len(bad_tiles(self.findings))
 
 
-def build(
-    root: Path,
-    choice: Choice,
-    *,
-    pixels: PixelSource,
-    run: Runner,
-    recipe: Recipe | None = None,
-    mirror: str | None = None,
-    concurrency: int = DEFAULT_CONCURRENCY,
-    progress: Progress | None = None,
-) -> BuildResult:
+@dataclass(frozen=True)
+class Means:
+    """What a build works with.
+
+    Attributes:
+        pixels: where pixels come from.
+        run: where validation and statistics run.
+        mirror: address of the label archives in place of their publishers, told when it is needed.
+        asker: asks Earth Engine for labels.
+        concurrency: requests in flight.
+        meter: measures tiles and ends the run.
+        progress: who watches.
+    """
+
+    pixels: PixelSource
+    run: Runner
+    mirror: Callable[[], str] | None = None
+    asker: Asker | None = None
+    concurrency: int = DEFAULT_CONCURRENCY
+    meter: Meter | None = None
+    progress: Progress = field(default_factory=Silent)
+
+
+def build(root: Path, choice: Choice, means: Means, *, recipe: Recipe | None = None) -> BuildResult:
     """Make the data set of one source, or complete it.
 
     Args:
         root: data root of the source, ``data/<source>``.
-        pixels: where pixels come from.
-        run: where validation and statistics run.
-        mirror: base URL that serves the label archives in place of their publishers.
+        recipe: what is asked for; None = what the root was built with, or the default.
 
     Raises:
         UsageError: the choice names nothing that exists, or the root belongs to another source.
         DataError: a label given by hand cannot be used.
-        ServiceError, AuthenticationError, QuotaError: the build cannot go on; run it again later.
+        ServiceError, AuthenticationError: the build cannot go on; run it again later.
     """
-    progress = progress or Silent()
     check_region(choice.region)
     check_writable(root)
+    recipe = recipe or recipe_of_root(root) or Recipe()
     with Ledger(root) as ledger:
-        files, metadata = find_labels(root, choice, mirror=mirror, progress=progress)
-        rows, unusable = ingest_labels(root, files, metadata, strict=choice.labels is not None, progress=progress)
-        usable = {row.tile.id for row in rows}
-        for row in unusable:
-            # Where another labeler's markup of the tile can be used, nothing is missing.
-            if row.tile not in usable:
-                ledger.append(replace(row, source=pixels.name))
-        manifest = make_manifest([*_earlier_rows(root, rows), *rows])
-        write_manifest(root, manifest)
-        chosen = _choose(manifest, choice, rows)
-        with progress.stage("Exporting tiles", len(chosen)) as step:
-            plan = export(
-                chosen,
-                pixels=pixels,
-                recipe=recipe or Recipe(),
-                ledger=ledger,
-                concurrency=concurrency,
-                damaged=unreadable_tiles(root),
-                on_plan=lambda plan: step.advance(len(plan.keep)),
-                on_row=lambda row: step.advance(note=f"{row.tile} {row.reason or row.state}"),
-            )
-        if plan.keep:
-            progress.say(f"{len(plan.keep)} of {len(chosen)} tiles needed no request")
-        write_failures(root, ledger.rows.values())
-        ids = {row.tile.id for row in chosen} | {row.tile for row in unusable}
-        states = count_states({tile: row for tile, row in ledger.rows.items() if tile in ids})
-    findings = validate_root(root, run=run, progress=progress)
-    normalise_root(root, run=run, progress=progress)
-    return BuildResult(manifest, chosen, states, tuple(findings))
-
-
-# --- labels -----------------------------------------------------------------------------------------------------------
-
-
-def find_labels(
-    root: Path, choice: Choice, *, mirror: str | None, progress: Progress
-) -> tuple[list[LabelFile], Metadata]:
-    """Label tiles on disk: those given by hand, or those of the releases, downloaded where they are missing."""
-    if choice.labels is not None:
-        return from_folder(choice.labels), read_metadata(choice.labels)
-    folder = root / RELEASES_FOLDER
-    wanted = sorted(choice.splits) or ["train", "test"]
-    with progress.stage("Fetching label releases", None, unit="bytes") as step:
-        acquire(
-            releases(),
-            folder,
-            mirror=mirror,
-            splits=["train" if split == "val" else split for split in wanted],
-            progress=lambda _name, done, total: step.set(done, total),
+        _tidy(root)
+        prepared = prepare_manifest(
+            root,
+            labels=choice.labels,
+            splits=choice.splits,
+            origin=choice.labels_from,
+            mirror=means.mirror,
+            asker=means.asker,
+            source=means.pixels.name,
+            progress=means.progress,
         )
-    metadata = read_metadata(folder)
-    return index(folder, metadata=metadata), metadata
+        for row in prepared.unusable:
+            if (known := ledger.rows.get(row.tile)) is None or known.detail != row.detail:
+                ledger.append(replace(row, source=means.pixels.name))
+        chosen = choose(prepared.candidates, choice)
+        stopped = _export(root, chosen, means, recipe, ledger)
+        ids = {row.tile.id for row in chosen} | {row.tile for row in prepared.unusable}
+        states = count_states({tile: row for tile, row in ledger.rows.items() if tile in ids})
+    findings = _finish(root, means, recipe)
+    return BuildResult(prepared.manifest, chosen, states, tuple(findings), stopped)
 
 
-def ingest_labels(
-    root: Path, files: Sequence[LabelFile], metadata: Metadata, *, strict: bool, progress: Progress
-) -> tuple[list[ManifestRow], list[LedgerRow]]:
-    """Read every label tile, keep it below ``labels/``, and describe it.
+def retry(root: Path, reasons: frozenset[str], means: Means) -> BuildResult:
+    """Ask again for tiles that a build could not have.
 
     Args:
-        strict: a label that cannot be used is an error; otherwise it is a discarded tile.
+        reasons: keys of ``ledger.REASONS`` that asking again may change; empty = all failures.
 
-    Returns:
-        Rows for the manifest, and ledger rows of labels that cannot be used.
+    Raises:
+        UsageError: a reason comes from labels, or is none.
+        DataError: the root holds no data set.
     """
-    rows: list[ManifestRow] = []
-    unusable: list[LedgerRow] = []
-    with progress.stage("Reading labels", len(files)) as step:
-        for file in files:
-            try:
-                rows.append(
-                    ingest_label(root, file, read_label(file.path), metadata.get((file.labeler, file.dw_id), {}))
-                )
-            except DataError as error:
-                if strict:
-                    raise
-                unusable.append(LedgerRow(file.dw_id, "discarded", "bad_label", str(error)))
-            step.advance()
-    return rows, unusable
+    strange = sorted(reasons - ASKED_REASONS)
+    if strange:
+        raise UsageError(
+            f"tiles with the reason {', '.join(strange)} cannot be asked for again; choose from "
+            f"{', '.join(sorted(ASKED_REASONS))}"
+        )
+    manifest, recipe = read_manifest(root), recipe_of_root(root) or Recipe()
+    with Ledger(root) as ledger:
+        _tidy(root)
+        wanted = {tile for tile, row in ledger.rows.items() if row.reason in (reasons or FAILURES)}
+        chosen = tuple(row for row in manifest.rows if row.tile.id in wanted and not row.discard)
+        ids = frozenset(row.tile.id for row in chosen)
+        stopped = _export(root, chosen, means, recipe, ledger, again=ids)
+        states = count_states({tile: row for tile, row in ledger.rows.items() if tile in ids})
+    findings = _finish(root, means, recipe) if chosen else []
+    return BuildResult(manifest, chosen, states, tuple(findings), stopped)
 
 
-def ingest_label(root: Path, file: LabelFile, raster: LabelRaster, known: dict[str, str]) -> ManifestRow:
-    """Keep one label raster below ``labels/`` (where it is not there yet) and describe it."""
-    tile = Tile(
-        id=file.dw_id,
-        crs=raster.crs,
-        transform=raster.transform,
-        shape=raster.shape,
-        date=parse_tile_id(file.dw_id).date,
-        hemisphere=file.hemisphere,
-        biome=file.biome,
-    )
-    # Labels given by hand never replace released ones of the same name.
-    path = label_path(root, tile, file.labeler if file.split != "inspect" else "inspect")
-    if not _holds_label(path, raster.sha256):
-        tags = {"TILE": tile.id, "LABELER": file.labeler, "RELEASED_SHA256": raster.sha256}
-        write_label(path, raster.codes, tile, tags)
-    return ManifestRow(
-        tile=tile,
-        labeler=file.labeler,
-        release=file.split,
-        label=path.relative_to(root).as_posix(),
-        label_sha256=raster.sha256,
-        marked_share=marked_share(raster.codes),
-        s2_index=known.get("S2_GEE_ID", ""),
-        s2_product_id=known.get("S2_PRODUCT_ID", ""),
-    )
+def _tidy(root: Path) -> None:
+    """Remove what killed runs left half written; parts of downloads are not: they are gone on with."""
+    for folder in (root / "labels", root / "shards"):
+        remove_parts(folder)
+    for part in root.glob(".*.part"):
+        part.unlink(missing_ok=True)
 
 
-def _holds_label(path: Path, sha256: str) -> bool:
-    try:
-        return read_header(path).tags.get("RELEASED_SHA256") == sha256
-    except DataError:
-        return False
+def _export(
+    root: Path,
+    chosen: Sequence[ManifestRow],
+    means: Means,
+    recipe: Recipe,
+    ledger: Ledger,
+    *,
+    again: frozenset[str] = frozenset(),
+) -> str:
+    """Run the export under a progress bar; why it ended early, empty where it did not."""
+    progress = means.progress
+    stopped = ""
+    with progress.stage("Exporting tiles", len(chosen)) as step:
+
+        def tell(plan: Plan) -> None:
+            progress.say(str(plan))
+            if recipe != recipe_of_root(root):
+                # From here on shards of this recipe may appear.
+                write_json(root / RECIPE_FILE, {"hash": recipe.hash, **asdict(recipe)})
+            step.advance(len(plan.keep))
+
+        try:
+            export(
+                chosen,
+                pixels=means.pixels,
+                recipe=recipe,
+                ledger=ledger,
+                concurrency=means.concurrency,
+                damaged=unreadable_tiles(root),
+                again=again,
+                meter=means.meter,
+                watch=Watch(
+                    on_plan=tell,
+                    on_row=lambda row: step.advance(note=f"{row.tile} {row.reason or row.state}"),
+                    say=progress.say,
+                ),
+            )
+        except QuotaError as error:
+            stopped = str(error)
+            progress.say(stopped)
+        finally:
+            write_failures(root, ledger.rows.values())
+    return stopped
 
 
-# --- which tiles ------------------------------------------------------------------------------------------------------
+def recipe_of_root(root: Path) -> Recipe | None:
+    """The recipe that a data root was built with; None where there is none yet.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    path = root / RECIPE_FILE
+    if not path.is_file():
+        return None
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise DataError(f"{path} holds no recipe; remove it, name the recipe (--s1-mean ...) and build again")
+    return recipe_from({name: value for name, value in content.items() if name != "hash"})
 
 
-def _earlier_rows(root: Path, rows: Sequence[ManifestRow]) -> list[ManifestRow]:
-    """Tiles of earlier builds in this root that this one does not bring again: nothing is forgotten."""
-    if not (root / MANIFEST_FILE).is_file():
-        return []
-    fresh = {row.label for row in rows}
-    return [
-        replace(row, discard="")
-        for row in read_manifest(root).rows
-        if row.label not in fresh and (root / row.label).is_file()
-    ]
+def choose(rows: Sequence[ManifestRow], choice: Choice) -> tuple[ManifestRow, ...]:
+    """The rows that a build is about, in manifest order.
 
+    Args:
+        rows: those given by hand where ``choice.labels`` names a folder, those of the releases otherwise.
 
-def _choose(manifest: Manifest, choice: Choice, rows: Sequence[ManifestRow]) -> tuple[ManifestRow, ...]:
-    if choice.labels is not None:
-        given = {row.tile.id for row in rows}
-        candidates = [row for row in manifest.rows if row.tile.id in given]
-    else:
-        candidates = [row for row in manifest.rows if row.release != "inspect"]
+    Raises:
+        UsageError: nothing is left.
+    """
     return select(
-        candidates,
+        rows,
         region=choice.region,
         biomes=choice.biomes,
         splits=choice.splits if choice.labels is None else frozenset(),
@@ -255,6 +253,14 @@ def _choose(manifest: Manifest, choice: Choice, rows: Sequence[ManifestRow]) -> 
 
 
 # --- the stages after the export --------------------------------------------------------------------------------------
+
+
+def _finish(root: Path, means: Means, recipe: Recipe) -> list[Finding]:
+    """Validate what is new, take the statistics of what changed, write the card."""
+    findings = validate_root(root, run=means.run, progress=means.progress, all_again=False)
+    normalise_root(root, run=means.run, progress=means.progress, all_again=False)
+    write_card(root, read_manifest(root), read_ledger(root), source=means.pixels.name, recipe=recipe)
+    return findings
 
 
 def complete_rows(root: Path) -> tuple[ManifestRow, ...]:
@@ -281,15 +287,20 @@ def source_of(root: Path) -> str:
     return source
 
 
-def validate_root(root: Path, *, run: Runner, progress: Progress) -> list[Finding]:
-    """Validate every complete tile of a data root."""
+def validate_root(root: Path, *, run: Runner, progress: Progress, all_again: bool = True) -> list[Finding]:
+    """Validate every complete tile of a data root, or those that changed since the last time."""
     rows = complete_rows(root)
-    with progress.stage("Validating shards", len(rows)) as step:
-        return validate(rows, root=root, run=run, on_batch=step.advance)
+    with progress.stage("Validating shards", len(rows) if all_again else to_validate(rows, root=root)) as step:
+        return validate(rows, root=root, run=run, all_again=all_again, on_batch=step.advance)
 
 
 def normalise_root(
-    root: Path, *, run: Runner, progress: Progress, protocols: Sequence[Protocol] = PROTOCOLS
+    root: Path,
+    *,
+    run: Runner,
+    progress: Progress,
+    protocols: Sequence[Protocol] = PROTOCOLS,
+    all_again: bool = True,
 ) -> list[Statistics]:
     """Take the statistics of the training split, once per protocol; none where no training tile is complete yet."""
     manifest = read_manifest(root)
@@ -301,5 +312,5 @@ def normalise_root(
             progress.say(f"no training tile yet: no statistics for protocol {protocol}")
             continue
         with progress.stage(f"Taking statistics ({protocol})", len(rows)) as step:
-            results.append(normalise(root, manifest, protocol, run=run, on_batch=step.advance))
+            results.append(normalise(root, manifest, protocol, run=run, on_batch=step.advance, all_again=all_again))
     return results

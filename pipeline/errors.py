@@ -38,9 +38,17 @@ class DataError(DwplusError):
 
 
 class TileError(DwplusError):
-    """One tile could not be had or is not what was asked for; the other tiles can go on."""
+    """One tile could not be had or is not what was asked for; the other tiles can go on.
+
+    Attributes:
+        reason: key of ``ledger.REASONS``.
+    """
 
     exit_code = ExitCode.FAILED_TILES
+
+    def __init__(self, message: str, *, reason: str = "no_answer") -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class AuthenticationError(DwplusError):

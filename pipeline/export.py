@@ -1,153 +1,84 @@
 """Export: from the manifest to shards. One request per tile, several in flight, a ledger, resume by running again.
 
-Plan first (which tiles are complete, which have to be asked for), then act. The ledger has one writer, the thread that
-calls ``export``; workers only fetch and write shards.
+``plan`` says what is to be done, this carries it out. The ledger has one writer, the thread that calls ``export``;
+workers only fetch and write shards.
 """
 
 from __future__ import annotations
 
+import os
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from dataclasses import dataclass
-from functools import partial
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import __version__
 from .bands import NODATA, S2_BANDS, SHARD_BANDS
-from .errors import DataError, TileError, UsageError
+from .errors import QuotaError, ServiceError, TileError
 from .files import remove_parts, sha256_of, write_atomically
-from .ledger import REASONS, Ledger, LedgerRow
+from .ledger import Ledger, LedgerRow
 from .manifest import ManifestRow
-from .matching import SceneHint, SceneRef
-from .scenes import S1_COLLECTIONS, Recipe
-from .session import DEFAULT_CONCURRENCY, PixelSource
-from .shards import SHARDS_FOLDER, encode_shard, grid_of, read_header, shard_path
-from .tiles import Tile
+from .matching import SceneHint
+from .plan import Plan, discarded, plan
+from .provenance import provenance
+from .scenes import Recipe
+from .session import DEFAULT_CONCURRENCY, PixelSource, Tally
+from .shards import SHARDS_FOLDER, encode_shard, grid_of, shard_path
 
-LICENCE = (
-    "Contains modified Copernicus Sentinel data; labels CC BY 4.0 (Tait et al. 2021, doi 10.1594/PANGAEA.933475; "
-    "Brown et al. 2022, doi 10.1038/s41597-022-01307-4)"
-)
+ENCODERS = os.cpu_count() or 1
+"""Tiles that are encoded at a time; more would only hold memory."""
+
+OUTAGE_FAILURES = 20
+"""So many tiles in a row without an answer are an outage of the service, not bad luck of each."""
+
+_OUTAGE_WAITS_S = (30.0, 60.0, 120.0, 300.0, 600.0, *[1800.0] * 12)
+"""After each further ``OUTAGE_FAILURES``: an outage of a night is sat out, a longer one ends the run."""
+
+
+class Meter(Protocol):
+    """Who watches what a run takes: decides which tiles are measured, and when the run has to end."""
+
+    def measure(self) -> bool:
+        """Whether the next tile's cost is to be asked for."""
+
+    def spent(self, row: LedgerRow) -> None:
+        """A tile is settled."""
+
+    def why_stop(self, in_flight: int) -> str:
+        """Why no further tile may be begun; empty while one may."""
+
+
+class Unmetered:
+    """No budget, no end."""
+
+    def measure(self) -> bool:
+        return False
+
+    def spent(self, row: LedgerRow) -> None:
+        pass
+
+    def why_stop(self, in_flight: int) -> str:  # noqa: ARG002
+        return ""
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What a build will do.
+class Watch:
+    """Who is told of an export as it goes, from the calling thread.
 
     Attributes:
-        ask: tiles whose pixels have to be asked for.
-        keep: tiles whose shard is complete, or that are discarded for good.
-        record: rows for the ledger that need no request.
+        on_plan: once, before anything is asked.
+        on_row: of every tile that was asked for.
+        say: one line for a person, of what is out of the ordinary.
     """
 
-    ask: tuple[ManifestRow, ...]
-    keep: tuple[ManifestRow, ...]
-    record: tuple[LedgerRow, ...]
-
-
-def plan(
-    rows: Sequence[ManifestRow],
-    *,
-    known: Mapping[str, LedgerRow],
-    root: Path,
-    recipe: Recipe,
-    source: str,
-    damaged: frozenset[str] = frozenset(),
-) -> Plan:
-    """Decide tile by tile whether its pixels are there, must be asked for, or can never be had.
-
-    A tile is complete when its shard stands on disk with this recipe, this source and its label's grid; a shard that
-    the ledger does not know (its line was lost) is taken up again.
-
-    Args:
-        damaged: tiles whose shard was found unreadable.
-
-    Raises:
-        UsageError: the data root holds shards of another source, or of another recipe that this run would not replace.
-    """
-    _check_unmixed(rows, known, root, recipe, source)
-    ask, keep, record = [], [], []
-    for row in rows:
-        last = known.get(row.tile.id)
-        if row.discard:
-            keep.append(row)
-            if last is None or last.reason != row.discard:
-                record.append(_discarded(row.tile, row.discard, source, recipe))
-        elif row.tile.id in damaged:
-            ask.append(row)
-        elif last is not None and last.recipe == recipe.hash and _settled(last, row, root):
-            keep.append(row)
-        elif last is None and (found := _shard_on_disk(row, root, recipe, source)) is not None:
-            keep.append(row)
-            record.append(found)
-        else:
-            ask.append(row)
-    return Plan(tuple(ask), tuple(keep), tuple(record))
-
-
-def _check_unmixed(
-    rows: Sequence[ManifestRow], known: Mapping[str, LedgerRow], root: Path, recipe: Recipe, source: str
-) -> None:
-    """Shards of two sources or two recipes never stand side by side: averages in dB and of power differ by 0.5-1 dB."""
-    chosen = {row.tile.id for row in rows}
-    for last in known.values():
-        if last.source and last.source != source:
-            raise UsageError(
-                f"{root} holds pixels of {last.source}, this run would add {source}; name another folder with --data"
-            )
-        if last.state == "done" and last.recipe != recipe.hash and last.tile not in chosen:
-            raise UsageError(
-                f"{root} holds shards of another recipe (--s1-mean, --s1-pass) that this run would leave beside its "
-                f"own, {last.tile} for one; build all tiles with the new recipe, or name another folder with --data"
-            )
-
-
-def _settled(last: LedgerRow, row: ManifestRow, root: Path) -> bool:
-    if last.state == "done":
-        path = shard_path(root, row.tile)
-        return last.grid == str(grid_of(row.tile)) and path.is_file() and path.stat().st_size == last.bytes
-    return last.state == "discarded" and last.reason != "test_overlap"
-
-
-def _shard_on_disk(row: ManifestRow, root: Path, recipe: Recipe, source: str) -> LedgerRow | None:
-    path = shard_path(root, row.tile)
-    try:
-        header = read_header(path)
-    except DataError:
-        return None
-    tags = header.tags
-    same = tags.get("DWPLUS_RECIPE") == recipe.hash and tags.get("DWPLUS_SOURCE") == source
-    if not same or header.grid != grid_of(row.tile):
-        return None
-    content = path.read_bytes()
-    return LedgerRow(
-        tile=row.tile.id,
-        state="done",
-        source=source,
-        recipe=recipe.hash,
-        bytes=len(content),
-        sha256=sha256_of(content),
-        grid=str(header.grid),
-        scene=tags.get("S2_SCENE", ""),
-        rule=tags.get("S2_RULE", ""),
-    )
-
-
-def _discarded(tile: Tile, reason: str, source: str, recipe: Recipe, seconds: float = 0.0) -> LedgerRow:
-    return LedgerRow(
-        tile=tile.id,
-        state="discarded",
-        reason=reason,
-        detail=REASONS[reason],
-        source=source,
-        recipe=recipe.hash,
-        seconds=round(seconds, 3),
-    )
+    on_plan: Callable[[Plan], None] = lambda _: None
+    on_row: Callable[[LedgerRow], None] = lambda _: None
+    say: Callable[[str], None] = lambda _: None
 
 
 def export(
@@ -158,16 +89,18 @@ def export(
     ledger: Ledger,
     concurrency: int = DEFAULT_CONCURRENCY,
     damaged: frozenset[str] = frozenset(),
-    on_plan: Callable[[Plan], None] | None = None,
-    on_row: Callable[[LedgerRow], None] | None = None,
+    again: frozenset[str] = frozenset(),
+    meter: Meter | None = None,
+    watch: Watch | None = None,
 ) -> Plan:
     """Make the shards of some tiles; what became of each stands in the ledger.
 
+    Tiles that got no answer are asked for once more at the end of the run, when the trouble may be over.
+
     Args:
         rows: tiles to have; those that are complete are left alone.
-        damaged: tiles to ask for again although their shard is there.
-        on_plan: told once what will be done.
-        on_row: told of every tile that was asked for, from the calling thread.
+        damaged: tiles to ask for although their shard is there.
+        again: tiles to ask for whatever is known of them.
 
     Returns:
         The plan that was carried out.
@@ -177,94 +110,170 @@ def export(
         AuthenticationError, QuotaError, ServiceError: the run cannot go on; running again goes on where it stopped.
         KeyboardInterrupt: after the tiles in flight are complete.
     """
+    watch, meter = watch or Watch(), meter or Unmetered()
     remove_parts(ledger.root / SHARDS_FOLDER)
-    todo = plan(rows, known=ledger.rows, root=ledger.root, recipe=recipe, source=pixels.name, damaged=damaged)
+    todo = plan(
+        rows, known=ledger.rows, root=ledger.root, recipe=recipe, source=pixels.name, damaged=damaged, again=again
+    )
+    watch.on_plan(todo)
     for known in todo.record:
         ledger.append(known)
-    if on_plan is not None:
-        on_plan(todo)
-
-    def settle(row: LedgerRow) -> None:
-        ledger.append(row)
-        if on_row is not None:
-            on_row(row)
-
-    with ThreadPoolExecutor(max_workers=concurrency, thread_name_prefix="tile") as pool:
-        _run_bounded(
-            pool,
-            [partial(make_shard, row, pixels=pixels, recipe=recipe, root=ledger.root) for row in todo.ask],
-            limit=concurrency,
-            settle=settle,
-            stop=pixels.stop,
-        )
+    run = _Run(pixels, recipe, ledger, concurrency, meter, watch)
+    run.through(todo.ask)
+    unanswered = [row for row in todo.ask if ledger.rows[row.tile.id].reason in ("no_answer", "bad_answer")]
+    if unanswered:
+        watch.say(f"{len(unanswered)} tiles got no answer; asking for them once more")
+        run.through(unanswered)
     return todo
 
 
-def _run_bounded(
-    pool: ThreadPoolExecutor,
-    tasks: Sequence[Callable[[], LedgerRow]],
+class _Run:
+    """Tiles on their way: a bounded number in flight, each settled in the ledger as it comes."""
+
+    def __init__(
+        self, pixels: PixelSource, recipe: Recipe, ledger: Ledger, concurrency: int, meter: Meter, watch: Watch
+    ) -> None:
+        self._pixels, self._recipe, self._ledger = pixels, recipe, ledger
+        # More tiles than requests: where answers come in waves, a wave is encoded while the next one is in flight.
+        self._most = concurrency + max(concurrency, ENCODERS)
+        self._meter, self._watch = meter, watch
+        self._encoders = threading.BoundedSemaphore(ENCODERS)
+        self._unanswered = 0
+        self._waits = 0
+
+    def through(self, rows: Sequence[ManifestRow]) -> None:
+        """Ask for tiles until all are settled, or the run has to end."""
+        pool = ThreadPoolExecutor(max_workers=self._most, thread_name_prefix="tile")
+        running: set[Future[LedgerRow]] = set()
+        try:
+            self._feed(pool, iter(rows), running)
+        except BaseException as error:
+            self._finish(running, error)
+            raise
+        finally:
+            # Whoever interrupts a second time does not want to wait for the threads either.
+            pool.shutdown(wait=not running, cancel_futures=True)
+
+    def _feed(self, pool: ThreadPoolExecutor, waiting: Iterator[ManifestRow], running: set[Future[LedgerRow]]) -> None:
+        stop = ""
+        while True:
+            while not stop and len(running) < self._most:
+                stop = self._meter.why_stop(len(running))
+                row = None if stop else next(waiting, None)
+                if row is None:
+                    break
+                running.add(pool.submit(self._make, row, self._meter.measure()))
+            if not running:
+                break
+            self._settle(wait(running, return_when=FIRST_COMPLETED).done, running)
+            self._sit_out_an_outage()
+        if stop and next(waiting, None) is not None:
+            raise QuotaError(f"{stop}; what is complete is kept, the same command goes on from here another time")
+
+    def _settle(self, done: Iterable[Future[LedgerRow]], running: set[Future[LedgerRow]]) -> None:
+        for future in done:
+            running.discard(future)
+            row = future.result()
+            before = self._ledger.rows.get(row.tile)
+            row = self._ledger.append(replace(row, attempts=1 + (before.attempts if before else 0)))
+            self._unanswered = self._unanswered + 1 if row.reason == "no_answer" else 0
+            self._meter.spent(row)
+            self._watch.on_row(row)
+
+    def _sit_out_an_outage(self) -> None:
+        """Wait while the service answers nobody, so that an hour of trouble does not fail a thousand tiles."""
+        if self._unanswered == 0:
+            self._waits = 0
+        if self._unanswered < OUTAGE_FAILURES * (self._waits + 1):
+            return
+        if self._waits == len(_OUTAGE_WAITS_S):
+            raise ServiceError(
+                f"Earth Engine has not answered {self._unanswered} tiles in a row, for hours; start the same command "
+                "again when it does: it goes on where it stopped"
+            )
+        seconds = _OUTAGE_WAITS_S[self._waits]
+        self._waits += 1
+        self._watch.say(f"no answer for {self._unanswered} tiles in a row; waiting {seconds:g} s for the service")
+        time.sleep(seconds)
+
+    def _finish(self, running: set[Future[LedgerRow]], error: BaseException) -> None:
+        """Begin no more, let the tiles in flight become complete; a second interrupt leaves at once."""
+        if isinstance(error, KeyboardInterrupt) and running:
+            self._watch.say(f"finishing the {len(running)} tiles in flight; interrupt again to leave them")
+        self._pixels.stop()
+        for future in tuple(running):
+            if future.cancel():
+                running.discard(future)
+        while running:
+            finished = wait(running, return_when=FIRST_COMPLETED).done
+            running -= finished
+            self._settle([future for future in finished if future.exception() is None], running)
+
+    def _make(self, row: ManifestRow, measure: bool) -> LedgerRow:
+        return make_shard(
+            row,
+            pixels=self._pixels,
+            recipe=self._recipe,
+            root=self._ledger.root,
+            tally=Tally(measure=measure),
+            encoders=self._encoders,
+        )
+
+
+def make_shard(
+    row: ManifestRow,
     *,
-    limit: int,
-    settle: Callable[[LedgerRow], None],
-    stop: Callable[[], None],
-) -> None:
-    """Run tasks with at most ``limit`` in flight; a failure or Ctrl-C starts no more and lets the others finish.
+    pixels: PixelSource,
+    recipe: Recipe,
+    root: Path,
+    tally: Tally | None = None,
+    encoders: threading.Semaphore | None = None,
+) -> LedgerRow:
+    """Find the scene of one tile, fetch its pixels, write its shard; what became of it.
 
     Args:
-        stop: ends the waits of tasks that would ask again.
-    """
-    waiting = iter(tasks)
-    running = {pool.submit(task) for task in islice(waiting, limit)}
-    try:
-        while running:
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                running.discard(future)
-                settle(future.result())
-                running |= {pool.submit(task) for task in islice(waiting, 1)}
-    except BaseException:
-        stop()
-        for future in running:
-            future.cancel()
-        for future in wait(running).done:
-            if not future.cancelled() and future.exception() is None:
-                settle(future.result())
-        raise
-
-
-def make_shard(row: ManifestRow, *, pixels: PixelSource, recipe: Recipe, root: Path) -> LedgerRow:
-    """Find the scene of one tile, fetch its pixels, write its shard; what became of it.
+        tally: filled with what it takes.
+        encoders: bounds how many tiles are encoded at a time.
 
     Raises:
         AuthenticationError, QuotaError, ServiceError: no tile can be had.
     """
-    started = time.monotonic()
-    tile = row.tile
+    started, tally = time.monotonic(), tally or Tally()
+    settled = _settled(row, pixels, recipe, root, tally, encoders or threading.Semaphore())
+    pixels.settle(tally)
+    return replace(
+        settled,
+        seconds=round(time.monotonic() - started, 3),
+        requests=tally.requests,
+        refused=tally.refused,
+        received=tally.received_bytes,
+        eecu_s=round(tally.eecu_s or 0.0, 4),
+    )
+
+
+def _settled(
+    row: ManifestRow, pixels: PixelSource, recipe: Recipe, root: Path, tally: Tally, encoders: threading.Semaphore
+) -> LedgerRow:
+    tile, path = row.tile, shard_path(root, row.tile)
     try:
-        scene = pixels.resolve(tile, SceneHint(row.s2_index or None, row.s2_product_id or None))
-        if scene is None:
-            return _discarded(tile, "no_s2", pixels.name, recipe, time.monotonic() - started)
-        stored = pixels.fetch(pixels.request(tile, recipe, scene))
+        hint = SceneHint(row.s2_index or None, row.s2_product_id or None)
+        scene = pixels.resolve(tile, hint, recipe, tally)
+        stored = None if scene is None else pixels.fetch(pixels.request(tile, recipe, scene), tally)
     except TileError as error:
-        return LedgerRow(
-            tile=tile.id,
-            state="failed",
-            reason="no_answer",
-            detail=str(error),
-            source=pixels.name,
-            recipe=recipe.hash,
-            seconds=round(time.monotonic() - started, 3),
-        )
-    reason = why_useless(stored)
-    if reason:
-        return _discarded(tile, reason, pixels.name, recipe, time.monotonic() - started)
-    content = encode_shard(stored, tile, provenance(tile, scene, recipe, stored, pixels.name))
-    write_atomically(shard_path(root, tile), content)
+        return LedgerRow(tile.id, "failed", error.reason, str(error), source=pixels.name, recipe=recipe.hash)
+    reason = "no_s2" if stored is None else why_useless(stored)
+    if reason or scene is None or stored is None:
+        # Pixels of an earlier recipe must not stay beside those of this one.
+        path.unlink(missing_ok=True)
+        return discarded(tile, reason, pixels.name, recipe)
+    with encoders:
+        content = encode_shard(stored, tile, provenance(tile, scene, recipe, stored, pixels.name))
+    write_atomically(path, content)
     return LedgerRow(
         tile=tile.id,
         state="done",
         source=pixels.name,
         recipe=recipe.hash,
-        seconds=round(time.monotonic() - started, 3),
         bytes=len(content),
         sha256=sha256_of(content),
         grid=str(grid_of(tile)),
@@ -285,33 +294,3 @@ def why_useless(stored: NDArray[np.uint16]) -> str:
     if not np.any(stored[SHARD_BANDS.index("S1_N")]):
         return "no_s1"
     return ""
-
-
-def provenance(tile: Tile, scene: SceneRef, recipe: Recipe, stored: NDArray[np.uint16], source: str) -> dict[str, str]:
-    """Tags of a shard: enough to ask for the same pixels again and to cite them."""
-    start, end = recipe.window(tile.date)
-    count = stored[SHARD_BANDS.index("S1_N")]
-    s2_seen = np.all(stored[: len(S2_BANDS)] != NODATA, axis=0)
-    tags = {
-        "DWPLUS_SOURCE": source,
-        "DWPLUS_VERSION": __version__,
-        "DWPLUS_RECIPE": recipe.hash,
-        "TILE": tile.id,
-        "DATE": tile.date.isoformat(),
-        "HEMISPHERE": tile.hemisphere,
-        "BIOME": str(tile.biome),
-        "S2_COLLECTION": scene.collection,
-        "S2_SCENE": scene.index,
-        "S2_RULE": scene.rule,
-        "S2_PRODUCT_ID": str(scene.properties.get("PRODUCT_ID", "")),
-        "S2_BASELINE": str(scene.properties.get("PROCESSING_BASELINE", "")),
-        "S2_COVERED_SHARE": f"{s2_seen.mean():.4f}",
-        "S1_COLLECTION": S1_COLLECTIONS[recipe.s1_mean],
-        "S1_MEAN": recipe.s1_mean,
-        "S1_PASSES": ",".join(recipe.s1_passes),
-        "S1_WINDOW": f"{start.isoformat()}/{end.isoformat()}",
-        "S1_SCENES": f"{count.min()}..{count.max()}",
-        "S1_COVERED_SHARE": f"{(count > 0).mean():.4f}",
-        "LICENCE": LICENCE,
-    }
-    return {name: value for name, value in tags.items() if value}

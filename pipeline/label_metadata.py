@@ -1,4 +1,5 @@
-"""What the publishers say of each label tile: the workbook of the training release, the list of the test release.
+"""What the publishers say of each label tile: the workbook of the training release, the list of the test release, and
+the list of images where labels come out of Earth Engine.
 
 Read beside the tiles by ``labels`` and ``build``; nothing depends on it being there.
 """
@@ -7,8 +8,8 @@ from __future__ import annotations
 
 import csv
 import datetime
-import itertools
 import logging
+import os
 import re
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -43,23 +44,29 @@ _COLUMNS = (
 """Columns that are kept, in the spelling of the published sheet, where they are present."""
 
 _LABELER_OF_SHEET: dict[str, Labeler] = {"expert": "expert", "nonexpert": "non_expert"}
+_LABELERS: tuple[Labeler, ...] = ("consensus", "expert", "non_expert", "unknown")
+
+LABEL_LIST = "label_assets.csv"
+"""What ``label_assets`` writes of the images of an Earth Engine collection: a labeler per row."""
+
 _EMPTY = frozenset({"", "none", "nan", "null"})
 
 
-def _plain(name: object) -> str:
+def plain_name(name: object) -> str:
     """A column or sheet name without case, spaces, ``_`` and ``-``, in which published spellings differ."""
     return re.sub(r"[\s_-]+", "", str(name).casefold())
 
 
-_COLUMN_OF_PLAIN = {**{_plain(name): name for name in _COLUMNS}, "s2systemindex": "S2_GEE_ID"}
+_COLUMN_OF_PLAIN = {**{plain_name(name): name for name in _COLUMNS}, "s2systemindex": "S2_GEE_ID"}
 """``s2_system_index`` of the test tiles and ``S2_GEE_ID`` of the others are one thing: Earth Engine's
 ``system:index``."""
 
 
 def read_metadata(folder: Path) -> Metadata:
-    """What the publisher says of each tile: the workbook (experts, non-experts) and the list of test tiles.
+    """What the publisher says of each tile: the workbook (experts, non-experts), the list of test tiles, and that of
+    Earth Engine's images.
 
-    Both are looked for anywhere below the folder; a tile without a row has no entry. A workbook that cannot be read
+    They are looked for anywhere below the folder; a tile without a row has no entry. A workbook that cannot be read
     is a warning: nothing depends on it.
 
     Returns:
@@ -67,14 +74,19 @@ def read_metadata(folder: Path) -> Metadata:
         ``s2_system_index`` under ``S2_GEE_ID``; empty cells are left out, ``date`` is YYYY-MM-DD.
     """
     found: Metadata = {}
-    for path in sorted(folder.rglob("*")):
-        if path.name.startswith((".", "~$")):
-            continue
-        if path.suffix.casefold() == ".xlsx":
-            found.update(_read_workbook(path))
-        elif path.suffix.casefold() == ".csv":
-            found.update(_read_test_list(path))
+    for path in _tables(folder):
+        found.update(_read_workbook(path) if path.suffix.casefold() == ".xlsx" else _read_list(path))
     return found
+
+
+def _tables(folder: Path) -> list[Path]:
+    """Workbooks and CSV files below a folder, by path; without making a ``Path`` of each of 24,000 label tiles."""
+    return sorted(
+        Path(place) / name
+        for place, _, names in os.walk(folder)
+        for name in names
+        if name.casefold().endswith((".xlsx", ".csv")) and not name.startswith((".", "~$"))
+    )
 
 
 def _read_workbook(path: Path) -> Metadata:
@@ -86,7 +98,7 @@ def _read_workbook(path: Path) -> Metadata:
     found: Metadata = {}
     try:
         for sheet in book.worksheets:
-            labeler = _LABELER_OF_SHEET.get(_plain(sheet.title))
+            labeler = _LABELER_OF_SHEET.get(plain_name(sheet.title))
             if labeler is not None:
                 found.update(_entries(labeler, sheet.iter_rows(values_only=True), id_column=("dwid",)))
     finally:
@@ -94,18 +106,33 @@ def _read_workbook(path: Path) -> Metadata:
     return found
 
 
-def _read_test_list(path: Path) -> Metadata:
-    """Rows of a CSV that has the columns of the test release; nothing from any other CSV."""
+def _read_list(path: Path) -> Metadata:
+    """Rows of a CSV that has the columns of the test release, or of ``label_assets``; nothing from any other CSV."""
     try:
         with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-            rows = csv.reader(file)
-            header = next(rows, [])
-            if not {"filename", "s2systemindex"} <= {_plain(name) for name in header}:
-                return {}
-            found = _entries("consensus", itertools.chain([header], rows), id_column=("filename",))
+            table = csv.reader(file)
+            header = next(table, [])
+            columns = [plain_name(name) for name in header]
+            ours = path.name == LABEL_LIST and {"dwid", "labeler"} <= set(columns)
+            if not ours and not {"filename", "s2systemindex"} <= set(columns):
+                return {}  # whatever it is, and however large
+            rows = [header, *table]
     except (OSError, csv.Error) as error:
-        _log.warning("%s is no list of test tiles (%s): passed over", path, error)
+        _log.warning("%s is no list of label tiles (%s): passed over", path, error)
         return {}
+    return _entries_by_labeler(rows, columns.index("labeler")) if ours else _entries_of_test_list(rows)
+
+
+def _entries_by_labeler(rows: Sequence[Sequence[str]], labeler_at: int) -> Metadata:
+    found: Metadata = {}
+    for labeler in _LABELERS:
+        mine = [row for row in rows[1:] if len(row) > labeler_at and row[labeler_at] == labeler]
+        found.update(_entries(labeler, iter([rows[0], *mine]), id_column=("dwid",)))
+    return found
+
+
+def _entries_of_test_list(rows: Sequence[Sequence[str]]) -> Metadata:
+    found = _entries("consensus", iter(rows), id_column=("filename",))
     for entry in found.values():
         sensed = entry.get("S2_GEE_ID", "")[:8]
         if sensed.isdecimal() and "date" not in entry:
@@ -115,7 +142,7 @@ def _read_test_list(path: Path) -> Metadata:
 
 def _entries(labeler: Labeler, rows: Iterator[Sequence[Any]], *, id_column: tuple[str, ...]) -> Metadata:
     """Entries of a table whose first row names its columns; rows that name no tile are passed over."""
-    plain = [_plain(name) for name in next(rows, ())]
+    plain = [plain_name(name) for name in next(rows, ())]
     id_at = next((plain.index(name) for name in id_column if name in plain), 0)
     kept = [(at, _COLUMN_OF_PLAIN[name]) for at, name in enumerate(plain) if name in _COLUMN_OF_PLAIN]
     found: Metadata = {}

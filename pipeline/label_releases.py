@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..manifests import load_toml
-from .archives import extract
-from .downloads import Part, Patience, download, shown_url
-from .errors import DataError, ServiceError
+from .archives import MembersRecord, extract, members_path, read_members
+from .downloads import Part, Patience, check_space, download, shown_url
+from .errors import DataError, ServiceError, UsageError
 from .files import read_json, write_json
 from .tiles import parse_tile_id
 
@@ -28,6 +28,9 @@ _log = logging.getLogger(__name__)
 
 Labeler = Literal["expert", "non_expert", "consensus", "unknown"]
 ReleaseSplit = Literal["train", "test", "inspect"]
+
+Mirror = str | Callable[[], str]
+"""Base URL that serves ``<release>/<file>`` in place of the publishers; a function is called when a file is fetched."""
 
 Progress = Callable[[str, int, int | None], None]
 """Called with (file name, bytes so far, bytes in all or None) while a file arrives."""
@@ -41,8 +44,11 @@ class ReleaseFile:
         release: name of its release, also the folder it is kept in.
         kind: ``labels`` (a zip archive of label tiles) or ``metadata`` (the workbook).
         labeler: who annotated its tiles.
-        split: ``train`` or ``test``, as released.
+        split: ``train`` or ``test``, as released; ``inspect`` for what is fetched on request alone and never built.
         size, md5: as the publisher states them; None where it does not.
+        tiles: number of label tiles, about, as published or counted by users; only plans use it.
+        about_bytes: size as users of the file report it; only disk space is planned with it.
+        room_bytes: what its unpacked members, and the label tiles that are made from them, take about.
         optional: everything works without it.
         skip: patterns of member names that are not unpacked.
     """
@@ -55,6 +61,9 @@ class ReleaseFile:
     labeler: Labeler = "unknown"
     size: int | None = None
     md5: str | None = None
+    tiles: int | None = None
+    about_bytes: int | None = None
+    room_bytes: int = 0
     optional: bool = False
     skip: tuple[str, ...] = ()
 
@@ -82,37 +91,136 @@ def _release(row: Mapping[str, Any]) -> Release:
     return Release(row["name"], row["title"], row["doi"], row["licence"], row["citation"], tuple(files))
 
 
+def find_release(name: str) -> Release:
+    """The release of that name.
+
+    Raises:
+        UsageError: nothing is called that.
+    """
+    for release in releases():
+        if release.name == name:
+            return release
+    raise UsageError(f"unknown label release {name!r}; choose one of {', '.join(r.name for r in releases())}")
+
+
 def _silent(_name: str, _done: int, _total: int | None) -> None:
     pass
+
+
+@dataclass(frozen=True)
+class Acquired:
+    """What became of one file of a release.
+
+    Attributes:
+        path: None where an optional file could not be had. An archive whose members are all there may be deleted.
+        sha256: of the file.
+        members: files that it holds unpacked; 0 for a workbook.
+        written: how many of them were written now.
+    """
+
+    file: ReleaseFile
+    path: Path | None
+    sha256: str = ""
+    members: int = 0
+    written: int = 0
 
 
 def acquire(
     wanted: Sequence[Release],
     folder: Path,
     *,
-    mirror: str | None = None,
+    mirror: Mirror | None = None,
     splits: Sequence[str] = ("train", "test"),
+    verify: bool = False,
     progress: Progress = _silent,
     patience: Patience | None = None,
-) -> Path:
+) -> tuple[Acquired, ...]:
     """Download and unpack what the splits need of the releases; what is there already is left alone.
 
     Args:
         folder: gets ``<release>/<file>`` and, unpacked, ``<release>/<archive without ending>/``.
         mirror: base URL that serves ``<release>/<file>`` in place of the publishers.
-
-    Returns:
-        The folder, for ``index`` and ``read_metadata``.
+        verify: hash all files and members that are there again, and mend what differs from the records.
 
     Raises:
         ServiceError: a publisher or the mirror cannot be reached.
         DataError: a file is not what was published, or an archive is unsafe or damaged.
+        DwplusError: the disk has no room for all of it.
     """
-    for file in (file for release in wanted for file in release.files if file.split in splits):
-        path = fetch(file, folder, mirror=mirror, progress=progress, patience=patience)
-        if path is not None and file.kind == "labels":
-            extract(path, path.with_suffix(""), skip=file.skip)
-    return folder
+    files = [file for release in wanted for file in release.files if file.split in splits]
+    if mirror is None:
+        _check_room(files, folder)
+    return tuple(
+        _acquire_file(file, folder, mirror=mirror, verify=verify, progress=progress, patience=patience)
+        for file in files
+    )
+
+
+def _acquire_file(
+    file: ReleaseFile,
+    folder: Path,
+    *,
+    mirror: Mirror | None,
+    verify: bool,
+    progress: Progress,
+    patience: Patience | None,
+) -> Acquired:
+    unpacked = unpacked_folder(file, folder)
+    target = folder / file.release / file.name
+    if not target.exists():
+        record = _record_without_archive(file, folder, published=mirror is None, verify=verify)
+        if record is not None:
+            return Acquired(file, target, str(record.origin["sha256"]), members=len(record.members))
+    path = fetch(file, folder, mirror=mirror, verify=verify, progress=progress, patience=patience)
+    if path is None:
+        return Acquired(file, None)
+    if file.kind != "labels":
+        return Acquired(file, path, str(read_json(_record_path(path))["sha256"]))
+    found = extract(path, unpacked, skip=file.skip, verify=verify)
+    sha256 = str(found.record.origin["sha256"])
+    return Acquired(file, path, sha256, members=len(found.record.members), written=found.written)
+
+
+def unpacked_folder(file: ReleaseFile, folder: Path) -> Path:
+    """Where the members of an archive lie: ``<release>/<archive without ending>`` below the folder of all releases."""
+    return (folder / file.release / file.name).with_suffix("")
+
+
+def _record_path(path: Path) -> Path:
+    return path.with_name(path.name + ".json")
+
+
+def _record_without_archive(file: ReleaseFile, folder: Path, *, published: bool, verify: bool) -> MembersRecord | None:
+    """The record of an archive that was deleted after everything of it had been unpacked, if its members are there."""
+    target, unpacked = folder / file.release / file.name, unpacked_folder(file, folder)
+    record = read_members(unpacked) if file.kind == "labels" else None
+    if record is None or record.skip != file.skip or not _record_path(target).exists():
+        return None
+    known = read_json(_record_path(target))
+    if not isinstance(known, dict) or known.get("sha256") != record.origin.get("sha256"):
+        return None
+    if (published and _differs(known, file)) or (record.changed(unpacked) if verify else record.missing(unpacked)):
+        return None
+    return record
+
+
+def _check_room(files: Sequence[ReleaseFile], folder: Path) -> None:
+    """Look for room on the disk for all that is not there yet, before the first byte comes.
+
+    Raises:
+        DwplusError: there is not enough, as far as sizes are known.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    needed = 0
+    for file in files:
+        target = folder / file.release / file.name
+        if members_path(unpacked_folder(file, folder)).exists():
+            continue
+        needed += file.room_bytes
+        if not target.exists():
+            needed += max(0, (file.size or file.about_bytes or 0) - Part(target.with_name(target.name + ".part")).size)
+    if needed:
+        check_space(folder, needed, f"all of {', '.join(file.name for file in files)} with what is unpacked from it")
 
 
 _SHORT_PATIENCE = Patience(attempts=3)
@@ -123,7 +231,8 @@ def fetch(
     file: ReleaseFile,
     folder: Path,
     *,
-    mirror: str | None = None,
+    mirror: Mirror | None = None,
+    verify: bool = False,
     progress: Progress = _silent,
     patience: Patience | None = None,
     rng: random.Random | None = None,
@@ -133,6 +242,9 @@ def fetch(
     Size and hashes are recorded beside it in ``<name>.json``; a file that is there with its record, or was put there
     by hand and passes the checks, is not asked for again. The published size and md5 are those of the publisher's own
     file: a mirror answers for what it serves (length and archive format are still checked).
+
+    Args:
+        verify: hash a file that is there again, and compare with its record.
 
     Returns:
         Its path, or None where an optional file cannot be had.
@@ -144,9 +256,12 @@ def fetch(
     """
     target = folder / file.release / file.name
     if target.exists():
-        _accept(target, file, url=file.url, published=mirror is None, etag=None)
+        _accept(target, file, url=file.url, published=mirror is None)
+        if verify:
+            _verify(target)
         return target
-    url = file.url if mirror is None else f"{mirror.rstrip('/')}/{file.release}/{file.name}"
+    base = mirror() if callable(mirror) else mirror
+    url = file.url if base is None else f"{base.rstrip('/')}/{file.release}/{file.name}"
     part = Part(target.with_name(target.name + ".part"))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -159,10 +274,12 @@ def fetch(
             rng=rng or random.Random(),
         )
         etag = part.record().get("etag")
-        _check(part.path, file, published=mirror is None, where=shown_url(url))
+        hashes = _check(part.path, file, published=mirror is None, where=shown_url(url))
+        # A record of an archive that was deleted would contradict the file if this run were killed right here.
+        _record_path(target).unlink(missing_ok=True)
         part.path.replace(target)
         part.record_path.unlink(missing_ok=True)
-        _accept(target, file, url=url, published=mirror is None, etag=etag)
+        _write_record(target, hashes, etag=etag, url=url)
     except (ServiceError, DataError) as error:
         if not file.optional:
             raise
@@ -171,9 +288,9 @@ def fetch(
     return target
 
 
-def _accept(path: Path, file: ReleaseFile, *, url: str, published: bool, etag: str | None) -> None:
+def _accept(path: Path, file: ReleaseFile, *, url: str, published: bool) -> None:
     """Make sure that a complete file has its record, checking it where it has none yet."""
-    record_path = path.with_name(path.name + ".json")
+    record_path = _record_path(path)
     record = read_json(record_path) if record_path.exists() else None
     size = path.stat().st_size
     if isinstance(record, dict) and record.get("size") == size and not (published and _differs(record, file)):
@@ -185,7 +302,26 @@ def _accept(path: Path, file: ReleaseFile, *, url: str, published: bool, etag: s
             f"published {file.size or 'size not known'}); remove it and its .json, and run again"
         )
     hashes = _check(path, file, published=published, where=str(path), remove=False)
-    write_json(record_path, {"size": size, **hashes, "etag": etag, "url": shown_url(url)})
+    _write_record(path, hashes, etag=None, url=url)
+
+
+def _write_record(path: Path, hashes: Mapping[str, str], *, etag: str | None, url: str) -> None:
+    record = {"size": path.stat().st_size, **hashes, "etag": etag, "url": shown_url(url)}
+    write_json(_record_path(path), record)
+
+
+def _verify(path: Path) -> None:
+    """Hash a file that has its record again.
+
+    Raises:
+        DataError: its bytes are not those that were recorded.
+    """
+    recorded, found = read_json(_record_path(path)).get("sha256"), _hashes(path)["sha256"]
+    if recorded != found:
+        raise DataError(
+            f"{path} has sha256 {found}, recorded {recorded}: it was damaged or changed; remove it and its .json, and "
+            "run again"
+        )
 
 
 def _differs(record: Mapping[str, Any], file: ReleaseFile) -> bool:

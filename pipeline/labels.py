@@ -8,7 +8,6 @@ takes tiles given by hand; ``index`` says which label tiles are there, ``read_la
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from pathlib import Path
@@ -27,12 +26,25 @@ from .downloads import Patience
 from .errors import DataError, UsageError
 from .files import sha256_of
 from .label_metadata import Metadata, read_metadata
-from .label_releases import TEST_PREFIX, Labeler, Release, ReleaseFile, ReleaseSplit, acquire, dw_id_of, fetch, releases
+from .label_releases import (
+    TEST_PREFIX,
+    Acquired,
+    Labeler,
+    Release,
+    ReleaseFile,
+    ReleaseSplit,
+    acquire,
+    dw_id_of,
+    fetch,
+    find_release,
+    releases,
+)
 from .landcover import RELEASED_CODES
 from .shards import LABEL_BAND
 from .tiles import RESOLUTION_M, TILE_SIZE_PX, Hemisphere, biome_names, parse_tile_id
 
 __all__ = [
+    "Acquired",
     "Ignored",
     "LabelFile",
     "LabelRaster",
@@ -44,11 +56,16 @@ __all__ = [
     "ReleaseSplit",
     "Survey",
     "acquire",
+    "biome_of",
     "extract",
     "fetch",
+    "find_release",
+    "from_earth_engine",
     "from_folder",
     "hemisphere_of",
     "index",
+    "is_test_tile",
+    "labeler_of_folder",
     "read_label",
     "read_metadata",
     "releases",
@@ -118,6 +135,11 @@ _SPLIT_OF_LABELER: dict[Labeler, ReleaseSplit] = {
 _WEST_OF_LON = -20.0
 
 
+def labeler_of_folder(name: str) -> Labeler | None:
+    """Who annotated the tiles of a folder of that name; None where the name does not say."""
+    return _LABELER_OF_FOLDER.get(name.casefold().replace("-", "_"))
+
+
 def index(folder: Path, *, metadata: Metadata | None = None) -> list[LabelFile]:
     """The label tiles below a folder, in the order (labeler, dw_id); ``survey`` also says what was left out."""
     return list(survey(folder, metadata=metadata).labels)
@@ -162,6 +184,17 @@ def from_folder(folder: Path) -> list[LabelFile]:
     return [replace(label, split="inspect") for label in found.labels]
 
 
+def from_earth_engine(folder: Path, *, metadata: Metadata | None = None) -> list[LabelFile]:
+    """Label tiles that ``label_assets`` brought: nobody's folder says train or test, the list of test tiles does."""
+    found = index(folder, metadata=metadata)
+    return [replace(label, split="test" if is_test_tile(label.dw_id) else "train") for label in found]
+
+
+def is_test_tile(dw_id: str) -> bool:
+    """Whether a tile is one of the 409 of the test release."""
+    return dw_id in _biomes_of_test_tiles()
+
+
 def _label_file(path: Path, folder: Path, metadata: Metadata) -> LabelFile:
     dw_id = dw_id_of(path.stem)
     labeler = _labeler_of(path, folder)
@@ -172,7 +205,7 @@ def _label_file(path: Path, folder: Path, metadata: Metadata) -> LabelFile:
         labeler=labeler,
         path=path,
         hemisphere=hemisphere or hemisphere_of(parse_tile_id(dw_id).lon),
-        biome=biome or _biome_number(known) or _biomes_of_test_tiles().get(dw_id, 0),
+        biome=biome or biome_of(dw_id, known.get("biome", "")),
         split=_SPLIT_OF_LABELER[labeler],
         band=LABEL_BAND if path.name.startswith(TEST_PREFIX) else None,
     )
@@ -181,7 +214,7 @@ def _label_file(path: Path, folder: Path, metadata: Metadata) -> LabelFile:
 def _labeler_of(path: Path, folder: Path) -> Labeler:
     """Who annotated a tile: the innermost folder that says so, else the prefix of test tiles."""
     places = (*reversed(path.relative_to(folder).parts[:-1]), folder.name)
-    named = (_LABELER_OF_FOLDER.get(place.casefold().replace("-", "_")) for place in places)
+    named = map(labeler_of_folder, places)
     fallback: Labeler = "consensus" if path.name.startswith(TEST_PREFIX) else "unknown"
     return next((labeler for labeler in named if labeler is not None), fallback)
 
@@ -205,9 +238,11 @@ def hemisphere_of(lon: float) -> Hemisphere:
     return "WH" if lon < _WEST_OF_LON else "EH"
 
 
-def _biome_number(known: Mapping[str, str]) -> int:
-    number = known.get("biome", "")
-    return int(number) if number.isdecimal() and int(number) in biome_names() else 0
+def biome_of(dw_id: str, stated: str) -> int:
+    """RESOLVE biome of a tile, 1..14: as stated, else from the list of test tiles; 0 = not known."""
+    if stated.isdecimal() and int(stated) in biome_names():
+        return int(stated)
+    return _biomes_of_test_tiles().get(dw_id, 0)
 
 
 @cache
@@ -330,6 +365,8 @@ def _label_band(raster: DatasetReader, path: Path) -> int:
 
 
 def _checked_codes(values: NDArray[Any], path: Path) -> NDArray[np.uint8]:
+    if values.dtype == np.uint8 and values.max() <= max(RELEASED_CODES):
+        return values  # nearly all tiles: sorting out which codes there are takes a hundred times as long
     found = np.unique(values)
     alien = [value for value in found.tolist() if value not in RELEASED_CODES]
     if alien:

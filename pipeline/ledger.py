@@ -14,6 +14,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -31,8 +32,17 @@ REASONS: dict[str, str] = {
     "test_overlap": "a training tile that is, or overlaps, a test tile",
     "bad_label": "the label raster cannot be used",
     "no_answer": "the service did not answer, retries used up",
+    "refused": "the service refused the request; asking again gives the same answer until something changes",
+    "too_heavy": "the service ran out of memory or time, also for parts of the tile",
+    "bad_answer": "the service's answers were not what was asked for, retries used up",
 }
-"""Why a tile is not in the data set."""
+"""Why a tile is not in the data set: the first four discard it, the others are failures."""
+
+FAILURES: frozenset[str] = frozenset({"no_answer", "refused", "too_heavy", "bad_answer"})
+"""Reasons of tiles that could not be had this time."""
+
+ASKED_REASONS: frozenset[str] = FAILURES | {"no_s1", "no_s2"}
+"""Reasons that asking again may change; the others come from labels."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +57,11 @@ class LedgerRow:
         source: who answered.
         recipe: hash of the recipe.
         seconds: time spent on the tile, waits included.
+        attempts: how often the tile was asked for, all runs together.
+        requests: sent for it this time.
+        refused: answers "too many requests" this time.
+        received: bytes of pixels that arrived, before they are compressed.
+        eecu_s: Earth Engine compute seconds as reported by the service; 0 = not measured.
         bytes, sha256: of the shard.
         grid: of the label that the pixels were asked for, as ``str(shards.Grid)``.
         scene, rule: ``system:index`` of the Sentinel-2 scene and how it was found.
@@ -60,6 +75,11 @@ class LedgerRow:
     source: str = ""
     recipe: str = ""
     seconds: float = 0.0
+    attempts: int = 0
+    requests: int = 0
+    refused: int = 0
+    received: int = 0
+    eecu_s: float = 0.0
     bytes: int = 0
     sha256: str = ""
     grid: str = ""
@@ -68,19 +88,34 @@ class LedgerRow:
     time: str = ""
 
 
+_FIELDS = frozenset(field.name for field in fields(LedgerRow))
+
+
 def read_ledger(root: Path) -> dict[str, LedgerRow]:
     """The last row of every tile, by tile id; lines that cannot be read are left out."""
+    return {row.tile: row for row in read_events(root)}
+
+
+def read_events(root: Path) -> tuple[LedgerRow, ...]:
+    """All rows in the order in which they were written; lines that cannot be read are left out."""
     path = root / LEDGER_FILE
-    if not path.is_file():
-        return {}
+    try:
+        state = path.stat()
+    except OSError:
+        return ()
+    return _events(path, state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=2)
+def _events(path: Path, _size: int, _mtime_ns: int) -> tuple[LedgerRow, ...]:
+    """Rows of a ledger as it is now: one command looks at it several times."""
     rows = (_parse(line) for line in path.read_text(encoding="utf-8", errors="replace").splitlines())
-    return {row.tile: row for row in rows if row is not None}
+    return tuple(row for row in rows if row is not None)
 
 
 def _parse(line: str) -> LedgerRow | None:
-    known = {field.name for field in fields(LedgerRow)}
     try:
-        return LedgerRow(**{key: value for key, value in json.loads(line).items() if key in known})
+        return LedgerRow(**{key: value for key, value in json.loads(line).items() if key in _FIELDS})
     except (ValueError, TypeError, AttributeError):
         return None
 
@@ -118,9 +153,10 @@ class Ledger:
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def append(self, row: LedgerRow) -> None:
-        """Add one row; it is on disk when this returns."""
-        stamped = {**asdict(row), "time": datetime.now(UTC).isoformat(timespec="seconds")}
+    def append(self, row: LedgerRow) -> LedgerRow:
+        """Add one row; it is on disk when this returns. Gives it back with its time."""
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        stamped = {**asdict(row), "time": now}
         line = json.dumps({key: value for key, value in stamped.items() if value not in ("", 0)}) + "\n"
         try:
             # Unbuffered: a line that the disk refuses is not tried again when the file is closed.
@@ -128,7 +164,8 @@ class Ledger:
             os.fsync(self._file.fileno())
         except OSError as error:
             raise DwplusError(f"cannot write {self.path}: {error.strerror}; free some space and run again") from error
-        self.rows[row.tile] = row
+        self.rows[row.tile] = LedgerRow(**stamped)
+        return self.rows[row.tile]
 
     def _drop_torn_line(self) -> None:
         content = self.path.read_bytes()
@@ -142,8 +179,8 @@ def write_failures(root: Path, rows: Iterable[LedgerRow]) -> int:
     missing = sorted((r for r in rows if r.state != "done"), key=lambda r: (r.state, r.reason, r.tile))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["tile", "state", "reason", "detail"])
-    writer.writerows([r.tile, r.state, r.reason, r.detail] for r in missing)
+    writer.writerow(["tile", "state", "reason", "attempts", "detail"])
+    writer.writerows([r.tile, r.state, r.reason, r.attempts, r.detail] for r in missing)
     write_atomically(root / FAILURES_FILE, text.getvalue().encode())
     return len(missing)
 

@@ -1,29 +1,33 @@
 """The manifest: which tiles the data set consists of, on which grids, in which split, with which label.
 
-Written as GeoParquet (geometry in EPSG:4326, the grid in the tile's own CRS), so that GeoPandas and QGIS open it.
-Comes after ``labels`` and before ``export``.
+Written as GeoParquet (geometry in EPSG:4326, the grid in the tile's own CRS), so that GeoPandas and QGIS open it. Comes
+after ``ingest``, which makes rows, and ``splits``, which decides what becomes of them; before ``export``.
 """
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import io
 import json
-import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
-from datetime import date
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-from shapely import STRtree
-from shapely.geometry import Polygon
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from shapely import box
+from shapely.affinity import translate
+from shapely.geometry import MultiPolygon
+from shapely.geometry.polygon import orient
 
-from ..manifests import load_csv
 from .errors import DataError, UsageError
 from .files import write_atomically
-from .tiles import RESOLUTION_M, TILE_SIZE_PX, Tile, in_region
+from .tiles import Tile, in_region, locate
 
 MANIFEST_FILE = "manifest.parquet"
 
@@ -31,12 +35,6 @@ Release = Literal["train", "test", "inspect"]
 Protocol = Literal["strict", "paper"]
 PROTOCOLS: tuple[Protocol, ...] = ("strict", "paper")
 SPLITS = ("train", "val", "test", "inspect")
-
-VALIDATION_SHARE = 0.1
-"""Share of the training tiles that ``strict`` sets aside as ``val``."""
-
-VALIDATION_BLOCK_DEG = 2.0
-"""Side of the blocks that go to ``val`` as a whole, so that neighbouring tiles never sit on both sides."""
 
 
 @dataclass(frozen=True)
@@ -77,123 +75,18 @@ class Manifest:
 
     rows: tuple[ManifestRow, ...]
 
-    @property
+    @cached_property
     def hash(self) -> str:
-        """Twelve hexadecimal digits that change with any row."""
-        content = json.dumps([_flat(row) for row in self.rows], sort_keys=True)
-        return hashlib.sha256(content.encode()).hexdigest()[:12]
+        """Twelve hexadecimal digits that change with any row, and with nothing else.
+
+        What follows from a grid (region, lon, lat, geometry) is left out: its last digit depends on PROJ's version.
+        """
+        return _hash_of(_own_columns(self.rows))
 
     def of_split(self, split: str, protocol: Protocol) -> tuple[ManifestRow, ...]:
         """Rows of a split that may be asked for; ``val`` of ``paper`` is its test split."""
         wanted = "test" if (split, protocol) == ("val", "paper") else split
         return tuple(row for row in self.rows if row.split(protocol) == wanted and not row.discard)
-
-
-# --- making it --------------------------------------------------------------------------------------------------------
-
-
-def make_manifest(rows: Iterable[ManifestRow]) -> Manifest:
-    """Manifest of label tiles: one row per tile, splits assigned, training tiles that touch a test tile marked.
-
-    Where experts and non-experts drew the same tile, the expert's markup is taken.
-    """
-    chosen = _one_per_tile(rows)
-    leaking = _overlapping_test(chosen)
-    marked = [replace(row, discard="test_overlap") if row.tile.id in leaking else row for row in chosen]
-    validation = _validation_tiles([row for row in marked if row.release == "train" and not row.discard])
-    return Manifest(tuple(_with_splits(row, validation) for row in marked))
-
-
-_LABELER_RANK = {"consensus": 0, "expert": 1, "non_expert": 2}
-
-
-def _one_per_tile(rows: Iterable[ManifestRow]) -> list[ManifestRow]:
-    best: dict[tuple[str, bool], ManifestRow] = {}
-    for row in rows:
-        key = (row.tile.id, row.release == "test")
-        other = best.get(key)
-        if other is None or _preference(row) < _preference(other):
-            best[key] = row
-    # A tile that is in both releases keeps its test row: the training row would leak.
-    tests = {tile_id for tile_id, is_test in best if is_test}
-    kept = [row for (tile_id, is_test), row in best.items() if is_test or tile_id not in tests]
-    return sorted(kept, key=lambda row: row.tile.id)
-
-
-def _preference(row: ManifestRow) -> tuple[bool, int]:
-    """Lower is better: a tile that is released does not leave its split because it is also given by hand."""
-    return row.release == "inspect", _LABELER_RANK.get(row.labeler, 9)
-
-
-def _overlapping_test(rows: Sequence[ManifestRow]) -> set[str]:
-    """Ids of training tiles that share ground with a test tile, also with one that is not in this data root."""
-    present = {row.tile.id for row in rows if row.release == "test"}
-    squares = [Polygon(row.tile.outline) for row in rows if row.release == "test"]
-    squares += [
-        _square_around(float(r["lon"]), float(r["lat"])) for r in _known_test_tiles() if r["dw_id"] not in present
-    ]
-    tree = STRtree(squares)
-    leaking = set()
-    for row in rows:
-        if row.release == "train":
-            outline = Polygon(row.tile.outline)
-            if any(squares[i].intersection(outline).area > 0 for i in tree.query(outline)):
-                leaking.add(row.tile.id)
-    return leaking
-
-
-def _known_test_tiles() -> tuple[dict[str, str], ...]:
-    return load_csv("test_409")
-
-
-def _square_around(lon: float, lat: float) -> Polygon:
-    half_lat = TILE_SIZE_PX * RESOLUTION_M / 2 / 111_320
-    half_lon = half_lat / math.cos(math.radians(lat))
-    return Polygon([(lon + dx * half_lon, lat + dy * half_lat) for dx, dy in ((-1, -1), (1, -1), (1, 1), (-1, 1))])
-
-
-def _block(tile: Tile) -> tuple[int, int]:
-    lon, lat = tile.centre
-    return math.floor(lon / VALIDATION_BLOCK_DEG), math.floor(lat / VALIDATION_BLOCK_DEG)
-
-
-def _validation_tiles(rows: Sequence[ManifestRow]) -> frozenset[str]:
-    """Ids of the tiles of the validation blocks, and of all that share ground with them across a block's edge."""
-    blocks = _validation_blocks(rows)
-    chosen = {row.tile.id for row in rows if _block(row.tile) in blocks}
-    outlines = [Polygon(row.tile.outline) for row in rows]
-    tree = STRtree(outlines)
-    waiting = [i for i, row in enumerate(rows) if row.tile.id in chosen]
-    while waiting:
-        here = outlines[waiting.pop()]
-        for i in tree.query(here):
-            if rows[i].tile.id not in chosen and outlines[i].intersection(here).area > 0:
-                chosen.add(rows[i].tile.id)
-                waiting.append(int(i))
-    return frozenset(chosen)
-
-
-def _validation_blocks(rows: Sequence[ManifestRow]) -> frozenset[tuple[int, int]]:
-    """Geographic blocks whose training tiles validate: by hash order, until the share is reached."""
-    members: dict[tuple[int, int], int] = defaultdict(int)
-    for row in rows:
-        members[_block(row.tile)] += 1
-    chosen: set[tuple[int, int]] = set()
-    taken = 0
-    for block in sorted(members, key=lambda b: hashlib.sha256(f"{b[0]},{b[1]}".encode()).digest()):
-        # Never the last block: something must be left to train on.
-        if taken >= VALIDATION_SHARE * len(rows) or len(chosen) + 1 >= len(members):
-            break
-        chosen.add(block)
-        taken += members[block]
-    return frozenset(chosen)
-
-
-def _with_splits(row: ManifestRow, validation: frozenset[str]) -> ManifestRow:
-    if row.release != "train":
-        return replace(row, split_strict=row.release, split_paper=row.release)
-    strict = "val" if row.tile.id in validation else "train"
-    return replace(row, split_strict=strict, split_paper="train")
 
 
 # --- choosing from it -------------------------------------------------------------------------------------------------
@@ -257,73 +150,185 @@ def _draw(row: ManifestRow) -> bytes:
 
 # --- reading and writing ----------------------------------------------------------------------------------------------
 
+METADATA_KEY = b"dwplus"
+"""Key of the file's metadata that holds, as JSON, the version of the format, the manifest's hash and that of places."""
+
+MANIFEST_VERSION = 1
+
+_TILE_COLUMNS = ("dw_id", "crs", "transform", "height", "width", "date", "hemisphere", "biome")
+_PLACE_COLUMNS = ("region", "lon", "lat")
+_ROW_COLUMNS = tuple(name for name in ManifestRow.__dataclass_fields__ if name != "tile")
+COLUMNS = (*_TILE_COLUMNS, *_PLACE_COLUMNS, *_ROW_COLUMNS, "geometry")
+"""Columns of the file, in order."""
+
 
 def write_manifest(root: Path, manifest: Manifest) -> Path:
-    """Write ``manifest.parquet`` (GeoParquet)."""
-    import geopandas
+    """Write ``manifest.parquet``: GeoParquet 1.0.0, geometry in EPSG:4326, the grid in each tile's own CRS."""
+    import pyarrow
+    import pyarrow.parquet as parquet
 
-    records = [_flat(row) for row in manifest.rows]
-    frame = geopandas.GeoDataFrame(
-        records, geometry=[Polygon(row.tile.outline) for row in manifest.rows], crs="EPSG:4326"
-    )
-    content = io.BytesIO()
-    frame.to_parquet(content, index=False)
+    content = pyarrow.BufferOutputStream()
+    parquet.write_table(_table(manifest), content, compression="zstd")
     path = root / MANIFEST_FILE
-    write_atomically(path, content.getvalue())
+    write_atomically(path, content.getvalue().to_pybytes())
     return path
+
+
+def _table(manifest: Manifest) -> Any:
+    import pyarrow as pa
+
+    tiles = [row.tile for row in manifest.rows]
+    own, places = _own_columns(manifest.rows), _place_columns(tiles)
+    shapes = geometries_of(tiles)
+    geometry = shapely.to_wkb(shapes, byte_order=1).tolist()
+    types = {"height": pa.int32(), "width": pa.int32(), "biome": pa.int32(), "date": pa.date32()}
+    types |= {name: pa.float64() for name in ("lon", "lat", "marked_share")}
+    types |= {"transform": pa.list_(pa.float64()), "geometry": pa.binary()}
+    schema = pa.schema([(name, types.get(name, pa.string())) for name in COLUMNS])
+    said = {"version": MANIFEST_VERSION, "hash": manifest.hash, "places": _hash_of_places(places, geometry)}
+    metadata = {b"geo": json.dumps(_geo(shapes)), METADATA_KEY: json.dumps(said)}
+    columns = {**own, **places, "geometry": geometry}
+    return pa.table([pa.array(columns[f.name], f.type) for f in schema], schema=schema.with_metadata(metadata))
+
+
+def _geo(shapes: NDArray[np.object_]) -> dict[str, Any]:
+    """File metadata ``geo``. Source: GeoParquet specification, version 1.0.0."""
+    from pyproj import CRS
+
+    column: dict[str, Any] = {
+        "encoding": "WKB",
+        "geometry_types": sorted({shape.geom_type for shape in shapes}),
+        "crs": CRS.from_epsg(4326).to_json_dict(),
+        "edges": "planar",
+        "orientation": "counterclockwise",
+    }
+    if len(shapes):
+        column["bbox"] = shapely.total_bounds(shapes).tolist()
+    return {"version": "1.0.0", "primary_column": "geometry", "columns": {"geometry": column}}
+
+
+def geometries_of(tiles: Sequence[Tile]) -> NDArray[np.object_]:
+    """Outlines of tiles in degrees, within -180..180, counter-clockwise: a Polygon each.
+
+    A tile that straddles the date line is cut there into a MultiPolygon of two (RFC 7946, 3.1.9).
+    """
+    locate(tiles)
+    corners = np.array([tile.outline for tile in tiles], dtype=np.float64).reshape(-1, 4, 2)
+    shapes: NDArray[np.object_] = shapely.polygons(corners)
+    for i in np.flatnonzero(np.abs(corners[..., 0]).max(axis=1, initial=0) > 180):
+        parts = [
+            translate(shapes[i].intersection(box(turn * 360 - 180, -90, turn * 360 + 180, 90)), -360 * turn)
+            for turn in (-1, 0, 1)
+        ]
+        shapes[i] = MultiPolygon([orient(part) for part in parts if part.geom_type == "Polygon" and part.area > 0])
+    return shapes
+
+
+def manifest_csv(manifest: Manifest) -> str:
+    """The manifest as CSV: the columns of the GeoParquet file, the geometry as WKT, the transform as six numbers."""
+    tiles = [row.tile for row in manifest.rows]
+    columns = {**_own_columns(manifest.rows), **_place_columns(tiles)}
+    columns["transform"] = [" ".join(f"{number:.12g}" for number in tile.transform) for tile in tiles]
+    columns["geometry"] = [shape.wkt for shape in geometries_of(tiles)]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows(zip(*(columns[name] for name in COLUMNS), strict=True))
+    return text.getvalue()
 
 
 def read_manifest(root: Path) -> Manifest:
     """The manifest of a data root.
 
     Raises:
-        DataError: there is none, or it cannot be read.
+        DataError: there is none, it cannot be read, or it was changed by something else than dwplus.
     """
+    path = root / MANIFEST_FILE
+    try:
+        state = path.stat()
+    except OSError:
+        raise DataError(f"{root} holds no data set ({MANIFEST_FILE} is missing); run 'dwplus build' first") from None
+    return _read(path, state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=2)
+def _read(path: Path, _size: int, _mtime_ns: int) -> Manifest:
+    """The manifest in a file as it is now: one command looks at it several times."""
     import pyarrow.parquet as parquet
 
-    path = root / MANIFEST_FILE
-    if not path.is_file():
-        raise DataError(f"{root} holds no data set ({MANIFEST_FILE} is missing); run 'dwplus build' first")
+    advice = "delete it and run 'dwplus build' again: labels and shards stay"
     try:
-        records = parquet.read_table(path).drop_columns(["geometry"]).to_pylist()
-        return Manifest(tuple(_row(record) for record in records))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path} cannot be read ({error}); delete it and run 'dwplus build' again") from error
+        table = parquet.ParquetFile(path).read()
+        said = json.loads((table.schema.metadata or {}).get(METADATA_KEY, b"{}"))
+        if not said:
+            raise DataError(f"{path} was written by something else, or by an older dwplus (it has no hash); {advice}")
+        if said["version"] != MANIFEST_VERSION:
+            raise DataError(
+                f"{path} has format {said['version']}, this dwplus reads {MANIFEST_VERSION}; install the dwplus that "
+                f"wrote it, or {advice}"
+            )
+        own = {name: table.column(name).to_pylist() for name in (*_TILE_COLUMNS, *_ROW_COLUMNS) if name != "transform"}
+        own["transform"] = table.column("transform").combine_chunks().flatten().to_numpy().reshape(-1, 6).tolist()
+        places = {name: table.column(name).to_pylist() for name in _PLACE_COLUMNS}
+        found = _hash_of(own), _hash_of_places(places, table.column("geometry").to_pylist())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{path} cannot be read ({error}); {advice}") from error
+    if found != (said["hash"], said["places"]):
+        raise DataError(
+            f"{path} was changed by something else than dwplus (its hash is another); splits, grids and labels belong "
+            f"together: work on a copy, {advice}"
+        )
+    manifest = Manifest(_rows(own, places))
+    # Where cached_property keeps it.
+    manifest.__dict__["hash"] = found[0]
+    return manifest
 
 
-def _flat(row: ManifestRow) -> dict[str, Any]:
-    tile = row.tile
-    lon, lat = tile.centre
-    rest = {name: value for name, value in asdict(row).items() if name != "tile"}
+def _rows(own: Mapping[str, list[Any]], places: Mapping[str, list[Any]]) -> tuple[ManifestRow, ...]:
+    shapes = zip(own["height"], own["width"], strict=True)
+    grids = (own["dw_id"], own["crs"], map(tuple, own["transform"]), shapes)
+    tiles = list(map(Tile, *grids, own["date"], own["hemisphere"], own["biome"]))
+    for tile, lon, lat in zip(tiles, places["lon"], places["lat"], strict=True):
+        # As it was worked out when the file was written; see ``tiles.locate``.
+        tile.__dict__["centre"] = (lon, lat)
+    return tuple(map(ManifestRow, tiles, *(own[name] for name in _ROW_COLUMNS)))
+
+
+def _own_columns(rows: Sequence[ManifestRow]) -> dict[str, list[Any]]:
+    """What rows hold, by column, as plain Python values: 10 and 10.0 are one number in the file, and in the hash."""
+    tiles = [row.tile for row in rows]
+    columns: dict[str, list[Any]] = {
+        "dw_id": [tile.id for tile in tiles],
+        "crs": [tile.crs for tile in tiles],
+        "transform": [[float(number) for number in tile.transform] for tile in tiles],
+        "height": [int(tile.shape[0]) for tile in tiles],
+        "width": [int(tile.shape[1]) for tile in tiles],
+        "date": [tile.date for tile in tiles],
+        "hemisphere": [tile.hemisphere for tile in tiles],
+        "biome": [int(tile.biome) for tile in tiles],
+    }
+    columns |= {name: [getattr(row, name) for row in rows] for name in _ROW_COLUMNS}
+    return columns | {"marked_share": [float(share) for share in columns["marked_share"]]}
+
+
+def _place_columns(tiles: Sequence[Tile]) -> dict[str, list[Any]]:
+    """What follows from grids, by column."""
+    locate(tiles)
     return {
-        "dw_id": tile.id,
-        "crs": tile.crs,
-        "transform": list(tile.transform),
-        "height": tile.shape[0],
-        "width": tile.shape[1],
-        "date": tile.date.isoformat(),
-        "hemisphere": tile.hemisphere,
-        "biome": tile.biome,
-        "region": tile.region,
-        "lon": lon,
-        "lat": lat,
-        **rest,
+        "region": [tile.region for tile in tiles],
+        "lon": [tile.centre[0] for tile in tiles],
+        "lat": [tile.centre[1] for tile in tiles],
     }
 
 
-def _row(record: dict[str, Any]) -> ManifestRow:
-    a, b, c, d, e, f = record["transform"]
-    tile = Tile(
-        id=record["dw_id"],
-        crs=record["crs"],
-        transform=(a, b, c, d, e, f),
-        shape=(record["height"], record["width"]),
-        date=date.fromisoformat(record["date"]),
-        hemisphere=record["hemisphere"],
-        biome=record["biome"],
-    )
-    names = [name for name in ManifestRow.__dataclass_fields__ if name != "tile"]
-    return ManifestRow(tile=tile, **{name: record[name] for name in names})
+def _hash_of(own: Mapping[str, list[Any]]) -> str:
+    plain = {**own, "date": [day.isoformat() for day in own["date"]]}
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _hash_of_places(places: Mapping[str, list[Any]], geometry: Sequence[bytes]) -> str:
+    numbers = np.array([places["lon"], places["lat"]], dtype="<f8").tobytes()
+    return hashlib.sha256(b"".join(["\n".join(places["region"]).encode(), numbers, *geometry])).hexdigest()[:12]
 
 
 def group_by(rows: Iterable[ManifestRow], key: Callable[[ManifestRow], str]) -> dict[str, list[ManifestRow]]:

@@ -201,8 +201,12 @@ def normalise(
     *,
     run: Runner,
     on_batch: Callable[[int], None] | None = None,
+    all_again: bool = True,
 ) -> Statistics:
     """Statistics of the training split, also written to ``stats-<protocol>.json``.
+
+    Args:
+        all_again: count also where the statistics that stand there are of the same shards and labels.
 
     Raises:
         DataError: no training tile is usable, or the data set was not validated yet.
@@ -211,15 +215,27 @@ def normalise(
     if not rows:
         raise DataError(f"{root} holds no usable training tile; build some with 'dwplus build --split train'")
     _check_one_recipe(root, rows)
+    digest = shards_hash(root, rows)
+    if not all_again and (current := _statistics_of(root, protocol, digest)) is not None:
+        return current
     total = empty_histograms()
     for tiles, part in run(CountBatch(root), rows):
         total += part
         if on_batch is not None:
             on_batch(tiles)
     source = read_ledger(root)[rows[0].tile.id].source
-    statistics = summarise(total, protocol=protocol, source=source, digest=shards_hash(root, rows), tiles=len(rows))
+    statistics = summarise(total, protocol=protocol, source=source, digest=digest, tiles=len(rows))
     write_json(statistics_path(root, protocol), asdict(statistics))
     return statistics
+
+
+def _statistics_of(root: Path, protocol: str, digest: str) -> Statistics | None:
+    """The statistics that stand there, if they are of just these shards and labels."""
+    try:
+        statistics = read_statistics(root, protocol)
+    except DataError:
+        return None
+    return statistics if statistics.shards_hash == digest else None
 
 
 def read_statistics(root: Path, protocol: str) -> Statistics:

@@ -41,7 +41,8 @@ _SHARD_LAYOUT: dict[str, Any] = {
     "predictor": 2,
     "nodata": NODATA,
 }
-_LABEL_LAYOUT: dict[str, Any] = {"driver": "GTiff", "dtype": "uint8", "count": 1, "compress": "deflate"}
+# Measured on three real labels: 0.8 ms of CPU and 9.0 KB each; Deflate takes 2.5 ms and 9.4 KB.
+_LABEL_LAYOUT: dict[str, Any] = {"driver": "GTiff", "dtype": "uint8", "count": 1, "compress": "zstd", "zstd_level": 1}
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,14 @@ def write_label(path: Path, codes: NDArray[np.uint8], tile: Tile, tags: Mapping[
         codes: uint8 (H, W), released codes 0..10 (0 unmarked, 10 cloud).
     """
     height, width = tile.shape
-    profile = {**_LABEL_LAYOUT, "height": height, "width": width, "crs": tile.crs, "transform": tile.affine}
+    profile = {
+        **_LABEL_LAYOUT,
+        "height": height,
+        "width": width,
+        "blockysize": height,
+        "crs": tile.crs,
+        "transform": tile.affine,
+    }
     with MemoryFile() as memory:
         with memory.open(**profile) as file:
             file.write(codes, 1)

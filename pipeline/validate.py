@@ -220,17 +220,31 @@ class ValidateBatch:
 
 
 def validate(
-    rows: Sequence[ManifestRow], *, root: Path, run: Runner, on_batch: Callable[[int], None] | None = None
+    rows: Sequence[ManifestRow],
+    *,
+    root: Path,
+    run: Runner,
+    all_again: bool = True,
+    on_batch: Callable[[int], None] | None = None,
 ) -> list[Finding]:
-    """Findings of all tiles, ordered by tile and rule; also written to ``findings.json`` and ``findings.csv``."""
-    findings: list[Finding] = []
-    for tiles, part in run(ValidateBatch(root), rows):
+    """Findings of all tiles, ordered by tile and rule; also written to ``findings.json`` and ``findings.csv``.
+
+    Args:
+        all_again: read also what the last validation saw in the same state, which a build need not.
+    """
+    ledger = read_ledger(root)
+    seen = {row.tile.id: _state_of(row, ledger[row.tile.id].sha256) for row in rows if row.tile.id in ledger}
+    before = {} if all_again else _validated_states(root)
+    same = {tile for tile, state in seen.items() if before.get(tile) == state}
+    fresh = [row for row in rows if row.tile.id not in same]
+    if not fresh and before.keys() == seen.keys():
+        return read_findings(root)
+    findings = [f for f in read_findings(root) if f.tile in same] if same else []
+    for tiles, part in run(ValidateBatch(root), fresh):
         findings += part
         if on_batch is not None:
             on_batch(tiles)
     findings.sort(key=lambda f: (f.tile, f.rule))
-    ledger = read_ledger(root)
-    seen = {row.tile.id: ledger[row.tile.id].sha256 for row in rows if row.tile.id in ledger}
     document = {"tiles": len(rows), "findings": [asdict(f) for f in findings], "validated": seen}
     write_json(root / FINDINGS_JSON, document)
     text = io.StringIO()
@@ -250,13 +264,30 @@ def read_findings(root: Path) -> list[Finding]:
     return [Finding(**finding) for finding in _read_document(root)["findings"]]
 
 
+def _state_of(row: ManifestRow, shard_sha256: str) -> str:
+    """What was looked at: a shard with its label."""
+    return f"{shard_sha256} {row.label_sha256}"
+
+
+def _validated_states(root: Path) -> dict[str, str]:
+    return dict(_read_document(root)["validated"]) if (root / FINDINGS_JSON).is_file() else {}
+
+
+def to_validate(rows: Sequence[ManifestRow], *, root: Path) -> int:
+    """How many of these tiles the last validation did not see as they are now."""
+    ledger, before = read_ledger(root), _validated_states(root)
+    return sum(
+        before.get(row.tile.id) != _state_of(row, ledger[row.tile.id].sha256) for row in rows if row.tile.id in ledger
+    )
+
+
 def validated_tiles(root: Path) -> dict[str, str]:
     """Tile id -> hash of its shard, of every tile that the last validation saw.
 
     Raises:
         DataError: the data set was not validated yet.
     """
-    return dict(_read_document(root)["validated"])
+    return {tile: state.split(" ")[0] for tile, state in _read_document(root)["validated"].items()}
 
 
 def _read_document(root: Path) -> dict[str, Any]:

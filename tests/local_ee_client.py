@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import ee
+from dwplus.pipeline.errors import TileError
 from dwplus.pipeline.local_ee.launch import LocalEarthEngine
 from google.oauth2 import service_account
 from local_ee_fixtures import S1, S2, Place
@@ -92,3 +93,23 @@ def raw(running: LocalEarthEngine, path: str, body: bytes | None = None, **heade
             return answer.status, answer.headers, answer.read()
     except urllib.error.HTTPError as error:
         return error.code, error.headers, error.read()
+
+
+class Asker:
+    """Asks through the connected client; failures become ours as a session would make them."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def value(self, expression: Any) -> Any:
+        return self._ask("value", expression.getInfo)
+
+    def pixels(self, parameters: dict[str, Any]) -> Any:
+        return self._ask("pixels", lambda: ee.data.computePixels(parameters))
+
+    def _ask(self, what: str, call: Callable[[], Any]) -> Any:
+        self.asked.append(what)
+        try:
+            return call()
+        except ee.EEException as error:
+            raise TileError(str(error)) from error

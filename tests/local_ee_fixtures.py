@@ -9,9 +9,11 @@ import io
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import rasterio
 from dwplus.pipeline.local_ee.pixels import compute_pixels, compute_value
 from dwplus.pipeline.local_ee.scene import Scene, SceneBand, TooManyScenesError
 from pyproj import Transformer
@@ -221,6 +223,69 @@ def world(planet: dict[str, Any] | None = None) -> ArrayCatalogue:
     # a scene that covers a part of the northern tile, half a year too early for its window
     catalogue.add(*s1_scene(NORTH, "N_half", "2018-06-01T00:00:00", start_m=(-2100.0, 600.0)))
     return catalogue
+
+
+# A collection of label images, small enough to know every one of them
+
+LABELS = "projects/wri-datalab/dynamic_world/v1/DW_LABELS"
+TRAIN = "dw_9.0000000000_45.0000000000-20190701"
+SHARED = "dw_9.2000000000_45.0000000000-20190701"
+TEST = "dw_-0.5169602165_51.4043077942-20170409"  # of the 409, biome 4
+SCENE = "20190701T101031_20190701T101030_T32TNQ"
+
+
+class LabelCatalogue(ArrayCatalogue):
+    collections = (LABELS,)
+
+    def find(self, collection: str, **search: Any) -> list[Scene]:
+        return super().find(collection, **{**search, "start_ms": 0})
+
+    def label(
+        self, name: str, codes: Any, *, crs: str = "EPSG:32632", x: float = 5e5, y: float = 5e6, **more: Any
+    ) -> None:
+        """Add an image; ``more`` are properties, and ``band``, ``index``."""
+        index = more.pop("index", name.replace(".", "d"))
+        band_id = more.pop("band", "lulc")
+        height, width = codes.shape
+        affine = (10.0, 0.0, x, 0.0, -10.0, y)
+        start = 1_561_939_200_000
+        properties = {"system:index": index, "system:time_start": start, "system:time_end": start + 86_400_000, **more}
+        footprint = ((8.9, 44.9), (9.3, 44.9), (9.3, 45.2), (8.9, 45.2))
+        band = SceneBand(band_id, "uint8", crs, affine, (height, width))
+        self.add(Scene(LABELS, index, (band,), properties, footprint), {band_id: codes}, {band_id: codes != 0})
+
+
+def codes(seed: int, size: int = 510) -> Any:
+    """Released codes with a margin that nobody marked."""
+    values = np.random.default_rng(seed).integers(1, 11, (size // 30, size // 30), dtype=np.uint8)
+    drawn = np.kron(values, np.ones((30, 30), np.uint8))
+    drawn = np.pad(drawn, (0, size - len(drawn)))
+    drawn[:7] = 0
+    return drawn
+
+
+def labels_world(planet: dict[str, Any]) -> LabelCatalogue:
+    """Four label images and one of something else; ``tiles``: files of label tiles that are shown instead."""
+    world = LabelCatalogue()
+    for path in planet.get("tiles", []):
+        with rasterio.open(path) as raster:
+            crs, x, y = f"EPSG:{raster.crs.to_epsg()}", raster.transform.c, raster.transform.f
+            world.label(Path(path).stem, raster.read(1), crs=crs, x=x, y=y, dw_id=Path(path).stem)
+    if planet.get("tiles"):
+        return world
+    world.label(TRAIN, codes(1), dw_id=TRAIN, S2_GEE_ID=SCENE)  # nothing says who drew it
+    world.label(SHARED, codes(2), x=516e3, dw_id=SHARED, folder="v1/data/dev/Experts/EH/4", index="a_expert")
+    world.label(SHARED, codes(3), x=516e3, dw_id=SHARED, labeler="Non-expert", biome=4.0, index="b_other", band="b1")
+    world.label(TEST, codes(4, 512), crs="EPSG:32630", x=672420.0, y=5.7e6)  # named by its index alone
+    world.label("a_country", np.ones((40, 40), np.uint8), index="z_country", dw_id="a country")
+    return world
+
+
+def other_world(_planet: dict[str, Any]) -> LabelCatalogue:
+    """A collection of the right name that holds something else."""
+    world = LabelCatalogue()
+    world.label(TRAIN, np.ones((40, 40), np.uint8), dw_id=TRAIN)
+    return world
 
 
 # Expressions by hand, for tests that go without a client

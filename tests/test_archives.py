@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
+import os
 import random
 import stat
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from dwplus.pipeline import labels
+from dwplus.pipeline.archives import members_path, read_members
 from dwplus.pipeline.errors import DataError
 
 
@@ -29,13 +34,78 @@ def test_unpacking_twice_writes_nothing_and_mends_what_was_damaged(tmp_path: Pat
     archive = tmp_path / "a.zip"
     archive.write_bytes(_zip({"Experts/EH/1/a.tif": b"aaaa", "b.tif": b"bbbb", "probs_c.tif": b"c"}))
 
-    assert labels.extract(archive, tmp_path / "out", skip=("probs_*",)) == 2
-    assert labels.extract(archive, tmp_path / "out", skip=("probs_*",)) == 0
+    assert labels.extract(archive, tmp_path / "out", skip=("probs_*",)).written == 2
+    assert labels.extract(archive, tmp_path / "out", skip=("probs_*",)).written == 0
+    (tmp_path / "out" / "b.tif").write_bytes(b"bx")
+    assert labels.extract(archive, tmp_path / "out", skip=("probs_*",)).written == 1
     (tmp_path / "out" / "b.tif").write_bytes(b"bxbb")
-    assert labels.extract(archive, tmp_path / "out", skip=("probs_*",)) == 1
+    assert labels.extract(archive, tmp_path / "out", skip=("probs_*",)).written == 0
+    assert labels.extract(archive, tmp_path / "out", skip=("probs_*",), verify=True).written == 1
 
     files = {p.relative_to(tmp_path / "out").as_posix(): p.read_bytes() for p in (tmp_path / "out").rglob("*.tif")}
     assert files == {"Experts/EH/1/a.tif": b"aaaa", "b.tif": b"bbbb"}
+
+
+@pytest.fixture
+def unpacked(tmp_path: Path) -> tuple[Path, Path]:
+    archive = tmp_path / "Experts_tiles.zip"
+    archive.write_bytes(_zip({"EH/1/a.tif": b"aaaa", "EH/2/b.tif": b"bb"}))
+    assert labels.extract(archive, tmp_path / "Experts_tiles").written == 2
+    return archive, tmp_path / "Experts_tiles"
+
+
+def test_size_and_hashes_of_every_member_are_recorded(unpacked: tuple[Path, Path]) -> None:
+    archive, folder = unpacked
+
+    document = json.loads(archive.with_name("Experts_tiles.members.json").read_text())
+    assert document["members"] == [
+        ["EH/1/a.tif", [4, f"{zlib.crc32(b'aaaa'):08x}", hashlib.sha256(b"aaaa").hexdigest()]],
+        ["EH/2/b.tif", [2, f"{zlib.crc32(b'bb'):08x}", hashlib.sha256(b"bb").hexdigest()]],
+    ]
+    assert document["origin"]["sha256"] == hashlib.sha256(archive.read_bytes()).hexdigest()
+    record = read_members(folder)
+    assert record is not None
+    assert (record.missing(folder), record.changed(folder)) == ([], [])
+
+
+def test_an_archive_with_its_record_is_not_opened_again(unpacked: tuple[Path, Path]) -> None:
+    archive, folder = unpacked
+    before = archive.stat()
+    archive.write_bytes(b"x" * before.st_size)  # whoever opens it fails
+    os.utime(archive, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    assert labels.extract(archive, folder).written == 0
+    (folder / "EH/2/b.tif").unlink()
+    with pytest.raises(DataError, match="not a sound zip archive"):
+        labels.extract(archive, folder)
+
+
+def test_a_copy_of_an_archive_is_the_same_archive(unpacked: tuple[Path, Path]) -> None:
+    archive, folder = unpacked
+    os.utime(archive, (1, 1))
+    (folder / "EH/2/b.tif").unlink()
+
+    assert labels.extract(archive, folder).written == 1
+    record = read_members(folder)
+    assert record is not None
+    assert record.origin["mtime_ns"] == 1_000_000_000
+
+
+def test_another_archive_of_that_name_is_unpacked_anew(unpacked: tuple[Path, Path]) -> None:
+    archive, folder = unpacked
+    archive.write_bytes(_zip({"EH/1/a.tif": b"AAAA", "EH/3/c.tif": b"cc"}))
+
+    assert labels.extract(archive, folder).written == 2
+    assert sorted(p.name for p in folder.rglob("*.tif")) == ["a.tif", "c.tif"]
+    assert (folder / "EH/1/a.tif").read_bytes() == b"AAAA"
+
+
+def test_a_torn_record_is_written_anew(unpacked: tuple[Path, Path]) -> None:
+    archive, folder = unpacked
+    members_path(folder).write_text('{"members": [["EH')
+
+    assert labels.extract(archive, folder).written == 0
+    assert read_members(folder) is not None
 
 
 def _link() -> bytes:

@@ -5,21 +5,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import make_tile
-from dwplus.pipeline.build import Choice, build, ingest_labels
+from dwplus.pipeline.build import Choice, Means, build, recipe_of_root, retry
 from dwplus.pipeline.cluster import in_process
-from dwplus.pipeline.errors import DataError, UsageError
+from dwplus.pipeline.errors import DataError, TileError, UsageError
+from dwplus.pipeline.ingest import ingest_labels
 from dwplus.pipeline.labels import index, read_metadata
 from dwplus.pipeline.manifest import read_manifest
-from dwplus.pipeline.progress import Silent
+from dwplus.pipeline.scenes import Recipe
 from dwplus.pipeline.shards import read_codes, write_label
+from dwplus.pipeline.validate import validated_tiles
 from test_export import Pixels as FewPixels
 
 
 class Pixels(FewPixels):
     """Made-up pixels for tiles of the released size."""
 
-    def fetch(self, request):  # type: ignore[no-untyped-def]
-        small = super().fetch(request)
+    def fetch(self, request, tally):  # type: ignore[no-untyped-def]
+        small = super().fetch(request, tally)
         return np.tile(small, (1, 64, 64))[:, :510, :510].copy()
 
 
@@ -35,7 +37,7 @@ def release(folder: Path, *ids: str, place: str = "Experts/EH/4", damage: bool =
 
 
 def run(root: Path, labels: Path, pixels: Pixels, **choice: object):  # type: ignore[no-untyped-def]
-    return build(root, Choice(labels=labels, **choice), pixels=pixels, run=in_process)  # type: ignore[arg-type]
+    return build(root, Choice(labels=labels, **choice), Means(pixels, in_process))  # type: ignore[arg-type]
 
 
 A, B = "dw_7.8_45.0-20190701", "dw_7.9_45.0-20190701"
@@ -85,12 +87,10 @@ def test_a_damaged_label_of_a_release_is_a_discarded_tile(tmp_path: Path) -> Non
     folder = release(tmp_path / "labels", A)
     release(tmp_path / "labels", B, damage=True, place="Experts/EH/5")
 
-    rows, unusable = ingest_labels(
-        tmp_path / "data", index(folder), read_metadata(folder), strict=False, progress=Silent()
-    )
+    found = ingest_labels(tmp_path / "data", index(folder), read_metadata(folder))
 
-    assert [row.tile.id for row in rows] == [A]
-    assert [(row.tile, row.state, row.reason) for row in unusable] == [(B, "discarded", "bad_label")]
+    assert [row.tile.id for row in found.rows] == [A]
+    assert list(found.unusable) == [B]
 
 
 def test_regions_are_checked_before_anything_is_made(tmp_path: Path) -> None:
@@ -98,3 +98,71 @@ def test_regions_are_checked_before_anything_is_made(tmp_path: Path) -> None:
         run(tmp_path / "data", release(tmp_path / "labels", A), Pixels(), region="mars")
 
     assert not (tmp_path / "data").exists()
+
+
+def test_what_failed_is_asked_for_again_and_nothing_else(tmp_path: Path) -> None:
+    # Given two tiles, one of which the service refused.
+    def refuse(tile, _pixels):  # type: ignore[no-untyped-def]
+        if tile.id == A:
+            raise TileError("HTTP 400", reason="refused")
+
+    root = tmp_path / "data"
+    assert run(root, release(tmp_path / "labels", A, B), Pixels(react=refuse)).failed == 1
+    again = Pixels()
+
+    result = retry(root, frozenset(), Means(again, in_process))
+
+    assert again.asked == [A]
+    assert (result.states, result.failed) == ({"done": 1}, 0)
+
+
+def test_a_reason_chooses_what_is_asked_for_again(tmp_path: Path) -> None:
+    def miss(tile, pixels):  # type: ignore[no-untyped-def]
+        if tile.id == A:
+            pixels[11:] = 0
+
+    root = tmp_path / "data"
+    assert run(root, release(tmp_path / "labels", A, B), Pixels(react=miss)).states == {"done": 1, "no_s1": 1}
+    nothing, again = Pixels(), Pixels()
+
+    assert retry(root, frozenset({"no_answer"}), Means(nothing, in_process)).states == {}
+    assert retry(root, frozenset({"no_s1"}), Means(again, in_process)).states == {"done": 1}
+
+    assert (nothing.asked, again.asked) == ([], [A])
+
+
+def test_what_comes_from_labels_cannot_be_asked_for_again(tmp_path: Path) -> None:
+    run(tmp_path / "data", release(tmp_path / "labels", A), Pixels())
+
+    with pytest.raises(UsageError, match="bad_label cannot be asked for again; choose from bad_answer, no_answer"):
+        retry(tmp_path / "data", frozenset({"bad_label"}), Means(Pixels(), in_process))
+
+
+def test_a_root_keeps_its_recipe_until_another_one_is_named(tmp_path: Path) -> None:
+    labels, root = release(tmp_path / "labels", A), tmp_path / "data"
+    linear = Recipe(s1_mean="linear")
+    means = Means(Pixels(), in_process)
+    build(root, Choice(labels=labels), means, recipe=linear)
+
+    assert recipe_of_root(root) == linear
+    build(root, Choice(labels=labels), means)  # nothing is said: the root's recipe holds
+    assert len(means.pixels.asked) == 1  # type: ignore[attr-defined]
+    build(root, Choice(labels=labels), means, recipe=Recipe())
+    assert len(means.pixels.asked) == 2  # type: ignore[attr-defined]
+    assert recipe_of_root(root) == Recipe()
+
+
+def test_a_second_build_validates_what_is_new_alone(tmp_path: Path) -> None:
+    looked: list[int] = []
+
+    def counting(function, items):  # type: ignore[no-untyped-def]
+        looked.append(len(items))
+        return in_process(function, items)
+
+    root = tmp_path / "data"
+    build(root, Choice(labels=release(tmp_path / "one", A)), Means(Pixels(), counting))
+    build(root, Choice(labels=release(tmp_path / "two", B, place="Experts/EH/5")), Means(Pixels(), counting))
+    build(root, Choice(labels=tmp_path / "two"), Means(Pixels(), counting))
+
+    assert looked == [1, 1]
+    assert set(validated_tiles(root)) == {A, B}

@@ -4,6 +4,7 @@ import json
 import shutil
 import socket
 import stat
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -68,7 +69,7 @@ def test_the_shell_completes_commands_and_options(run: Run, monkeypatch: pytest.
         monkeypatch.setenv("COMP_CWORD", str(len(line.split()) - 1))
         return [item.partition(",")[2] for item in run()[1].split()]
 
-    assert completed("dwplus re") == ["report", "reproduce"]
+    assert completed("dwplus re") == ["retry", "report", "reproduce"]
     assert completed("dwplus build --reg") == ["--region"]
     assert completed("dwplus local-ee s") == ["serve"]
 
@@ -186,6 +187,21 @@ def test_a_config_file_sets_options_and_unknown_keys_are_refused(run: Run, data_
     assert (code, "[validate] has no option datta" in err) == (2, True)
 
 
+def test_a_config_file_imports_the_commands_that_it_names_alone(tmp_path: Path) -> None:
+    (tmp_path / "x.toml").write_text("[validate]\nworkers = 1\n")
+    code = (
+        "import sys; from pathlib import Path; from dwplus import cli; cli._read_config(Path(sys.argv[1]));"
+        "print(sorted(m.rsplit('.')[-1] for m in sys.modules if m.startswith('dwplus.commands.')))"
+    )
+
+    command = [sys.executable, "-c", code, str(tmp_path / "x.toml")]
+    answer = subprocess.run(command, capture_output=True, text=True, check=True)
+
+    assert "'inspect'" in answer.stdout
+    assert "'build'" not in answer.stdout
+    assert "'training'" not in answer.stdout
+
+
 def test_a_run_that_does_not_exist_is_named_with_those_that_do(run: Run, data_root: DataRoot) -> None:
     root = data_root(train=2, test=1)
     validate_root(root, run=in_process, progress=Silent())
@@ -196,6 +212,34 @@ def test_a_run_that_does_not_exist_is_named_with_those_that_do(run: Run, data_ro
     assert code == 1
     assert "no run 'runs/x'" in err
     assert "run 'dwplus train'" in err
+
+
+def test_the_page_about_signing_in_asks_nobody(run: Run) -> None:
+    code, out, _ = run("auth")
+
+    assert code == 0
+    assert "no login and no key" in out
+    assert "earthengine authenticate" in out
+    assert "dwplus auth check" in out
+
+
+def test_the_check_of_the_sign_in_ends_with_4_and_says_what_to_do(run: Run) -> None:
+    code, out, _ = run("auth", "check", "--project", "p")
+
+    assert code == 4
+    assert "needs credentials" in out
+    assert "-> run 'dwplus auth'" in out
+
+
+def test_the_doctor_looks_at_the_sandbox_and_leaves_nothing_behind(run: Run) -> None:
+    code, out, _ = run("doctor", "--source", "sandbox", "--json")
+
+    answer = json.loads(out)
+    assert (code, answer["exit_code"]) == (0, 0)
+    assert {"Versions", "Data folder", "This machine", "Source", "Sign-in", "Service", "Quota"} == {
+        row["topic"] for row in answer["checks"]
+    }
+    assert not Path("data").exists()
 
 
 def test_a_disk_that_forbids_writing_is_named(run: Run, tmp_path: Path) -> None:

@@ -7,14 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import make_pixels, make_tile
+from dwplus.pipeline import export as export_module
 from dwplus.pipeline.bands import SHARD_BANDS
-from dwplus.pipeline.errors import AuthenticationError, TileError, UsageError
-from dwplus.pipeline.export import export
+from dwplus.pipeline.budget import Budget
+from dwplus.pipeline.errors import AuthenticationError, QuotaError, TileError, UsageError
+from dwplus.pipeline.export import Watch, export
 from dwplus.pipeline.ledger import Ledger, LedgerRow, read_ledger
 from dwplus.pipeline.manifest import ManifestRow
 from dwplus.pipeline.matching import SceneHint, SceneRef
 from dwplus.pipeline.scenes import Recipe
-from dwplus.pipeline.session import Request
+from dwplus.pipeline.session import Request, Tally
 from dwplus.pipeline.shards import grid_of, read_bands, read_header, shard_path
 from dwplus.pipeline.tiles import Tile
 from numpy.typing import NDArray
@@ -30,17 +32,24 @@ class Pixels:
         self.asked: list[str] = []
         self._react = react
 
-    def resolve(self, tile: Tile, hint: SceneHint) -> SceneRef | None:
+    def resolve(self, tile: Tile, hint: SceneHint, recipe: Recipe, tally: Tally) -> SceneRef | None:
+        tally.requests += 1
         return None if "no-scene" in (hint.index or "") else SceneRef("COPERNICUS/S2_SR_HARMONIZED", "s", "index")
 
     def request(self, tile: Tile, recipe: Recipe, scene: SceneRef) -> Request:
-        return Request(tile, scene, recipe, {})
+        return Request(tile, scene, recipe)
 
     def stop(self) -> None:
         pass
 
-    def fetch(self, request: Request) -> NDArray[np.uint16]:
+    def settle(self, tally: Tally) -> None:
+        if tally.measure:
+            tally.eecu_s = 36.0
+
+    def fetch(self, request: Request, tally: Tally) -> NDArray[np.uint16]:
         self.asked.append(request.tile.id)
+        tally.requests += 1
+        tally.received_bytes += 1000
         pixels = make_pixels()
         if self._react is not None:
             self._react(request.tile, pixels)
@@ -171,7 +180,7 @@ def test_refused_credentials_stop_the_run_and_nothing_done_is_lost(tmp_path: Pat
         run(tmp_path, rows(20), pixels)
 
     ledger = read_ledger(tmp_path)
-    assert 5 <= len(ledger) < 20
+    assert 2 <= len(ledger) < 20
     assert len(list(tmp_path.rglob("*.tif"))) == len(ledger)
 
 
@@ -184,10 +193,10 @@ def test_ctrl_c_finishes_what_is_in_flight(tmp_path: Path) -> None:
             raise KeyboardInterrupt
 
     with Ledger(tmp_path) as ledger, pytest.raises(KeyboardInterrupt):
-        export(rows(20), pixels=Pixels(), recipe=Recipe(), ledger=ledger, concurrency=3, on_row=interrupt)
+        export(rows(20), pixels=Pixels(), recipe=Recipe(), ledger=ledger, concurrency=3, watch=Watch(on_row=interrupt))
 
     done = read_ledger(tmp_path)
-    assert 1 <= len(done) <= 4
+    assert 1 <= len(done) <= 1 + 2 * 3
     assert len(list(tmp_path.rglob("*.tif"))) == len(done)
 
 
@@ -237,3 +246,75 @@ def test_a_damaged_shard_of_the_right_length_is_asked_for_again(tmp_path: Path) 
         export(tiles, pixels=again, recipe=Recipe(), ledger=ledger, damaged=damaged)
 
     assert again.asked == [tiles[0].tile.id]
+
+
+def test_a_tile_that_got_no_answer_is_asked_for_once_more_at_the_end(tmp_path: Path) -> None:
+    # Given a service that is in trouble when the first tile is asked for, and a tile that it refuses.
+    trouble: list[str] = []
+
+    def fail(tile: Tile, _pixels: NDArray[np.uint16]) -> None:
+        if tile.id.startswith("dw_0") and not trouble:
+            trouble.append(tile.id)
+            raise TileError("no answer after 6 attempts")
+        if tile.id.startswith("dw_1"):
+            raise TileError("refused", reason="refused")
+
+    pixels = Pixels(react=fail)
+
+    ledger = run(tmp_path, rows(), pixels)
+
+    first, refused, third = (ledger[row.tile.id] for row in rows())
+    assert (first.state, first.attempts) == ("done", 2)
+    assert (refused.state, refused.reason, refused.attempts) == ("failed", "refused", 1)
+    assert (third.state, third.attempts, third.requests, third.received) == ("done", 1, 2, 1000)
+    assert pixels.asked.count(first.tile) == 2
+    assert pixels.asked.count(refused.tile) == 1
+
+
+def test_an_outage_is_sat_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a service that answers nobody for the first 45 tiles.
+    waits: list[float] = []
+    monkeypatch.setattr(export_module, "OUTAGE_FAILURES", 20)
+    monkeypatch.setattr(export_module.time, "sleep", waits.append)
+    asked: list[str] = []
+
+    def fail(tile: Tile, _pixels: NDArray[np.uint16]) -> None:
+        asked.append(tile.id)
+        if len(asked) <= 45:
+            raise TileError("no answer after 6 attempts")
+
+    ledger = run(tmp_path, rows(60), Pixels(react=fail))
+
+    assert waits == [30.0, 60.0]  # after 20 and after 40 tiles without an answer
+    assert {row.state for row in ledger.values()} == {"done"}
+
+
+def test_a_tile_that_a_new_recipe_discards_leaves_no_shard_of_the_old_one(tmp_path: Path) -> None:
+    run(tmp_path, rows(1), Pixels())
+
+    def unseen(_tile: Tile, pixels: NDArray[np.uint16]) -> None:
+        pixels[11:] = 0
+
+    ledger = run(tmp_path, rows(1), Pixels(react=unseen), Recipe(s1_passes=("ASCENDING",)))
+
+    assert ledger[rows(1)[0].tile.id].reason == "no_s1"
+    assert not list(tmp_path.rglob("*.tif"))
+
+
+def test_a_budget_stops_the_run_cleanly_and_the_next_run_goes_on(tmp_path: Path) -> None:
+    # Given tiles that cost 0.01 EECU-hours each and a budget of 0.1.
+    budget, told = Budget(max_eecu_hours=0.1), []
+    with Ledger(tmp_path) as ledger, pytest.raises(QuotaError, match=r"--max-eecu-hours 0\.1 is used up"):
+        export(
+            rows(40), pixels=Pixels(), recipe=Recipe(), ledger=ledger, concurrency=2, meter=budget,
+            watch=Watch(on_plan=lambda plan: told.append(str(plan))),
+        )  # fmt: skip
+    first = read_ledger(tmp_path)
+    again = Pixels()
+
+    second = run(tmp_path, rows(40), again)
+
+    assert told == ["40 tiles: 40 to ask for (40 new)"]
+    assert 5 <= len(first) <= 10
+    assert len(again.asked) == 40 - len(first)
+    assert {row.state for row in second.values()} == {"done"}

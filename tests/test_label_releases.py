@@ -134,12 +134,13 @@ def _file(publisher: Publisher, content: bytes = ARCHIVE, **changes: object) -> 
 
 
 def test_releases_say_where_files_are_and_under_which_terms() -> None:
-    pangaea, zenodo = labels.releases()
+    pangaea, zenodo, validation = labels.releases()
 
     assert [f.labeler for f in pangaea.files] == ["expert", "non_expert", "unknown"]
     assert [f.optional for f in pangaea.files] == [False, False, True]
     assert (zenodo.files[0].size, zenodo.files[0].split) == (3_897_915_689, "test")
-    assert {r.licence for r in (pangaea, zenodo)} == {"CC BY 4.0"}
+    assert {r.licence for r in (pangaea, zenodo, validation)} == {"CC BY 4.0"}
+    assert [f.split for f in validation.files] == ["inspect"]  # never part of a build
 
 
 def test_a_download_is_recorded_and_not_asked_for_again(publisher: Publisher, tmp_path: Path) -> None:
@@ -375,12 +376,42 @@ def test_a_full_disk_is_noticed_before_the_download(
         labels.fetch(file, tmp_path, patience=QUICK)
 
 
+def test_room_for_everything_is_looked_for_before_the_first_byte(
+    publisher: Publisher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """3.90 GB of Zenodo, 0.26 GB of PANGAEA and 0.71 GB for what is unpacked: 4.5 GB free are not enough."""
+    usage = type(downloads.shutil.disk_usage(tmp_path))(10**10, 5_500_000_000, 4_500_000_000)
+    monkeypatch.setattr(downloads.shutil, "disk_usage", lambda _: usage)
+    here = [
+        replace(r, files=tuple(replace(f, url=f"{publisher.url}/{f.name}") for f in r.files)) for r in labels.releases()
+    ]
+
+    with pytest.raises(DwplusError, match=r"all of Experts_tiles.zip, .* needs 4\.87 GB .* 4\.50 GB are free"):
+        labels.acquire(here, tmp_path, patience=QUICK)
+    assert publisher.requests == []
+
+
+def test_verifying_finds_a_file_that_was_changed(publisher: Publisher, tmp_path: Path) -> None:
+    file = _file(publisher)
+    path = labels.fetch(file, tmp_path, patience=QUICK)
+    assert path is not None
+    path.write_bytes(ARCHIVE[:-1] + b"\1")
+
+    assert labels.fetch(file, tmp_path, patience=QUICK) == path  # of the same size: taken as it is
+    with pytest.raises(DataError, match=r"Experts_tiles\.zip has sha256 .*, recorded .*damaged or changed"):
+        labels.fetch(file, tmp_path, patience=QUICK, verify=True)
+
+
 def test_acquire_takes_only_what_the_splits_need(publisher: Publisher, tmp_path: Path) -> None:
     publisher.files |= {f"/pangaea/{n}_tiles.zip": ARCHIVE for n in ("Experts", "Non_expert")}
 
-    folder = labels.acquire(labels.releases(), tmp_path, mirror=publisher.url, splits=("train",), patience=QUICK)
+    brought = labels.acquire(labels.releases(), tmp_path, mirror=publisher.url, splits=("train",), patience=QUICK)
 
-    assert folder == tmp_path
+    assert [(one.file.name[:7], one.path is not None, one.members, one.written) for one in brought] == [
+        ("Experts", True, 1, 1),
+        ("Non_exp", True, 1, 1),
+        ("v1_dw_t", False, 0, 0),
+    ]
     assert (tmp_path / "pangaea/Experts_tiles/Experts/EH/1/a.tif").is_file()
     assert not any("zenodo" in path for path, _ in publisher.requests)
 
@@ -388,4 +419,4 @@ def test_acquire_takes_only_what_the_splits_need(publisher: Publisher, tmp_path:
 def test_a_release_without_labels_of_a_split_asks_for_nothing(tmp_path: Path) -> None:
     release = Release("r", "", "", "", "", ())
 
-    assert labels.acquire([release], tmp_path) == tmp_path
+    assert labels.acquire([release], tmp_path) == ()

@@ -14,12 +14,17 @@ PIPELINE_ORDER: tuple[frozenset[str], ...] = (
     frozenset({"errors", "progress", "limiter"}),
     frozenset({"bands", "landcover", "files", "cluster"}),
     frozenset({"tiles"}),
-    frozenset({"ledger", "shards", "manifest", "matching", "sources"}),
-    frozenset({"downloads", "archives", "label_releases", "label_metadata", "labels", "scenes"}),
-    frozenset({"session"}),
+    frozenset({"footprints", "ledger", "shards", "manifest", "matching", "sources"}),
+    frozenset({"credentials", "splits"}),
+    frozenset({"manifest_checks"}),
+    frozenset({"downloads", "archives", "label_releases", "label_metadata", "labels", "label_graphs", "scenes"}),
+    frozenset({"answers", "budget", "label_assets", "manifest_origin", "provenance", "service_faults", "transport"}),
+    frozenset({"label_sources", "label_summary", "ingest", "session"}),
+    frozenset({"card", "connection", "plan", "status"}),
     frozenset({"export", "validate"}),
     frozenset({"normalise"}),
     frozenset({"dataset", "build"}),
+    frozenset({"forecast"}),
 )
 MODEL_MAY_USE = {"bands", "landcover", "tiles", "errors", "dataset"}
 NETWORKS = ("layers", "config", "specsar_former", "registry", "losses", "cost", "metrics", "baselines")
@@ -66,7 +71,9 @@ def test_the_model_half_knows_neither_earth_engine_nor_the_network() -> None:
 def test_earth_engine_is_imported_where_its_graphs_are_built_and_where_it_is_asked_alone() -> None:
     users = {path.relative_to(ROOT).as_posix() for path in modules("pipeline") if uses(path, "ee")}
 
-    assert users == {"pipeline/scenes.py", "pipeline/session.py"}
+    assert users == {
+        f"pipeline/{name}.py" for name in ("scenes", "label_graphs", "session", "connection", "service_faults")
+    }
 
 
 def test_one_line_starts_the_local_earth_engine_and_nobody_else_knows_it() -> None:

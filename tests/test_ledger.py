@@ -46,7 +46,7 @@ def test_missing_tiles_are_listed_with_their_reason(tmp_path: Path) -> None:
 
     assert write_failures(tmp_path, rows) == 2
     assert (tmp_path / FAILURES_FILE).read_text().splitlines() == [
-        "tile,state,reason,detail",
-        "a,discarded,no_s1,none",
-        "b,failed,no_answer,HTTP 500",
+        "tile,state,reason,attempts,detail",
+        "a,discarded,no_s1,0,none",
+        "b,failed,no_answer,0,HTTP 500",
     ]

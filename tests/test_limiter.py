@@ -1,15 +1,37 @@
-"""The limiter: how many requests are in flight, and how that number follows the service."""
+"""The limiter: how many requests are in flight, how fast they come, and how both follow the service."""
 
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from itertools import pairwise
 
 import pytest
 from dwplus.pipeline.limiter import Limiter, StoppedError
 
 
+class Clock:
+    """Seconds that pass when they are told to."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def limiter_with(in_flight: int, most: int = 20, clock: Clock | None = None) -> tuple[Limiter, ExitStack]:
+    """A limiter with so many requests under way; closing the stack ends them."""
+    clock, stack = clock or Clock(), ExitStack()
+    limiter = Limiter(most, per_second=80, clock=clock)
+    for _ in range(in_flight):
+        clock.now += 0.1
+        stack.enter_context(limiter.slot())
+    return limiter, stack
+
+
 def test_no_more_than_the_limit_are_in_flight() -> None:
-    limiter, lock = Limiter(3), threading.Lock()
+    limiter, lock = Limiter(3, per_second=10_000), threading.Lock()
     now, most = 0, 0
 
     def ask(_: int) -> None:
@@ -28,31 +50,80 @@ def test_no_more_than_the_limit_are_in_flight() -> None:
     assert most == 3
 
 
-def test_a_refusal_cuts_the_limit_once_for_all_that_were_under_way() -> None:
-    limiter = Limiter(20)
+def test_requests_are_spread_over_the_second() -> None:
+    limiter, starts = Limiter(20, per_second=50), []
 
-    for _ in range(20):
-        limiter.refused(0.0)
+    def ask(_: int) -> None:
+        with limiter.slot():
+            starts.append(time.monotonic())
 
-    assert limiter.limit == 14  # 20 x 0.7, not 20 x 0.7^20
+    with ThreadPoolExecutor(20) as pool:
+        list(pool.map(ask, range(20)))
+
+    assert max(starts) - min(starts) >= 19 / 50 * 0.95
 
 
-def test_answers_bring_the_limit_back_but_never_above_the_most() -> None:
-    limiter = Limiter(20)
-    limiter.refused(0.0)
+def test_refusals_tell_the_quota() -> None:
+    # Given a quota of 8 and 20 requests that were sent at once: 12 are refused, one after the other.
+    clock = Clock()
+    limiter, stack = limiter_with(8, clock=clock)
+    for refused in range(12):
+        with ExitStack() as others:
+            for _ in range(11 - refused):
+                clock.now += 0.1
+                others.enter_context(limiter.slot()) if limiter.limit == 20 else None
+        limiter.refused(1.0)
 
-    for _ in range(15):
+    assert limiter.limit == 8
+    stack.close()
+
+
+def test_a_quota_that_grows_is_found_ever_faster() -> None:
+    clock = Clock()
+    limiter, stack = limiter_with(8, clock=clock)
+    limiter.refused(1.0)
+    stack.close()
+    assert limiter.limit == 8
+
+    limits = []
+    for _ in range(5):
+        clock.now += 2.0
         limiter.answered()
-    assert limiter.limit == 15  # one more after as many answers as are in flight
+        limits.append(limiter.limit)
 
-    for _ in range(1000):
+    assert limits == [9, 11, 15, 20, 20]  # 1, 2, 4, 8 more, never above the most
+
+
+def test_a_probe_that_is_refused_makes_the_next_one_later() -> None:
+    clock = Clock()
+    limiter, stack = limiter_with(8, clock=clock)
+    limiter.refused(1.0)
+
+    probes = []
+    for _ in range(60):
+        clock.now += 1.0
         limiter.answered()
-    assert limiter.limit == 20
+        if limiter.limit == 9:
+            probes.append(clock.now)
+            limiter.refused(1.0)
+    stack.close()
+
+    assert limiter.limit == 8
+    assert [round(b - a) for a, b in pairwise(probes)] == [4, 8, 16]
 
 
-def test_after_a_refusal_nobody_asks_for_a_while() -> None:
+def test_a_quota_nobody_is_in_flight_for_is_one_of_speed() -> None:
+    clock = Clock()
+    limiter, _ = limiter_with(0, clock=clock)
+
+    limiter.refused(1.0)
+
+    assert (limiter.limit, limiter.rate) == (1, pytest.approx(56.0))  # 80 x 0.7
+
+
+def test_the_wait_that_the_service_names_is_kept_by_all() -> None:
     limiter = Limiter(5)
-    limiter.refused(0.2)
+    limiter.refused(0.2, asked_to_wait=True)
     started = time.monotonic()
 
     with limiter.slot():
@@ -63,7 +134,7 @@ def test_after_a_refusal_nobody_asks_for_a_while() -> None:
 
 def test_whoever_waits_is_told_when_the_run_is_over() -> None:
     limiter = Limiter(1)
-    limiter.refused(60.0)
+    limiter.refused(60.0, asked_to_wait=True)
     threading.Timer(0.1, limiter.stop).start()
     started = time.monotonic()
 

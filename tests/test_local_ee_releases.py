@@ -273,6 +273,13 @@ def test_the_test_archive_has_the_published_layout(served: Releases) -> None:
         np.testing.assert_allclose(probabilities[:, 100, 100].sum(), 1, rtol=1e-6)
 
 
+def test_each_expert_of_a_test_tile_is_served_apart(served: Releases) -> None:
+    names = [n for n in _archive(served, "pangaea-validation/validation_set_tiles.zip").namelist() if n.endswith("tif")]
+
+    assert len(names) == 3 * sum(map(_is_test, served.tiles))
+    assert {Path(name).parent.name for name in names} == {"Expert_1", "Expert_2", "Expert_3"}
+
+
 def test_the_workbook_has_the_published_columns(served: Releases) -> None:
     content = _bytes(served, "pangaea/v1_dw_tile_metadata_for_public_release.xlsx")
     book = openpyxl.load_workbook(io.BytesIO(content), read_only=True)
@@ -339,7 +346,7 @@ def test_an_early_end_leaves_a_tile_nearly_unmarked(tmp_path: Path) -> None:
 
 
 def test_the_label_reader_takes_the_archives_as_it_takes_published_ones(served: Releases, tmp_path: Path) -> None:
-    for path in served.paths:
+    for path in (p for p in served.paths if "validation" not in p):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_bytes(_bytes(served, path))
         if path.endswith(".zip"):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import rasterio
 from dwplus.pipeline.ledger import read_ledger
+from shard_size import real_shard, stacks
 
 
 @pytest.fixture(scope="module")
@@ -36,3 +37,13 @@ def test_labels_are_those_of_the_release_and_pixels_lie_on_their_grid(built: Pat
             for other in (kept, shard):
                 assert (other.crs, other.transform, other.shape) == (released.crs, released.transform, released.shape)
             assert (shard.read() > 0).all()
+
+
+def test_real_pixels_fit_into_small_shards(built: Path, real_data: Path) -> None:
+    # Given the Sentinel-2 stacks of two tiles, with the planet's Sentinel-1; reading time: benchmarks/shard_size.py.
+    found = stacks(real_data / "dynamic_world_tiles")
+    assert len(found) == 2
+    for stack in found:
+        planet = next((built / "shards").rglob(stack.name.replace(".s2_l2a", "")))
+
+        assert len(real_shard(stack, planet)) <= 4.6e6

@@ -10,12 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from dwplus.pipeline.answers import stored_values
 from dwplus.pipeline.bands import SHARD_BANDS
+from dwplus.pipeline.connection import connect
 from dwplus.pipeline.errors import AuthenticationError, ServiceError, TileError
 from dwplus.pipeline.local_ee.launch import LocalEarthEngine
 from dwplus.pipeline.matching import SceneHint, SceneRef
 from dwplus.pipeline.scenes import REQUEST_BANDS, S1_FILL, Recipe, tile_image
-from dwplus.pipeline.session import Patience, Session, connect, stored_values
+from dwplus.pipeline.session import Patience, Session, Tally, quarters
 from dwplus.pipeline.sources import Configuration
 from dwplus.pipeline.tiles import Tile
 
@@ -41,7 +43,7 @@ def session(engine: LocalEarthEngine) -> Session:
 
 @pytest.fixture
 def scene(engine: LocalEarthEngine, session: Session) -> Iterator[SceneRef]:
-    found = session.resolve(TILE, SceneHint())
+    found = session.resolve(TILE, SceneHint(), Recipe(), Tally())
     assert found is not None
     yield found
     engine.set_faults([])
@@ -59,14 +61,14 @@ def test_the_session_calls_its_pixels_after_who_answers(session: Session) -> Non
 
 def test_a_scene_is_found_by_day_or_by_index_and_none_where_there_is_none(session: Session, scene: SceneRef) -> None:
     assert (scene.index, scene.rule) == ("20190713T023559_20190713T025403_T49MEM", "same-day")
-    hinted = session.resolve(TILE, SceneHint(index=scene.index))
+    hinted = session.resolve(TILE, SceneHint(index=scene.index), Recipe(), Tally())
     assert hinted is not None
     assert hinted.rule == "index"
-    assert session.resolve(replace(TILE, date=date(2019, 7, 12)), SceneHint()) is None
+    assert session.resolve(replace(TILE, date=date(2019, 7, 12)), SceneHint(), Recipe(), Tally()) is None
 
 
 def test_a_tile_arrives_whole(session: Session, scene: SceneRef) -> None:
-    stored = session.fetch(session.request(TILE, Recipe(), scene))
+    stored = session.fetch(session.request(TILE, Recipe(), scene), Tally())
 
     assert (stored.shape, stored.dtype) == ((len(SHARD_BANDS), 32, 32), np.uint16)
     assert (stored > 0).all()
@@ -78,7 +80,7 @@ def test_every_request_gives_the_same_pixels_where_tiles_overlap(session: Sessio
 
     # When both are asked for at once.
     with ThreadPoolExecutor(2) as pool:
-        first, second = pool.map(lambda t: session.fetch(session.request(t, Recipe(), scene)), (TILE, east))
+        first, second = pool.map(lambda t: session.fetch(session.request(t, Recipe(), scene), Tally()), (TILE, east))
 
     np.testing.assert_array_equal(first[:, :, 16:], second[:, :, :16])
 
@@ -86,7 +88,10 @@ def test_every_request_gives_the_same_pixels_where_tiles_overlap(session: Sessio
 def test_the_tile_request_keeps_to_few_functions(session: Session) -> None:
     from ee import serializer
 
-    graph = serializer.encode(tile_image(TILE, Recipe(s1_mean="linear"), "x"), for_cloud_api=True)
+    graph = serializer.encode(
+        tile_image(TILE, Recipe(s1_mean="linear"), SceneRef("COPERNICUS/S2_SR_HARMONIZED", "x", "index")),
+        for_cloud_api=True,
+    )
     functions = {
         node["functionInvocationValue"]["functionName"] for node in _nodes(graph) if "functionInvocationValue" in node
     }
@@ -128,7 +133,7 @@ def test_what_can_get_better_is_asked_again(
     engine.set_faults([{"match": PIXELS, "times": 2, **fault}])
     before = asked(engine)
 
-    stored = session.fetch(session.request(TILE, Recipe(), scene))
+    stored = session.fetch(session.request(TILE, Recipe(), scene), Tally())
 
     assert (stored > 0).all()
     assert asked(engine) - before == 3
@@ -140,24 +145,78 @@ def test_a_service_that_keeps_failing_fails_the_tile(
     engine.set_faults([{"match": PIXELS, "status": 503}])
 
     with pytest.raises(TileError, match=r"no answer after 4 attempts, last: HTTP 503"):
-        session.fetch(session.request(TILE, Recipe(), scene))
+        session.fetch(session.request(TILE, Recipe(), scene), Tally())
 
 
-def test_memory_errors_are_asked_again_once(engine: LocalEarthEngine, session: Session, scene: SceneRef) -> None:
-    engine.set_faults([{"match": PIXELS, "status": 400, "message": "User memory limit exceeded."}])
+MEMORY = {"match": PIXELS, "status": 400, "message": "User memory limit exceeded."}
+
+
+def test_what_is_too_heavy_is_asked_again_once(engine: LocalEarthEngine, session: Session, scene: SceneRef) -> None:
+    engine.set_faults([{**MEMORY, "times": 1}])
+    tally = Tally()
+
+    stored = session.fetch(session.request(TILE, Recipe(), scene), tally)
+
+    assert (stored > 0).all()
+    assert tally.requests == 2
+
+
+def test_what_stays_too_heavy_is_asked_for_in_parts_that_are_the_whole(
+    engine: LocalEarthEngine, session: Session, scene: SceneRef
+) -> None:
+    # Given a tile of 130 px that the service can compute in parts of 65 px only.
+    tile = replace(TILE, shape=(130, 130))
+    whole = session.fetch(session.request(tile, Recipe(), scene), Tally())
+    engine.set_faults([{**MEMORY, "body": '"width": 130'}])
+    tally = Tally()
+
+    parts = session.fetch(session.request(tile, Recipe(), scene), tally)
+
+    np.testing.assert_array_equal(parts, whole)
+    assert tally.requests == 2 + 4
+
+
+def test_a_tile_that_is_too_heavy_in_parts_fails_with_advice(
+    engine: LocalEarthEngine, session: Session, scene: SceneRef
+) -> None:
+    engine.set_faults([MEMORY])
     before = asked(engine)
 
-    with pytest.raises(TileError, match=r"no answer after 2 attempts, last: User memory limit exceeded"):
-        session.fetch(session.request(TILE, Recipe(), scene))
+    with pytest.raises(TileError, match=r"too heavy .* 32 x 32 px.*--s1-max-scenes") as caught:
+        session.fetch(session.request(TILE, Recipe(), scene), Tally())
 
+    assert caught.value.reason == "too_heavy"
     assert asked(engine) - before == 2
+
+
+def test_four_parts_are_the_whole_without_overlap() -> None:
+    seen = np.zeros((511, 7), dtype=int)
+
+    for row, col, height, width in quarters((0, 0, 511, 7)):
+        seen[row : row + height, col : col + width] += 1
+
+    assert (seen == 1).all()
+
+
+def test_what_a_tile_costs_is_told_where_it_is_asked(session: Session, scene: SceneRef) -> None:
+    measured, unmeasured = Tally(measure=True), Tally()
+    for tally in (measured, unmeasured):
+        session.fetch(session.request(TILE, Recipe(), scene), tally)
+        session.settle(tally)
+
+    assert measured.eecu_s is not None
+    assert 0 < measured.eecu_s < 60
+    assert unmeasured.eecu_s is None
+    assert measured.received_bytes > 32 * 32 * 32
 
 
 def test_a_refused_request_is_not_asked_again(engine: LocalEarthEngine, session: Session, scene: SceneRef) -> None:
     before = asked(engine)
 
     with pytest.raises(TileError, match="refused the request"):
-        session.fetch(session.request(TILE, Recipe(), replace(scene, index="20000101T000000_20000101T000000_T49MEM")))
+        session.fetch(
+            session.request(TILE, Recipe(), replace(scene, index="20000101T000000_20000101T000000_T49MEM")), Tally()
+        )
 
     assert asked(engine) - before == 1
 
@@ -169,7 +228,7 @@ def test_refused_credentials_stop_the_run(
     engine.set_faults([{"match": PIXELS, "status": status}])
 
     with pytest.raises(AuthenticationError, match="refused the credentials or the project"):
-        session.fetch(session.request(TILE, Recipe(), scene))
+        session.fetch(session.request(TILE, Recipe(), scene), Tally())
 
 
 def test_the_wait_that_the_service_asks_for_is_kept_by_all_threads(
@@ -177,7 +236,7 @@ def test_the_wait_that_the_service_asks_for_is_kept_by_all_threads(
 ) -> None:
     engine.set_faults([{"match": PIXELS, "times": 1, "status": 429, "retry_after": 1.0}])
     started = time.monotonic()
-    session.fetch(session.request(TILE, Recipe(), scene))
+    session.fetch(session.request(TILE, Recipe(), scene), Tally())
 
     assert time.monotonic() - started >= 1.0
 
@@ -224,9 +283,9 @@ def test_an_answer_is_checked_before_it_is_believed() -> None:
     answer = np.zeros(TILE.shape, dtype=types)
 
     with pytest.raises(ValueError, match="pixels instead of"):
-        stored_values(answer[:-1], TILE)
+        stored_values(answer[:-1], TILE.shape)
     with pytest.raises(ValueError, match="bands"):
-        stored_values(answer[list(REQUEST_BANDS[:-1])], TILE)
+        stored_values(answer[list(REQUEST_BANDS[:-1])], TILE.shape)
 
 
 def test_no_data_stays_apart_from_values() -> None:
@@ -236,7 +295,7 @@ def test_no_data_stays_apart_from_values() -> None:
     answer["S1_N"] = [[0, 0, 5]]
     answer["B2"] = [[0, 1, 2501]]
 
-    stored = stored_values(answer, replace(TILE, shape=(1, 3)))
+    stored = stored_values(answer, (1, 3))
 
     assert stored[SHARD_BANDS.index("B2")].tolist() == [[0, 1, 2500]]
     assert stored[SHARD_BANDS.index("VV")].tolist() == [[0, 0, 10000]]
@@ -248,11 +307,13 @@ def test_a_quota_below_what_is_asked_loses_no_tile() -> None:
     with LocalEarthEngine(planet=planet, workers=1, max_concurrent=2) as engine:
         found = Configuration(url=engine.url, project=engine.project, credentials_file=engine.credentials_file)
         session = connect(found, patience=QUICK, concurrency=12)
-        scene = session.resolve(TILE, SceneHint())
+        scene = session.resolve(TILE, SceneHint(), Recipe(), Tally())
         assert scene is not None
 
         with ThreadPoolExecutor(12) as pool:
-            answers = list(pool.map(lambda _: session.fetch(session.request(TILE, Recipe(), scene)), range(24)))
+            answers = list(
+                pool.map(lambda _: session.fetch(session.request(TILE, Recipe(), scene), Tally()), range(24))
+            )
 
         refused = sum(number for what, number in engine.log()["counts"].items() if "429" in what)
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..pipeline.bands import decode
-from ..pipeline.landcover import CLASSES, IGNORE
+from ..pipeline.landcover import CLASSES, CODE_COLOURS, IGNORE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -83,6 +83,24 @@ def tiles_figure(views: Sequence[TileView], *, mark: str = "") -> bytes:
         row[0].set_ylabel(view.title, fontsize=7)
     for axis, title in zip(axes[0], titles, strict=True):
         axis.set_title(title, fontsize=9)
+    _class_legend(figure)
+    return _png(figure, mark)
+
+
+def labels_figure(tiles: Sequence[tuple[str, NDArray[np.uint8]]], *, mark: str = "") -> bytes:
+    """Label tiles, four in a row, in the official colours: (title, uint8 (H, W) of released codes 0..10)."""
+    columns = min(4, len(tiles))
+    figure, axes = _grid(-(-len(tiles) // columns), columns, 3.0)
+    palette = np.zeros((256, 4), np.uint8)
+    for code, colour in CODE_COLOURS.items():
+        palette[code] = colour
+    for axis in (axis for row in axes for axis in row):
+        axis.set_axis_off()
+    for (title, codes), axis in zip(tiles, (axis for row in axes for axis in row), strict=False):
+        axis.set_axis_on()
+        axis.set_facecolor(_GREY)  # unmarked pixels are transparent
+        axis.imshow(palette[codes], interpolation="nearest")
+        axis.set_title(title, fontsize=7)
     _class_legend(figure)
     return _png(figure, mark)
 

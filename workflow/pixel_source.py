@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
+from ..pipeline.connection import connect, declared_source, service_url
 from ..pipeline.errors import DataError, UsageError
 from ..pipeline.files import read_json, write_json
 from ..pipeline.manifest import MANIFEST_FILE
-from ..pipeline.session import Session, connect
-from ..pipeline.sources import Configuration, SourceName
+from ..pipeline.matching import SceneHint, SceneRef
+from ..pipeline.scenes import Recipe
+from ..pipeline.session import Request, Session, Tally
+from ..pipeline.sources import Configuration, SourceName, answered_by
+from ..pipeline.tiles import Tile
 
 SANDBOX_BANNER = (
     "SANDBOX: no Earth Engine project is used. Pixels and labels come from the embedded local Earth Engine, a "
@@ -25,19 +34,65 @@ PLANET_FILE = "planet.json"
 """Which synthetic planet a data root was built on."""
 
 
+class LazySource:
+    """A pixel source that is connected when it is first asked; a ``PixelSource``. Threads may share it.
+
+    A finished data set needs no server, and the sandbox's takes seconds to start.
+
+    Args:
+        name: who will answer.
+        connect: makes the connection.
+    """
+
+    def __init__(self, name: str, connect: Callable[[], Session]) -> None:
+        self.name = name
+        self._connect = connect
+        self._lock = threading.Lock()
+        self._session: Session | None = None
+
+    @property
+    def session(self) -> Session:
+        """The connection, made now if need be.
+
+        Raises:
+            ServiceError: the server cannot be reached or started.
+            AuthenticationError: it refuses project or credentials.
+        """
+        with self._lock:
+            if self._session is None:
+                self._session = self._connect()
+            return self._session
+
+    def resolve(self, tile: Tile, hint: SceneHint, recipe: Recipe, tally: Tally) -> SceneRef | None:
+        return self.session.resolve(tile, hint, recipe, tally)
+
+    def request(self, tile: Tile, recipe: Recipe, scene: SceneRef) -> Request:
+        return self.session.request(tile, recipe, scene)
+
+    def fetch(self, request: Request, tally: Tally) -> NDArray[np.uint16]:
+        return self.session.fetch(request, tally)
+
+    def settle(self, tally: Tally) -> None:
+        self.session.settle(tally)
+
+    def stop(self) -> None:
+        if self._session is not None:
+            self._session.stop()
+
+
 @dataclass(frozen=True)
 class Opened:
-    """A connected source; ``mirror`` serves its label releases where the publishers are not asked."""
+    """A source to build from; ``mirror`` gives the address of its label releases where publishers are not asked."""
 
-    session: Session
-    mirror: str | None
+    pixels: LazySource
+    mirror: Callable[[], str] | None
 
 
 @contextmanager
 def open_source(
     name: SourceName, found: Configuration, *, root: Path, tiles: int, seed: int, concurrency: int
 ) -> Iterator[Opened]:
-    """A session with the source; the local Earth Engine runs as long as it is used.
+    """A source that is connected when it is first asked; the local Earth Engine runs as long as it is used.
 
     Args:
         root: data root that the pixels are for.
@@ -47,22 +102,27 @@ def open_source(
 
     Raises:
         UsageError: the root holds another synthetic planet.
-        ServiceError: the server cannot be reached or started.
-        AuthenticationError: it refuses project or credentials.
+        ServiceError: the server cannot be reached (an address that is not Google's is looked at right away: it tells
+            what its pixels are called).
     """
     if name == "earthengine":
-        yield Opened(connect(found, concurrency=concurrency), None)
+        url = service_url(found)
+        called = answered_by(url) if found.is_google else answered_by(url, declared=declared_source(url))
+        yield Opened(LazySource(called, lambda: connect(found, concurrency=concurrency)), None)
         return
-    from ..pipeline.local_ee.launch import LocalEarthEngine
     from ..pipeline.local_ee.planet import VERSION
 
     _check_planet(root, {"seed": seed, "tiles": tiles, "version": VERSION})
-    with LocalEarthEngine(planet={"kind": "earth", "seed": seed}, tiles=tiles) as engine:
-        # A proxy cannot reach this machine's own address.
-        for variable in ("NO_PROXY", "no_proxy"):
-            os.environ[variable] = ",".join(filter(None, [os.environ.get(variable), "127.0.0.1"]))
-        local = Configuration(url=engine.url, project=engine.project, credentials_file=Path(engine.credentials_file))
-        yield Opened(connect(local, concurrency=concurrency), engine.releases_url)
+    with ExitStack() as stack:
+
+        @cache
+        def local() -> Configuration:
+            return stack.enter_context(local_earth_engine(tiles=tiles, seed=seed))
+
+        yield Opened(
+            LazySource("SANDBOX", lambda: connect(local(), concurrency=concurrency)),
+            lambda: f"{local().url}/releases",
+        )
 
 
 def _check_planet(root: Path, planet: dict[str, int]) -> None:
@@ -108,3 +168,19 @@ def existing_root(data: Path, source: str) -> Path:
         names = ", ".join(root.name for root in roots)
         raise UsageError(f"{data} holds several data sets ({names}); name one with --source")
     return roots[0]
+
+
+@contextmanager
+def local_earth_engine(*, tiles: int, seed: int) -> Iterator[Configuration]:
+    """How to connect to a local Earth Engine, which runs as long as this is used; no data root is touched.
+
+    Raises:
+        ServiceError: it does not start.
+    """
+    from ..pipeline.local_ee.launch import LocalEarthEngine
+
+    with LocalEarthEngine(planet={"kind": "earth", "seed": seed}, tiles=tiles) as engine:
+        # A proxy cannot reach this machine's own address.
+        for variable in ("NO_PROXY", "no_proxy"):
+            os.environ[variable] = ",".join(filter(None, [os.environ.get(variable), "127.0.0.1"]))
+        yield Configuration(url=engine.url, project=engine.project, credentials_file=engine.credentials_file)

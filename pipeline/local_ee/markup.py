@@ -29,13 +29,19 @@ def world_seed(planet: Planet) -> int:
     return noise.key(json.dumps(planet.config, sort_keys=True))
 
 
-def markup(planet: Planet, catalogue: Catalogue, tile: SandboxTile, annotator: Annotator) -> NDArray[np.uint8]:
-    """uint8 (H, W), released codes 0..10 of a tile: the clouds are those of its scene."""
+def markup(
+    planet: Planet, catalogue: Catalogue, tile: SandboxTile, annotator: Annotator, *, hand: str = ""
+) -> NDArray[np.uint8]:
+    """uint8 (H, W), released codes 0..10 of a tile: the clouds are those of its scene.
+
+    ``hand`` tells several people of one kind apart, who draw the same tile differently.
+    """
     grid = tile.tile
-    codes = planet.annotate(grid.crs, grid.transform, grid.shape, annotator, grid.id)
+    name = grid.id + hand
+    codes = planet.annotate(grid.crs, grid.transform, grid.shape, annotator, name)
     if tile.scene is not None:
         clouds = cloudy(catalogue, tile.scene, grid)
-        codes = with_clouds(codes, clouds, annotator, noise.key(world_seed(planet), grid.id))
+        codes = with_clouds(codes, clouds, annotator, noise.key(world_seed(planet), name))
     return codes if tile.marked == 1 else _barely_marked(codes, tile.marked)
 
 

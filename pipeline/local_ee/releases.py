@@ -1,8 +1,9 @@
 """Releases: serves label archives of the synthetic planet, in the layout of the published ones.
 
-Draws the tiles of ``places`` as the planet's annotators would and packs them: PANGAEA's two archives with their
-workbook, Zenodo's archive of test tiles. Comes after planet and catalogue; server hands its files out. Addresses and
-layouts: ``manifests/releases.toml`` and ``pipeline/labels.py``, which reads them.
+Draws the tiles of ``places`` as the planet's annotators would and packs them: PANGAEA's archives with their workbook
+(and what each single expert drew of the test tiles), Zenodo's archive of test tiles. Comes after planet and catalogue;
+server hands its files out. Addresses and layouts: ``manifests/releases.toml`` and ``pipeline/labels.py``, which reads
+them.
 
 Every file is made once, on first request, and is the same byte for byte for the same planet and number of tiles.
 """
@@ -40,6 +41,8 @@ EXPERTS = "pangaea/Experts_tiles.zip"
 NON_EXPERTS = "pangaea/Non_expert_tiles.zip"
 WORKBOOK = "pangaea/v1_dw_tile_metadata_for_public_release.xlsx"
 TEST = "zenodo/dw_test.zip"
+VALIDATION = "pangaea-validation/validation_set_tiles.zip"
+"""How the published archive is laid out inside is not known: this layout (a folder per expert) is a guess."""
 
 _NOTICE = (
     "SANDBOX.txt",
@@ -78,6 +81,7 @@ class Releases:
             NON_EXPERTS: lambda: _archive([_NOTICE, *self._non_experts()]),
             WORKBOOK: self._workbook,
             TEST: lambda: _archive([_NOTICE, *self._test()]),
+            VALIDATION: lambda: _archive([_NOTICE, *self._validation()]),
         }
 
     @property
@@ -130,6 +134,13 @@ class Releases:
             yield f"dw_test/label_{stem}.tif", _test_tif(model, self._codes(tile, "consensus"), grid)
             yield f"dw_test/probs_{stem}.tif", _probs_tif(model, clouds, grid)
         yield "dw_test/dw_test_tiles.csv", _test_list(tiles)
+
+    def _validation(self) -> Iterator[tuple[str, bytes]]:
+        """What each of three experts drew of each test tile, before they were brought to a consensus."""
+        for tile in self._of("consensus"):
+            for expert in (1, 2, 3):
+                codes = markup(self._planet, self._catalogue, tile, "expert", hand=f" expert {expert}")
+                yield f"validation_set_tiles/Expert_{expert}/{tile.tile.id}.tif", _label_tif(codes, tile.tile)
 
     def _workbook(self) -> bytes:
         book = openpyxl.Workbook(write_only=True)

@@ -1,0 +1,333 @@
+"""Commands about label tiles: bring them to disk, make the manifest of them, look at one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from ..pipeline.errors import ExitCode, UsageError
+from .options import data_option, quiet_option, source_option
+from .output import mark
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..pipeline.ingest import Prepared
+    from ..pipeline.label_assets import Asker
+    from ..pipeline.label_summary import LabelFacts
+    from ..pipeline.progress import Progress
+    from ..pipeline.sources import SourceName
+
+F = TypeVar("F", bound="Callable[..., Any]")
+
+
+def _origin_options(function: F) -> F:
+    for option in (
+        click.option("--split", type=click.Choice(["train", "test"]), multiple=True, help="Release; default: both."),
+        click.option(
+            "--from",
+            "origin",
+            type=click.Choice(["releases", "earth-engine"]),
+            default="releases",
+            show_default=True,
+            help="The publishers' archives (no account needed), or Earth Engine's collection of labels.",
+        ),
+        click.option("--project", help="Google Cloud project registered for Earth Engine. [env: EE_PROJECT_ID]"),
+        click.option("--ee-url", help="Another server of the Earth Engine API. [env: EE_URL]"),
+        click.option(
+            "--tiles",
+            type=click.IntRange(6, 5000),
+            default=132,
+            show_default=True,
+            help="Label tiles of the synthetic planet (sandbox).",
+        ),
+        click.option("--seed", type=int, default=7, show_default=True, help="Seed of the synthetic planet (sandbox)."),
+    ):
+        function = option(function)
+    return function
+
+
+@click.group()
+def labels() -> None:
+    """Label tiles: bring the releases to disk, make the manifest of them, look at one. None of it asks for pixels.
+
+    \b
+    dwplus labels fetch
+    dwplus labels index
+    dwplus labels show dw_-2.7415152153_5.6549699454-20181226
+    """
+
+
+@labels.command(short_help="Bring the releases to disk.")
+@click.option(
+    "--release",
+    multiple=True,
+    help="pangaea, zenodo, or pangaea-validation (each expert's labels of the test tiles; on request alone).",
+)
+@click.option("--verify", is_flag=True, help="Hash everything that is there again, and mend what was changed.")
+@_origin_options
+@source_option
+@data_option
+@quiet_option
+@click.option("--json", "as_json", is_flag=True, help="Print what is there as one JSON document.")
+def fetch(release: tuple[str, ...], verify: bool, as_json: bool, quiet: bool, **options: Any) -> None:
+    """Download and unpack the label releases; what is there already is left alone.
+
+    \b
+    dwplus labels fetch
+    dwplus labels fetch --split test
+    dwplus labels fetch --release pangaea-validation
+    dwplus labels fetch --from earth-engine --project MY-PROJECT
+    dwplus labels fetch --verify
+
+    Transfers go on where they stopped. Sizes and hashes are kept beside the files (<name>.json, <name>.members.json).
+    """
+    from ..pipeline.ledger import Ledger
+
+    if release and options["origin"] == "earth-engine":
+        raise UsageError("--release names archives of the publishers; leave it out, or leave out --from earth-engine")
+    with _origin(options, quiet=quiet) as origin, Ledger(origin.root):
+        if options["origin"] == "earth-engine":
+            _fetch_from_earth_engine(origin, options["split"], verify=verify, as_json=as_json)
+        else:
+            _fetch_releases(origin, release, options["split"], verify=verify, as_json=as_json)
+
+
+@labels.command(short_help="Make or update the manifest, without any pixels.")
+@click.option("--labels", "given", type=click.Path(path_type=Path), help="Folder of label tiles, in place of releases.")
+@click.option("--csv", "csv_file", type=click.Path(dir_okay=False, path_type=Path), help="Also write the tiles here.")
+@_origin_options
+@source_option
+@data_option
+@quiet_option
+@click.option("--json", "as_json", is_flag=True, help="Print the counts as one JSON document.")
+def index(given: Path | None, csv_file: Path | None, as_json: bool, quiet: bool, **options: Any) -> None:
+    """Make or update the manifest: fetch labels where they are missing, read what is new, count tiles. No pixels.
+
+    \b
+    dwplus labels index
+    dwplus labels index --split test --csv test.csv
+    dwplus labels index --labels my_label_tiles --data my_data
+    """
+    from ..pipeline.files import write_atomically
+    from ..pipeline.ingest import prepare_manifest
+    from ..pipeline.label_summary import rows_as_csv
+    from ..pipeline.ledger import Ledger
+
+    with _origin(options, quiet=quiet, given=given is not None) as origin, Ledger(origin.root):
+        prepared = prepare_manifest(
+            origin.root,
+            labels=given,
+            splits=options["split"],
+            origin=options["origin"],
+            mirror=origin.mirror,
+            asker=origin.asker,
+            source=origin.source,
+            progress=origin.progress,
+        )
+    if csv_file is not None:
+        write_atomically(csv_file, rows_as_csv(prepared.manifest.rows).encode())
+    _print_index(origin, prepared, as_json=as_json)
+
+
+@labels.command(short_help="What is known of a tile.")
+@click.argument("tiles", nargs=-1, required=True, metavar="ID|PATH...")
+@click.option("--png", type=click.Path(dir_okay=False, path_type=Path), help="Draw the labels in the official colours.")
+@source_option
+@data_option
+@click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON document.")
+def show(tiles: tuple[str, ...], png: Path | None, source: str, data: Path, as_json: bool) -> None:
+    """Everything that is known of label tiles, by their names or their files.
+
+    \b
+    dwplus labels show dw_-2.7415152153_5.6549699454-20181226
+    dwplus labels show 20181226 --json
+    dwplus labels show my_label_tiles/*.tif --png labels.png
+    """
+    from ..pipeline.files import write_atomically
+    from ..pipeline.label_summary import describe_file, describe_tiles
+    from ..workflow.pixel_source import existing_root
+
+    ids = [one for one in tiles if not Path(one).is_file()]
+    root = existing_root(data, source) if ids else data
+    by_id = iter(describe_tiles(root, ids) if ids else ())
+    found = [describe_file(Path(one)) if Path(one).is_file() else next(by_id) for one in tiles]
+    if as_json:
+        click.echo(json.dumps([facts.to_dict() for facts in found], indent=1))
+    else:
+        for facts in found:
+            _print_facts(facts)
+    if png is not None:
+        from ..workflow.figures import labels_figure
+
+        marks = " ".join(sorted({mark(facts.source) for facts in found if facts.source}))
+        write_atomically(png, labels_figure([(facts.title, facts.codes) for facts in found], mark=marks))
+        click.echo(str(png), err=as_json)
+
+
+# Where labels come from -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Origin:
+    """Where labels come from in this call, and the data root that they go to."""
+
+    root: Path
+    source: str
+    mirror: Callable[[], str] | None
+    asker: Asker | None
+    progress: Progress
+
+
+@contextmanager
+def _origin(options: dict[str, Any], *, quiet: bool, given: bool = False) -> Iterator[_Origin]:
+    """The planet's own releases in the sandbox, the publishers' otherwise; a session only where one is needed."""
+    from ..pipeline.files import check_writable
+    from ..pipeline.sources import Configuration, choose_source, configuration
+    from ..workflow.console import console
+    from ..workflow.pixel_source import SANDBOX_BANNER, open_source
+
+    progress = console(quiet=quiet)
+    found = configuration(url=options["ee_url"], project=options["project"])
+    asks = options["origin"] == "earth-engine"
+    # The publishers give their archives to everybody: whether an account is complete does not matter for them.
+    public = not asks and options["source"] != "sandbox" and (options["source"], found) != ("auto", Configuration())
+    name: SourceName = "earthengine" if public else choose_source(options["source"], found)
+    root = options["data"] / name
+    check_writable(root)
+    if given or (name == "earthengine" and not asks):
+        yield _Origin(root, "" if given else name, None, None, progress)
+        return
+    if name == "sandbox":
+        progress.say(SANDBOX_BANNER)
+    with open_source(
+        name, found, root=root, tiles=options["tiles"], seed=options["seed"], concurrency=_IN_FLIGHT
+    ) as opened:
+        yield _Origin(root, opened.pixels.name, opened.mirror, opened.pixels.session if asks else None, progress)
+
+
+_IN_FLIGHT = 10
+"""Requests at a time: a label tile is a small answer, and nobody waits for it as for pixels."""
+
+
+def _fetch_releases(
+    origin: _Origin, names: tuple[str, ...], splits: tuple[str, ...], *, verify: bool, as_json: bool
+) -> None:
+    from ..pipeline.ingest import RELEASES_FOLDER
+    from ..pipeline.label_releases import acquire, find_release, releases
+
+    wanted = [find_release(name) for name in names] or [r for r in releases() if r.files[0].split != "inspect"]
+    folder = origin.root / RELEASES_FOLDER
+    with origin.progress.stage("Fetching label releases", None, unit="bytes") as step:
+        brought = acquire(
+            wanted,
+            folder,
+            mirror=origin.mirror,
+            splits=splits or ("train", "test", "inspect"),
+            verify=verify,
+            progress=lambda _name, done, total: step.set(done, total),
+        )
+    if not brought:
+        raise UsageError(f"--release {' '.join(names)} holds nothing of --split {' '.join(splits)}")
+    if as_json:
+        files = [
+            {
+                "file": f"{one.file.release}/{one.file.name}",
+                "path": None if one.path is None else str(one.path),
+                "members": one.members,
+                "written": one.written,
+            }
+            for one in brought
+        ]
+        click.echo(json.dumps({"root": str(origin.root), "source": origin.source, "files": files}, indent=1))
+        return
+    for one in brought:
+        what = "could not be had; everything works without it" if one.path is None else f"{one.members} files"
+        fresh = f", {one.written} written" if one.written else ""
+        click.echo(f"{one.file.release}/{one.file.name}: {what}{fresh} {mark(origin.source)}".rstrip())
+
+
+def _fetch_from_earth_engine(origin: _Origin, splits: tuple[str, ...], *, verify: bool, as_json: bool) -> None:
+    from ..pipeline.ingest import RELEASES_FOLDER
+    from ..pipeline.label_assets import fetch_label_assets
+
+    assert origin.asker is not None
+    with origin.progress.stage("Fetching labels from Earth Engine", None) as step:
+        fetched = fetch_label_assets(
+            origin.asker,
+            origin.root / RELEASES_FOLDER,
+            source=origin.source,
+            splits=splits or ("train", "test"),
+            concurrency=_IN_FLIGHT,
+            verify=verify,
+            progress=step.set,
+        )
+    if as_json:
+        counts = {"images": fetched.images, "written": fetched.written}
+        lists = {"failed": dict(fetched.failed), "ignored": dict(fetched.ignored)}
+        click.echo(json.dumps({"root": str(origin.root), "source": origin.source, **counts, **lists}, indent=1))
+    else:
+        for name, reason in fetched.failed.items():
+            click.echo(f"{name} failed: {reason}")
+        for name, reason in fetched.ignored.items():
+            click.echo(f"{name} is passed over: {reason}")
+        click.echo(
+            f"{fetched.folder}: {fetched.images} label tiles, {fetched.written} written {mark(origin.source)}".rstrip()
+        )
+    if fetched.failed:
+        raise SystemExit(ExitCode.FAILED_TILES)
+
+
+# Words ----------------------------------------------------------------------------------------------------------------
+
+
+def _print_index(origin: _Origin, prepared: Prepared, *, as_json: bool) -> None:
+    from ..pipeline.label_summary import count_rows
+
+    counts = count_rows(prepared.manifest.rows)
+    unusable = {row.tile: row.detail for row in prepared.unusable}
+    if as_json:
+        document = {
+            "root": str(origin.root),
+            "source": origin.source,
+            "manifest": prepared.manifest.hash,
+            "tiles": len(prepared.manifest.rows),
+            "read": prepared.read,
+            "counts": counts,
+            "unusable": unusable,
+        }
+        click.echo(json.dumps(document, indent=1))
+        return
+    for name, values in counts.items():
+        if values:
+            click.echo(name)
+        for value, number in values.items():
+            click.echo(f"  {number:6}  {value}")
+    for tile, why in unusable.items():
+        click.echo(f"{tile}: {why}")
+    click.echo(
+        f"{origin.root}: {len(prepared.manifest.rows)} tiles, {prepared.read} labels read, {len(unusable)} unusable "
+        f"{mark(origin.source) if origin.source else ''}".rstrip()
+    )
+
+
+def _print_facts(facts: LabelFacts) -> None:
+    known = facts.to_dict()
+    click.echo(f"{known.pop('dw_id')} {mark(facts.source) if facts.source else ''}".rstrip())
+    known.pop("source", None)
+    for name, value in known.items():
+        if name == "class_shares":
+            value = ", ".join(f"{cls} {share:.1%}" for cls, share in value.items())
+        elif name.endswith("_share"):
+            value = f"{value:.1%}"
+        elif isinstance(value, list):
+            value = ", ".join(map(str, value))
+        elif isinstance(value, bool):
+            value = "yes" if value else "no"
+        click.echo(f"  {name.replace('_', ' '):16}{value}")

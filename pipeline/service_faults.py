@@ -1,0 +1,73 @@
+"""Service faults: what went wrong with one request to Earth Engine, and what that means for the tile and the run.
+
+Pure: an exception of the client goes in, a verdict comes out. The client gives text only; code and headers are found in
+the exception's context (documented nowhere, seen in the client's source).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import ee
+import google.auth.exceptions
+
+Kind = Literal["retry", "slow-down", "overload", "refused", "bad-answer", "authentication", "quota"]
+
+_PASSING_STATUS = frozenset({500, 502, 503, 504})
+
+# HTTP 400 with one of these texts (users report them so: geemap issues 1465 and 1790).
+_OVERLOAD_TEXTS = ("memory limit", "memory capacity", "timed out", "too many concurrent aggregations")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What went wrong with one request.
+
+    Attributes:
+        kind: ``retry`` may get better by itself; ``slow-down`` is a quota of requests; ``overload`` is a request too
+            heavy for the server as it is now; ``refused`` stays so for this tile; ``bad-answer`` is a 200 with
+            something else in it; ``authentication`` and ``quota`` stop the run.
+        message: in the service's words, one line.
+        retry_after_s: what the service asks to wait, if it does.
+    """
+
+    kind: Kind
+    message: str
+    retry_after_s: float | None = None
+
+
+def fault_of(error: Exception) -> Fault:
+    """Tell apart the failures of the client: which can get better, which cannot, which must stop the run."""
+    cause = error.__context__ if isinstance(error, ee.EEException) else None
+    response = getattr(cause, "resp", None)
+    message = " ".join(str(error).split())[:300] or type(error).__name__
+    if isinstance(error, google.auth.exceptions.TransportError):
+        return Fault("retry", message)
+    if isinstance(error, google.auth.exceptions.GoogleAuthError):
+        return Fault("authentication", message)
+    if isinstance(error, (ValueError, TypeError, KeyError, EOFError)):
+        return Fault("bad-answer", f"the answer is not what was asked for: {message}")
+    if response is None:
+        return Fault("retry", f"{type(error).__name__}: {message}")
+    status = int(response.status)
+    wait_s = _seconds(response.get("retry-after"))
+    if status == 429 or (
+        status == 403 and b"ratelimitexceeded" in bytes(getattr(cause, "content", b"") or b"").lower()
+    ):
+        return Fault("slow-down", message, wait_s)
+    if status in (401, 403):
+        return Fault("quota" if "quota" in message.lower() else "authentication", message)
+    if status in _PASSING_STATUS:
+        return Fault("retry", f"HTTP {status}: {message}", wait_s)
+    if any(text in message.lower() for text in _OVERLOAD_TEXTS):
+        return Fault("overload", message)
+    return Fault("refused", f"HTTP {status}: {message}")
+
+
+def _seconds(header: str | None) -> float | None:
+    """Seconds of a Retry-After header, which Earth Engine gives as a number where it gives one."""
+    try:
+        return max(0.0, float(header)) if header else None
+    except ValueError:
+        return None
