@@ -61,7 +61,8 @@ def read_labels(labels: Path, data: Path, replay: Replay) -> float:
 def lay_out(root: Path, row: Mapping[str, object], findings: Mapping[str, object]) -> int:
     """Ledger, shards and findings of a finished build over the tiles of a manifest; how many."""
     assert (root / MANIFEST_FILE).is_file()
-    tiles = [manifest_row.tile for manifest_row in read_manifest(root).rows]
+    rows = read_manifest(root).rows
+    tiles = [manifest_row.tile for manifest_row in rows]
     with (root / LEDGER_FILE).open("w") as ledger:
         for tile in tiles:
             ledger.write(json.dumps({**row, "tile": tile.id, "grid": str(grid_of(tile))}) + "\n")
@@ -69,7 +70,7 @@ def lay_out(root: Path, row: Mapping[str, object], findings: Mapping[str, object
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
             os.truncate(path, int(str(row["bytes"])))
-    validated = {tile.id: row["sha256"] for tile in tiles}
+    validated = {of.tile.id: f"{row['sha256']} {of.label_sha256}" for of in rows}
     (root / FINDINGS_JSON).write_text(
         json.dumps({**findings, "tiles": len(tiles), "findings": [], "validated": validated})
     )

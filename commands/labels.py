@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ..pipeline.ingest import Prepared
     from ..pipeline.label_assets import Asker
     from ..pipeline.label_summary import LabelFacts
+    from ..pipeline.manifest_checks import ManifestFinding
     from ..pipeline.progress import Progress
     from ..pipeline.sources import SourceName
 
@@ -108,7 +109,10 @@ def fetch(release: tuple[str, ...], verify: bool, as_json: bool, quiet: bool, **
 @quiet_option
 @click.option("--json", "as_json", is_flag=True, help="Print the counts as one JSON document.")
 def index(given: Path | None, csv_file: Path | None, as_json: bool, quiet: bool, **options: Any) -> None:
-    """Make or update the manifest: fetch labels where they are missing, read what is new, count tiles. No pixels.
+    """Make or update the manifest: fetch labels where they are missing, read what is new, count and check tiles.
+
+    No pixels are asked for. Errors of the checks (two splits that share ground, a tile that stands there twice) end
+    with exit code 3.
 
     \b
     dwplus labels index
@@ -117,8 +121,8 @@ def index(given: Path | None, csv_file: Path | None, as_json: bool, quiet: bool,
     """
     from ..pipeline.files import write_atomically
     from ..pipeline.ingest import prepare_manifest
-    from ..pipeline.label_summary import rows_as_csv
     from ..pipeline.ledger import Ledger
+    from ..pipeline.manifest import manifest_csv
 
     with _origin(options, quiet=quiet, given=given is not None) as origin, Ledger(origin.root):
         prepared = prepare_manifest(
@@ -132,8 +136,9 @@ def index(given: Path | None, csv_file: Path | None, as_json: bool, quiet: bool,
             progress=origin.progress,
         )
     if csv_file is not None:
-        write_atomically(csv_file, rows_as_csv(prepared.manifest.rows).encode())
-    _print_index(origin, prepared, as_json=as_json)
+        write_atomically(csv_file, manifest_csv(prepared.manifest).encode())
+    if _print_index(origin, prepared, as_json=as_json):
+        raise SystemExit(ExitCode.FAILED_TILES)
 
 
 @labels.command(short_help="What is known of a tile.")
@@ -287,9 +292,13 @@ def _fetch_from_earth_engine(origin: _Origin, splits: tuple[str, ...], *, verify
 # Words ----------------------------------------------------------------------------------------------------------------
 
 
-def _print_index(origin: _Origin, prepared: Prepared, *, as_json: bool) -> None:
+def _print_index(origin: _Origin, prepared: Prepared, *, as_json: bool) -> bool:
+    """Print what the manifest holds and what the checks found; whether one is an error."""
     from ..pipeline.label_summary import count_rows
+    from ..pipeline.manifest_checks import check_manifest
 
+    findings = check_manifest(prepared.manifest.rows)
+    errors = any(finding.severity == "error" for finding in findings)
     counts = count_rows(prepared.manifest.rows)
     unusable = {row.tile: row.detail for row in prepared.unusable}
     if as_json:
@@ -301,9 +310,10 @@ def _print_index(origin: _Origin, prepared: Prepared, *, as_json: bool) -> None:
             "read": prepared.read,
             "counts": counts,
             "unusable": unusable,
+            "findings": [asdict(finding) for finding in findings],
         }
         click.echo(json.dumps(document, indent=1))
-        return
+        return errors
     for name, values in counts.items():
         if values:
             click.echo(name)
@@ -311,10 +321,28 @@ def _print_index(origin: _Origin, prepared: Prepared, *, as_json: bool) -> None:
             click.echo(f"  {number:6}  {value}")
     for tile, why in unusable.items():
         click.echo(f"{tile}: {why}")
+    _print_findings(findings)
     click.echo(
         f"{origin.root}: {len(prepared.manifest.rows)} tiles, {prepared.read} labels read, {len(unusable)} unusable "
         f"{mark(origin.source) if origin.source else ''}".rstrip()
     )
+    return errors
+
+
+_SHOWN_OF_A_RULE = 3
+
+
+def _print_findings(findings: list[ManifestFinding]) -> None:
+    """The first findings of each rule, and how many more there are; ``--json`` has all."""
+    rules: dict[tuple[str, str], list[ManifestFinding]] = {}
+    for finding in findings:
+        rules.setdefault((finding.severity, finding.rule), []).append(finding)
+    for (severity, rule), members in rules.items():
+        for finding in members[:_SHOWN_OF_A_RULE]:
+            tiles = f"{' '.join(finding.tiles[:2])}{' ...' if len(finding.tiles) > 2 else ''}"
+            click.echo(f"{severity:8} {rule}: {finding.message} ({tiles})")
+        if len(members) > _SHOWN_OF_A_RULE:
+            click.echo(f"{severity:8} {rule}: {len(members) - _SHOWN_OF_A_RULE} more; --json lists all")
 
 
 def _print_facts(facts: LabelFacts) -> None:

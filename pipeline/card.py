@@ -90,7 +90,8 @@ def card(manifest: Manifest, ledger: Mapping[str, LedgerRow], *, source: str, re
         version: of dwplus.
     """
     rows = manifest.rows
-    locate(row.tile for row in rows)
+    # The file tells centres; outlines are not needed here.
+    locate(row.tile for row in rows if "centre" not in row.tile.__dict__)
     states = {row.tile.id: _state(row, ledger.get(row.tile.id)) for row in rows}
     complete = [row for row in rows if states[row.tile.id] == "done"]
     states |= {tile: row.reason or row.state for tile, row in ledger.items() if tile not in states}

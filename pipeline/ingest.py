@@ -27,6 +27,7 @@ from .manifest import MANIFEST_FILE, Manifest, ManifestRow, read_manifest, write
 from .manifest_origin import (
     LabelOrigin,
     ManifestOrigin,
+    folder_stamp,
     making_code,
     read_origin,
     reading_code,
@@ -169,25 +170,36 @@ def _make(
 
 def _prepare_given(root: Path, labels: Path, progress: Progress) -> Prepared:
     """Tiles given by hand; a file that is as it was when its row was made is not read again."""
+    held, folder = read_origin(root), str(labels.absolute())
+    current = held.making == making_code() and held.reading == reading_code()
+    # Before the files are read: one that changes meanwhile is read again next time.
+    stamp = folder_stamp(labels)
+    known = held.folders.get(folder, {})
+    if current and known.get("stamp") == stamp:
+        manifest, ids = read_manifest(root), frozenset(known["tiles"])
+        if not _missing_labels(root, [row for row in manifest.rows if row.tile.id in ids]):
+            return Prepared(manifest, ids, (), 0)
     files, metadata = from_folder(labels), read_metadata(labels)
-    held, earlier = read_origin(root), _earlier_rows(root)
+    earlier = _earlier_rows(root)
     unchanged = _unchanged(root, files, held, earlier)
     found = ingest_labels(
         root, [file for file in files if file.dw_id not in unchanged], metadata, strict=True, progress=progress
     )
     rows = [*(_described(*unchanged[dw_id], _hint(metadata, *unchanged[dw_id])) for dw_id in unchanged), *found.rows]
     ids = frozenset(row.tile.id for row in rows)
-    same = {row.tile.id: row for row in earlier if row.tile.id in ids}
-    if not found.read and held.making == making_code() and all(_alike(row, same[row.tile.id]) for row in rows):
-        return Prepared(read_manifest(root), ids, (), 0)
     manifest = make_manifest([*_kept(root, earlier, rows), *rows])
     write_manifest(root, manifest)
     hashes = {row.tile.id: row.label_sha256 for row in rows}
     given = {str(file.path.absolute()): stamp_of(file.path, hashes[file.dw_id]) for file in files}
     if held.reading != reading_code():
         # Released rows were made by other code: they are read again when a build is about them.
-        held = replace(held, sources={}, given={})
-    write_origin(root, replace(held, given={**held.given, **given}), reading=reading_code())
+        held = replace(held, sources={}, given={}, folders={})
+    held = replace(
+        held,
+        given={**held.given, **given},
+        folders={**held.folders, folder: {"stamp": stamp, "tiles": sorted(ids)}},
+    )
+    write_origin(root, held, reading=reading_code())
     return Prepared(manifest, ids, (), found.read)
 
 
@@ -209,11 +221,6 @@ def _unchanged(
 
 def _hint(metadata: Metadata, _row: ManifestRow, file: LabelFile) -> Mapping[str, str]:
     return metadata.get((file.labeler, file.dw_id), {})
-
-
-def _alike(row: ManifestRow, held: ManifestRow) -> bool:
-    """Whether a row says what the manifest holds, but for the splits, which are given out there."""
-    return held == replace(row, split_strict=held.split_strict, split_paper=held.split_paper, discard=held.discard)
 
 
 def rows_of_folder(labels: Path) -> list[ManifestRow]:

@@ -5,8 +5,6 @@ Reads what ``ingest`` wrote; changes nothing.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -51,26 +49,6 @@ def count_rows(rows: Iterable[ManifestRow]) -> dict[str, dict[str, int]]:
 
 def _biome_in_words(number: int) -> str:
     return f"{number:2} {biome_names().get(number, 'not known')}"
-
-
-_CSV_COLUMNS = (
-    *("dw_id", "labeler", "release", "split_strict", "split_paper", "discard", "date", "hemisphere", "region", "biome"),
-    *("lon", "lat", "crs", "marked_share", "s2_index", "s2_product_id", "label", "label_sha256"),
-)
-
-
-def rows_as_csv(rows: Iterable[ManifestRow]) -> str:
-    """A table of tiles, one a line, with a header."""
-    text = io.StringIO()
-    table = csv.DictWriter(text, _CSV_COLUMNS, lineterminator="\n", extrasaction="ignore")
-    table.writeheader()
-    for row in rows:
-        tile, (lon, lat) = row.tile, row.tile.centre
-        place = {"lon": f"{lon:.6f}", "lat": f"{lat:.6f}", "region": tile.region, "date": tile.date.isoformat()}
-        table.writerow(
-            {**vars(tile), **vars(row), **place, "dw_id": tile.id, "marked_share": f"{row.marked_share:.4f}"}
-        )
-    return text.getvalue()
 
 
 # One tile -------------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import hashlib
 import io
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -329,11 +329,3 @@ def _hash_of(own: Mapping[str, list[Any]]) -> str:
 def _hash_of_places(places: Mapping[str, list[Any]], geometry: Sequence[bytes]) -> str:
     numbers = np.array([places["lon"], places["lat"]], dtype="<f8").tobytes()
     return hashlib.sha256(b"".join(["\n".join(places["region"]).encode(), numbers, *geometry])).hexdigest()[:12]
-
-
-def group_by(rows: Iterable[ManifestRow], key: Callable[[ManifestRow], str]) -> dict[str, list[ManifestRow]]:
-    """Rows by a property of theirs, keys in order of first appearance."""
-    groups: dict[str, list[ManifestRow]] = defaultdict(list)
-    for row in rows:
-        groups[key(row)].append(row)
-    return dict(groups)

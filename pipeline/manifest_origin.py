@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from .errors import DataError
 from .files import read_json, sha256_of, write_json
@@ -23,6 +24,18 @@ def stamp_of(path: Path, sha256: str) -> str:
     """Size, time of the last change, and SHA-256 of a file: a file with the same stamp need not be read again."""
     state = path.stat()
     return f"{state.st_size} {state.st_mtime_ns} {sha256}"
+
+
+def folder_stamp(folder: Path) -> str:
+    """Changes with names, sizes and times of the label tiles and lists below a folder."""
+    total = hashlib.sha256()
+    for where, below, names in os.walk(folder):
+        below.sort()
+        for name in sorted(names):
+            if name.casefold().endswith((".tif", ".tiff", ".csv", ".xlsx")):
+                state = os.stat(f"{where}/{name}")  # noqa: PTH116 - 24,000 of them: a Path costs more than the question
+                total.update(f"{where}/{name} {state.st_size} {state.st_mtime_ns}\n".encode())
+    return total.hexdigest()
 
 
 def split_of(dw_id: str) -> str:
@@ -41,6 +54,7 @@ class ManifestOrigin:
         sources: name -> fingerprint.
         bad_labels: tile -> why its label cannot be used.
         given: label tiles given by hand: file -> what it was when it was read, see ``stamp_of``.
+        folders: folder given by hand -> what lay in it then, and the ids of its tiles.
     """
 
     origin: str = ""
@@ -50,6 +64,7 @@ class ManifestOrigin:
     sources: Mapping[str, str] = field(default_factory=dict)
     bad_labels: Mapping[str, str] = field(default_factory=dict)
     given: Mapping[str, str] = field(default_factory=dict)
+    folders: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def reads_alike(self, origin: LabelOrigin) -> bool:
         """Whether rows of the manifest are what reading their labels again would give."""
@@ -71,6 +86,7 @@ class ManifestOrigin:
             sources={**before.sources, **sources},
             bad_labels={**others, **bad_labels},
             given=self.given,
+            folders=self.folders,
         )
 
 

@@ -74,7 +74,12 @@ class ShardHeader:
 
 def shard_path(root: Path, tile: Tile) -> Path:
     """``shards/<EH|WH>/<biome>/<dw_id>.tif`` below a data root."""
-    return root / SHARDS_FOLDER / tile.hemisphere / str(tile.biome) / f"{tile.id}.tif"
+    return root / shard_name(tile)
+
+
+def shard_name(tile: Tile) -> str:
+    """Path of a tile's shard relative to its data root."""
+    return f"{SHARDS_FOLDER}/{tile.hemisphere}/{tile.biome}/{tile.id}.tif"
 
 
 def label_path(root: Path, tile: Tile, labeler: str) -> Path:
