@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..pipeline.errors import ExitCode, UsageError
-from .options import data_option, quiet_option, recipe_options, service_options, source_option
+from .options import data_option, in_order, quiet_option, recipe_options, service_options, source_option
 from .output import figure, mark
 
 if TYPE_CHECKING:
@@ -27,7 +27,8 @@ PILOT_TILES = 50
 
 
 def budget_options(function: Any) -> Any:
-    for option in (
+    return in_order(
+        function,
         click.option(
             "--max-eecu-hours",
             type=click.FloatRange(0, min_open=True),
@@ -36,9 +37,7 @@ def budget_options(function: Any) -> Any:
         click.option(
             "--until", metavar="TIME", help="Begin no tile after 07:30 or 2026-11-30T07:30 (local time); exit 5."
         ),
-    ):
-        function = option(function)
-    return function
+    )
 
 
 @click.command()
@@ -144,7 +143,7 @@ def build_from(options: dict[str, Any], quiet: bool) -> tuple[Path, BuildResult]
     check_region(options["region"])
     choice = _choice(options)
     with _means(options, quiet) as (root, means):
-        result = build_data_set(root, choice, means, recipe=_recipe(options))
+        result = build_data_set(root, choice, means, recipe=_recipe(options, root))
     return root, result
 
 
@@ -221,8 +220,9 @@ def _choice(options: dict[str, Any]) -> Choice:
     )
 
 
-def _recipe(options: dict[str, Any]) -> Recipe | None:
-    """What the options ask for; None where they say nothing: then the data root's own recipe holds."""
+def _recipe(options: dict[str, Any], root: Path) -> Recipe:
+    """What to ask for: what the options say, for the rest what the data root was built with, or the defaults."""
+    from ..pipeline.build import recipe_of_root
     from ..pipeline.scenes import Recipe
 
     passes = {"both": ("ASCENDING", "DESCENDING"), "ascending": ("ASCENDING",), "descending": ("DESCENDING",)}
@@ -231,8 +231,8 @@ def _recipe(options: dict[str, Any]) -> Recipe | None:
         "s1_passes": passes.get(options["s1_pass"]),
         "s1_max_scenes": options["s1_max_scenes"],
     }
-    given = {name: value for name, value in given.items() if value is not None}
-    return Recipe(**given) if given else None
+    held = recipe_of_root(root) or Recipe()
+    return replace(held, **{name: value for name, value in given.items() if value is not None})
 
 
 # --- what would be done -----------------------------------------------------------------------------------------------
@@ -241,19 +241,21 @@ def _recipe(options: dict[str, Any]) -> Recipe | None:
 def _dry_run(options: dict[str, Any]) -> tuple[Path, str, Estimate]:
     """The data root, what a build would do in words, and what it would take. Asks nobody, writes nothing."""
     from ..pipeline.forecast import forecast
-    from ..pipeline.sources import choose_source, configuration
+    from ..pipeline.sources import Configuration, configuration
     from ..pipeline.tiles import check_region
+    from ..workflow.pixel_source import planet_of
 
     check_region(options["region"])
-    found = configuration(url=options["ee_url"], project=options["project"])
-    name = choose_source(options["source"], found)
+    # Nobody is asked, so an account that is not complete yet is good enough.
+    nothing = configuration(url=options["ee_url"], project=options["project"]) == Configuration()
+    name = options["source"] if options["source"] != "auto" else "sandbox" if nothing else "earthengine"
     root: Path = options["data"] / name
     words, estimate = forecast(
         root,
         _choice(options),
-        recipe=_recipe(options),
+        recipe=_recipe(options, root),
         concurrency=options["concurrency"],
-        sandbox_tiles=options["tiles"] if name == "sandbox" else None,
+        sandbox_tiles=planet_of(root, tiles=options["tiles"])["tiles"] if name == "sandbox" else None,
     )
     return root, words, estimate
 

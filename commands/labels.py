@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ..pipeline.errors import ExitCode, UsageError
-from .options import data_option, quiet_option, source_option
+from .options import data_option, in_order, quiet_option, seed_option, source_option, tiles_option
 from .output import mark
 
 if TYPE_CHECKING:
@@ -29,7 +29,8 @@ F = TypeVar("F", bound="Callable[..., Any]")
 
 
 def _origin_options(function: F) -> F:
-    for option in (
+    return in_order(
+        function,
         click.option("--split", type=click.Choice(["train", "test"]), multiple=True, help="Release; default: both."),
         click.option(
             "--from",
@@ -41,17 +42,9 @@ def _origin_options(function: F) -> F:
         ),
         click.option("--project", help="Google Cloud project registered for Earth Engine. [env: EE_PROJECT_ID]"),
         click.option("--ee-url", help="Another server of the Earth Engine API. [env: EE_URL]"),
-        click.option(
-            "--tiles",
-            type=click.IntRange(6, 5000),
-            default=132,
-            show_default=True,
-            help="Label tiles of the synthetic planet (sandbox).",
-        ),
-        click.option("--seed", type=int, default=7, show_default=True, help="Seed of the synthetic planet (sandbox)."),
-    ):
-        function = option(function)
-    return function
+        tiles_option,
+        seed_option,
+    )
 
 
 @click.group()

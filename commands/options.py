@@ -10,6 +10,14 @@ import click
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+
+def in_order(function: F, *options: Callable[[F], F]) -> F:
+    """A command with these options, which its help lists in this order (click lists the last one applied first)."""
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
 _SOURCES = ["auto", "sandbox", "earthengine"]
 
 
@@ -50,30 +58,34 @@ def ee_url_option(function: F) -> F:
     return click.option("--ee-url", help="Another server of the Earth Engine API. [env: EE_URL]")(function)
 
 
+tiles_option = click.option(
+    "--tiles",
+    type=click.IntRange(6, 5000),
+    help="Label tiles of the synthetic planet (sandbox); default: the data root's, or 132.",
+)
+seed_option = click.option(
+    "--seed", type=int, help="Seed of the synthetic planet (sandbox); default: the data root's, or 7."
+)
+
+
 def service_options(function: F) -> F:
-    for option in (
+    return in_order(
+        function,
         project_option,
         ee_url_option,
         click.option(
             "--concurrency", type=click.IntRange(1, 100), default=20, show_default=True, help="Requests in flight."
         ),
-        click.option(
-            "--tiles",
-            type=click.IntRange(6, 5000),
-            default=132,
-            show_default=True,
-            help="Label tiles of the synthetic planet (sandbox).",
-        ),
-        click.option("--seed", type=int, default=7, show_default=True, help="Seed of the synthetic planet (sandbox)."),
+        tiles_option,
+        seed_option,
         click.option("--workers", type=click.IntRange(1), help="Processes of the Dask stages; default: all cores."),
-    ):
-        function = option(function)
-    return function
+    )
 
 
 def recipe_options(function: F) -> F:
     """What is asked for; where nothing is said, what the data root was built with, or the defaults."""
-    for option in (
+    return in_order(
+        function,
         click.option(
             "--s1-mean",
             type=click.Choice(["dB", "linear"]),
@@ -89,13 +101,12 @@ def recipe_options(function: F) -> F:
             type=click.IntRange(1),
             help="At most so many Sentinel-1 scenes, spread evenly over the window (default: all); cheaper.",
         ),
-    ):
-        function = option(function)
-    return function
+    )
 
 
 def training_options(function: F) -> F:
-    for option in (
+    return in_order(
+        function,
         click.option("--profile", help="Settings: paper, sandbox, or a TOML file. Default: by the source."),
         click.option("--model", help="Network: specsar-former or segformer, each also -small."),
         click.option("--primary", default="ms10", show_default=True, help="Bands of the primary input (preset)."),
@@ -111,6 +122,4 @@ def training_options(function: F) -> F:
         ),
         click.option("--epochs", type=click.IntRange(1), help="Epochs; default: the profile's."),
         click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Any other setting of the profile."),
-    ):
-        function = option(function)
-    return function
+    )

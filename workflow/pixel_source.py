@@ -90,15 +90,20 @@ class Opened:
 
 @contextmanager
 def open_source(
-    name: SourceName, found: Configuration, *, root: Path, tiles: int, seed: int, concurrency: int
+    name: SourceName,
+    found: Configuration,
+    *,
+    root: Path,
+    concurrency: int,
+    tiles: int | None = None,
+    seed: int | None = None,
 ) -> Iterator[Opened]:
     """A source that is connected when it is first asked; the local Earth Engine runs as long as it is used.
 
     Args:
         root: data root that the pixels are for.
-        tiles: label tiles of the synthetic planet (``sandbox`` alone).
-        seed: of the synthetic planet (``sandbox`` alone).
         concurrency: requests in flight.
+        tiles, seed: of the synthetic planet (``sandbox`` alone); None = those of the root, or the defaults.
 
     Raises:
         UsageError: the root holds another synthetic planet.
@@ -110,19 +115,43 @@ def open_source(
         called = answered_by(url) if found.is_google else answered_by(url, declared=declared_source(url))
         yield Opened(LazySource(called, lambda: connect(found, concurrency=concurrency)), None)
         return
-    from ..pipeline.local_ee.planet import VERSION
-
-    _check_planet(root, {"seed": seed, "tiles": tiles, "version": VERSION})
+    planet = planet_of(root, tiles=tiles, seed=seed)
+    _check_planet(root, planet)
     with ExitStack() as stack:
 
         @cache
         def local() -> Configuration:
-            return stack.enter_context(local_earth_engine(tiles=tiles, seed=seed))
+            return stack.enter_context(local_earth_engine(tiles=planet["tiles"], seed=planet["seed"]))
 
         yield Opened(
             LazySource("SANDBOX", lambda: connect(local(), concurrency=concurrency)),
             lambda: f"{local().url}/releases",
         )
+
+
+_DEFAULT_PLANET = {"seed": 7, "tiles": 132}
+
+
+def planet_of(root: Path, *, tiles: int | None = None, seed: int | None = None) -> dict[str, int]:
+    """Seed, tiles and version of the synthetic planet that is meant: what is named, then what the root holds.
+
+    Raises:
+        DataError: the root does not say which planet it holds.
+    """
+    from ..pipeline.local_ee.planet import VERSION
+
+    held = _held_planet(root)
+    named = {"seed": seed, "tiles": tiles}
+    known = {key: held.get(key, default) for key, default in _DEFAULT_PLANET.items()}
+    return {**known, **{key: value for key, value in named.items() if value is not None}, "version": VERSION}
+
+
+def _held_planet(root: Path) -> dict[str, int]:
+    path = root / PLANET_FILE
+    held = read_json(path) if path.exists() else {}
+    if not isinstance(held, dict):
+        raise DataError(f"{path} does not say which planet this is; delete {root} and build again")
+    return held
 
 
 def _check_planet(root: Path, planet: dict[str, int]) -> None:
@@ -131,9 +160,7 @@ def _check_planet(root: Path, planet: dict[str, int]) -> None:
     if not path.exists():
         write_json(path, planet)
         return
-    held = read_json(path)
-    if not isinstance(held, dict):
-        raise DataError(f"{path} does not say which planet this is; delete {root} and build again")
+    held = _held_planet(root)
     if held != planet:
         raise UsageError(
             f"{root} holds the planet of {_in_words(held)}, this run asks for that of {_in_words(planet)}; name "
