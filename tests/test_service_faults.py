@@ -32,6 +32,7 @@ from faulty_front import (
     drop,
     front_of,
     html,
+    json_of,
     long,
     pixels,
     short,
@@ -177,6 +178,9 @@ PASSES = {
     "search: half of the JSON": Fault(short, 2, SEARCH),
     "search: page of HTML": Fault(html, 2, SEARCH),
     "search: gzip": Fault(zipped, 2, SEARCH),
+    "search: a list": Fault(json_of([1, 2]), 2, SEARCH),
+    "search: null": Fault(json_of(None), 2, SEARCH),
+    "search: no lists": Fault(json_of({"system:index": 5}), 2, SEARCH),
     "search: 401": Fault(status(401), 1, SEARCH),
 }
 """Faults that get better: the shards are those of an undisturbed run."""
@@ -196,6 +200,7 @@ FAILS: dict[str, tuple[Fault, str]] = {
     "other 400": (Fault(OTHER_400, text=ONE_TILE), "refused"),
     "404": (Fault(status(404), text=ONE_TILE), "refused"),
     "search: 503": (Fault(status(503), route=SEARCH, text=ONE_TILE), "no_answer"),
+    "search: a list": (Fault(json_of([1, 2]), route=SEARCH, text=ONE_TILE), "bad_answer"),
     "search: other 400": (Fault(OTHER_400, route=SEARCH, text=ONE_TILE), "refused"),
 }
 """Faults of one tile that last: it fails with a reason, the other is done, and the next run has both."""
