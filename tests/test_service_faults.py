@@ -146,6 +146,7 @@ TIMED_OUT = status(400, "Computation timed out.")
 OTHER_400 = status(400, "Image.select: Parameter 'input' is required and may not be null.")
 TOO_MANY = status(429, "Too many concurrent requests.")
 LOW_RATE = status(403, "Rate Limit Exceeded", reason="rateLimitExceeded")
+NO_QUOTA_PROJECT = "The earthengine.googleapis.com API requires a quota project, which is not set by default."
 ONE_TILE = f"{X:.0f}"
 
 PASSES = {
@@ -211,6 +212,7 @@ STOPS: dict[str, tuple[Fault, ExitCode]] = {
     "403 quota": (Fault(status(403, "Quota exceeded: this project used up its compute budget.")), ExitCode.QUOTA),
     "401": (Fault(status(401)), ExitCode.AUTHENTICATION),
     "403": (Fault(status(403, "Caller does not have permission.")), ExitCode.AUTHENTICATION),
+    "403 quota project": (Fault(status(403, NO_QUOTA_PROJECT)), ExitCode.AUTHENTICATION),
     "search: 403": (Fault(status(403, "Caller does not have permission."), route=SEARCH), ExitCode.AUTHENTICATION),
 }
 """Faults that no tile can get past: the run ends with the exit code, the next run has both tiles."""
