@@ -198,7 +198,8 @@ def _eecu(tiles: int, known: Measured) -> Range:
 class Budget:
     """Decides which tiles are measured and when a run has to end; an ``export.Meter``.
 
-    A tile in flight is counted at the mean of those measured, so that the budget is kept also for what is under way.
+    A tile in flight is counted at the mean of those measured, so that the budget is kept also for what is under way;
+    until one is measured, tiles go one by one.
     Not every tile is measured, since measuring costs requests: the first, and then one in ``SAMPLED``.
 
     Args:
@@ -268,6 +269,10 @@ class Budget:
                 f"{self.eecu_s / SECONDS_PER_HOUR:.3g} EECU-hours for {self._settled} tiles, {in_flight} more in flight"
             )
         return ""
+
+    def must_wait(self, in_flight: int) -> bool:
+        """Whether no further tile is begun before one of those in flight is settled: nothing is measured yet."""
+        return self._max_s is not None and not self._metered and in_flight > 0
 
 
 def parse_until(text: str, now: datetime) -> datetime:

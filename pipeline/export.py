@@ -52,6 +52,9 @@ class Meter(Protocol):
     def why_stop(self, in_flight: int) -> str:
         """Why no further tile may be begun; empty while one may."""
 
+    def must_wait(self, in_flight: int) -> bool:
+        """Whether no further tile is begun before one of those in flight is settled."""
+
 
 class Unmetered:
     """No budget, no end."""
@@ -64,6 +67,9 @@ class Unmetered:
 
     def why_stop(self, in_flight: int) -> str:  # noqa: ARG002
         return ""
+
+    def must_wait(self, in_flight: int) -> bool:  # noqa: ARG002
+        return False
 
 
 @dataclass(frozen=True)
@@ -157,7 +163,7 @@ class _Run:
     def _feed(self, pool: ThreadPoolExecutor, waiting: Iterator[ManifestRow], running: set[Future[LedgerRow]]) -> None:
         stop = ""
         while True:
-            while not stop and len(running) < self._most:
+            while not stop and len(running) < self._most and not self._meter.must_wait(len(running)):
                 stop = self._meter.why_stop(len(running))
                 row = None if stop else next(waiting, None)
                 if row is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -237,9 +238,18 @@ def _near(outline: Sequence[tuple[float, float]], tile: Tile) -> list[tuple[floa
 # --- the answer of a search -------------------------------------------------------------------------------------------
 
 
-def found_in(answer: Mapping[str, Any]) -> Found:
-    """Scenes out of the answer to ``scenes.scene_search``."""
-    indices = answer.get("system:index") or []
+def found_in(answer: Any) -> Found:
+    """Scenes out of the answer to ``scenes.scene_search``.
+
+    Raises:
+        ValueError: it is no such answer.
+    """
+    if not isinstance(answer, Mapping) or not _are_words(answer.get("system:index")):
+        raise ValueError(f"no lists of scenes: {str(answer)[:80]}")
+    s1_scenes = answer.get("s1", [])
+    if not _are_words(s1_scenes):
+        raise ValueError(f"no list of Sentinel-1 scenes: {str(s1_scenes)[:80]}")
+    indices = answer["system:index"]
     names = ("PRODUCT_ID", "MGRS_TILE", "PROCESSING_BASELINE", "system:footprint", "system:time_start")
     columns = [answer.get(name) or [] for name in names]
     # aggregate_array leaves out missing properties: a shorter list cannot be matched to scenes any more.
@@ -249,26 +259,33 @@ def found_in(answer: Mapping[str, Any]) -> Found:
             index=index,
             product_id=product[i] or "",
             mgrs_tile=mgrs[i] or index.rsplit("_T", 1)[-1],
-            baseline=baseline[i] or "",
+            baseline=str(baseline[i] or ""),
             footprint=_ring(outline[i]),
             day=_day(time[i]),
         )
         for i, index in enumerate(indices)
     )
-    return Found(scenes, tuple(answer.get("s1") or ()))
+    return Found(scenes, tuple(s1_scenes))
 
 
-def _day(time_ms: float | None) -> date | None:
-    return None if time_ms is None else datetime.fromtimestamp(time_ms / 1000, UTC).date()
+def _are_words(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+def _day(time_ms: Any) -> date | None:
+    return datetime.fromtimestamp(time_ms / 1000, UTC).date() if isinstance(time_ms, int | float) else None
 
 
 def _ring(geometry: Any) -> tuple[tuple[float, float], ...]:
-    if not isinstance(geometry, Mapping):
+    """The outline of a scene; empty where none is told, also where it is unbounded (coordinates ``Infinity``)."""
+    try:
+        points = geometry["coordinates"]
+        while isinstance(points[0][0], list | tuple):
+            points = points[0]
+        ring = tuple((float(p[0]), float(p[1])) for p in points)
+    except (TypeError, LookupError, ValueError):
         return ()
-    points = geometry.get("coordinates", [])
-    while points and isinstance(points[0][0], (list, tuple)):
-        points = points[0]
-    return tuple((float(p[0]), float(p[1])) for p in points)
+    return ring if all(math.isfinite(degrees) for point in ring for degrees in point) else ()
 
 
 def index_of(product_id: str, datastrip_id: str) -> str:

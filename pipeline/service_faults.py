@@ -57,12 +57,17 @@ def fault_of(error: Exception) -> Fault:
     ):
         return Fault("slow-down", message, wait_s)
     if status in (401, 403):
-        return Fault("quota" if "quota" in message.lower() else "authentication", message)
+        return Fault("quota" if _is_of_a_quota(message) else "authentication", message)
     if status in _PASSING_STATUS:
         return Fault("retry", f"HTTP {status}: {message}", wait_s)
     if any(text in message.lower() for text in _OVERLOAD_TEXTS):
         return Fault("overload", message)
     return Fault("refused", f"HTTP {status}: {message}")
+
+
+def _is_of_a_quota(message: str) -> bool:
+    """Whether a refusal is about a quota that is used up, not about a "quota project" that credentials lack."""
+    return "quota" in message.lower().replace("quota project", "").replace("quota_project", "")
 
 
 def _seconds(header: str | None) -> float | None:

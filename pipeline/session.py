@@ -173,8 +173,8 @@ class Session:
             AuthenticationError, QuotaError: no tile can be had.
         """
         search = scene_search(tile, recipe, *hint.window(tile.date))
-        answer = self.value(search, what=f"tile {tile.id}: its scenes", tally=tally) or {}
-        return choose_scene(tile, hint, found_in(answer))
+        found = self._value(search, found_in, f"tile {tile.id}: its scenes", tally)
+        return choose_scene(tile, hint, found)
 
     def request(self, tile: Tile, recipe: Recipe, scene: SceneRef) -> Request:
         return Request(tile, scene, recipe)
@@ -232,8 +232,11 @@ class Session:
         Raises:
             TileError, AuthenticationError, QuotaError: see ``fetch``.
         """
+        return self._value(expression, lambda answer: answer, what, tally or Tally())
+
+    def _value(self, expression: Any, read: Callable[[Any], T], what: str, tally: Tally) -> T:
         try:
-            return self._ask(what, expression.getInfo, lambda answer: answer, tally or Tally())
+            return self._ask(what, expression.getInfo, read, tally)
         except _TooHeavyError as error:
             raise TileError(f"{what}: too heavy for Earth Engine: {error}", reason="too_heavy") from None
 

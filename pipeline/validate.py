@@ -237,7 +237,7 @@ def validate(
     before = {} if all_again else _validated_states(root)
     same = {tile for tile, state in seen.items() if before.get(tile) == state}
     fresh = [row for row in rows if row.tile.id not in same]
-    if not fresh and before.keys() == seen.keys():
+    if not fresh and before.keys() == seen.keys() and (root / FINDINGS_JSON).is_file():
         return read_findings(root)
     findings = [f for f in read_findings(root) if f.tile in same] if same else []
     for tiles, part in run(ValidateBatch(root), fresh):

@@ -81,6 +81,11 @@ def html(_good: Answer) -> Answer:
     return Answer(200, "text/html; charset=utf-8", LOGIN_PAGE)
 
 
+def json_of(value: Any) -> Spoil:
+    """A JSON answer that is whole, but holds something else."""
+    return lambda good: Answer(200, good.content_type, json.dumps({"result": value}).encode())
+
+
 def stall(seconds: float) -> Spoil:
     return lambda good: Answer(200, good.content_type, good.body, pause_s=seconds)
 

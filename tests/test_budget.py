@@ -74,6 +74,16 @@ def test_a_run_stops_before_the_budget_is_spent_also_by_what_is_in_flight() -> N
     assert "is used up" in budget.why_stop(in_flight=5)  # 50 spent, 50 in flight, 10 for the next
 
 
+def test_until_a_tile_is_measured_tiles_go_one_by_one() -> None:
+    budget = Budget(max_eecu_hours=1)
+
+    assert not budget.must_wait(in_flight=0)
+    assert budget.must_wait(in_flight=1)
+    budget.spent(row(0, eecu_s=10.0))
+    assert not budget.must_wait(in_flight=1)
+    assert not Budget(measure_all=True).must_wait(in_flight=1)
+
+
 def test_after_the_first_ten_one_tile_in_ten_is_measured() -> None:
     budget = Budget(max_eecu_hours=1000)
     asked = 0

@@ -7,7 +7,7 @@ import pytest
 from conftest import make_tile
 from dwplus.pipeline.build import Choice, Means, build, recipe_of_root, retry
 from dwplus.pipeline.cluster import in_process
-from dwplus.pipeline.errors import DataError, TileError, UsageError
+from dwplus.pipeline.errors import DataError, QuotaError, TileError, UsageError
 from dwplus.pipeline.ingest import ingest_labels
 from dwplus.pipeline.labels import index, read_metadata
 from dwplus.pipeline.manifest import read_manifest
@@ -114,6 +114,25 @@ def test_what_failed_is_asked_for_again_and_nothing_else(tmp_path: Path) -> None
 
     assert again.asked == [A]
     assert (result.states, result.failed) == ({"done": 1}, 0)
+
+
+def test_a_first_build_without_any_complete_tile_says_what_failed(tmp_path: Path) -> None:
+    def refuse(_tile, _pixels):  # type: ignore[no-untyped-def]
+        raise TileError("HTTP 400", reason="refused")
+
+    result = run(tmp_path / "data", release(tmp_path / "labels", A, B), Pixels(react=refuse))
+
+    assert (result.states, result.failed, result.findings) == ({"refused": 2}, 2, ())
+    assert (tmp_path / "data" / "README.md").is_file()
+
+
+def test_a_first_build_that_a_quota_ends_says_so(tmp_path: Path) -> None:
+    def use_up(_tile, _pixels):  # type: ignore[no-untyped-def]
+        raise QuotaError("the quota is used up")
+
+    result = run(tmp_path / "data", release(tmp_path / "labels", A, B), Pixels(react=use_up))
+
+    assert (result.stopped, result.states) == ("the quota is used up", {})
 
 
 def test_a_reason_chooses_what_is_asked_for_again(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from datetime import UTC, date, datetime, timedelta
 
 from conftest import make_tile
+import pytest
 from dwplus.pipeline.matching import Candidate, Found, SceneHint, SceneRef, choose_scene, found_in, index_of
 from dwplus.pipeline.tiles import Tile
 
@@ -245,6 +246,29 @@ def test_a_property_that_some_scenes_lack_is_not_matched_to_the_wrong_scene() ->
     assert first.day is None
     timed = found_in({**answer, "system:time_start": [1565620682000, 1565568000000]})
     assert [scene.day for scene in timed.s2] == [date(2019, 8, 12)] * 2
+
+
+@pytest.mark.parametrize("answer", [None, 5, "text", [1, 2], {}, {"system:index": 5}, {"system:index": [INDEX], "s1": 7}])
+def test_an_answer_that_lists_no_scenes_is_not_taken_for_no_scene(answer: object) -> None:
+    with pytest.raises(ValueError, match="no lists? of"):
+        found_in(answer)
+
+
+@pytest.mark.parametrize(
+    "outline",
+    [
+        {"type": "LinearRing", "coordinates": [["-Infinity", -90], ["Infinity", -90], ["Infinity", 90]]},
+        {"type": "Polygon", "coordinates": [[]]},
+        {"type": "GeometryCollection", "geometries": []},
+        {"type": "LinearRing", "coordinates": None},
+    ],
+    ids=["unbounded", "empty", "collection", "none"],
+)
+def test_an_outline_that_cannot_be_drawn_is_one_that_is_not_known(tile: Tile, outline: object) -> None:
+    scenes = found_in({"system:index": [INDEX], "system:footprint": [outline]}).s2
+
+    assert scenes[0].footprint == ()
+    assert choose(tile, SceneHint(index=INDEX), *scenes) is not None
 
 
 def test_a_scene_of_the_day_without_an_outline_is_taken_and_says_so(tile: Tile) -> None:

@@ -32,6 +32,7 @@ from faulty_front import (
     drop,
     front_of,
     html,
+    json_of,
     long,
     pixels,
     short,
@@ -145,6 +146,7 @@ TIMED_OUT = status(400, "Computation timed out.")
 OTHER_400 = status(400, "Image.select: Parameter 'input' is required and may not be null.")
 TOO_MANY = status(429, "Too many concurrent requests.")
 LOW_RATE = status(403, "Rate Limit Exceeded", reason="rateLimitExceeded")
+NO_QUOTA_PROJECT = "The earthengine.googleapis.com API requires a quota project, which is not set by default."
 ONE_TILE = f"{X:.0f}"
 
 PASSES = {
@@ -177,6 +179,9 @@ PASSES = {
     "search: half of the JSON": Fault(short, 2, SEARCH),
     "search: page of HTML": Fault(html, 2, SEARCH),
     "search: gzip": Fault(zipped, 2, SEARCH),
+    "search: a list": Fault(json_of([1, 2]), 2, SEARCH),
+    "search: null": Fault(json_of(None), 2, SEARCH),
+    "search: no lists": Fault(json_of({"system:index": 5}), 2, SEARCH),
     "search: 401": Fault(status(401), 1, SEARCH),
 }
 """Faults that get better: the shards are those of an undisturbed run."""
@@ -196,6 +201,7 @@ FAILS: dict[str, tuple[Fault, str]] = {
     "other 400": (Fault(OTHER_400, text=ONE_TILE), "refused"),
     "404": (Fault(status(404), text=ONE_TILE), "refused"),
     "search: 503": (Fault(status(503), route=SEARCH, text=ONE_TILE), "no_answer"),
+    "search: a list": (Fault(json_of([1, 2]), route=SEARCH, text=ONE_TILE), "bad_answer"),
     "search: other 400": (Fault(OTHER_400, route=SEARCH, text=ONE_TILE), "refused"),
 }
 """Faults of one tile that last: it fails with a reason, the other is done, and the next run has both."""
@@ -206,6 +212,7 @@ STOPS: dict[str, tuple[Fault, ExitCode]] = {
     "403 quota": (Fault(status(403, "Quota exceeded: this project used up its compute budget.")), ExitCode.QUOTA),
     "401": (Fault(status(401)), ExitCode.AUTHENTICATION),
     "403": (Fault(status(403, "Caller does not have permission.")), ExitCode.AUTHENTICATION),
+    "403 quota project": (Fault(status(403, NO_QUOTA_PROJECT)), ExitCode.AUTHENTICATION),
     "search: 403": (Fault(status(403, "Caller does not have permission."), route=SEARCH), ExitCode.AUTHENTICATION),
 }
 """Faults that no tile can get past: the run ends with the exit code, the next run has both tiles."""
