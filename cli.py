@@ -28,7 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "build": ("build:build", "Labels, pixels, validation, statistics: the data set."),
     "status": ("inspect:status", "How far the data set is, what is missing, what is left."),
     "retry": ("build:retry", "Ask again for tiles that a build could not have."),
-    "validate": ("inspect:validate", "List what is wrong with the shards."),
+    "validate": ("inspect:validate", "List what is wrong with shards, or with single files."),
     "normalise": ("training:normalise", "Take the statistics of the training split."),
     "train": ("training:train", "Train a network on the data set."),
     "score": ("training:score", "Score a trained run on the test tiles."),

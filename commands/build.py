@@ -151,7 +151,7 @@ def build_from(options: dict[str, Any], quiet: bool) -> tuple[Path, BuildResult]
 def _means(options: dict[str, Any], quiet: bool) -> Iterator[tuple[Path, Means]]:
     """The data root, and what a build works with."""
     from ..pipeline.build import Means
-    from ..pipeline.cluster import local_cluster
+    from ..pipeline.cluster import open_cluster
     from ..pipeline.files import check_writable
     from ..pipeline.sources import choose_source, configuration
     from ..workflow.console import console
@@ -174,7 +174,7 @@ def _means(options: dict[str, Any], quiet: bool) -> Iterator[tuple[Path, Means]]
             seed=options["seed"],
             concurrency=options["concurrency"],
         ) as opened,
-        local_cluster(options["workers"]) as run,
+        open_cluster(workers=options["workers"], scheduler=options["scheduler"]) as run,
     ):
         yield (
             root,

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..pipeline.errors import ExitCode
-from .options import data_option, quiet_option, source_option
+from ..pipeline.errors import ExitCode, UsageError
+from .audit import audit_data_set, audit_options, exit_code, prepare, print_findings
+from .options import cluster_options, data_option, quiet_option, readable_data_options, source_option
 from .output import figure, mark
 
 if TYPE_CHECKING:
+    from ..pipeline.look import Kind
+    from ..pipeline.single_files import Verdict
     from ..pipeline.status import Status
 
 
@@ -84,31 +87,126 @@ def _print_status(now: Status, divisions: tuple[str, ...]) -> None:
 
 
 @click.command()
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path), metavar="[PATH]...")
+@click.option(
+    "--as",
+    "kind",
+    type=click.Choice(["shard", "s2", "s1", "label"]),
+    help="What the files at PATH are held against; default: guessed from their bands, and said.",
+)
+@click.option(
+    "--like",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="A raster (a label tile) on whose grid the files at PATH have to lie.",
+)
+@audit_options
 @source_option
-@data_option
+@readable_data_options
 @quiet_option
-@click.option("--workers", type=click.IntRange(1), help="Processes; default: all cores.")
+@cluster_options
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as one JSON document.")
-def validate(source: str, data: Path, quiet: bool, workers: int | None, as_json: bool) -> None:
-    """Read every shard to its last byte and list what is wrong; exit 3 if a tile has an error.
+def validate(
+    paths: tuple[Path, ...],
+    kind: Kind | None,
+    like: Path | None,
+    source: str,
+    data: Path | str,
+    out: Path | None,
+    quiet: bool,
+    workers: int | None,
+    scheduler: str | None,
+    as_json: bool,
+    **audit: Any,
+) -> None:
+    """Read every shard to its last byte, then look at the set as a whole, and list what is wrong.
+
+    Exit 3 if there is an error. The set: duplicates, overlaps and distances between splits, scenes in two splits,
+    classes and biomes per split, dates, Sentinel-1, shifts. Results: findings.json, findings.csv, findings/index.html.
+
+    With PATH (files, or folders with .tif files in them): judge files that dwplus did not write; exit 3 if one is
+    refused. The rules, and what to do about each: docs/validation.md.
 
     \b
-    dwplus validate
+    dwplus validate                                            the data set
+    dwplus validate --changed                                  after an edit of waivers.toml: seconds
+    dwplus validate --quarantine                               put shards with errors aside; nothing is deleted
+    dwplus validate --restore dw_9.0_45.0-20190701             bring one back
+    dwplus validate scene.tif --as s2 --like label.tif         a stack, on the grid of its label
+    dwplus validate downloads/ --json                          everything in a folder
+    dwplus validate --data s3://bucket/data/earthengine --out checked --scheduler tcp://10.0.0.5:8786
     """
+    if paths:
+        _validate_files(paths, kind, like, quiet=quiet, as_json=as_json)
+        return
     from ..pipeline.build import validate_root
-    from ..pipeline.cluster import local_cluster
-    from ..pipeline.validate import bad_tiles
+    from ..pipeline.cluster import open_cluster
     from ..workflow.console import console
     from ..workflow.pixel_source import existing_root
 
-    root = existing_root(data, source)
-    with local_cluster(workers) as run:
-        findings = validate_root(root, run=run, progress=console(quiet=quiet))
+    if kind or like:
+        raise UsageError("--as and --like judge single files: name them, as in 'dwplus validate scene.tif --as s2'")
+    if out is not None and (audit["quarantine"] or audit["restore"]):
+        raise UsageError("--quarantine and --restore move shards: run them where the data set lies, without --out")
+    root, progress = existing_root(data, source, out=out), console(quiet=quiet)
+    prepare(root, waivers=audit["waivers"], restore=audit["restore"])
+    sample = None if audit["every"] else audit["sample"]
+    with open_cluster(workers=workers, scheduler=scheduler) as run:
+        validate_root(root, run=run, progress=progress, all_again=not audit["changed"])
+        result, page, moved = audit_data_set(
+            root, run=run, progress=progress, sample=sample, quarantine=audit["quarantine"]
+        )
     if as_json:
         click.echo((root / "findings.json").read_text(encoding="utf-8"), nl=False)
     else:
-        for finding in findings:
-            click.echo(f"{finding.severity:8} {finding.tile}  {finding.rule}: {finding.message}")
-        click.echo(f"{len(bad_tiles(findings))} tiles with errors, {len(findings)} findings; {root / 'findings.csv'}")
-    if bad_tiles(findings):
+        print_findings(root, result, page, moved)
+    raise SystemExit(exit_code(result, strict=audit["strict"]))
+
+
+def _validate_files(
+    paths: tuple[Path, ...], kind: Kind | None, like: Path | None, *, quiet: bool, as_json: bool
+) -> None:
+    from ..pipeline.single_files import files_below, judge_file, read_reference
+
+    reference = read_reference(like) if like is not None else None
+    refused, number, documents = 0, 0, []
+    for path in files_below(paths):
+        verdict = judge_file(path, kind=kind, like=reference)
+        number += 1
+        refused += not verdict.accepted
+        if as_json:
+            documents.append(_as_document(verdict))
+        elif not (quiet and verdict.accepted):
+            _print_verdict(verdict)
+    if as_json:
+        click.echo(json.dumps({"files": documents, "accepted": number - refused, "refused": refused}, indent=1))
+    elif number > 1:
+        click.echo(f"{number} files: {number - refused} accepted, {refused} refused")
+    if refused:
         raise SystemExit(ExitCode.FAILED_TILES)
+
+
+def _print_verdict(verdict: Verdict) -> None:
+    from ..pipeline.single_files import remedy_of
+
+    kind = f" as {verdict.kind}" if verdict.kind else ""
+    guessed = f" (guessed: {verdict.guessed})" if verdict.guessed else ""
+    click.echo(f"{'accepted' if verdict.accepted else 'refused'}{kind}{guessed}  {verdict.path}")
+    for finding in verdict.findings:
+        click.echo(f"  {finding.severity:8} {finding.rule}: {finding.message}")
+        click.echo(f"  {'':8} -> {remedy_of(finding)}")
+
+
+def _as_document(verdict: Verdict) -> dict[str, object]:
+    from ..pipeline.single_files import remedy_of
+
+    return {
+        "path": str(verdict.path),
+        "verdict": "accept" if verdict.accepted else "refuse",
+        "as": verdict.kind,
+        "guessed_from": verdict.guessed or None,
+        "findings": [
+            {"rule": f.rule, "severity": f.severity, "message": f.message, "what_to_do": remedy_of(f)}
+            for f in verdict.findings
+        ],
+    }

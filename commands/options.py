@@ -21,16 +21,77 @@ def in_order(function: F, *options: Callable[[F], F]) -> F:
 _SOURCES = ["auto", "sandbox", "earthengine"]
 
 
+class Folder(click.Path):
+    """A local folder; a URL is refused, it would become a folder called ``s3:``."""
+
+    def __init__(self) -> None:
+        super().__init__(file_okay=False, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if "://" in str(value):
+            self.fail(
+                f"{value} is no local folder; make one of it first: dwplus validate --data {value} --out DIR, then "
+                "--data DIR",
+                param,
+                ctx,
+            )
+        return super().convert(value, param, ctx)
+
+
+class FolderOrUrl(click.Path):
+    """A local folder as a ``Path``, or a URL as it was written."""
+
+    name = "folder or URL"
+
+    def __init__(self) -> None:
+        super().__init__(file_okay=False, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value if "://" in str(value) else super().convert(value, param, ctx)
+
+
 def data_option(function: F) -> F:
     return click.option(
         "--data",
-        type=click.Path(file_okay=False, path_type=Path),
+        type=Folder(),
         default=Path("data"),
         envvar="DWPLUS_DATA",
         show_default=True,
         show_envvar=True,
         help="Folder of all data sets; each source has its own below it.",
     )(function)
+
+
+def readable_data_options(function: F) -> F:
+    """For stages that read shards and write none."""
+    for option in (
+        click.option("--out", type=Folder(), help="Folder for results over a URL; default: its last part, here."),
+        click.option(
+            "--data",
+            type=FolderOrUrl(),
+            default=Path("data"),
+            envvar="DWPLUS_DATA",
+            show_default=True,
+            show_envvar=True,
+            help="Folder of all data sets, or the URL of one (s3://bucket/data/earthengine).",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def cluster_options(function: F) -> F:
+    return in_order(
+        function,
+        click.option("--workers", type=click.IntRange(1), help="Local processes; default: one per core."),
+        click.option(
+            "--scheduler",
+            metavar="ADDRESS",
+            envvar="DWPLUS_SCHEDULER",
+            show_envvar=True,
+            help="Dask cluster to run on (tcp://10.0.0.5:8786) in place of local processes.",
+        ),
+    )
 
 
 def source_option(function: F) -> F:
@@ -78,7 +139,7 @@ def service_options(function: F) -> F:
         ),
         tiles_option,
         seed_option,
-        click.option("--workers", type=click.IntRange(1), help="Processes of the Dask stages; default: all cores."),
+        cluster_options,
     )
 
 

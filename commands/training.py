@@ -10,36 +10,72 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..pipeline.errors import UsageError
-from .options import data_option, quiet_option, source_option, training_options
+from .options import (
+    cluster_options,
+    data_option,
+    quiet_option,
+    readable_data_options,
+    source_option,
+    training_options,
+)
 from .output import mark
 
 if TYPE_CHECKING:
+    from ..pipeline.cluster import Runner
+    from ..pipeline.progress import Progress
     from ..workflow.stages import Inputs
 
 
 @click.command()
 @source_option
-@data_option
+@readable_data_options
 @quiet_option
-@click.option("--workers", type=click.IntRange(1), help="Processes; default: all cores.")
-def normalise(source: str, data: Path, quiet: bool, workers: int | None) -> None:
-    """Take the statistics of the training split (stats-strict.json, stats-paper.json).
+@cluster_options
+@click.option("--store", is_flag=True, help="Write store.zarr too: faster to read than shards; needs dwplus[store].")
+def normalise(
+    source: str,
+    data: Path | str,
+    out: Path | None,
+    quiet: bool,
+    workers: int | None,
+    scheduler: str | None,
+    store: bool,
+) -> None:
+    """Take the statistics of the training split (stats-strict.json, stats-paper.json), and of all groups of tiles.
 
     \b
     dwplus normalise
+    dwplus normalise --data s3://bucket/data/earthengine --out checked --scheduler tcp://10.0.0.5:8786
+    dwplus normalise --store                          and write, or bring up to date, the training store
     """
     from ..pipeline.build import normalise_root
-    from ..pipeline.cluster import local_cluster
+    from ..pipeline.cluster import open_cluster
     from ..pipeline.normalise import statistics_path
     from ..workflow.console import console
     from ..workflow.pixel_source import existing_root
 
-    root = existing_root(data, source)
-    with local_cluster(workers) as run:
-        for statistics in normalise_root(root, run=run, progress=console(quiet=quiet)):
+    root, progress = existing_root(data, source, out=out), console(quiet=quiet)
+    with open_cluster(workers=workers, scheduler=scheduler) as run:
+        for statistics in normalise_root(root, run=run, progress=progress):
             click.echo(
                 f"{statistics_path(root, statistics.protocol)}  {statistics.tiles} tiles {mark(statistics.source)}"
             )
+        if store:
+            click.echo(_write_store(root, run, progress))
+
+
+def _write_store(root: Path, run: Runner, progress: Progress) -> str:
+    """Write the training store; one line about it."""
+    from ..pipeline.build import source_of
+    from ..pipeline.manifest import read_manifest
+    from ..pipeline.store import store_path, write_store
+
+    with progress.stage("Writing the training store", None) as step:
+        report = write_store(
+            root, read_manifest(root), run=run, on_plan=lambda tiles: step.set(0, tiles), on_tiles=step.advance
+        )
+    said = f"{report.tiles} tiles, {report.written} of them written now ({report.bytes_written / 1e9:.2f} GB)"
+    return f"{store_path(root)}  {said} {mark(source_of(root))}".rstrip()
 
 
 @click.command()

@@ -88,8 +88,12 @@ def measured(events: Sequence[LedgerRow], recipe_hash: str) -> Measured:
 
 
 def tiles_per_hour(events: Sequence[LedgerRow]) -> float:
-    """Tiles that were asked for and settled per hour, over the last stretch of work; 0 where it cannot be told."""
-    times = [datetime.fromisoformat(row.time).timestamp() for row in events if row.requests and row.time]
+    """Tiles that the service gave per hour, over the last stretch of work; 0 where it cannot be told.
+
+    Tiles that failed say nothing of it: a refusal comes in no time.
+    """
+    given = [row for row in events if row.requests and row.time and row.state != "failed"]
+    times = [datetime.fromisoformat(row.time).timestamp() for row in given]
     begin = len(times) - 1
     while begin > 0 and 0 <= times[begin] - times[begin - 1] < _PAUSE_S:
         begin -= 1

@@ -19,13 +19,26 @@ from .label_assets import Asker
 from .ledger import ASKED_REASONS, FAILURES, Ledger, count_states, read_ledger, write_failures
 from .manifest import PROTOCOLS, Manifest, ManifestRow, Protocol, read_manifest, select
 from .manifest_origin import LabelOrigin
-from .normalise import Statistics, normalise, statistics_path, usable_rows
+from .normalise import (
+    check_usable,
+    count_tiles,
+    counted_rows,
+    groups_path,
+    read_statistics,
+    statistics_path,
+    up_to_date,
+    usable_rows,
+    write_statistics,
+)
+from .places import ORIGIN_FILE
 from .plan import Plan
 from .progress import Progress, Silent
 from .scenes import Recipe, recipe_from
 from .session import DEFAULT_CONCURRENCY, PixelSource
+from .statistics import Statistics
 from .tiles import check_region
 from .validate import Finding, bad_tiles, to_validate, unreadable_tiles, validate
+from .waivers import effective, read_waivers
 
 RECIPE_FILE = "recipe.json"
 """What the shards of a data root were asked for with."""
@@ -56,7 +69,7 @@ class BuildResult:
     Attributes:
         chosen: tiles that the build was about.
         states: how many tiles of the choice are done, or missing for which reason.
-        findings: of the validation of all complete tiles in the data root.
+        findings: of the validation of all complete tiles in the data root, but for waived ones.
         stopped: why the export ended early (a budget, a quota); empty where it did not.
     """
 
@@ -114,6 +127,7 @@ def build(root: Path, choice: Choice, means: Means, *, recipe: Recipe | None = N
     """
     check_region(choice.region)
     check_writable(root)
+    _check_own_pixels(root)
     recipe = recipe or recipe_of_root(root) or Recipe()
     with Ledger(root) as ledger:
         _tidy(root)
@@ -154,6 +168,7 @@ def retry(root: Path, reasons: frozenset[str], means: Means) -> BuildResult:
             f"tiles with the reason {', '.join(strange)} cannot be asked for again; choose from "
             f"{', '.join(sorted(ASKED_REASONS))}"
         )
+    _check_own_pixels(root)
     manifest, recipe = read_manifest(root), recipe_of_root(root) or Recipe()
     with Ledger(root) as ledger:
         _tidy(root)
@@ -164,6 +179,14 @@ def retry(root: Path, reasons: frozenset[str], means: Means) -> BuildResult:
         states = count_states({tile: row for tile, row in ledger.rows.items() if tile in ids})
     findings = _finish(root, means, recipe) if chosen else []
     return BuildResult(manifest, chosen, states, tuple(findings), stopped)
+
+
+def _check_own_pixels(root: Path) -> None:
+    if (root / ORIGIN_FILE).exists():
+        raise UsageError(
+            f"the shards of {root} lie elsewhere ({ORIGIN_FILE}), and building writes to local disks only; build where "
+            "they lie, or name another folder with --data"
+        )
 
 
 def _tidy(root: Path) -> None:
@@ -231,7 +254,13 @@ def recipe_of_root(root: Path) -> Recipe | None:
     content = read_json(path)
     if not isinstance(content, dict):
         raise DataError(f"{path} holds no recipe; remove it, name the recipe (--s1-mean ...) and build again")
-    return recipe_from({name: value for name, value in content.items() if name != "hash"})
+    try:
+        return recipe_from({name: value for name, value in content.items() if name != "hash"})
+    except DataError as error:
+        raise DataError(
+            f"{path}: {error}; build with the version that wrote it, or remove the file and name the recipe "
+            "(--s1-mean ...)"
+        ) from None
 
 
 def choose(rows: Sequence[ManifestRow], choice: Choice) -> tuple[ManifestRow, ...]:
@@ -260,7 +289,7 @@ def _finish(root: Path, means: Means, recipe: Recipe) -> list[Finding]:
     findings = validate_root(root, run=means.run, progress=means.progress, all_again=False)
     normalise_root(root, run=means.run, progress=means.progress, all_again=False)
     write_card(root, read_manifest(root), read_ledger(root), source=means.pixels.name, recipe=recipe)
-    return findings
+    return list(effective(findings, read_waivers(root)))
 
 
 def complete_rows(root: Path) -> tuple[ManifestRow, ...]:
@@ -303,14 +332,20 @@ def normalise_root(
     all_again: bool = True,
 ) -> list[Statistics]:
     """Take the statistics of the training split, once per protocol; none where no training tile is complete yet."""
-    manifest = read_manifest(root)
-    results = []
+    manifest, wanted = read_manifest(root), []
     for protocol in protocols:
-        rows = usable_rows(root, manifest, "train", protocol)
-        if not rows:
-            statistics_path(root, protocol).unlink(missing_ok=True)
-            progress.say(f"no training tile yet: no statistics for protocol {protocol}")
+        if usable_rows(root, manifest, "train", protocol):
+            check_usable(root, manifest, protocol)
+            wanted.append(protocol)
             continue
-        with progress.stage(f"Taking statistics ({protocol})", len(rows)) as step:
-            results.append(normalise(root, manifest, protocol, run=run, on_batch=step.advance, all_again=all_again))
-    return results
+        statistics_path(root, protocol).unlink(missing_ok=True)
+        groups_path(root, protocol).unlink(missing_ok=True)
+        progress.say(f"no training tile yet: no statistics for protocol {protocol}")
+    if not wanted:
+        return []
+    if not all_again and up_to_date(root, manifest, wanted):
+        return [read_statistics(root, protocol) for protocol in wanted]
+    rows = counted_rows(root, manifest)
+    with progress.stage("Taking statistics", len(rows)) as step:
+        counts = count_tiles(root, rows, run=run, on_batch=step.advance)
+    return [write_statistics(root, manifest, protocol, counts) for protocol in wanted]

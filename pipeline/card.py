@@ -33,6 +33,8 @@ FILES: tuple[tuple[str, str], ...] = (
     (FAILURES_FILE, "every tile that is missing, with the reason"),
     ("recipe.json", "what was asked for besides the tile"),
     ("findings.json, findings.csv", "what the validation found"),
+    ("findings/index.html", "the same with pictures, once `dwplus validate` was run"),
+    ("quarantine/", "shards that were put aside, each with a note that says why"),
     ("stats-strict.json, stats-paper.json", "statistics of the training tiles, by protocol"),
 )
 """What a user of a data root opens, and what it is."""

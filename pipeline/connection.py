@@ -17,6 +17,7 @@ import requests
 from google.oauth2 import service_account
 
 from .. import __version__
+from .downloads import shown_url
 from .errors import AuthenticationError, DataError, ServiceError
 from .files import read_json
 from .service_faults import fault_of
@@ -43,7 +44,7 @@ def connect(
         AuthenticationError: it does not accept project or credentials.
     """
     url = service_url(found)
-    patience = patience or Patience()
+    patience, shown = patience or Patience(), shown_url(url)
     name = answered_by(url, declared=declared_source(url))
     credentials = _credentials(found)
     transport = Transport(deadline_s=min(_CONNECT_DEADLINE_S, patience.deadline_s), connections=concurrency)
@@ -54,11 +55,11 @@ def connect(
         fault = fault_of(error)
         if fault.kind in ("authentication", "refused", "quota"):
             raise AuthenticationError(
-                f"Earth Engine at {url} refused to start a session: {fault.message}; check --project (EE_PROJECT_ID) "
+                f"Earth Engine at {shown} refused to start a session: {fault.message}; check --project (EE_PROJECT_ID) "
                 "and the credentials ('dwplus doctor' looks at both, 'dwplus auth' explains them)"
             ) from error
         if attempt == _CONNECT_ATTEMPTS:
-            raise ServiceError(f"Earth Engine at {url} does not start a session: {fault.message}; try again later")
+            raise ServiceError(f"Earth Engine at {shown} does not start a session: {fault.message}; try again later")
         time.sleep(patience.wait_s(attempt, random.Random()))
     # The session asks again by itself: it spreads the waits of all threads and honours Retry-After.
     ee.data.setMaxRetries(0)
@@ -98,9 +99,9 @@ def declared_source(url: str) -> str | None:
         answer.raise_for_status()
         document = answer.json()
     except requests.RequestException as error:
-        raise ServiceError(f"cannot reach Earth Engine at {url} ({_reason(error)}); {advice}") from error
+        raise ServiceError(f"cannot reach Earth Engine at {shown_url(url)} ({_reason(error)}); {advice}") from error
     if not isinstance(document, dict) or "resources" not in document:
-        raise ServiceError(f"{url} answers, but is no server of the Earth Engine API; {advice}")
+        raise ServiceError(f"{shown_url(url)} answers, but is no server of the Earth Engine API; {advice}")
     declared = document.get("pixelSource")
     return str(declared) if declared else None
 

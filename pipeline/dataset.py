@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +18,15 @@ from .bands import PRESETS, SHARD_BANDS
 from .errors import DataError, UsageError
 from .landcover import class_indices
 from .manifest import PROTOCOLS, SPLITS, ManifestRow, Protocol, read_manifest
-from .normalise import Statistics, read_statistics, shards_hash, usable_rows
+from .normalise import read_statistics, shards_hash, usable_rows
+from .places import pixels_of
 from .shards import read_bands, read_codes, shard_path
+from .statistics import Statistics
+from .store import Store, store_path
 from .tiles import Tile
+
+ReadFrom = Literal["auto", "shards", "store"]
+"""Where samples are read from; ``auto`` is the training store where it is complete and fresh, the shards otherwise."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +51,13 @@ class Dataset(Sequence[Sample]):
 
     Attributes:
         root: data root of one source.
+        pixels: where its shards and labels lie: the root, or a URL.
         primary, auxiliary: band names, in channel order.
         split: ``train``, ``val`` or ``test``.
         protocol: ``strict`` or ``paper`` (``val`` of ``paper`` is its test split).
         statistics: of the training split of the same protocol.
         source: who answered for the pixels.
+        reading: where samples are read from, and why not from the training store where there is one; for people.
     """
 
     def __init__(
@@ -59,15 +68,19 @@ class Dataset(Sequence[Sample]):
         protocol: Protocol = "strict",
         primary: tuple[str, ...] = PRESETS["ms10"],
         auxiliary: tuple[str, ...] = PRESETS["sar"],
+        read: ReadFrom = "auto",
     ) -> None:
         """
         Raises:
-            UsageError: no such split, protocol or band.
+            UsageError: no such split, protocol, band or place to read from.
             DataError: the split is empty, or the data set is not built, validated and normalised, or has changed
                 since then.
         """
         _check_names(split, protocol, (*primary, *auxiliary))
+        if read not in get_args(ReadFrom):
+            raise UsageError(f"cannot read from {read!r}; choose one of {', '.join(get_args(ReadFrom))}")
         self.root = root
+        self.pixels = pixels_of(root)
         self.split = split
         self.protocol = protocol
         self.primary = primary
@@ -78,6 +91,7 @@ class Dataset(Sequence[Sample]):
             raise DataError(f"{root} holds no usable tile of split {split}; build some with 'dwplus build'")
         self.statistics: Statistics = read_statistics(root, protocol)
         _check_fresh(self.statistics, root, usable_rows(root, manifest, "train", protocol))
+        self._store, self.reading = _open_store(root, self.rows, read)
 
     @property
     def source(self) -> str:
@@ -93,13 +107,28 @@ class Dataset(Sequence[Sample]):
 
     def __getitem__(self, index: int) -> Sample:  # type: ignore[override]
         row = self.rows[index]
-        pixels = read_bands(shard_path(self.root, row.tile), (*self.primary, *self.auxiliary))
+        if self._store is not None:
+            label, (primary, auxiliary) = self._store.read(row.tile.id, self.primary, self.auxiliary)
+            return Sample(primary, auxiliary, label, row.tile)
+        pixels = read_bands(shard_path(self.pixels, row.tile), (*self.primary, *self.auxiliary))
         return Sample(
             primary=pixels[: len(self.primary)],
             auxiliary=pixels[len(self.primary) :],
-            label=class_indices(read_codes(self.root / row.label)),
+            label=class_indices(read_codes(self.pixels / row.label)),
             tile=row.tile,
         )
+
+
+def _open_store(root: Path, rows: Sequence[ManifestRow], read: ReadFrom) -> tuple[Store | None, str]:
+    """The training store if samples shall come from it, and in words where they come from."""
+    if read == "shards" or (read == "auto" and not store_path(root).is_dir()):
+        return None, "shards"
+    try:
+        return Store(root, rows), store_path(root).name
+    except (DataError, UsageError) as error:
+        if read == "store":
+            raise
+        return None, f"shards, not the training store: {error}"
 
 
 def _check_names(split: str, protocol: str, bands: tuple[str, ...]) -> None:

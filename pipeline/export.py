@@ -18,7 +18,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .bands import NODATA, S2_BANDS, SHARD_BANDS
+from .bands import NODATA, S1_BANDS, S2_BANDS, SHARD_BANDS
 from .errors import QuotaError, ServiceError, TileError
 from .files import remove_parts, sha256_of, write_atomically
 from .ledger import Ledger, LedgerRow
@@ -38,6 +38,9 @@ OUTAGE_FAILURES = 20
 
 _OUTAGE_WAITS_S = (30.0, 60.0, 120.0, 300.0, 600.0, *[1800.0] * 12)
 """After each further ``OUTAGE_FAILURES``: an outage of a night is sat out, a longer one ends the run."""
+
+
+_NAP_S = 10.0
 
 
 class Meter(Protocol):
@@ -200,7 +203,10 @@ class _Run:
         seconds = _OUTAGE_WAITS_S[self._waits]
         self._waits += 1
         self._watch.say(f"no answer for {self._unanswered} tiles in a row; waiting {seconds:g} s for the service")
-        time.sleep(seconds)
+        # In short naps: an end of the run that is set by the clock comes also now.
+        while seconds > 0 and not self._meter.why_stop(0):
+            time.sleep(min(seconds, _NAP_S))
+            seconds -= _NAP_S
 
     def _finish(self, running: set[Future[LedgerRow]], error: BaseException) -> None:
         """Begin no more, let the tiles in flight become complete; a second interrupt leaves at once."""
@@ -297,6 +303,6 @@ def why_useless(stored: NDArray[np.uint16]) -> str:
     s2 = stored[: len(S2_BANDS)]
     if not np.any(s2 != NODATA):
         return "no_s2"
-    if not np.any(stored[SHARD_BANDS.index("S1_N")]):
+    if not all(np.any(stored[SHARD_BANDS.index(band)]) for band in ("S1_N", *S1_BANDS)):
         return "no_s1"
     return ""

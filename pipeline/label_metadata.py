@@ -43,7 +43,12 @@ _COLUMNS = (
 )
 """Columns that are kept, in the spelling of the published sheet, where they are present."""
 
-_LABELER_OF_SHEET: dict[str, Labeler] = {"expert": "expert", "nonexpert": "non_expert"}
+_LABELER_OF_SHEET: dict[str, Labeler] = {
+    "expert": "expert",
+    "experts": "expert",
+    "nonexpert": "non_expert",
+    "nonexperts": "non_expert",
+}
 _LABELERS: tuple[Labeler, ...] = ("consensus", "expert", "non_expert", "unknown")
 
 LABEL_LIST = "label_assets.csv"
@@ -101,8 +106,11 @@ def _read_workbook(path: Path) -> Metadata:
             labeler = _LABELER_OF_SHEET.get(plain_name(sheet.title))
             if labeler is not None:
                 found.update(_entries(labeler, sheet.iter_rows(values_only=True), id_column=("dwid",)))
+        sheets = [sheet.title for sheet in book.worksheets]
     finally:
         book.close()
+    for missing in sorted({"expert", "non_expert"} - {labeler for labeler, _ in found}):
+        _log.warning("%s says nothing of tiles of %s: its sheets are %s", path, missing, ", ".join(sheets))
     return found
 
 

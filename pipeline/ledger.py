@@ -31,17 +31,18 @@ REASONS: dict[str, str] = {
     "no_s2": "the Sentinel-2 scene of the label's day is not in the collection, or has no pixel here",
     "test_overlap": "a training tile that is, or overlaps, a test tile",
     "bad_label": "the label raster cannot be used",
+    "quarantined": "validation found an error in it; its shard lies in quarantine/",
     "no_answer": "the service did not answer, retries used up",
     "refused": "the service refused the request; asking again gives the same answer until something changes",
     "too_heavy": "the service ran out of memory or time, also for parts of the tile",
     "bad_answer": "the service's answers were not what was asked for, retries used up",
 }
-"""Why a tile is not in the data set: the first four discard it, the others are failures."""
+"""Why a tile is not in the data set: the first five discard it, the others are failures."""
 
 FAILURES: frozenset[str] = frozenset({"no_answer", "refused", "too_heavy", "bad_answer"})
 """Reasons of tiles that could not be had this time."""
 
-ASKED_REASONS: frozenset[str] = FAILURES | {"no_s1", "no_s2"}
+ASKED_REASONS: frozenset[str] = FAILURES | {"no_s1", "no_s2", "quarantined"}
 """Reasons that asking again may change; the others come from labels."""
 
 
@@ -88,7 +89,10 @@ class LedgerRow:
     time: str = ""
 
 
-_FIELDS = frozenset(field.name for field in fields(LedgerRow))
+_KINDS: dict[str, tuple[type, ...]] = {
+    field.name: {"float": (int, float), "int": (int,)}.get(str(field.type), (str,)) for field in fields(LedgerRow)
+}
+"""What the values of a line have to be."""
 
 
 def read_ledger(root: Path) -> dict[str, LedgerRow]:
@@ -114,8 +118,14 @@ def _events(path: Path, _size: int, _mtime_ns: int) -> tuple[LedgerRow, ...]:
 
 
 def _parse(line: str) -> LedgerRow | None:
+    """The row of a line; None where it is no row, or holds something of another kind than a row does."""
     try:
-        return LedgerRow(**{key: value for key, value in json.loads(line).items() if key in _FIELDS})
+        values = {key: value for key, value in json.loads(line).items() if key in _KINDS}
+        if not all(isinstance(value, _KINDS[key]) for key, value in values.items()):
+            return None
+        if "time" in values:
+            datetime.fromisoformat(values["time"])
+        return LedgerRow(**values)
     except (ValueError, TypeError, AttributeError):
         return None
 

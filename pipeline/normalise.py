@@ -1,70 +1,32 @@
 """Normalise: exact statistics of the training split, which every network's input is normalised with.
 
-Per band an integer histogram of the stored values; mean, standard deviation, extremes and percentiles follow from it.
-Integers add up to the same sum in any order, so the result does not depend on workers, order or batches. Comes after
-``validate`` and before ``dataset``.
+One pass over the pixels counts stored values (``histograms``); mean, standard deviation, extremes and percentiles of
+both protocols, and of each split, region and biome, follow from the counts (``statistics``). Comes after ``validate``
+and before ``dataset``. ``inspection`` validates and counts in one pass.
 """
 
 from __future__ import annotations
 
 import hashlib
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from .bands import BANDS, NODATA, SHARD_BANDS
+from .bands import SHARD_BANDS
 from .cluster import Runner
 from .errors import DataError
 from .files import read_json, write_json
-from .landcover import CLASS_COUNT, class_indices
+from .histograms import Counts, Packed, add_counts, cell_of, count_pixels, pack, unpack
 from .ledger import read_ledger
-from .manifest import Manifest, ManifestRow, Protocol
+from .manifest import PROTOCOLS, Manifest, ManifestRow, Protocol
+from .places import Place, check_in_sight, pixels_of
 from .shards import read_bands, read_codes, shard_path
-from .validate import bad_tiles, read_findings, validated_tiles
+from .statistics import BandStatistics, Statistics, class_shares, groups, of_split, summarise
+from .validate import validated_tiles
+from .waivers import unfit_tiles
 
-PERCENTILES = (1, 2, 25, 50, 75, 98, 99)
-_VALUES = 65536
-
-
-@dataclass(frozen=True)
-class BandStatistics:
-    """Of one band over the valid pixels of a split, in physical units (reflectance, dB, count)."""
-
-    count: int
-    mean: float
-    std: float
-    min: float
-    max: float
-    percentiles: Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class Statistics:
-    """What a network has to know about its training data.
-
-    Attributes:
-        protocol: which division into splits the numbers belong to.
-        source: who answered: ``earthengine``, ``SANDBOX`` or ``UNVERIFIED <host>``.
-        shards_hash: changes with any shard or label that entered.
-        tiles: number of tiles.
-        bands: band name -> statistics.
-        class_counts: pixels of each of the nine classes.
-        ignored: pixels without a class (unmarked, cloud).
-    """
-
-    protocol: str
-    source: str
-    shards_hash: str
-    tiles: int
-    bands: Mapping[str, BandStatistics]
-    class_counts: tuple[int, ...]
-    ignored: int
-
+STATISTICS_SPLITS = ("train", "val", "test")
 
 # --- usable tiles -----------------------------------------------------------------------------------------------------
 
@@ -75,7 +37,7 @@ def usable_rows(root: Path, manifest: Manifest, split: str, protocol: Protocol) 
     Raises:
         DataError: the data set was not validated yet.
     """
-    ledger, bad, seen = read_ledger(root), bad_tiles(read_findings(root)), validated_tiles(root)
+    ledger, bad, seen = read_ledger(root), unfit_tiles(root), validated_tiles(root)
 
     def usable(tile: str) -> bool:
         last = ledger.get(tile)
@@ -92,89 +54,54 @@ def shards_hash(root: Path, rows: Iterable[ManifestRow]) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
 
 
-# --- histograms -------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Histograms:
-    """Counts of stored values; sums of histograms are histograms.
-
-    Attributes:
-        bands: band -> int64 (65536,), pixels per stored value.
-        classes: int64 (256,), pixels per class index, 255 = ignored.
-    """
-
-    bands: Mapping[str, NDArray[np.int64]]
-    classes: NDArray[np.int64]
-
-    def __add__(self, other: Histograms) -> Histograms:
-        return Histograms({b: self.bands[b] + other.bands[b] for b in self.bands}, self.classes + other.classes)
-
-
-def empty_histograms() -> Histograms:
-    zeros = {band: np.zeros(_VALUES, dtype=np.int64) for band in SHARD_BANDS}
-    return Histograms(zeros, np.zeros(256, dtype=np.int64))
-
-
-def tile_histograms(row: ManifestRow, root: Path) -> Histograms:
-    """Histograms of one tile."""
-    pixels = read_bands(shard_path(root, row.tile), SHARD_BANDS)
-    bands = {b: np.bincount(pixels[i].ravel(), minlength=_VALUES) for i, b in enumerate(SHARD_BANDS)}
-    codes = read_codes(root / row.label)
-    return Histograms(bands, np.bincount(class_indices(codes).ravel(), minlength=256))
+# --- counting ---------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class CountBatch:
     """The task of one worker (a class, so that it can be sent to other processes)."""
 
-    root: Path
+    root: Place
 
-    def __call__(self, rows: Sequence[ManifestRow]) -> Histograms:
-        total = empty_histograms()
+    def __call__(self, rows: Sequence[ManifestRow]) -> Packed:
+        check_in_sight(self.root)
+        total: Counts = {}
         for row in rows:
-            total += tile_histograms(row, self.root)
-        return total
+            pixels = read_bands(shard_path(self.root, row.tile), SHARD_BANDS)
+            add_counts(total, {cell_of(row): count_pixels(pixels, read_codes(self.root / row.label))})
+        return pack(total)
 
 
-def band_statistics(counts: NDArray[np.int64], band: str) -> BandStatistics:
-    """Statistics of one band, exact but for the last rounding to float64.
+def count_tiles(
+    root: Path, rows: Sequence[ManifestRow], *, run: Runner, on_batch: Callable[[int], None] | None = None
+) -> Counts:
+    """Histograms of tiles by cell.
 
-    Args:
-        counts: int64 (65536,), pixels per stored value; value 0 (no data) does not count.
+    Raises:
+        DataError: a shard or label is damaged.
     """
-    scale, offset = BANDS[band].scale, BANDS[band].offset
-    valid = np.where(np.arange(_VALUES) == NODATA, 0, counts)
-    values = np.flatnonzero(valid)
-    number = int(valid.sum())
-    if number == 0:
-        raise DataError(f"band {band} has no valid pixel in the training split; run 'dwplus validate'")
-    # Python integers: no overflow, no order of summation.
-    total = sum(int(v) * int(valid[v]) for v in values)
-    squares = sum(int(v) * int(v) * int(valid[v]) for v in values)
-    variance = (number * squares - total * total) / (number * number)
-    ranks = np.cumsum(valid)
-    at = {str(p): int(np.searchsorted(ranks, math.ceil(p / 100 * number))) for p in PERCENTILES}
-    return BandStatistics(
-        count=number,
-        mean=total / number * scale + offset,
-        std=math.sqrt(variance) * scale,
-        min=int(values[0]) * scale + offset,
-        max=int(values[-1]) * scale + offset,
-        percentiles={p: value * scale + offset for p, value in at.items()},
-    )
+    total: Counts = {}
+    # Neighbours in this order share a cell, so that a batch has few of them to send.
+    for tiles, part in run(CountBatch(pixels_of(root)), sorted(rows, key=lambda row: (cell_of(row), row.tile.id))):
+        add_counts(total, unpack(part))
+        if on_batch is not None:
+            on_batch(tiles)
+    return total
 
 
-def summarise(total: Histograms, *, protocol: str, source: str, digest: str, tiles: int) -> Statistics:
-    return Statistics(
-        protocol=protocol,
-        source=source,
-        shards_hash=digest,
-        tiles=tiles,
-        bands={band: band_statistics(total.bands[band], band) for band in SHARD_BANDS},
-        class_counts=tuple(int(n) for n in total.classes[:CLASS_COUNT]),
-        ignored=int(total.classes[CLASS_COUNT:].sum()),
-    )
+def counted_rows(root: Path, manifest: Manifest) -> tuple[ManifestRow, ...]:
+    """Tiles whose pixels enter some statistics: the usable ones of all splits.
+
+    Raises:
+        DataError: the data set was not validated yet.
+    """
+    found = {
+        row.tile.id: row
+        for protocol in PROTOCOLS
+        for split in STATISTICS_SPLITS
+        for row in usable_rows(root, manifest, split, protocol)
+    }
+    return tuple(found[tile] for tile in sorted(found))
 
 
 # --- the stage --------------------------------------------------------------------------------------------------------
@@ -194,6 +121,21 @@ def statistics_path(root: Path, protocol: str) -> Path:
     return root / f"stats-{protocol}.json"
 
 
+def groups_path(root: Path, protocol: str) -> Path:
+    """Where the numbers of each split, region and biome stand; training never reads them."""
+    return root / f"groups-{protocol}.json"
+
+
+def up_to_date(root: Path, manifest: Manifest, protocols: Sequence[Protocol] = PROTOCOLS) -> bool:
+    """Whether statistics and groups of all protocols are those of the usable tiles as they are now."""
+    everything = shards_hash(root, counted_rows(root, manifest))
+    return all(
+        _statistics_of(root, p, shards_hash(root, usable_rows(root, manifest, "train", p))) is not None
+        and _groups_hash(root, p) == everything
+        for p in protocols
+    )
+
+
 def normalise(
     root: Path,
     manifest: Manifest,
@@ -203,7 +145,8 @@ def normalise(
     on_batch: Callable[[int], None] | None = None,
     all_again: bool = True,
 ) -> Statistics:
-    """Statistics of the training split, also written to ``stats-<protocol>.json``.
+    """Statistics of the training split, also written to ``stats-<protocol>.json``; those of all groups of tiles to
+    ``groups-<protocol>.json``.
 
     Args:
         all_again: count also where the statistics that stand there are of the same shards and labels.
@@ -211,22 +154,45 @@ def normalise(
     Raises:
         DataError: no training tile is usable, or the data set was not validated yet.
     """
+    check_usable(root, manifest, protocol)
+    if not all_again and up_to_date(root, manifest, (protocol,)):
+        return read_statistics(root, protocol)
+    counts = count_tiles(root, counted_rows(root, manifest), run=run, on_batch=on_batch)
+    return write_statistics(root, manifest, protocol, counts)
+
+
+def check_usable(root: Path, manifest: Manifest, protocol: Protocol) -> None:
+    """Refuse a data root that has no statistics of its training split.
+
+    Raises:
+        DataError: no training tile is usable, shards of two recipes are mixed, or nothing was validated yet.
+    """
     rows = usable_rows(root, manifest, "train", protocol)
     if not rows:
         raise DataError(f"{root} holds no usable training tile; build some with 'dwplus build --split train'")
     _check_one_recipe(root, rows)
-    digest = shards_hash(root, rows)
-    if not all_again and (current := _statistics_of(root, protocol, digest)) is not None:
-        return current
-    total = empty_histograms()
-    for tiles, part in run(CountBatch(root), rows):
-        total += part
-        if on_batch is not None:
-            on_batch(tiles)
-    source = read_ledger(root)[rows[0].tile.id].source
-    statistics = summarise(total, protocol=protocol, source=source, digest=digest, tiles=len(rows))
-    write_json(statistics_path(root, protocol), asdict(statistics))
+
+
+def write_statistics(root: Path, manifest: Manifest, protocol: Protocol, counts: Counts) -> Statistics:
+    """Write what follows from the counts of ``counted_rows``; the statistics of the training split."""
+    training = usable_rows(root, manifest, "train", protocol)
+    source = read_ledger(root)[training[0].tile.id].source
+    total = of_split(counts, "train", protocol)
+    assert total.tiles == len(training), (total.tiles, len(training))
+    statistics = summarise(total, protocol=protocol, source=source, digest=shards_hash(root, training))
+    shares = {"class_shares": class_shares(statistics.class_counts)}
+    write_json(statistics_path(root, protocol), {**asdict(statistics), **shares})
+    everything = shards_hash(root, counted_rows(root, manifest))
+    document = {"protocol": protocol, "source": source, "shards_hash": everything, "groups": groups(counts, protocol)}
+    write_json(groups_path(root, protocol), document)
     return statistics
+
+
+def _groups_hash(root: Path, protocol: str) -> str:
+    try:
+        return str(read_json(groups_path(root, protocol))["shards_hash"])
+    except (DataError, KeyError, TypeError):
+        return ""
 
 
 def _statistics_of(root: Path, protocol: str, digest: str) -> Statistics | None:
@@ -251,6 +217,7 @@ def read_statistics(root: Path, protocol: str) -> Statistics:
         content: dict[str, Any] = read_json(path)
         bands = {name: BandStatistics(**values) for name, values in content.pop("bands").items()}
         counts = tuple(content.pop("class_counts"))
+        content.pop("class_shares", None)
         return Statistics(bands=bands, class_counts=counts, **content)
     except (DataError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path} holds no statistics ({error}); run 'dwplus normalise' again") from None

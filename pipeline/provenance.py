@@ -6,7 +6,7 @@ No clock, address or path stands in it: the same request gives the same bytes. `
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import date, timedelta
 
@@ -73,7 +73,6 @@ def provenance(tile: Tile, scene: SceneRef, recipe: Recipe, stored: NDArray[np.u
     products = [scene.properties.get("PRODUCT_ID"), *(c.product_id for c in scene.neighbours)]
     baselines = [scene.properties.get("PROCESSING_BASELINE"), *(c.baseline for c in scene.neighbours)]
     last_day = end - timedelta(days=1)
-    years = " to ".join(sorted({str(start.year), str(last_day.year)}))
     tags = {
         "DWPLUS_SOURCE": source,
         "DWPLUS_VERSION": __version__,
@@ -98,9 +97,21 @@ def provenance(tile: Tile, scene: SceneRef, recipe: Recipe, stored: NDArray[np.u
         "S1_OBSERVATIONS": f"{count.min()}..{count.max()}",
         "S1_COVERED_SHARE": f"{(count > 0).mean():.4f}",
         "S1_SCENES": " ".join(used_s1_scenes(scene.s1_scenes, recipe)),
-        "LICENCE": LICENCES.get(source, LICENCE.format(years=years)),
+        "LICENCE": _licence(source, start, last_day),
     }
     return {name: value for name, value in tags.items() if value}
+
+
+def _licence(source: str, first_day: date, last_day: date) -> str:
+    """What users have to say of pixels whose scenes lie between two days, both inclusive."""
+    years = " to ".join(sorted({str(first_day.year), str(last_day.year)}))
+    return LICENCES.get(source, LICENCE.format(years=years))
+
+
+def licence_of(source: str, dates: Sequence[date], recipe: Recipe | None = None) -> str:
+    """What users have to say of many tiles, by the days of their labels."""
+    windows = [(recipe or Recipe()).window(day) for day in (min(dates), max(dates))]
+    return _licence(source, windows[0][0], windows[1][1] - timedelta(days=1))
 
 
 def asked_for(header: ShardHeader) -> tuple[Tile, Recipe, SceneRef]:

@@ -14,7 +14,6 @@ import google.auth.exceptions
 
 Kind = Literal["retry", "slow-down", "overload", "refused", "bad-answer", "authentication", "quota"]
 
-_PASSING_STATUS = frozenset({500, 502, 503, 504})
 
 # HTTP 400 with one of these texts (users report them so: geemap issues 1465 and 1790).
 _OVERLOAD_TEXTS = ("memory limit", "memory capacity", "timed out", "too many concurrent aggregations")
@@ -58,7 +57,8 @@ def fault_of(error: Exception) -> Fault:
         return Fault("slow-down", message, wait_s)
     if status in (401, 403):
         return Fault("quota" if _is_of_a_quota(message) else "authentication", message)
-    if status in _PASSING_STATUS:
+    # 501 says that the server does not know the function; anything else above 500, and a late request, may pass.
+    if status == 408 or (status >= 500 and status != 501):
         return Fault("retry", f"HTTP {status}: {message}", wait_s)
     if any(text in message.lower() for text in _OVERLOAD_TEXTS):
         return Fault("overload", message)

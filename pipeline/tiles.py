@@ -144,6 +144,12 @@ def _corners_and_centres(crs: str, tiles: Sequence[Tile]) -> list[tuple[Outline,
     ]
 
 
+def lon_lat(crs: str, x: float, y: float) -> tuple[float, float]:
+    """(lon, lat) in degrees of one point of a projected CRS; many tiles: ``locate``."""
+    lon, lat = _transformer(crs).transform(x, y)
+    return float(lon), float(lat)
+
+
 @cache
 def _transformer(crs: str) -> Transformer:
     """A few per data set; making one takes longer than using it."""

@@ -36,6 +36,14 @@ def test_throughput_is_that_of_the_last_stretch() -> None:
     assert measured(events, "r").tiles_per_hour == pytest.approx(3600)
 
 
+def test_tiles_that_failed_at_once_are_no_throughput() -> None:
+    # Given five tiles, one every 6 s, and a hundred that were refused within a second.
+    events = [row(6 * n) for n in range(5)] + [row(24 + n / 100, state="failed") for n in range(100)]
+
+    assert measured(events, "r").tiles_per_hour == pytest.approx(600)
+    assert measured(events[5:], "r").tiles_per_hour == 0
+
+
 def test_another_recipe_tells_nothing() -> None:
     assert measured([row(0, recipe="other"), row(1, recipe="other")], "r") == Measured()
 

@@ -170,7 +170,30 @@ def test_validate_lists_findings_and_tells_by_its_exit_code(run: Run, data_root:
     code, out, _ = run("validate", "--data", str(root.parent), "--workers", "1", "-q", "--json")
 
     assert code == 3
-    assert [f["rule"] for f in json.loads(out)["findings"] if f["severity"] == "error"] == ["readable"]
+    assert {f["rule"] for f in json.loads(out)["findings"] if f["severity"] == "error"} == {"readable"}
+
+
+def test_validate_judges_single_files(run: Run, data_root: DataRoot, tmp_path: Path) -> None:
+    # Given a folder with a label of 8 x 8 px and an empty file.
+    root = data_root(train=1, test=1)
+    folder = tmp_path / "files"
+    folder.mkdir()
+    label = next((root / "labels").rglob("*.tif"))
+    shutil.copy(label, folder)
+    (folder / "empty.tif").touch()
+
+    # On its own grid the label is accepted; without one it is no tile.
+    assert run("validate", str(label), "--like", str(label))[0] == 0
+    code, out, _ = run("validate", str(folder), "--as", "label", "--like", str(label))
+    assert code == 3
+    assert "is empty (0 bytes)" in out
+    assert "2 files: 1 accepted, 1 refused" in out
+    code, out, _ = run("validate", str(label), "--json")
+    (file,) = json.loads(out)["files"]
+    assert (code, file["verdict"], file["as"], file["guessed_from"]) == (3, "refuse", "label", "a band named lulc")
+    assert file["findings"][0]["what_to_do"].startswith("use the tile as released")
+    code, _, err = run("validate", "--as", "s2")
+    assert (code, "name them" in err) == (2, True)
 
 
 def test_a_config_file_sets_options_and_unknown_keys_are_refused(run: Run, data_root: DataRoot) -> None:

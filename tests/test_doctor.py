@@ -195,14 +195,14 @@ def test_the_sandbox_is_checked_by_starting_it(tmp_path: Path, monkeypatch: pyte
 
 
 def test_a_small_disk_is_a_warning_and_a_full_one_an_error(tmp_path: Path) -> None:
-    # 17,192 shards of 4.2 MB and 9.5 GB of labels = 81.7 GB; 24,603 of 4.6 MB and as much = 122.7 GB.
+    # 17,192 shards of 3.9 MB and 9.5 GB of labels = 76.5 GB; 24,603 of 4.6 MB and as much = 122.7 GB.
     needed = machine.needed_gb("earthengine")
-    assert [round(number, 1) for number in needed] == [81.7, 122.7]
+    assert [round(number, 1) for number in needed] == [76.5, 122.7]
 
     small = machine.disk(tmp_path, needed, free_bytes=60_000_000_000)
     full = machine.disk(tmp_path, needed, free_bytes=200_000_000)
 
-    assert (small.state, "60.0 GB free; --region all needs 81.7 to 122.7 GB" in small.found) == ("warning", True)
+    assert (small.state, "60.0 GB free; --region all needs 76.5 to 122.7 GB" in small.found) == ("warning", True)
     assert (full.state, "--data" in full.next_step) == ("error", True)
     assert machine.disk(tmp_path, needed, free_bytes=200_000_000_000).state == "ok"
     assert machine.disk(tmp_path, machine.needed_gb("sandbox"), free_bytes=2_000_000_000).state == "ok"

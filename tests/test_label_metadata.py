@@ -43,6 +43,20 @@ def test_metadata_is_read_whatever_the_spelling_of_its_columns(tmp_path: Path) -
     }
 
 
+def test_a_workbook_whose_sheets_are_called_otherwise_is_not_passed_over_silently(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    book = openpyxl.Workbook()
+    book.active.title = "Experts"
+    for sheet in (book.active, book.create_sheet("Sheet2")):
+        sheet.append(["dw_id", "biome"])
+        sheet.append([BRITAIN, 4])
+    book.save(tmp_path / "sheets.xlsx")
+
+    assert labels.read_metadata(tmp_path) == {("expert", BRITAIN): {"biome": "4"}}
+    assert "says nothing of tiles of non_expert: its sheets are Experts, Sheet2" in caplog.text
+
+
 def test_a_damaged_workbook_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "sheet.xlsx").write_bytes(b"<html>503</html>")
 

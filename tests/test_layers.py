@@ -12,17 +12,27 @@ ROOT = Path(__file__).resolve().parents[1]
 # A module may import those of its own line and of the lines above it, never of a line below.
 PIPELINE_ORDER: tuple[frozenset[str], ...] = (
     frozenset({"errors", "progress", "limiter"}),
-    frozenset({"bands", "landcover", "files", "cluster"}),
+    frozenset({"bands", "landcover", "files", "cluster", "distances", "zarr_shards"}),
+    frozenset({"places", "shift"}),
     frozenset({"tiles"}),
     frozenset({"footprints", "ledger", "shards", "manifest", "matching", "sources"}),
-    frozenset({"credentials", "splits"}),
+    frozenset({"credentials", "splits", "histograms"}),
+    frozenset({"statistics"}),
     frozenset({"manifest_checks"}),
     frozenset({"downloads", "archives", "label_releases", "label_metadata", "labels", "label_graphs", "scenes"}),
-    frozenset({"answers", "budget", "label_assets", "manifest_origin", "provenance", "service_faults", "transport"}),
+    frozenset(
+        {"answers", "budget", "label_assets", "look", "manifest_origin", "provenance", "service_faults", "transport"}
+    ),
     frozenset({"label_sources", "label_summary", "ingest", "session"}),
-    frozenset({"card", "connection", "plan", "status"}),
-    frozenset({"export", "validate"}),
+    frozenset({"card", "connection", "form_rules", "plan", "status"}),
+    frozenset({"pixel_rules"}),
+    frozenset({"rules"}),
+    frozenset({"export", "single_files", "store_view", "validate"}),
+    frozenset({"waivers", "quarantine", "tile_summaries"}),
+    frozenset({"audit"}),
+    frozenset({"audit_stage"}),
     frozenset({"normalise"}),
+    frozenset({"store", "inspection"}),
     frozenset({"dataset", "build"}),
     frozenset({"forecast"}),
 )
@@ -137,6 +147,15 @@ def test_the_help_of_a_command_imports_nothing_heavy() -> None:
     code = (
         "import sys; from dwplus.cli import COMMANDS, load_command; [load_command(name) for name in COMMANDS]; "
         f"print(sorted({HEAVY} & set(sys.modules)))"
+    )
+
+    assert printed(code) == "[]"
+
+
+def test_local_data_is_read_without_the_packages_for_urls() -> None:
+    code = (
+        "import sys; from pathlib import Path; from dwplus.pipeline import places, shards, validate; "
+        "places.pixels_of(Path('data')); print(sorted({'fsspec', 'aiohttp', 's3fs'} & set(sys.modules)))"
     )
 
     assert printed(code) == "[]"

@@ -50,3 +50,17 @@ def test_missing_tiles_are_listed_with_their_reason(tmp_path: Path) -> None:
         "a,discarded,no_s1,0,none",
         "b,failed,no_answer,0,HTTP 500",
     ]
+
+
+@pytest.mark.parametrize(
+    "line",
+    ['{"tile": 5, "state": "done"}', '{"tile": "a", "state": "done", "bytes": "7"}', '{"tile": "a", "state": 1}',
+     '{"tile": "a", "state": "done", "time": "garbage"}', "[1]", "null", '{"state": "done"}'],
+)  # fmt: skip
+def test_a_line_that_is_no_row_is_left_out(tmp_path: Path, line: str) -> None:
+    with Ledger(tmp_path) as ledger:
+        ledger.append(LedgerRow("b", "done", seconds=1.5))
+    with (tmp_path / "ledger.jsonl").open("a") as file:
+        file.write(line + "\n")
+
+    assert set(read_ledger(tmp_path)) == {"b"}

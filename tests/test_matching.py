@@ -2,8 +2,8 @@
 
 from datetime import UTC, date, datetime, timedelta
 
-from conftest import make_tile
 import pytest
+from conftest import make_tile
 from dwplus.pipeline.matching import Candidate, Found, SceneHint, SceneRef, choose_scene, found_in, index_of
 from dwplus.pipeline.tiles import Tile
 
@@ -248,9 +248,11 @@ def test_a_property_that_some_scenes_lack_is_not_matched_to_the_wrong_scene() ->
     assert [scene.day for scene in timed.s2] == [date(2019, 8, 12)] * 2
 
 
-@pytest.mark.parametrize("answer", [None, 5, "text", [1, 2], {}, {"system:index": 5}, {"system:index": [INDEX], "s1": 7}])
+@pytest.mark.parametrize(
+    "answer", [None, 5, "text", [1, 2], {}, {"system:index": 5}, {"system:index": [INDEX], "s1": 7}]
+)
 def test_an_answer_that_lists_no_scenes_is_not_taken_for_no_scene(answer: object) -> None:
-    with pytest.raises(ValueError, match="no lists? of"):
+    with pytest.raises(ValueError, match=r"no lists? of"):
         found_in(answer)
 
 

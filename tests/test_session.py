@@ -249,6 +249,13 @@ def test_a_server_that_cannot_be_reached_is_named(tmp_path: Path) -> None:
         connect(Configuration(url=f"http://127.0.0.1:{port}", project="p"))
 
 
+def test_a_password_in_an_address_is_not_told(tmp_path: Path) -> None:
+    with pytest.raises(ServiceError, match=r"at http://127.0.0.1:1/ \(ConnectionError\)") as told:
+        connect(Configuration(url="http://me:secret@127.0.0.1:1/?key=secret", project="p"), patience=QUICK)
+
+    assert "secret" not in str(told.value)
+
+
 def test_a_server_of_something_else_is_named(engine: LocalEarthEngine) -> None:
     with pytest.raises(ServiceError, match=r"HTTP 401"):
         connect(Configuration(url=f"{engine.url}/nothing", project="p"))

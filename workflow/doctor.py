@@ -19,6 +19,7 @@ import requests
 
 from ..pipeline.connection import connect, service_url
 from ..pipeline.credentials import Credentials, credentials_on_machine, in_use
+from ..pipeline.downloads import shown_url
 from ..pipeline.errors import AuthenticationError, DwplusError, ServiceError
 from ..pipeline.scenes import one_pixel_request
 from ..pipeline.session import Patience, Session
@@ -147,15 +148,16 @@ def _credentials_check(one: Credentials, *, used: bool) -> Check:
 def service(found: Configuration, deadline_s: float) -> Iterator[Check]:
     """Server, clock, session, one pixel, quota; ends where the next step cannot be tried."""
     topic, url = "Service", service_url(found)
+    shown = shown_url(url)
     if not _is_loopback(url):
         yield machine.proxies()
     try:
         reached, date, milliseconds = within(deadline_s, lambda: _reach(url, deadline_s))
     except (DwplusError, requests.RequestException) as error:
         step = "check the network, proxies and --ee-url (EE_URL)"
-        yield Check(topic, "server", "error", f"{url} cannot be reached: {_reason(error)}", step)
+        yield Check(topic, "server", "error", f"{shown} cannot be reached: {_reason(error)}", step)
         return
-    yield Check(topic, "server", "ok", f"{url} answered in {milliseconds:.0f} ms; pixels are called {reached}")
+    yield Check(topic, "server", "ok", f"{shown} answered in {milliseconds:.0f} ms; pixels are called {reached}")
     yield clock(date, datetime.now(UTC))
     try:
         began = time.monotonic()

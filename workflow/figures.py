@@ -168,6 +168,62 @@ def curves_figure(runs: Mapping[str, Sequence[Mapping[str, Any]]], *, mark: str 
     return _png(figure, mark)
 
 
+def strip_figure(view: TileView, *, mark: str = "") -> bytes:
+    """One tile, small: true colour, VV, label side by side."""
+    figure, axes = _grid(1, 3, 1.4)
+    for axis, picture in zip(
+        axes[0], (true_colour(view.rgb), backscatter(view.vv), class_colours(view.label)), strict=True
+    ):
+        axis.imshow(picture, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    return _png(figure, mark)
+
+
+def histogram_figure(groups: Mapping[str, NDArray[np.float64]], unit: str, *, mark: str = "") -> bytes:
+    """How values are distributed in each group, as shares of the group: a step line each, common bins."""
+    figure, axis = _axes(8.0, 2.4)
+    every = np.concatenate([*groups.values(), np.zeros(0)])
+    if every.size:
+        bins = np.histogram_bin_edges(every, bins=24).tolist()
+        for name, values in groups.items():
+            weights = np.full(len(values), 100 / max(1, len(values)))
+            colour = _SPLIT_COLOURS.get(name)
+            axis.hist(values, bins=bins, weights=weights, histtype="step", linewidth=1.6, label=name, color=colour)
+        axis.legend(fontsize=7)
+    axis.set(xlabel=unit, ylabel="% of the tiles")
+    axis.grid(color="0.92")
+    return _png(figure, mark)
+
+
+def shares_figure(groups: Mapping[str, Mapping[str, float]], *, mark: str = "") -> bytes:
+    """Share (0..1) of each kind in each group: a block of bars for each kind."""
+    figure, axis = _axes(8.0, 2.6)
+    kinds = list(next(iter(groups.values())))
+    width = 0.8 / len(groups)
+    for number, (name, shares) in enumerate(groups.items()):
+        places = np.arange(len(kinds)) + (number - (len(groups) - 1) / 2) * width
+        axis.bar(places, [100 * shares[kind] for kind in kinds], width, label=name, color=_SPLIT_COLOURS.get(name))
+    axis.set_xticks(range(len(kinds)), kinds)
+    axis.set(xlabel="biome", ylabel="% of the tiles")
+    axis.legend(fontsize=7)
+    return _png(figure, mark)
+
+
+def shift_figure(groups: Mapping[str, NDArray[np.float64]], *, mark: str = "") -> bytes:
+    """Shifts of tiles, float64 (tiles, 2) of (east, south) in pixels: a panel per group, its median as a cross."""
+    figure, axes = _grid(1, len(groups), 3.0, ticks=True)
+    for axis, (name, points) in zip(axes[0], groups.items(), strict=True):
+        reach = max(1.0, float(np.abs(points).max(initial=0)) * 1.1)
+        axis.scatter(points[:, 0], points[:, 1], s=10, color="#3a6ea5", alpha=0.6)
+        if len(points):
+            axis.plot(*np.median(points, axis=0), marker="+", markersize=14, color="#c0392b")
+        # South is down.
+        axis.set(xlim=(-reach, reach), ylim=(reach, -reach), xlabel="east, px", ylabel="south, px")
+        axis.axhline(0, color="0.8", linewidth=0.8)
+        axis.axvline(0, color="0.8", linewidth=0.8)
+        axis.set_title(f"{name}\n{len(points)} tiles", fontsize=8)
+    return _png(figure, mark)
+
+
 # --- drawing ----------------------------------------------------------------------------------------------------------
 
 

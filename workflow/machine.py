@@ -16,12 +16,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from .. import __version__
+from ..pipeline.budget import SHARD_BYTES
 from ..pipeline.errors import DwplusError
 from ..pipeline.files import check_writable
 from .checklist import Check
 
 GB = 1e9
-SHARD_MB = (4.2, 4.6)
+SHARD_MB = tuple(size / 1e6 for size in SHARD_BYTES)
 """One tile of real Sentinel-2 (11 bands) with Sentinel-1 as a shard, measured on two real scenes."""
 
 TILES = (17_192, 24_603)

@@ -18,6 +18,7 @@ from ..pipeline.errors import DataError, UsageError
 from ..pipeline.files import read_json, write_json
 from ..pipeline.manifest import MANIFEST_FILE
 from ..pipeline.matching import SceneHint, SceneRef
+from ..pipeline.places import mirror
 from ..pipeline.scenes import Recipe
 from ..pipeline.session import Request, Session, Tally
 from ..pipeline.sources import Configuration, SourceName, answered_by
@@ -172,17 +173,24 @@ def _in_words(planet: dict[str, int]) -> str:
     return f"--seed {planet.get('seed')} --tiles {planet.get('tiles')} (version {planet.get('version')})"
 
 
-def existing_root(data: Path, source: str) -> Path:
-    """The data root that a later stage works on: ``data/<source>``.
+def existing_root(data: Path | str, source: str, *, out: Path | None = None) -> Path:
+    """The data root that a later stage works on: ``data/<source>``, or the one that ``data`` is itself.
 
     Args:
-        data: folder of all sources (``--data``).
+        data: folder of all sources, a data root, or the URL of a data root (``--data``).
+        out: folder for the results over a URL; None = one called like the URL's last part, here.
         source: ``sandbox``, ``earthengine``, or ``auto`` for the only one there is.
 
     Raises:
         DataError: there is no data set.
         UsageError: there are several, and none is named.
     """
+    if isinstance(data, str):
+        return mirror(data, out or Path(data.rstrip("/").rpartition("/")[2]))
+    if out is not None:
+        raise UsageError(f"--out is for data at a URL; the results over {data} stay in it")
+    if (data / MANIFEST_FILE).is_file():
+        return data
     if source != "auto":
         root = data / source
         if not (root / MANIFEST_FILE).is_file():

@@ -33,9 +33,11 @@ from ..pipeline.files import read_json, write_atomically
 from ..pipeline.landcover import CLASS_COUNT, CLASSES, class_indices
 from ..pipeline.ledger import REASONS, read_ledger
 from ..pipeline.manifest import Manifest, ManifestRow, read_manifest
-from ..pipeline.normalise import Statistics, read_statistics
+from ..pipeline.normalise import read_statistics
+from ..pipeline.places import pixels_of
 from ..pipeline.progress import Progress
 from ..pipeline.shards import read_bands, read_codes, shard_path
+from ..pipeline.statistics import Statistics
 from ..pipeline.tiles import biome_names, region_names
 from ..pipeline.validate import read_findings
 from . import figures
@@ -146,8 +148,9 @@ def class_counts(root: Path, rows: Sequence[ManifestRow]) -> dict[str, NDArray[n
     """Marked pixels of the nine classes in each biome: name -> int64 (9,); paper, Fig. 3."""
     names = biome_names()
     counts: dict[int, NDArray[np.int64]] = defaultdict(lambda: np.zeros(CLASS_COUNT, dtype=np.int64))
+    pixels = pixels_of(root)
     for row in rows:
-        indices = class_indices(read_codes(root / row.label))
+        indices = class_indices(read_codes(pixels / row.label))
         counts[row.tile.biome] += np.bincount(indices.ravel(), minlength=256)[:CLASS_COUNT]
     return {f"{number} {names.get(number, 'biome not known')}": counts[number] for number in sorted(counts)}
 
@@ -292,10 +295,11 @@ def tile_views(root: Path, rows: Sequence[ManifestRow], runs: Sequence[Run]) -> 
     chosen = _varied([r for r in rows if r.release == "test"] or list(rows), TILES_DRAWN)
     predictions = _predictions(root, chosen, runs)
     views = []
+    pixels = pixels_of(root)
     for row in chosen:
-        path = shard_path(root, row.tile)
+        path = shard_path(pixels, row.tile)
         place = f"{row.tile.id[:24]}\nbiome {row.tile.biome}, {row.tile.date}, {row.split_strict}"
-        label = class_indices(read_codes(root / row.label))
+        label = class_indices(read_codes(pixels / row.label))
         shown = {name: tiles[row.tile.id] for name, tiles in predictions.items()}
         views.append(
             figures.TileView(place, read_bands(path, ("B4", "B3", "B2")), read_bands(path, ("VV",))[0], label, shown)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ..model.runs import RunConfig, RunFolder
 from ..model.score import Scores, score
@@ -13,13 +14,15 @@ from ..model.train import EpochRow, TrainConfig, profile, train
 from ..model.train import Progress as TrainProgress
 from ..pipeline.bands import preset
 from ..pipeline.build import source_of
-from ..pipeline.dataset import Dataset
+from ..pipeline.dataset import Dataset, ReadFrom
 from ..pipeline.errors import DataError, UsageError
 from ..pipeline.manifest import Protocol, read_manifest
 from ..pipeline.normalise import usable_rows
 from ..pipeline.progress import Progress, Step
 
 RUNS_FOLDER = "runs"
+READ_VARIABLE = "DWPLUS_READ"
+"""Environment variable: ``shards`` or ``store`` where the choice of ``auto`` shall not do."""
 
 
 @dataclass(frozen=True)
@@ -39,13 +42,25 @@ class Inputs:
 
 def open_split(root: Path, split: str, protocol: Protocol, inputs: Inputs) -> Dataset:
     primary, auxiliary = inputs.bands
-    return Dataset(root, split=split, protocol=protocol, primary=primary, auxiliary=auxiliary)
+    return Dataset(root, split=split, protocol=protocol, primary=primary, auxiliary=auxiliary, read=_read_from())
+
+
+def _read_from() -> ReadFrom:
+    """Where samples are read from, by the environment; ``Dataset`` refuses what it does not know."""
+    return cast(ReadFrom, os.environ.get(READ_VARIABLE, "auto"))
 
 
 def open_as_trained(root: Path, run: RunConfig, split: str) -> Dataset:
     """A split with the bands and the protocol that a run was trained with."""
     protocol: Protocol = "paper" if run.data.protocol == "paper" else "strict"
-    return Dataset(root, split=split, protocol=protocol, primary=run.data.primary, auxiliary=run.data.auxiliary)
+    return Dataset(
+        root,
+        split=split,
+        protocol=protocol,
+        primary=run.data.primary,
+        auxiliary=run.data.auxiliary,
+        read=_read_from(),
+    )
 
 
 def training_settings(name: str | None, root: Path, changes: Mapping[str, Any]) -> TrainConfig:
@@ -70,6 +85,8 @@ def train_run(
     run_dir = root / RUNS_FOLDER / name
     dataset_train = open_split(root, "train", protocol, inputs)
     dataset_val = _validation(root, protocol, inputs, progress)
+    if dataset_train.reading != "shards":
+        progress.say(f"samples are read from {dataset_train.reading}")
     if RunFolder(run_dir).complete:
         progress.say(f"run {name} is complete already")
         # Nothing is trained; settings that differ from those of the run are still refused.

@@ -1,0 +1,191 @@
+"""Validation and statistics of 400 shards against decoding the same files, and against dask.array over rioxarray.
+
+    python benchmarks/dask_stage.py [--tiles 400] [--real FOLDER] [--rounds 3] [--no-array]
+
+FOLDER holds Sentinel-2 stacks and labels as ``shard_size.py`` takes them; without it the tiles are of the synthetic
+planet. Each has two processes that are running already when the clock starts; they take turns, round by round:
+
+- dwplus: ``validate_root`` and ``normalise_root`` on the local cluster, everything again;
+- decode: a pool that opens and reads each shard and its label with rasterio, and does nothing else;
+- array: mean and standard deviation per band by ``dask.array`` over ``rioxarray.open_rasterio``, no-data left out.
+
+Bars: dwplus takes at most 1.3 x decode and at most 1 / 2.4 of array; no worker ever holds more than 700 MiB, and as
+much for 100 and 200 tiles as for 400. rioxarray is needed for this benchmark alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import rasterio
+from dwplus.pipeline.build import complete_rows, normalise_root, validate_root
+from dwplus.pipeline.cluster import Runner, local_cluster
+from dwplus.pipeline.progress import Silent
+from dwplus.pipeline.shards import shard_path
+from many_shards import first, lay_out, patterns
+
+WORKERS = 2
+EVERY_S = 0.05
+
+File = tuple[str, str]
+
+
+# --- the three ways ---------------------------------------------------------------------------------------------------
+
+
+def decode(files: File) -> int:
+    """Read a shard and its label to the end; how many numbers they hold."""
+    read = 0
+    for path in files:
+        with rasterio.open(path) as file:
+            read += file.read().size
+    return read
+
+
+def by_dwplus(root: Path, run: Runner) -> None:
+    validate_root(root, run=run, progress=Silent())
+    normalise_root(root, run=run, progress=Silent())
+
+
+def by_pool(files: Sequence[File], pool: ProcessPoolExecutor) -> None:
+    assert sum(pool.map(decode, files, chunksize=4)) > 0
+
+
+def by_array(files: Sequence[File]) -> Any:
+    """Mean and standard deviation of every band on the cluster that is the default one now."""
+    import dask
+    import dask.array as da
+    import rioxarray
+
+    with warnings.catch_warnings():
+        # Bands with scales of their own are not decoded: stored values are what is counted.
+        warnings.simplefilter("ignore", UserWarning)
+        opened = [rioxarray.open_rasterio(path, chunks={}, lock=False).data for path, _ in files]
+    stack = da.stack(opened)
+    valid = da.where(stack > 0, stack.astype("float64"), float("nan"))
+    axes = (0, 2, 3)
+    return dask.compute(da.nanmean(valid, axis=axes), da.nanstd(valid, axis=axes))
+
+
+# --- memory -----------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def watching_workers() -> Iterator[list[float]]:
+    """A list of one number: the most MiB that any process started from here held while this was open."""
+    peak, done = [0.0], threading.Event()
+
+    def watch() -> None:
+        while not done.wait(EVERY_S):
+            for child in psutil.Process().children(recursive=True):
+                try:
+                    peak[0] = max(peak[0], child.memory_info().rss / 2**20)
+                except psutil.NoSuchProcess:
+                    continue
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield peak
+    finally:
+        done.set()
+        watcher.join()
+
+
+def wake(batch: Sequence[int]) -> int:
+    """What workers import for their first tile."""
+    import dwplus.pipeline.normalise
+
+    time.sleep(0.01)
+    return len(batch) + len(dwplus.pipeline.normalise.SHARD_BANDS)
+
+
+@contextmanager
+def awake_cluster() -> Iterator[tuple[Runner, float]]:
+    """A running local cluster, and the seconds that it took to start."""
+    with local_cluster(WORKERS) as run:
+        begun = time.monotonic()
+        list(run(wake, range(64)))
+        yield run, time.monotonic() - begun
+
+
+def peak_mib(root: Path) -> float:
+    """The most that a worker of a fresh cluster held during validation and statistics."""
+    with watching_workers() as peak, awake_cluster() as (run, _):
+        by_dwplus(root, run)
+    return peak[0]
+
+
+# --- the comparison ---------------------------------------------------------------------------------------------------
+
+
+def seconds(work: Callable[[], object]) -> float:
+    begun = time.monotonic()
+    work()
+    return time.monotonic() - begun
+
+
+def array_seconds(files: Sequence[File], rounds: int) -> list[float]:
+    from distributed import Client, LocalCluster
+
+    with (
+        LocalCluster(n_workers=WORKERS, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
+        Client(cluster),
+    ):
+        by_array(files[:4])
+        return [seconds(lambda: by_array(files)) for _ in range(rounds)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tiles", type=int, default=400)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--real", type=Path, help="folder of real stacks and labels")
+    parser.add_argument("--no-array", action="store_true", help="leave dask.array out")
+    parser.add_argument("--no-memory", action="store_true", help="leave the runs over 100 and 200 tiles out")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        root = lay_out(folder / "root", options.tiles, patterns(options.real, folder))
+        rows = complete_rows(root)
+        files = [(str(shard_path(root, row.tile)), str(root / row.label)) for row in rows]
+        ours: dict[str, list[float]] = {"validate": [], "statistics": []}
+        plain = []
+        with awake_cluster() as (run, start_s), ProcessPoolExecutor(WORKERS) as pool:
+            list(pool.map(decode, files[:8]))
+            for _ in range(options.rounds):
+                plain.append(seconds(lambda: by_pool(files, pool)))
+                ours["validate"].append(seconds(lambda: validate_root(root, run=run, progress=Silent())))
+                ours["statistics"].append(seconds(lambda: normalise_root(root, run=run, progress=Silent())))
+        both = [sum(pair) for pair in zip(*ours.values(), strict=True)]
+        per_tile = 1000 / len(rows)
+        middle = {title: statistics.median(times) * per_tile for title, times in ours.items()}
+        parts = ", ".join(f"{title} {time_ms:.1f}" for title, time_ms in middle.items())
+        print(f"{len(rows)} tiles, {WORKERS} processes, median of {options.rounds} rounds, wall ms a tile")
+        print(f"  decode only    {statistics.median(plain) * per_tile:6.1f}")
+        print(f"  dwplus         {statistics.median(both) * per_tile:6.1f}   ({parts})")
+        print(f"  ratio          {statistics.median(o / p for o, p in zip(both, plain, strict=True)):6.2f}   (bar 1.3)")
+        print(f"  cluster start  {start_s:6.1f} s, not counted")
+        if not options.no_array:
+            array = array_seconds(files, max(1, options.rounds - 1))
+            print(f"  dask.array     {statistics.median(array) * per_tile:6.1f}")
+            print(f"  ratio          {statistics.median(array) / statistics.median(both):6.2f}   (bar 2.4)")
+        if not options.no_memory:
+            for count in sorted({options.tiles // 4, options.tiles // 2, options.tiles}):
+                peak = peak_mib(first(root, count, folder / f"first-{count}"))
+                print(f"  most MiB held by a worker over {count:4} tiles: {peak:5.0f}   (bar 700)")
+
+
+if __name__ == "__main__":
+    main()

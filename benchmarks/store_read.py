@@ -1,0 +1,149 @@
+"""Reading samples from the training store beside copying their bytes in memory, and its size beside the shards'.
+
+    python benchmarks/store_read.py [FOLDER]
+
+Tiles of the synthetic planet, built by ``dwplus build``; with FOLDER (see ``shard_size.py``) also tiles with real
+Sentinel-2 pixels. A full sample is ms10 and sar with the label. All files are read once before, so that the disk does
+not count. CPU time of one thread, which other load changes least; each memcpy copies another sample into the same
+memory, so that its source comes from memory, as in a loader, and not from the processor's cache.
+Bars: a sample at most 8 times a memcpy of its bytes; the store at most 1.2 times the shards with their labels.
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numcodecs.blosc
+import numpy as np
+from dwplus.pipeline.bands import preset
+from dwplus.pipeline.files import sha256_of
+from dwplus.pipeline.landcover import class_indices
+from dwplus.pipeline.ledger import Ledger
+from dwplus.pipeline.manifest import ManifestRow, read_manifest
+from dwplus.pipeline.shards import read_bands, read_codes, shard_path
+from dwplus.pipeline.store import FilePlan, Store, entries_of, store_path, write_files
+from dwplus.pipeline.store_view import TILES_PER_FILE
+from numpy.typing import NDArray
+from shard_size import STACK, real_shard, stacks
+
+ROUNDS = 15
+BANDS = (preset("ms10"), preset("sar"))
+READ_BAR, SIZE_BAR = 8.0, 1.2
+
+
+@dataclass(frozen=True)
+class Result:
+    """CPU milliseconds a sample, and bytes of all files."""
+
+    store_ms: float
+    shards_ms: float
+    memcpy_ms: float
+    store_bytes: int
+    shard_bytes: int
+
+    def __str__(self) -> str:
+        read, size = self.store_ms / self.memcpy_ms, self.store_bytes / self.shard_bytes
+        return (
+            f"  CPU ms a sample: store {self.store_ms:.2f}, shards {self.shards_ms:.2f}, copy {self.memcpy_ms:.2f}: "
+            f"{read:.1f} x memcpy   (bar {READ_BAR:g})\n"
+            f"  {self.store_bytes / 1e6:.1f} MB, shards and labels {self.shard_bytes / 1e6:.1f} MB: {size:.3f} x   "
+            f"(bar {SIZE_BAR:g})"
+        )
+
+
+def build(folder: Path, *arguments: str) -> Path:
+    """Data root of a build on the synthetic planet."""
+    command = ["build", "--source", "sandbox", "--data", str(folder), "--workers", "1", *arguments]
+    done = subprocess.run([sys.executable, "-m", "dwplus.cli", *command], capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()
+    return folder / "sandbox"
+
+
+def with_real_pixels(root: Path, source: Path) -> None:
+    """Put the Sentinel-2 pixels of a folder into the shards of a root."""
+    found = {path.name.removesuffix(STACK): path for path in stacks(source)}
+    with Ledger(root) as ledger:
+        for row in read_manifest(root).rows:
+            path = shard_path(root, row.tile)
+            content = real_shard(found[row.tile.id], path)
+            path.write_bytes(content)
+            ledger.append(replace(ledger.rows[row.tile.id], sha256=sha256_of(content), bytes=len(content)))
+
+
+def in_turn(rows: Sequence[ManifestRow]) -> list[ManifestRow]:
+    """At least 20 rows, so that one round of samples (130 MB) does not stay in the processor's cache."""
+    return [rows[i % len(rows)] for i in range(max(20, len(rows)))]
+
+
+def full_sample(store: Store, row: ManifestRow) -> list[NDArray[Any]]:
+    label, bands = store.read(row.tile.id, *BANDS)
+    return [label, *bands]
+
+
+def from_shards(root: Path, row: ManifestRow) -> list[NDArray[Any]]:
+    bands = read_bands(shard_path(root, row.tile), (*BANDS[0], *BANDS[1]))
+    return [class_indices(read_codes(root / row.label)), bands]
+
+
+def copy(sample: Sequence[NDArray[Any]], room: Sequence[NDArray[Any]]) -> None:
+    for source, target in zip(sample, room, strict=True):
+        np.copyto(target, source)
+
+
+def timed(times: list[float], way: Callable[..., Any], *arguments: Any) -> Any:
+    begun = time.process_time()
+    result = way(*arguments)
+    times.append(1000 * (time.process_time() - begun))
+    return result
+
+
+def measure(root: Path, rows: Sequence[ManifestRow]) -> Result:
+    """Medians over all tiles, the three ways in turns, so that other load meets them alike."""
+    entries = entries_of(root, rows)
+    for number, start in enumerate(range(0, len(entries), TILES_PER_FILE)):
+        write_files(FilePlan(number, entries[start : start + TILES_PER_FILE]), root)
+    store = Store(root, rows)
+    numcodecs.blosc.use_threads = False
+    samples = [[np.copy(array) for array in full_sample(store, row)] for row in in_turn(rows)]
+    room = [np.ones_like(array) for array in samples[0]]
+    times: dict[str, list[float]] = {"store": [], "shards": [], "memcpy": []}
+    for _ in range(ROUNDS):
+        for row, sample in zip(in_turn(rows), samples, strict=True):
+            read = timed(times["store"], full_sample, store, row)
+            decoded = timed(times["shards"], from_shards, root, row)
+            timed(times["memcpy"], copy, sample, room)
+            assert (np.concatenate(read[1:]) == decoded[1]).all(), row.tile.id
+            assert (read[0] == decoded[0]).all(), row.tile.id
+    stored = sum(path.stat().st_size for path in store_path(root).rglob("*") if path.is_file())
+    shards = sum(shard_path(root, row.tile).stat().st_size + (root / row.label).stat().st_size for row in rows)
+    return Result(*(statistics.median(times[name]) for name in times), stored, shards)
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        root = build(Path(name) / "planet", "--tiles", "24")
+        ledger = {path.stem for path in (root / "shards").rglob("dw_*.tif")}
+        rows = [row for row in read_manifest(root).rows if row.tile.id in ledger]
+        print(f"{len(rows)} tiles of the synthetic planet [SANDBOX]\n{measure(root, rows)}")
+        if len(sys.argv) > 1:
+            source, given = Path(sys.argv[1]), Path(name) / "given"
+            given.mkdir()
+            for stack in stacks(source):
+                label = stack.name.replace(STACK, ".tif")
+                (given / label).write_bytes((source / label).read_bytes())
+            root = build(Path(name) / "real", "--labels", str(given))
+            with_real_pixels(root, source)
+            rows = list(read_manifest(root).rows)
+            print(f"{len(rows)} tiles with real Sentinel-2 pixels\n{measure(root, rows)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""Validation and statistics in one pass: the same bytes as one after the other, each shard read once."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import DataRoot
+from dwplus.pipeline import inspection
+from dwplus.pipeline.build import complete_rows, normalise_root, validate_root
+from dwplus.pipeline.cluster import batches, in_process
+from dwplus.pipeline.inspection import inspect
+from dwplus.pipeline.ledger import Ledger
+from dwplus.pipeline.manifest import PROTOCOLS, read_manifest
+from dwplus.pipeline.normalise import groups_path, statistics_path, usable_rows
+from dwplus.pipeline.progress import Silent
+from dwplus.pipeline.shards import shard_path
+from dwplus.pipeline.validate import FINDINGS_CSV, FINDINGS_JSON
+
+
+@pytest.fixture
+def root(data_root: DataRoot) -> Path:
+    """17 tiles, one of them with a shard that is cut off."""
+    root = data_root(train=14, test=3)
+    path = shard_path(root, read_manifest(root).rows[3].tile)
+    path.write_bytes(path.read_bytes()[:700])
+    return root
+
+
+def written(root: Path) -> list[bytes]:
+    names = [root / FINDINGS_JSON, root / FINDINGS_CSV]
+    names += [path(root, protocol) for path in (statistics_path, groups_path) for protocol in PROTOCOLS]
+    content = [path.read_bytes() for path in names]
+    for path in names:
+        path.unlink()
+    return content
+
+
+def one_pass(root: Path, run) -> list[bytes]:
+    inspect(complete_rows(root), root=root, manifest=read_manifest(root), run=run)
+    return written(root)
+
+
+def test_one_pass_writes_the_same_bytes_as_two(root: Path) -> None:
+    findings = validate_root(root, run=in_process, progress=Silent())
+    normalise_root(root, run=in_process, progress=Silent())
+    expected = written(root)
+
+    def shuffled(function, items):
+        order = np.random.default_rng(1).permutation(len(items))
+        return ((len(batch), function(batch)) for batch in batches([items[i] for i in order], 3))
+
+    assert "readable" in {finding.rule for finding in findings}
+    assert one_pass(root, in_process) == expected
+    assert one_pass(root, shuffled) == expected
+
+
+def test_each_shard_is_read_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    look_at = inspection.look_at
+
+    def watched(row, *arguments, **named):
+        read.append(row.tile.id)
+        return look_at(row, *arguments, **named)
+
+    monkeypatch.setattr(inspection, "look_at", watched)
+    monkeypatch.setattr(inspection, "count_tiles", None)
+
+    findings, statistics = inspect(complete_rows(root), root=root, manifest=read_manifest(root), run=in_process)
+
+    assert sorted(read) == sorted(row.tile.id for row in read_manifest(root).rows)
+    assert [one.protocol for one in statistics] == list(PROTOCOLS)
+    assert {finding.tile for finding in findings} == {read_manifest(root).rows[3].tile.id}
+
+
+def test_a_tile_that_is_left_out_for_another_reason_is_taken_away_again(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a tile without a finding that is not usable all the same, as one in quarantine.
+    tile = read_manifest(root).rows[5].tile.id
+    validate = inspection.validate
+
+    def validate_and_change(rows, **named):
+        found = validate(rows, **named)
+        with Ledger(root) as ledger:
+            ledger.append(replace(ledger.rows[tile], state="failed"))
+        return found
+
+    monkeypatch.setattr(inspection, "validate", validate_and_change)
+    manifest = read_manifest(root)
+
+    _, (strict, paper) = inspect(complete_rows(root), root=root, manifest=manifest, run=in_process)
+
+    assert tile not in {row.tile.id for row in usable_rows(root, manifest, "train", "paper")}
+    assert paper.tiles == 14 - 1 - 1
+    together = [statistics_path(root, protocol).read_bytes() for protocol in PROTOCOLS]
+    normalise_root(root, run=in_process, progress=Silent())
+    assert [statistics_path(root, protocol).read_bytes() for protocol in PROTOCOLS] == together
+    assert strict.tiles <= paper.tiles
