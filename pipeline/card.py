@@ -36,6 +36,8 @@ FILES: tuple[tuple[str, str], ...] = (
     ("findings/index.html", "the same with pictures, once `dwplus validate` was run"),
     ("quarantine/", "shards that were put aside, each with a note that says why"),
     ("stats-strict.json, stats-paper.json", "statistics of the training tiles, by protocol"),
+    ("groups-strict.json, groups-paper.json", "the same for each split, and each region and biome in it"),
+    ("store.zarr", "shards and labels as one Zarr array, once `dwplus normalise --store` was run"),
 )
 """What a user of a data root opens, and what it is."""
 
