@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from .budget import Estimate, Measured, Range, estimate, measured, used_eecu_hours
@@ -89,11 +90,9 @@ def status(rows: Sequence[ManifestRow], events: Sequence[LedgerRow], *, recipe_h
     )
 
 
-def _counts(values: object) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for value in values:  # type: ignore[attr-defined]
-        counts[value] = counts.get(value, 0) + 1
-    return dict(sorted(counts.items(), key=lambda item: -item[1]))
+def _counts(values: Iterable[str]) -> dict[str, int]:
+    """How often each occurs, the most frequent first."""
+    return dict(Counter(values).most_common())
 
 
 def _groups(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
 import numpy as np
 import pytest
+from dwplus import cli
 from dwplus.pipeline.bands import SHARD_BANDS
 from dwplus.pipeline.export import provenance
 from dwplus.pipeline.files import sha256_of, write_atomically
@@ -20,6 +22,7 @@ from dwplus.pipeline.splits import make_manifest
 from dwplus.pipeline.tiles import Tile
 from numpy.typing import NDArray
 
+Run = Callable[..., tuple[int, str, str]]
 REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "realdata"
 
 
@@ -28,6 +31,33 @@ def real_data() -> Path:
     if not REAL_DATA.is_dir():
         pytest.skip("real label tiles and scenes are not on this machine (shared/realdata)")
     return REAL_DATA
+
+
+@pytest.fixture
+def dwplus(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+    """Run a command line in an empty folder of this process: exit code, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["dwplus", *arguments])
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as end:
+            code = int(end.code or 0)
+        output = capsys.readouterr()
+        return code, output.out, output.err
+
+    return run
+
+
+@pytest.fixture
+def dwplus_unconfigured(dwplus: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    """The same on a machine where nothing of Earth Engine is configured."""
+    for name in ("EE_URL", "EE_PROJECT_ID", "EARTHENGINE_PROJECT", "GOOGLE_APPLICATION_CREDENTIALS", "DWPLUS_DATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return dwplus
 
 
 def make_tile(

@@ -5,13 +5,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import make_tile
-from dwplus import cli
+from conftest import Run, make_tile
 from dwplus.pipeline.ledger import Ledger, read_ledger
 from dwplus.pipeline.local_ee.launch import LocalEarthEngine
 from dwplus.pipeline.shards import write_label
@@ -20,7 +19,6 @@ TILES = 4
 # Slopes so gentle that four tiles stay within reflectances and dB that the validation believes.
 SLOPES = {"dn": 3000.0, "dn_east": 0.5, "dn_north": 0.3, "db_east": 0.002}
 PLANES = {"kind": "planes", "origin_x": 400000, "origin_y": 5000000, **SLOPES}
-Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="module")
@@ -40,29 +38,11 @@ def labels(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def run(
-    engine: LocalEarthEngine,
-    labels: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    tmp_path: Path,
-) -> Iterator[Run]:
-    """Run a command against the server in an empty folder: exit code, stdout, stderr."""
+def run(engine: LocalEarthEngine, dwplus: Run, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
+    """Run a command against the server."""
     for name, value in engine.environment().items():
         monkeypatch.setenv(name, value)
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["dwplus", *arguments])
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as end:
-            code = int(end.code or 0)
-        output = capsys.readouterr()
-        return code, output.out, output.err
-
-    yield run
+    yield dwplus
     engine.set_faults([])
 
 

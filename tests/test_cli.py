@@ -6,12 +6,12 @@ import socket
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import pytest
-from conftest import DataRoot, make_tile
+from conftest import DataRoot, Run, make_tile
 from dwplus import cli
 from dwplus.pipeline.build import normalise_root, validate_root
 from dwplus.pipeline.cluster import in_process
@@ -19,28 +19,10 @@ from dwplus.pipeline.landcover import CODE_CLOUD
 from dwplus.pipeline.progress import Silent
 from dwplus.pipeline.shards import write_label
 
-Run = Callable[..., tuple[int, str, str]]
-
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
-    """Run a command in an empty folder of a machine where nothing of Earth Engine is configured."""
-    for name in ("EE_URL", "EE_PROJECT_ID", "EARTHENGINE_PROJECT", "GOOGLE_APPLICATION_CREDENTIALS", "DWPLUS_DATA"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["dwplus", *arguments])
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as end:
-            code = int(end.code or 0)
-        output = capsys.readouterr()
-        return code, output.out, output.err
-
-    return run
+def run(dwplus_unconfigured: Run) -> Run:
+    return dwplus_unconfigured
 
 
 def commands(group: click.Group, *above: str) -> Iterator[list[str]]:

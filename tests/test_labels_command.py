@@ -3,41 +3,23 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import make_tile
-from dwplus import cli
+from conftest import Run, make_tile
 from dwplus.pipeline.session import Session
 from dwplus.pipeline.shards import write_label
 from matplotlib.image import imread
 
-Run = Callable[..., tuple[int, str, str]]
 SANDBOX = ("--source", "sandbox", "--tiles", "6", "-q")
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
-    """Run a command in an empty folder of a machine where nothing of Earth Engine is configured."""
-    for name in ("EE_URL", "EE_PROJECT_ID", "EARTHENGINE_PROJECT", "GOOGLE_APPLICATION_CREDENTIALS", "DWPLUS_DATA"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["dwplus", "labels", *arguments])
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as end:
-            code = int(end.code or 0)
-        output = capsys.readouterr()
-        return code, output.out, output.err
-
-    return run
+def run(dwplus_unconfigured: Run) -> Run:
+    """Run a command of 'dwplus labels'."""
+    return partial(dwplus_unconfigured, "labels")
 
 
 def test_labels_are_fetched_indexed_and_shown_without_any_pixels(run: Run, tmp_path: Path) -> None:

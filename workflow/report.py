@@ -313,8 +313,9 @@ def _varied(rows: Sequence[ManifestRow], number: int) -> list[ManifestRow]:
     for row in sorted(rows, key=lambda r: r.marked_share):
         best[row.tile.biome, row.tile.region] = row
     in_turn = sorted(best.values(), key=lambda r: (hash_order(r.tile.id), r.tile.id))
-    biomes: set[int] = set()
-    first = [r for r in in_turn if not (r.tile.biome in biomes or biomes.add(r.tile.biome))]  # type: ignore[func-returns-value]
+    # Written from the last to the first, so that the first of each biome stays.
+    of_biome = {row.tile.biome: row for row in reversed(in_turn)}
+    first = [row for row in in_turn if of_biome[row.tile.biome] is row]
     return (first + [r for r in in_turn if r not in first])[:number]
 
 
