@@ -20,8 +20,6 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from .layers import DecoderForm, MlpDecoder
-
 
 @dataclass(frozen=True)
 class Cost:
@@ -62,7 +60,7 @@ def count(model: nn.Module, primary: int, auxiliary: int, size: int = 512) -> Co
 
 
 def count_by_rule(model: nn.Module, *inputs: Tensor) -> tuple[int, int]:
-    """(multiply-accumulates, parameters) by the paper's rule; decoders are counted in their plain form."""
+    """(multiply-accumulates, parameters) by the paper's rule: in plain forms, auxiliary heads included."""
     macs: dict[nn.Module, int] = {}
 
     def hook(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
@@ -71,8 +69,8 @@ def count_by_rule(model: nn.Module, *inputs: Tensor) -> tuple[int, int]:
     handles = [module.register_forward_hook(hook) for module in model.modules() if type(module) in RULES]
     training = model.training
     try:
-        with torch.no_grad(), plain_decoders(model.eval()):
-            model(*inputs)
+        with torch.no_grad(), plain_forms(model.eval()):
+            model(*inputs, **({"aux": True} if getattr(model, "has_aux", False) else {}))
     finally:
         model.train(training)
         for handle in handles:
@@ -88,17 +86,17 @@ def _true_flops(model: nn.Module, inputs: list[Tensor]) -> int:
 
 
 @contextmanager
-def plain_decoders(model: nn.Module) -> Iterator[None]:
-    """Runs every ``MlpDecoder`` of a network in its plain form for a while."""
-    decoders = [module for module in model.modules() if isinstance(module, MlpDecoder)]
-    forms: list[DecoderForm] = [decoder.form for decoder in decoders]
-    for decoder in decoders:
-        decoder.form = "plain"
+def plain_forms(model: nn.Module) -> Iterator[None]:
+    """Runs every module that has a ``form`` (a decoder, an attention) in its plain one."""
+    modules = [module for module in model.modules() if hasattr(module, "form")]
+    forms = [module.form for module in modules]
+    for module in modules:
+        module.form = "plain"  # type: ignore[assignment]
     try:
         yield
     finally:
-        for decoder, form in zip(decoders, forms, strict=True):
-            decoder.form = form
+        for module, form in zip(modules, forms, strict=True):
+            module.form = form
 
 
 Rule = Callable[[Any, Tensor, Tensor], int]

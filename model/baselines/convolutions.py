@@ -1,0 +1,88 @@
+"""Blocks that the convolutional networks share: convolution with norm and activation, pyramid pooling, initialisation.
+
+Letters: B batch, C channels, h and w the grid of a map.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def conv_norm(
+    channels_in: int,
+    channels: int,
+    kernel: int = 1,
+    *,
+    stride: int = 1,
+    dilation: int = 1,
+    groups: int = 1,
+    bias: bool = False,
+    padding: int | None = None,
+    activation: type[nn.Module] | None = nn.ReLU,
+) -> nn.Sequential:
+    """Convolution, BatchNorm and activation; ``padding`` None keeps the size at stride 1 (odd kernels)."""
+    around = dilation * (kernel // 2) if padding is None else padding
+    layers: list[nn.Module] = [
+        nn.Conv2d(channels_in, channels, kernel, stride, around, dilation, groups, bias=bias),
+        nn.BatchNorm2d(channels),
+    ]
+    if activation is not None:
+        layers.append(activation())
+    return nn.Sequential(*layers)
+
+
+def resize(image: Tensor, size: torch.Size | tuple[int, ...]) -> Tensor:
+    """(B, C, h, w) -> (B, C, *size), bilinear, corners not aligned; ``size`` may be a whole shape's last two."""
+    if tuple(image.shape[-2:]) == tuple(size):
+        return image
+    return F.interpolate(image, size=tuple(size), mode="bilinear", align_corners=False)
+
+
+class PyramidPooling(nn.Module):
+    """Pyramid pooling (PSPNet, UPerNet): averages over 1, 2, 3 and 6 cells a side, each back at the map's size.
+
+    Source: Zhao et al. 2017 (arXiv 1612.01105), section 3.2.
+    """
+
+    def __init__(self, channels_in: int, channels: int, *, bins: tuple[int, ...] = (1, 2, 3, 6)) -> None:
+        super().__init__()
+        self.levels = nn.ModuleList(
+            nn.Sequential(nn.AdaptiveAvgPool2d(side), conv_norm(channels_in, channels)) for side in bins
+        )
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, C_in, h, w) -> the map and its levels, (B, C_in + len(bins) * C, h, w)."""
+        return torch.cat([image, *(resize(level(image), image.shape[-2:]) for level in self.levels)], dim=1)
+
+
+def head(channels_in: int, hidden: int, classes: int, *, dropout: float = 0.1) -> nn.Sequential:
+    """3 x 3 convolution with norm and ReLU, dropout, classification: the usual auxiliary (FCN) head."""
+    return nn.Sequential(conv_norm(channels_in, hidden, 3), nn.Dropout(dropout), nn.Conv2d(hidden, classes, 1))
+
+
+def tied(logits: Tensor, aux: Tensor) -> Tensor:
+    """The logits as they are, with a gradient of zero for whatever made ``aux``.
+
+    A loss that does not ask for the auxiliary head leaves its weights alone then, instead of leaving them without a
+    gradient, which distributed training takes for an error.
+    """
+    return logits + 0.0 * aux.mean()
+
+
+def initialise_convolutions(module: nn.Module) -> None:
+    """Set one module's weights as ResNet does (He et al. 2015, fan-out, ReLU); for ``network.apply``."""
+    if any(parameter.is_meta for parameter in module.parameters(recurse=False)):
+        return  # no memory, nothing to set: sizes alone are wanted
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.BatchNorm2d | nn.GroupNorm | nn.LayerNorm):
+        nn.init.ones_(module.weight)
+        nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
