@@ -5,7 +5,8 @@
 FOLDER holds Sentinel-2 stacks and labels as ``shard_size.py`` takes them; without it the tiles are of the synthetic
 planet. Each has two processes that are running already when the clock starts; they take turns, round by round:
 
-- dwplus: ``validate_root`` and ``normalise_root`` on the local cluster, everything again;
+- dwplus: ``inspect_root`` on the local cluster, everything again: validation and statistics in one pass, as ``dwplus
+  build`` and ``dwplus validate`` take them;
 - decode: a pool that opens and reads each shard and its label with rasterio, and does nothing else;
 - array: mean and standard deviation per band by ``dask.array`` over ``rioxarray.open_rasterio``, no-data left out.
 
@@ -29,7 +30,7 @@ from typing import Any
 
 import psutil
 import rasterio
-from dwplus.pipeline.build import complete_rows, normalise_root, validate_root
+from dwplus.pipeline.build import complete_rows, inspect_root
 from dwplus.pipeline.cluster import Runner, local_cluster
 from dwplus.pipeline.progress import Silent
 from dwplus.pipeline.shards import shard_path
@@ -54,8 +55,7 @@ def decode(files: File) -> int:
 
 
 def by_dwplus(root: Path, run: Runner) -> None:
-    validate_root(root, run=run, progress=Silent())
-    normalise_root(root, run=run, progress=Silent())
+    inspect_root(root, run=run, progress=Silent())
 
 
 def by_pool(files: Sequence[File], pool: ProcessPoolExecutor) -> None:
@@ -160,27 +160,22 @@ def main() -> None:
         root = lay_out(folder / "root", options.tiles, patterns(options.real, folder))
         rows = complete_rows(root)
         files = [(str(shard_path(root, row.tile)), str(root / row.label)) for row in rows]
-        ours: dict[str, list[float]] = {"validate": [], "statistics": []}
-        plain = []
+        ours, plain = [], []
         with awake_cluster() as (run, start_s), ProcessPoolExecutor(WORKERS) as pool:
             list(pool.map(decode, files[:8]))
             for _ in range(options.rounds):
                 plain.append(seconds(lambda: by_pool(files, pool)))
-                ours["validate"].append(seconds(lambda: validate_root(root, run=run, progress=Silent())))
-                ours["statistics"].append(seconds(lambda: normalise_root(root, run=run, progress=Silent())))
-        both = [sum(pair) for pair in zip(*ours.values(), strict=True)]
+                ours.append(seconds(lambda: by_dwplus(root, run)))
         per_tile = 1000 / len(rows)
-        middle = {title: statistics.median(times) * per_tile for title, times in ours.items()}
-        parts = ", ".join(f"{title} {time_ms:.1f}" for title, time_ms in middle.items())
         print(f"{len(rows)} tiles, {WORKERS} processes, median of {options.rounds} rounds, wall ms a tile")
         print(f"  decode only    {statistics.median(plain) * per_tile:6.1f}")
-        print(f"  dwplus         {statistics.median(both) * per_tile:6.1f}   ({parts})")
-        print(f"  ratio          {statistics.median(o / p for o, p in zip(both, plain, strict=True)):6.2f}   (bar 1.3)")
+        print(f"  dwplus         {statistics.median(ours) * per_tile:6.1f}")
+        print(f"  ratio          {statistics.median(o / p for o, p in zip(ours, plain, strict=True)):6.2f}   (bar 1.3)")
         print(f"  cluster start  {start_s:6.1f} s, not counted")
         if not options.no_array:
             array = array_seconds(files, max(1, options.rounds - 1))
             print(f"  dask.array     {statistics.median(array) * per_tile:6.1f}")
-            print(f"  ratio          {statistics.median(array) / statistics.median(both):6.2f}   (bar 2.4)")
+            print(f"  ratio          {statistics.median(array) / statistics.median(ours):6.2f}   (bar 2.4)")
         if not options.no_memory:
             for count in sorted({options.tiles // 4, options.tiles // 2, options.tiles}):
                 peak = peak_mib(first(root, count, folder / f"first-{count}"))

@@ -90,7 +90,7 @@ def print_findings(root: Path, result: AuditResult, page: Path, moved: tuple[str
     for waiver in result.unused:
         click.echo(f"waiver covers nothing today: {waiver.rule} of {waiver.tile or 'the set'} ({waiver.reason})")
     if moved:
-        click.echo(f"{len(moved)} shards put aside below {root / 'quarantine'}; next: dwplus normalise")
+        click.echo(f"{len(moved)} shards put aside below {root / 'quarantine'}")
     try:
         source = source_of(root)
     except DataError:

@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..pipeline.errors import ExitCode, UsageError
+from ..pipeline.errors import DataError, ExitCode, UsageError
 from .audit import audit_data_set, audit_options, exit_code, prepare, print_findings
 from .options import cluster_options, data_option, quiet_option, readable_data_options, source_option
 from .output import figure, mark
 
 if TYPE_CHECKING:
+    from ..pipeline.cluster import Runner
     from ..pipeline.look import Kind
+    from ..pipeline.normalise import Counted
+    from ..pipeline.progress import Progress
     from ..pipeline.single_files import Verdict
     from ..pipeline.status import Status
 
@@ -123,6 +126,7 @@ def validate(
 
     Exit 3 if there is an error. The set: duplicates, overlaps and distances between splits, scenes in two splits,
     classes and biomes per split, dates, Sentinel-1, shifts. Results: findings.json, findings.csv, findings/index.html.
+    As all pixels are in hand then, the statistics that 'dwplus normalise' takes come with it.
 
     With PATH (files, or folders with .tif files in them): judge files that dwplus did not write; exit 3 if one is
     refused. The rules, and what to do about each: docs/validation.md.
@@ -141,6 +145,7 @@ def validate(
         return
     from ..pipeline.build import validate_root
     from ..pipeline.cluster import open_cluster
+    from ..pipeline.inspection import Counting
     from ..workflow.console import console
     from ..workflow.pixel_source import existing_root
 
@@ -152,15 +157,28 @@ def validate(
     prepare(root, waivers=audit["waivers"], restore=audit["restore"])
     sample = None if audit["every"] else audit["sample"]
     with open_cluster(workers=workers, scheduler=scheduler) as run:
-        validate_root(root, run=run, progress=progress, all_again=not audit["changed"])
+        counting = Counting(run)
+        validate_root(root, run=counting, progress=progress, all_again=not audit["changed"])
         result, page, moved = audit_data_set(
             root, run=run, progress=progress, sample=sample, quarantine=audit["quarantine"]
         )
+        if not audit["changed"]:
+            _take_statistics(root, run, progress, counting.counted)
     if as_json:
         click.echo((root / "findings.json").read_text(encoding="utf-8"), nl=False)
     else:
         print_findings(root, result, page, moved)
     raise SystemExit(exit_code(result, strict=audit["strict"]))
+
+
+def _take_statistics(root: Path, run: Runner, progress: Progress, counted: Counted) -> None:
+    """All pixels were in hand: what the statistics need of them is counted already."""
+    from ..pipeline.build import normalise_root
+
+    try:
+        normalise_root(root, run=run, progress=progress, all_again=False, counted=counted)
+    except DataError as error:
+        progress.say(f"no statistics: {error}")
 
 
 def _validate_files(

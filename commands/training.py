@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 @readable_data_options
 @quiet_option
 @cluster_options
+@click.option("--again", is_flag=True, help="Read all shards again, also those that are validated and counted.")
 @click.option("--store", is_flag=True, help="Write store.zarr too: faster to read than shards; needs dwplus[store].")
 def normalise(
     source: str,
@@ -39,16 +40,19 @@ def normalise(
     quiet: bool,
     workers: int | None,
     scheduler: str | None,
+    again: bool,
     store: bool,
 ) -> None:
     """Take the statistics of the training split (stats-strict.json, stats-paper.json), and of all groups of tiles.
+
+    Tiles that were not validated yet are, in the same pass. Where nothing changed, nothing is read.
 
     \b
     dwplus normalise
     dwplus normalise --data s3://bucket/data/earthengine --out checked --scheduler tcp://10.0.0.5:8786
     dwplus normalise --store                          and write, or bring up to date, the training store
     """
-    from ..pipeline.build import normalise_root
+    from ..pipeline.build import inspect_root
     from ..pipeline.cluster import open_cluster
     from ..pipeline.normalise import statistics_path
     from ..workflow.console import console
@@ -56,7 +60,7 @@ def normalise(
 
     root, progress = existing_root(data, source, out=out), console(quiet=quiet)
     with open_cluster(workers=workers, scheduler=scheduler) as run:
-        for statistics in normalise_root(root, run=run, progress=progress):
+        for statistics in inspect_root(root, run=run, progress=progress, all_again=again)[1]:
             click.echo(
                 f"{statistics_path(root, statistics.protocol)}  {statistics.tiles} tiles {mark(statistics.source)}"
             )

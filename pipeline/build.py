@@ -15,13 +15,15 @@ from .errors import DataError, QuotaError, UsageError
 from .export import Meter, Watch, export
 from .files import check_writable, read_json, remove_parts, write_json
 from .ingest import prepare_manifest
+from .inspection import Counting
 from .label_assets import Asker
 from .ledger import ASKED_REASONS, FAILURES, Ledger, count_states, read_ledger, write_failures
 from .manifest import PROTOCOLS, Manifest, ManifestRow, Protocol, read_manifest, select
 from .manifest_origin import LabelOrigin
 from .normalise import (
+    Counted,
     check_usable,
-    count_tiles,
+    count_others,
     counted_rows,
     groups_path,
     read_statistics,
@@ -286,8 +288,7 @@ def choose(rows: Sequence[ManifestRow], choice: Choice) -> tuple[ManifestRow, ..
 
 def _finish(root: Path, means: Means, recipe: Recipe) -> list[Finding]:
     """Validate what is new, take the statistics of what changed, write the card."""
-    findings = validate_root(root, run=means.run, progress=means.progress, all_again=False)
-    normalise_root(root, run=means.run, progress=means.progress, all_again=False)
+    findings, _ = inspect_root(root, run=means.run, progress=means.progress, all_again=False)
     write_card(root, read_manifest(root), read_ledger(root), source=means.pixels.name, recipe=recipe)
     return list(effective(findings, read_waivers(root)))
 
@@ -316,6 +317,20 @@ def source_of(root: Path) -> str:
     return source
 
 
+def inspect_root(
+    root: Path, *, run: Runner, progress: Progress, all_again: bool = True
+) -> tuple[list[Finding], list[Statistics]]:
+    """``validate_root`` and ``normalise_root``, reading each shard once.
+
+    Args:
+        all_again: look at every complete tile, and not just at those that changed since the last time.
+    """
+    counting = Counting(run)
+    findings = validate_root(root, run=counting, progress=progress, all_again=all_again)
+    statistics = normalise_root(root, run=run, progress=progress, all_again=all_again, counted=counting.counted)
+    return findings, statistics
+
+
 def validate_root(root: Path, *, run: Runner, progress: Progress, all_again: bool = True) -> list[Finding]:
     """Validate every complete tile of a data root, or those that changed since the last time."""
     rows = complete_rows(root)
@@ -330,8 +345,14 @@ def normalise_root(
     progress: Progress,
     protocols: Sequence[Protocol] = PROTOCOLS,
     all_again: bool = True,
+    counted: Counted | None = None,
 ) -> list[Statistics]:
-    """Take the statistics of the training split, once per protocol; none where no training tile is complete yet."""
+    """Take the statistics of the training split, once per protocol; none where no training tile is complete yet.
+
+    Args:
+        all_again: count also where the statistics on disk are of the same shards and labels.
+        counted: tiles that need not be read, because somebody has counted them.
+    """
     manifest, wanted = read_manifest(root), []
     for protocol in protocols:
         if usable_rows(root, manifest, "train", protocol):
@@ -345,7 +366,6 @@ def normalise_root(
         return []
     if not all_again and up_to_date(root, manifest, wanted):
         return [read_statistics(root, protocol) for protocol in wanted]
-    rows = counted_rows(root, manifest)
-    with progress.stage("Taking statistics", len(rows)) as step:
-        counts = count_tiles(root, rows, run=run, on_batch=step.advance)
+    with progress.stage("Taking statistics", len(counted_rows(root, manifest))) as step:
+        counts = count_others(root, manifest, counted or Counted(), run=run, on_batch=step.advance)
     return [write_statistics(root, manifest, protocol, counts) for protocol in wanted]

@@ -21,6 +21,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader, MemoryFile
 
 from .bands import BANDS, NODATA, S1_BANDS, S2_BANDS, SHARD_BANDS
+from .blocks import read_blocks
 from .files import sha256_of
 from .landcover import CODE_CLOUD
 from .places import Place
@@ -284,7 +285,7 @@ def open_fully(path: Place) -> Opened:
             MemoryFile(content) as memory,
             memory.open() as file,
         ):
-            return _read(file, digest, len(content))
+            return _read(file, digest, content)
     except RasterioError:
         return Opened(digest, fault=_no_raster(content))
     except ValueError as error:
@@ -292,18 +293,19 @@ def open_fully(path: Place) -> Opened:
         return Opened(digest, fault=f"has a damaged header: {error}")
 
 
-def _read(file: DatasetReader, digest: str, size: int) -> Opened:
+def _read(file: DatasetReader, digest: str, content: bytes) -> Opened:
     header, gcps = header_of(file), len(file.gcps[0])
     needed = file.count * file.height * file.width * np.dtype(file.dtypes[0]).itemsize
     if needed > _MAX_BYTES:
         fault = f"would take {needed / 1e9:.1f} GB of memory ({file.count} bands, {file.width} x {file.height} px)"
         return Opened(digest, header, None, gcps, fault)
     try:
-        return Opened(digest, header, file.read(), gcps)
+        blocks = read_blocks(file, content, file.indexes)
+        return Opened(digest, header, file.read() if blocks is None else blocks, gcps)
     except RasterioError as error:
         # GDAL names the file in memory, which means nothing to anybody.
         cause = f": {re.sub(r'[0-9a-f-]{36}[.]tif, ', '', str(error.__cause__))}" if error.__cause__ else ""
-        fault = f"opens but cannot be read to its end: cut off or damaged ({size} bytes on disk{cause})"
+        fault = f"opens but cannot be read to its end: cut off or damaged ({len(content)} bytes on disk{cause})"
         return Opened(digest, header, None, gcps, fault)
 
 

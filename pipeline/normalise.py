@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +87,48 @@ def count_tiles(
         if on_batch is not None:
             on_batch(tiles)
     return total
+
+
+@dataclass
+class Counted:
+    """Histograms of tiles that somebody counted while their pixels were in hand (``inspection``).
+
+    Attributes:
+        counts: of all those tiles, by cell.
+        tiles: their ids.
+    """
+
+    counts: Counts = field(default_factory=dict)
+    tiles: set[str] = field(default_factory=set)
+
+
+def count_others(
+    root: Path,
+    manifest: Manifest,
+    counted: Counted,
+    *,
+    run: Runner,
+    on_batch: Callable[[int], None] | None = None,
+) -> Counts:
+    """Histograms of all usable tiles: what is counted already is not read again.
+
+    What was counted and is not usable (in quarantine, in no split) is taken away; what is usable and was not counted
+    (an error that is waived, a tile validated earlier) is added.
+
+    Raises:
+        DataError: the data set was not validated yet, or a shard or label is damaged.
+    """
+    usable = {row.tile.id: row for row in counted_rows(root, manifest)}
+    surplus = [row for row in manifest.rows if row.tile.id in counted.tiles - usable.keys()]
+    missing = [row for tile, row in usable.items() if tile not in counted.tiles]
+    if on_batch is not None:
+        on_batch(len(usable) - len(missing))
+    total = counted.counts
+    if missing:
+        add_counts(total, count_tiles(root, missing, run=run, on_batch=on_batch))
+    if surplus:
+        add_counts(total, count_tiles(root, surplus, run=run), -1)
+    return {cell: one for cell, one in total.items() if one.tiles}
 
 
 def counted_rows(root: Path, manifest: Manifest) -> tuple[ManifestRow, ...]:

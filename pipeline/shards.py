@@ -21,6 +21,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader, MemoryFile
 
 from .bands import BANDS, NODATA, SHARD_BANDS
+from .blocks import read_blocks
 from .errors import DataError
 from .files import write_atomically
 from .landcover import CODE_COLOURS
@@ -242,13 +243,16 @@ def read_bands(path: Place, bands: Sequence[str]) -> NDArray[np.uint16]:
     Raises:
         DataError: the file is missing or damaged, or a band is not in it.
     """
-    with open_raster(path) as file:
+    content = read_content(path)
+    with open_raster(path, content) as file:
         missing = [band for band in bands if band not in file.descriptions]
         if missing:
             raise DataError(
                 f"{path} has no band {', '.join(missing)}; it holds {', '.join(map(str, file.descriptions))}"
             )
-        pixels: NDArray[np.uint16] = file.read([file.descriptions.index(band) + 1 for band in bands])
+        numbers = [file.descriptions.index(band) + 1 for band in bands]
+        blocks = read_blocks(file, content, numbers)
+        pixels: NDArray[np.uint16] = file.read(numbers) if blocks is None else blocks
         return pixels
 
 

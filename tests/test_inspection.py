@@ -1,15 +1,15 @@
 """Validation and statistics in one pass: the same bytes as one after the other, each shard read once."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import DataRoot
-from dwplus.pipeline import inspection
-from dwplus.pipeline.build import complete_rows, normalise_root, validate_root
+from dwplus.pipeline import build, inspection, normalise
+from dwplus.pipeline.build import inspect_root, normalise_root, validate_root
 from dwplus.pipeline.cluster import batches, in_process
-from dwplus.pipeline.inspection import inspect
 from dwplus.pipeline.ledger import Ledger
 from dwplus.pipeline.manifest import PROTOCOLS, read_manifest
 from dwplus.pipeline.normalise import groups_path, statistics_path, usable_rows
@@ -37,7 +37,7 @@ def written(root: Path) -> list[bytes]:
 
 
 def one_pass(root: Path, run) -> list[bytes]:
-    inspect(complete_rows(root), root=root, manifest=read_manifest(root), run=run)
+    inspect_root(root, run=run, progress=Silent())
     return written(root)
 
 
@@ -64,9 +64,9 @@ def test_each_shard_is_read_once(root: Path, monkeypatch: pytest.MonkeyPatch) ->
         return look_at(row, *arguments, **named)
 
     monkeypatch.setattr(inspection, "look_at", watched)
-    monkeypatch.setattr(inspection, "count_tiles", None)
+    monkeypatch.setattr(normalise, "count_tiles", None)
 
-    findings, statistics = inspect(complete_rows(root), root=root, manifest=read_manifest(root), run=in_process)
+    findings, statistics = inspect_root(root, run=in_process, progress=Silent())
 
     assert sorted(read) == sorted(row.tile.id for row in read_manifest(root).rows)
     assert [one.protocol for one in statistics] == list(PROTOCOLS)
@@ -78,7 +78,7 @@ def test_a_tile_that_is_left_out_for_another_reason_is_taken_away_again(
 ) -> None:
     # Given a tile without a finding that is not usable all the same, as one in quarantine.
     tile = read_manifest(root).rows[5].tile.id
-    validate = inspection.validate
+    validate = build.validate
 
     def validate_and_change(rows, **named):
         found = validate(rows, **named)
@@ -86,10 +86,10 @@ def test_a_tile_that_is_left_out_for_another_reason_is_taken_away_again(
             ledger.append(replace(ledger.rows[tile], state="failed"))
         return found
 
-    monkeypatch.setattr(inspection, "validate", validate_and_change)
+    monkeypatch.setattr(build, "validate", validate_and_change)
     manifest = read_manifest(root)
 
-    _, (strict, paper) = inspect(complete_rows(root), root=root, manifest=manifest, run=in_process)
+    _, (strict, paper) = inspect_root(root, run=in_process, progress=Silent())
 
     assert tile not in {row.tile.id for row in usable_rows(root, manifest, "train", "paper")}
     assert paper.tiles == 14 - 1 - 1
@@ -97,3 +97,33 @@ def test_a_tile_that_is_left_out_for_another_reason_is_taken_away_again(
     normalise_root(root, run=in_process, progress=Silent())
     assert [statistics_path(root, protocol).read_bytes() for protocol in PROTOCOLS] == together
     assert strict.tiles <= paper.tiles
+
+
+def test_tiles_that_were_validated_before_are_counted_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a root whose tiles are validated but for one, which was written anew.
+    validate_root(root, run=in_process, progress=Silent())
+    tile = read_manifest(root).rows[7].tile.id
+    with Ledger(root) as ledger:
+        ledger.append(replace(ledger.rows[tile], seconds=1.0, sha256=ledger.rows[tile].sha256))
+    document = json.loads((root / FINDINGS_JSON).read_text())
+    document["validated"][tile] = "another state"
+    (root / FINDINGS_JSON).write_text(json.dumps(document))
+    counted: list[str] = []
+    count_tiles = normalise.count_tiles
+
+    def watched(root, rows, **named):
+        counted.extend(row.tile.id for row in rows)
+        return count_tiles(root, rows, **named)
+
+    monkeypatch.setattr(normalise, "count_tiles", watched)
+
+    _, statistics = inspect_root(root, run=in_process, progress=Silent(), all_again=False)
+
+    # Then that one is looked at and counted in one go, and the 15 other good ones are read for their counts alone.
+    assert tile not in counted
+    assert len(counted) == len(set(counted)) == 15
+    together = written(root)
+    validate_root(root, run=in_process, progress=Silent())
+    normalise_root(root, run=in_process, progress=Silent())
+    assert written(root) == together
+    assert len(statistics) == len(PROTOCOLS)
