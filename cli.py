@@ -30,6 +30,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "retry": ("build:retry", "Ask again for tiles that a build could not have."),
     "validate": ("inspect:validate", "List what is wrong with shards, or with single files."),
     "normalise": ("training:normalise", "Take the statistics of the training split."),
+    "models": ("models:models", "Networks that can be trained."),
+    "cost": ("models:cost", "What networks cost: parameters, GFLOPs, speed, memory."),
     "train": ("training:train", "Train a network on the data set."),
     "score": ("training:score", "Score a trained run on the test tiles."),
     "report": ("training:report", "Write the page that sets scores beside the paper's."),

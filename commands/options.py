@@ -169,10 +169,10 @@ def training_options(function: F) -> F:
     return in_order(
         function,
         click.option("--profile", help="Settings: paper, sandbox, or a TOML file. Default: by the source."),
-        click.option("--model", help="Network: specsar-former or segformer, each also -small."),
-        click.option("--primary", default="ms10", show_default=True, help="Bands of the primary input (preset)."),
+        click.option("--model", help="Network, by its name in 'dwplus models'. Default: the profile's."),
+        click.option("--primary", help="Bands of the primary input (preset); default: the network's, mostly ms10."),
         click.option(
-            "--auxiliary", default="sar", show_default=True, help="Bands of the auxiliary input (preset, or none)."
+            "--auxiliary", help="Bands of the auxiliary input (preset, or none); default: the network's, mostly sar."
         ),
         click.option(
             "--protocol",

@@ -94,8 +94,8 @@ def train(
     data: Path,
     quiet: bool,
     protocol: Any,
-    primary: str,
-    auxiliary: str,
+    primary: str | None,
+    auxiliary: str | None,
     profile: str | None,
     model: str | None,
     epochs: int | None,
@@ -106,19 +106,21 @@ def train(
     \b
     dwplus train                                      SpecSAR-Former, settings by the source
     dwplus train --name s2 --model segformer-small --auxiliary none
+    dwplus train --model cmx-small                    another network (dwplus models), here with few channels
     dwplus train --profile paper --set lr=1e-3 --set seed=1
     accelerate launch -m dwplus.cli train             on several GPUs
     """
+    from ..model.registry import spec
     from ..workflow.console import console
     from ..workflow.pixel_source import existing_root
     from ..workflow.stages import Inputs, train_run, training_settings
 
     root = existing_root(data, source)
     settings = training_settings(profile, root, _changes(model, epochs, changes))
-    inputs: Inputs = Inputs(primary, auxiliary)
-    run_dir = train_run(
-        root, name or settings.model, settings, protocol=protocol, inputs=inputs, progress=console(quiet=quiet)
-    )
+    row = spec(settings.model)
+    inputs: Inputs = Inputs(primary or row.primary, auxiliary or row.auxiliary or "none")
+    name = name or settings.model.replace("/", "-")
+    run_dir = train_run(root, name, settings, protocol=protocol, inputs=inputs, progress=console(quiet=quiet))
     click.echo(f"{run_dir}  next: dwplus score runs/{run_dir.name}")
 
 

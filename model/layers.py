@@ -47,14 +47,27 @@ def initialise(module: nn.Module) -> None:
         return  # no memory, nothing to set: sizes alone are wanted
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)
-    elif isinstance(module, nn.Conv2d):
+    elif isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
         fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels // module.groups
         nn.init.normal_(module.weight, std=math.sqrt(2.0 / fan_out))
-    elif isinstance(module, nn.LayerNorm | nn.BatchNorm2d):
+    elif isinstance(module, nn.LayerNorm | nn.BatchNorm2d | nn.GroupNorm):
         nn.init.ones_(module.weight)
+    elif isinstance(module, MlpDecoder):
+        quieten(module.classify)
     bias = getattr(module, "bias", None)
     if isinstance(bias, nn.Parameter):
         nn.init.zeros_(bias)
+
+
+def quieten(classifier: nn.Module) -> None:
+    """Let logits begin near 0, every class about as likely as the next.
+
+    By the rule for convolutions (fan-out, ReLU) nine outputs of 768 channels would have a deviation of nine.
+    """
+    assert isinstance(classifier, nn.Conv2d), classifier
+    nn.init.normal_(classifier.weight, std=0.01)
+    if classifier.bias is not None:
+        nn.init.zeros_(classifier.bias)
 
 
 def drop_path_rates(depths: tuple[int, ...], last: float) -> list[list[float]]:
@@ -244,7 +257,7 @@ class MlpDecoder(nn.Module):
 
     def _folded_weights(self) -> tuple[list[Tensor], Tensor]:
         """W_i L_i, each (width, C_i, 1, 1), and the sum of W_i b_i; in float32 also under autocast."""
-        with _full_precision(self.fuse.weight.device.type):
+        with full_precision(self.fuse.weight.device.type):
             slices = self.fuse.weight[:, :, 0, 0].chunk(len(self.linears), dim=1)[::-1]
             parameters = [(linear.weight, linear.bias) for linear in self.linears if isinstance(linear, nn.Linear)]
             weights = [(w @ weight)[:, :, None, None] for w, (weight, _) in zip(slices, parameters, strict=True)]
@@ -252,7 +265,7 @@ class MlpDecoder(nn.Module):
         return weights, bias
 
 
-def _full_precision(device: str) -> AbstractContextManager[object]:
+def full_precision(device: str) -> AbstractContextManager[object]:
     """No autocast in here; the meta device knows none."""
     if torch.amp.is_autocast_available(device):
         return torch.autocast(device, enabled=False)

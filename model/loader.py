@@ -129,21 +129,28 @@ def collate(items: list[Batch]) -> Batch:
 
 
 class EpochSampler(Sampler[int]):
-    """Order of the samples in one epoch: a function of seed and epoch alone, so a resumed run sees the same one."""
+    """Order of the samples in one epoch: a function of seed and epoch alone, so a resumed run sees the same one.
 
-    def __init__(self, size: int, *, seed: int, shuffle: bool) -> None:
-        self.size, self.seed, self.shuffle, self.epoch = size, seed, shuffle, 0
+    Args:
+        size: number of samples.
+        seed: of the order.
+        shuffle: a new order each epoch, or the data set's own.
+        left_out: samples that an epoch does without: the last ones of its order, so others each time.
+    """
+
+    def __init__(self, size: int, *, seed: int, shuffle: bool, left_out: int = 0) -> None:
+        self.size, self.seed, self.shuffle, self.left_out, self.epoch = size, seed, shuffle, left_out, 0
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return self.size
+        return self.size - self.left_out
 
     def __iter__(self) -> Iterator[int]:
         if not self.shuffle:
-            return iter(range(self.size))
-        return iter(np.random.default_rng((self.seed, self.epoch)).permutation(self.size).tolist())
+            return iter(range(len(self)))
+        return iter(np.random.default_rng((self.seed, self.epoch)).permutation(self.size)[: len(self)].tolist())
 
 
 def default_workers() -> int:
@@ -158,6 +165,7 @@ def make_loader(
     batch: int,
     seed: int = 0,
     shuffle: bool = False,
+    fewest: int = 1,
     workers: int | None = None,
     keep_mb: int = 0,
 ) -> tuple[DataLoader[Batch], EpochSampler]:
@@ -168,11 +176,13 @@ def make_loader(
         batch: samples a batch; the last one of an epoch may be smaller.
         seed: of the order.
         shuffle: a new order each epoch, or the data set's own.
+        fewest: samples in a batch: where the last one of an epoch would have fewer, that epoch does without it.
         workers: loader processes; None: ``default_workers``.
         keep_mb: megabytes of samples kept in memory, without workers.
     """
     workers = default_workers() if workers is None else workers
-    sampler = EpochSampler(len(tiles), seed=seed, shuffle=shuffle)
+    last = len(tiles) % batch
+    sampler = EpochSampler(len(tiles), seed=seed, shuffle=shuffle, left_out=last if last < fewest else 0)
     generator = torch.Generator()
     generator.manual_seed(seed)
     loader = DataLoader(

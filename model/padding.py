@@ -44,7 +44,8 @@ def run_padded(
         return network(primary, auxiliary)
     if right >= width or bottom >= height:
         raise UsageError(
-            f"input of {height} x {width} px is too small: this network needs {multiple // 2 + 1} px a side"
+            f"input of {height} x {width} px is too small to be padded to a multiple of {multiple} px; "
+            f"more than {multiple // 2} px a side always do"
         )
     padded = [
         F.pad(image, around, mode="reflect") if image.shape[1] else _empty(image, around)

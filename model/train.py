@@ -58,8 +58,10 @@ class TrainConfig:
         warmup_epochs: epochs of linear rise before the cosine.
         loss: name in ``losses.LOSSES``.
         gamma: of the focal losses.
+        aux_weight: of the loss of an auxiliary head, where a network has one (PSPNet's value; the paper is silent).
         crop_px: side of a random crop; None: whole tiles.
         symmetries: random quarter turns and mirroring.
+        compile: compile the network with ``torch.compile``: minutes at the start, faster steps then.
         precision: ``bf16`` autocasts; ``auto`` does so on GPUs that have it. CPUs always compute in float32.
         device: ``auto`` takes a GPU where there is one.
         seed: of the weights, the order, the augmentation and dropout.
@@ -82,8 +84,10 @@ class TrainConfig:
     warmup_epochs: int = 0
     loss: str = "focal"
     gamma: float = 2.0
+    aux_weight: float = 0.4
     crop_px: int | None = None
     symmetries: bool = True
+    compile: bool = False
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     device: Literal["auto", "cpu"] = "auto"
     seed: int = 0
@@ -215,6 +219,7 @@ def resolve(config: TrainConfig, dataset_train: TileSet, dataset_val: TileSet | 
                     f"{name} of the validation split is {getattr(other, name)}, of the training split "
                     f"{getattr(data, name)}; open both from one data root in the same way"
                 )
+    _check_batch(config, data)
     model_config = configure(config.model, len(data.primary), len(data.auxiliary), **config.model_options)
     return RunConfig(
         dwplus=__version__,
@@ -224,6 +229,17 @@ def resolve(config: TrainConfig, dataset_train: TileSet, dataset_val: TileSet | 
         data=data,
         validation=None if dataset_val is None else dataset_val.split,
     )
+
+
+def _check_batch(config: TrainConfig, data: DataCard) -> None:
+    fewest = spec(config.model).min_batch
+    if config.batch_per_device < fewest:
+        raise UsageError(
+            f"{config.model} needs {fewest} samples at a time in training (a norm of its sees one value per sample); "
+            f"batch_per_device is {config.batch_per_device}: raise it"
+        )
+    if data.tiles < fewest:
+        raise UsageError(f"{config.model} needs {fewest} training tiles; there are {data.tiles}")
 
 
 def check_same_run(folder: RunFolder, run: RunConfig) -> None:
@@ -283,26 +299,30 @@ class _Trainer:
         torch.manual_seed(config.seed)
         model = spec(config.model)
         network = model.network(from_mapping(type(model.defaults), run.model_config, where="model"))
+        self.heads = {"aux": True} if getattr(network, "has_aux", False) else {}
+        if config.compile:
+            network.compile()  # in place: the names of the weights stay what they are
         decay = config.weight_decay
         optimiser = torch.optim.AdamW(network.parameters(), lr=config.lr, weight_decay=decay, fused=True)
-        loader, self.sampler = self._loader(dataset_train, shuffle=True)
+        loader, self.sampler = self._loader(dataset_train, shuffle=True, fewest=model.min_batch)
         self.network: nn.Module
         self.network, self.optimiser, self.loader = self.accelerator.prepare(network, optimiser, loader)
         self.loader_val = None
         if dataset_val is not None:
-            self.loader_val = self.accelerator.prepare(self._loader(dataset_val, shuffle=False)[0])
+            self.loader_val = self.accelerator.prepare(self._loader(dataset_val, shuffle=False, fewest=1)[0])
         device = self.accelerator.device
         self.normaliser: Normaliser = run.data.normaliser().to(device)
         self.loss: PixelLoss = build_loss(config.loss, counts=run.data.class_counts, gamma=config.gamma).to(device)
         self.steps = math.ceil(len(self.loader) / self.accumulate)
 
-    def _loader(self, tiles: TileSet, *, shuffle: bool) -> tuple[Any, EpochSampler]:
+    def _loader(self, tiles: TileSet, *, shuffle: bool, fewest: int) -> tuple[Any, EpochSampler]:
         config = self.config
         return make_loader(
             tiles,
             batch=config.batch_per_device,
             seed=config.seed,
             shuffle=shuffle,
+            fewest=fewest,
             workers=config.workers,
             keep_mb=config.keep_mb,
         )
@@ -368,9 +388,17 @@ class _Trainer:
         batch = augment(batch, seed=config.seed, epoch=epoch, crop_px=config.crop_px, symmetries=config.symmetries)
         group = min(self.accumulate, count - number // self.accumulate * self.accumulate)
         with nullcontext() if sync else self.accelerator.no_sync(self.network):
-            loss: Tensor = self.loss(self.network(*self.normaliser(batch.primary, batch.auxiliary)), batch.label)
+            loss = self._loss(batch)
             self.accelerator.backward(loss / group)
         return loss.detach()
+
+    def _loss(self, batch: Batch) -> Tensor:
+        inputs = self.normaliser(batch.primary, batch.auxiliary)
+        if not self.heads:
+            return self.loss(self.network(*inputs), batch.label)  # type: ignore[no-any-return]
+        logits, aux_logits = self.network(*inputs, **self.heads)
+        loss: Tensor = self.loss(logits, batch.label) + self.config.aux_weight * self.loss(aux_logits, batch.label)
+        return loss
 
     def _step(self, step: int) -> float:
         """Move the weights; gives the learning rate. Set by hand: a prepared scheduler steps once per process."""

@@ -34,7 +34,7 @@ def test_every_network_is_called_the_same_way(name: str):
 @pytest.mark.parametrize("name", [name for name, row in MODELS.items() if row.inputs == "single"])
 def test_networks_with_one_input_work_without_auxiliary_bands(name: str):
     with torch.device("meta"):
-        network = build(name, primary_bands=3, auxiliary_bands=0)
+        network = build(name, primary_bands=3, auxiliary_bands=0).eval()
 
         assert network(torch.empty(1, 3, 64, 64), torch.empty(1, 0, 64, 64)).shape == (1, 9, 64, 64)
 

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from .. import __version__
 from ..manifests import load_toml
 from ..model.cost import count
+from ..model.registry import MODELS
 from ..model.registry import build as build_network
-from ..model.registry import spec
 from ..model.runs import RunConfig, RunFolder
 from ..model.score import Scores, load, predict
 from ..pipeline.build import complete_rows, source_of
@@ -278,12 +278,14 @@ def cost_rows() -> tuple[dict[str, Any], ...]:
     """Parameters and GFLOPs of the paper's networks that are built here, counted now, beside Table II."""
     table = load_toml("paper")["table2"]
     rows = []
-    for name in ("specsar-former", "segformer"):
+    for name, row in MODELS.items():
+        if row.paper is None:
+            continue
         with torch.device("meta"):
             network = build_network(name)
-        cost = count(network, 10, 2)
-        printed = table[spec(name).paper or name]
-        rows.append({"name": name, "cost": cost, "paper_params": printed["params"], "paper_gflops": printed["flops"]})
+        cost, printed = count(network, 10, 2, flops_per_mac=row.flops_per_mac), table[row.paper]
+        figures_printed = {"paper_params": printed["params"], "paper_gflops": printed["flops"]}
+        rows.append({"name": name, "cost": cost, "note": row.note, **figures_printed})
     return tuple(rows)
 
 

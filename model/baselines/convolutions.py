@@ -1,4 +1,4 @@
-"""Blocks that the convolutional networks share: convolution with norm and activation, pyramid pooling, initialisation.
+"""Blocks that the convolutional networks share: convolution with norm and activation, pyramid pooling.
 
 Letters: B batch, C channels, h and w the grid of a map.
 """
@@ -66,23 +66,7 @@ def tied(logits: Tensor, aux: Tensor) -> Tensor:
     """The logits as they are, with a gradient of zero for whatever made ``aux``.
 
     A loss that does not ask for the auxiliary head leaves its weights alone then, instead of leaving them without a
-    gradient, which distributed training takes for an error.
+    gradient, which distributed training takes for an error. In float32: a sum of many gradients would overflow float16,
+    and zero times that is no number.
     """
-    return logits + 0.0 * aux.mean()
-
-
-def initialise_convolutions(module: nn.Module) -> None:
-    """Set one module's weights as ResNet does (He et al. 2015, fan-out, ReLU); for ``network.apply``."""
-    if any(parameter.is_meta for parameter in module.parameters(recurse=False)):
-        return  # no memory, nothing to set: sizes alone are wanted
-    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-        nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
-    elif isinstance(module, nn.BatchNorm2d | nn.GroupNorm | nn.LayerNorm):
-        nn.init.ones_(module.weight)
-        nn.init.zeros_(module.bias)
-    elif isinstance(module, nn.Linear):
-        nn.init.trunc_normal_(module.weight, std=0.02)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
+    return logits.float() + 0.0 * aux.float().mean()

@@ -5,9 +5,35 @@ Source: Xie et al. 2021 (arXiv 2105.15203), section 3.1; the defaults of its use
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from torch import Tensor, nn
 
 from ..layers import DropPath, Grid, MixFfn, PatchEmbedding, ReducedAttention, as_map, drop_path_rates
+
+
+@dataclass(frozen=True)
+class MitSize:
+    """One of the six published sizes (Table 6 of the paper's appendix).
+
+    Attributes:
+        widths, depths: channels and blocks per stage; heads 1/2/5/8 and reductions 8/4/2/1 are common to all.
+        decoder_width: of the all-MLP decoder that SegFormer puts behind this size.
+    """
+
+    widths: tuple[int, ...]
+    depths: tuple[int, ...]
+    decoder_width: int
+
+
+MIT_SIZES: dict[str, MitSize] = {
+    "b0": MitSize((32, 64, 160, 256), (2, 2, 2, 2), 256),
+    "b1": MitSize((64, 128, 320, 512), (2, 2, 2, 2), 256),
+    "b2": MitSize((64, 128, 320, 512), (3, 4, 6, 3), 768),
+    "b3": MitSize((64, 128, 320, 512), (3, 4, 18, 3), 768),
+    "b4": MitSize((64, 128, 320, 512), (3, 8, 27, 3), 768),
+    "b5": MitSize((64, 128, 320, 512), (3, 6, 40, 3), 768),
+}
 
 
 class MitBlock(nn.Module):

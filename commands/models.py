@@ -1,0 +1,243 @@
+"""Commands about networks: which there are, and what each costs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .options import quiet_option
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from ..model.cost import Cost
+    from ..model.registry import ModelSpec
+    from ..model.speed import Speed
+
+
+@click.command()
+@click.option("--tables", is_flag=True, help="The rows of the paper's Tables IV, V and VI too.")
+@click.option("--json", "as_json", is_flag=True, help="Print a list of JSON objects.")
+def models(tables: bool, as_json: bool) -> None:
+    """Networks that can be trained: inputs, parameters, GFLOPs by the paper's rule at 512 px, whose they are.
+
+    \b
+    dwplus models
+    dwplus train --model cmx
+    dwplus train --model table4/ca-sa                     a row of the paper's ablations
+    dwplus train --model smp/fpn/resnet50                 any network of segmentation-models-pytorch
+    dwplus train --model cmx-small                        any of them with few channels: to try it
+    """
+    from ..model.registry import MODELS, table_rows
+
+    rows = {**MODELS, **(table_rows() if tables else {})}
+    documents = [_model_document(name, row) for name, row in rows.items()]
+    if as_json:
+        click.echo(json.dumps(documents, indent=1))
+        return
+    table = _table("model", "inputs", ">M params", ">GFLOP", "in the paper", "from")
+    for document in documents:
+        counted = document["params"] is not None
+        table.add_row(
+            document["name"],
+            document["inputs"],
+            f"{document['params'] / 1e6:.2f}" if counted else "-",
+            f"{document['gflops_rule']:.2f}" if counted else "-",
+            document["paper"] or "",
+            document["citation"],
+        )
+    _print(table)
+    for document in documents:
+        if document["note"]:
+            click.echo(f"{document['name']}: {document['note']}")
+    click.echo("also: smp/ARCHITECTURE/ENCODER of segmentation-models-pytorch (pip install 'dwplus[models]')")
+
+
+def _model_document(name: str, row: ModelSpec) -> dict[str, Any]:
+    from ..pipeline.errors import UsageError
+
+    document: dict[str, Any] = {"name": name, "inputs": _inputs(row), "params": None, "gflops_rule": None}
+    note = row.note
+    try:
+        document |= dict(zip(("params", "gflops_rule"), _size(name, row), strict=True))
+    except UsageError as error:
+        note = str(error)  # an extra that is not installed
+    return document | {"paper": row.paper, "citation": row.citation, "note": note}
+
+
+def _inputs(row: ModelSpec) -> str:
+    names = [row.primary, *([row.auxiliary] if row.auxiliary else [])]
+    return f"two: {', '.join(names)}" if row.inputs == "dual" else f"one: {' + '.join(names)}"
+
+
+def _size(name: str, row: ModelSpec) -> tuple[int, float]:
+    """Parameters, and GFLOPs by the paper's rule at 512 px."""
+    import torch
+
+    from ..model.cost import count_by_rule
+    from ..model.registry import build
+
+    bands = (row.defaults.primary_bands, row.defaults.auxiliary_bands)
+    with torch.device("meta"):
+        network = build(name)
+        macs, _ = count_by_rule(network, *(torch.empty(1, count, 512, 512) for count in bands))
+    return sum(parameter.numel() for parameter in network.parameters()), row.flops_per_mac * macs / 1e9
+
+
+@click.command()
+@click.argument("names", nargs=-1, metavar="[MODEL]...")
+@click.option("--spectral-bands", type=click.IntRange(1), metavar="N", help="Bands of the primary input; default: 10.")
+@click.option(
+    "--size", type=click.IntRange(32), default=512, show_default=True, help="Image side in pixels to count at."
+)
+@click.option("--speed", is_flag=True, help="Also run each network here, 510 px: images a second and memory. Minutes.")
+@click.option(
+    "--batch", type=click.IntRange(2), help="Images in a training step of --speed; default: 4 on a GPU, else 2."
+)
+@quiet_option
+@click.option("--json", "as_json", is_flag=True, help="Print a list of JSON objects.")
+def cost(
+    names: tuple[str, ...],
+    spectral_bands: int | None,
+    size: int,
+    speed: bool,
+    batch: int | None,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """What networks cost, beside the paper's Table II; without MODEL, all of that table.
+
+    \b
+    Parameters: all, and by the paper's counter (thop), which sees some modules only.
+    GFLOP: by the paper's rule (2 x thop's multiply-accumulates, no attention products), with attention counted in the
+    same form, and as the network really runs here (decoders folded, no auxiliary head).
+
+    \b
+    dwplus cost
+    dwplus cost specsar-former segformer --json
+    dwplus cost specsar-former --spectral-bands 11
+    dwplus cost specsar-former cmx --speed               frames and samples a second, memory, on this device
+    """
+    from ..model.registry import MODELS, spec
+    from ..workflow.console import console
+
+    chosen = names or tuple(name for name, row in MODELS.items() if row.paper)
+    for name in chosen:
+        spec(name)
+    costs = {name: _counted(name, spectral_bands, size) for name in chosen}
+    speeds: dict[str, Speed] = {}
+    if speed:
+        from ..model.speed import measure
+
+        with console(quiet=quiet).stage("Measuring", len(chosen), unit="networks") as step:
+            for name in chosen:
+                step.advance(0, note=name)
+                speeds[name] = measure(name, spectral_bands, None, batch=batch)
+                step.advance()
+    if as_json:
+        click.echo(json.dumps([_cost_document(name, costs[name], speeds.get(name)) for name in chosen], indent=1))
+        return
+    _print_costs(costs, size)
+    if speeds:
+        _print_speeds(speeds)
+    else:
+        click.echo("Images a second and memory on this device: --speed")
+
+
+def _counted(name: str, spectral_bands: int | None, size: int = 512) -> Cost:
+    import torch
+
+    from ..model.cost import count
+    from ..model.registry import build, configure, spec
+
+    settings = configure(name, spectral_bands)
+    with torch.device("meta"):
+        network = build(name, spectral_bands)
+    bands = (settings.primary_bands, settings.auxiliary_bands)
+    return count(network, *bands, size, flops_per_mac=spec(name).flops_per_mac)
+
+
+def _paper_row(name: str) -> dict[str, float]:
+    from ..manifests import load_toml
+    from ..model.registry import spec
+
+    row: dict[str, float] = load_toml("paper")["table2"].get(spec(name).paper or "", {})
+    return row
+
+
+def _cost_document(name: str, cost: Cost, speed: Speed | None) -> dict[str, Any]:
+    printed = _paper_row(name)
+    document: dict[str, Any] = {"name": name, **asdict(cost)}
+    document |= {f"paper_{ours}": printed.get(theirs) for ours, theirs in _PRINTED.items()}
+    return document | ({"speed": asdict(speed)} if speed is not None else {})
+
+
+_PRINTED = {"params_m": "params", "gflops": "flops", "images_per_second": "speed"}
+
+
+def _print_costs(costs: dict[str, Cost], size: int) -> None:
+    table = _table(
+        "model", ">M params", ">by rule", ">paper", f">GFLOP, {size} px", ">paper", ">with attention", ">as run"
+    )
+    for name, cost in costs.items():
+        printed = _paper_row(name)
+        table.add_row(
+            name,
+            f"{cost.params / 1e6:.2f}",
+            f"{cost.params_rule / 1e6:.2f}",
+            f"{printed['params']:.2f}" if printed else "",
+            f"{cost.gflops_rule:.2f}",
+            f"{printed['flops']:.2f}" if printed else "",
+            f"{cost.gflops:.2f}",
+            f"{cost.gflops_run:.2f}",
+        )
+    _print(table)
+    from ..model.registry import spec
+
+    for name in costs:
+        if note := spec(name).note:
+            click.echo(f"{name}: {note}")
+
+
+def _print_speeds(speeds: dict[str, Speed]) -> None:
+    one = next(iter(speeds.values()))
+    threads = f", {one.threads} threads" if one.threads else ""
+    click.echo(f"\n{one.device}{threads}, {one.precision}, {one.size} px, random weights and pixels")
+    table = _table("model", ">images/s", ">paper", ">MB", ">training samples/s", ">batch", ">MB")
+    for name, speed in speeds.items():
+        printed = _paper_row(name)
+        table.add_row(
+            name,
+            f"{speed.frames_per_second:.2f}",
+            f"{printed['speed']:.2f}" if printed else "",
+            f"{speed.inference_mb:,.0f}",
+            f"{speed.samples_per_second:.2f}",
+            str(speed.batch),
+            f"{speed.training_mb:,.0f}",
+        )
+    _print(table)
+
+
+def _table(*titles: str) -> Table:
+    """An empty table; titles that begin with ``>`` stand over numbers."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for title in titles:
+        table.add_column(
+            title.lstrip(">"), justify="right" if title.startswith(">") else "left", no_wrap=title[0] == ">"
+        )
+    return table
+
+
+def _print(table: Table) -> None:
+    """To stdout; as wide as it needs where nobody looks at it on a terminal."""
+    import sys
+
+    from rich.console import Console
+
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
