@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from .bands import SHARD_BANDS
 from .landcover import CLASS_COUNT
 from .manifest import ManifestRow, Protocol
+from .pixel_loops import count_values
 
 CODES = 256
 
@@ -85,7 +86,7 @@ def count_pixels(pixels: NDArray[np.uint16], codes: NDArray[np.uint8]) -> Histog
         pixels: uint16 (bands, H, W) in the order of ``SHARD_BANDS``, stored values.
         codes: uint8 (H, W), released codes.
     """
-    bands = {band: np.bincount(pixels[i].ravel()) for i, band in enumerate(SHARD_BANDS)}
+    bands = {band: count_values(pixels[i]) for i, band in enumerate(SHARD_BANDS)}
     return Histograms(bands, np.bincount(codes.ravel(), minlength=CODES), 1)
 
 

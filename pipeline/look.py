@@ -24,6 +24,7 @@ from .bands import BANDS, NODATA, S1_BANDS, S2_BANDS, SHARD_BANDS
 from .blocks import read_blocks
 from .files import sha256_of
 from .landcover import CODE_CLOUD
+from .pixel_loops import count_values
 from .places import Place
 from .shards import LABEL_BAND, Grid, ShardHeader, header_of
 
@@ -192,7 +193,7 @@ class Look:
         """int64 (largest value + 1,), pixels per stored value of one band; counted once."""
         cache: dict[str, NDArray[np.int64]] = self.__dict__.setdefault("_counts", {})
         if band not in cache:
-            cache[band] = np.bincount(self.stored(band).ravel())
+            cache[band] = count_values(self.stored(band))
         return cache[band]
 
     def facts(self, band: str) -> BandFacts:

@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # A module may import those of its own line and of the lines above it, never of a line below.
 PIPELINE_ORDER: tuple[frozenset[str], ...] = (
-    frozenset({"errors", "progress", "limiter"}),
+    frozenset({"errors", "progress", "limiter", "pixel_loops"}),
     frozenset({"bands", "blocks", "landcover", "files", "cluster", "distances", "zarr_shards"}),
     frozenset({"places", "shift"}),
     frozenset({"tiles"}),

