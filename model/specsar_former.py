@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..pipeline.errors import UsageError
@@ -32,10 +33,12 @@ from .layers import (
     PatchEmbedding,
     ReducedAttention,
     as_map,
+    as_tokens,
     check_heads,
     check_size,
     check_stages,
     drop_path_rates,
+    full_precision,
     initialise,
     upsample,
 )
@@ -57,7 +60,8 @@ class SpecSarFormerConfig:
         ffn_ratio: hidden width of the Mix-FFN over its width.
         split: shares of primary : auxiliary in C (Table VI).
         decoder_width: channels of the decoder; 768 fits, 256 and 512 do not.
-        decoder: order of the decoder's sums, ``layers.MlpDecoder``; changes rounding alone.
+        decoder: order of sums, ``folded`` or ``plain`` as published: in the decoder (``layers.MlpDecoder``) above all,
+            and around attention (``layers.ReducedAttention``, ``CrossAttention``); changes rounding alone.
         self_attention, cross_attention, aggregation: the three modules that Table IV switches.
         cross_order: ``parallel``: both directions read the features after self-attention; ``sequential``: the auxiliary
             branch reads the primary one after its cross-attention. Not decided.
@@ -156,12 +160,17 @@ SMALL = SpecSarFormerConfig(
 class CrossAttention(nn.Module):
     """What one branch takes from the other (eq. 3): Attention(norm(x), MLP(other)); the residual is the caller's.
 
-    The other branch's tokens enter the MLP as they are, without a norm.
+    The other branch's tokens enter the MLP as they are, without a norm. Where a reducing convolution follows the MLP's
+    one Linear, nothing lies between the two, and ``form`` chooses their order as in ``layers.MlpDecoder``: ``folded``
+    multiplies their weights out and goes from the other branch's tokens to the reduced ones in one convolution, without
+    the mapped tokens at full resolution.
     """
 
     def __init__(self, width: int, other: int, heads: int, reduction: int, config: SpecSarFormerConfig) -> None:
         super().__init__()
         two_layer = config.cross_mlp == "two-layer"
+        self.form: DecoderForm = config.decoder
+        self.foldable = reduction > 1 and not two_layer
         self.norm = nn.LayerNorm(width, eps=config.norm_eps)
         self.mlp: nn.Module = nn.Linear(other, width)
         if two_layer:
@@ -173,12 +182,25 @@ class CrossAttention(nn.Module):
             projection=not two_layer,
             scale=config.attention_scale,
             dropout=config.attention_dropout,
+            form=config.decoder,
         )
 
     def forward(self, x: Tensor, other: Tensor, grid: Grid) -> Tensor:
         """(B, N, C), (B, N, C_other) -> (B, N, C)."""
+        if self.foldable and self.form == "folded":
+            return self.attention.attend(self.norm(x), self._reduced(other, grid))
         result: Tensor = self.attention(self.norm(x), self.mlp(other), grid)
         return result
+
+    def _reduced(self, other: Tensor, grid: Grid) -> Tensor:
+        """(B, N, C_other) -> (B, N / reduction^2, C), what the reducing convolution gives of the mapped tokens."""
+        mlp, reduce = self.mlp, self.attention.reduce
+        assert isinstance(mlp, nn.Linear)
+        with full_precision(other.device.type):
+            weight = torch.einsum("oikl,ia->oakl", reduce.weight, mlp.weight)
+            bias = torch.einsum("oikl,i->o", reduce.weight, mlp.bias)
+        bias = bias if reduce.bias is None else bias + reduce.bias
+        return as_tokens(F.conv2d(as_map(other, grid), weight, bias, reduce.stride))
 
 
 class BranchBlock(nn.Module):
@@ -192,7 +214,12 @@ class BranchBlock(nn.Module):
         if config.self_attention:
             self.self_norm = nn.LayerNorm(width, eps=config.norm_eps)
             self.self_attention = ReducedAttention(
-                width, heads, reduction, scale=config.attention_scale, dropout=config.attention_dropout
+                width,
+                heads,
+                reduction,
+                scale=config.attention_scale,
+                dropout=config.attention_dropout,
+                form=config.decoder,
             )
         if config.cross_attention:
             self.cross_attention = CrossAttention(width, other, heads, reduction, config)
@@ -201,16 +228,13 @@ class BranchBlock(nn.Module):
 
     def attend(self, x: Tensor, grid: Grid) -> Tensor:
         normed = self.self_norm(x)
-        change: Tensor = self.drop_path(self.self_attention(normed, normed, grid))
-        return x + change
+        return self.drop_path.add(x, self.self_attention(normed, normed, grid))
 
     def cross(self, x: Tensor, other: Tensor, grid: Grid) -> Tensor:
-        change: Tensor = self.drop_path(self.cross_attention(x, other, grid))
-        return x + change
+        return self.drop_path.add(x, self.cross_attention(x, other, grid))
 
     def feed(self, x: Tensor, grid: Grid) -> Tensor:
-        change: Tensor = self.drop_path(self.ffn(self.ffn_norm(x), grid))
-        return x + change
+        return self.drop_path.add(x, self.ffn(self.ffn_norm(x), grid))
 
 
 class DualModalEnhancement(nn.Module):

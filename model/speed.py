@@ -10,7 +10,6 @@ import multiprocessing
 import os
 import resource
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -114,7 +113,7 @@ def _measured(
     batch = batch or max(4 if cuda else 2, spec(name).min_batch)
     settings = configure(name, primary, auxiliary, **overrides)
     torch.manual_seed(0)
-    before = _held_mb()
+    before = held_mb()
     network = build(name, primary, auxiliary, **overrides).to(device)
     bands = (settings.primary_bands, settings.auxiliary_bands)
 
@@ -181,15 +180,19 @@ def _timed(step: Callable[[], None], before_mb: float) -> tuple[float, float]:
         if cuda:
             torch.cuda.synchronize()
         times.append(time.perf_counter() - start)
-    return statistics.median(times), _held_mb() - (0 if cuda else before_mb)
+    return statistics.median(times), held_mb() - (0 if cuda else before_mb)
 
 
-def _held_mb() -> float:
-    """The most memory held so far, in 10^6 bytes."""
+def held_mb() -> float:
+    """The most memory that this process has held so far, in 10^6 bytes: on a GPU where there is one."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 1e6
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+    try:
+        # What getrusage calls the maximum is, on Linux, also that of the process which started this one.
+        with open("/proc/self/status", encoding="ascii") as file:  # noqa: PTH123
+            return next(int(line.split()[1]) for line in file if line.startswith("VmHWM")) * 1024 / 1e6
+    except (OSError, StopIteration):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 
 def _processor() -> str:

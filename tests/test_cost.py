@@ -98,7 +98,7 @@ def test_a_folded_decoder_is_counted_in_its_plain_form_and_stays_folded():
     one, other = count(folded, 3, 2, size=64), count(plain, 3, 2, size=64)
 
     assert one.gflops_rule == other.gflops_rule
-    assert one.gflops == other.gflops == other.gflops_run > one.gflops_run
+    assert one.gflops == other.gflops == other.gflops_run != one.gflops_run
     assert [m.form for m in folded.modules() if isinstance(m, MlpDecoder)] == ["folded"]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from dwplus.model import layers, strips
 from dwplus.model.layers import (
     DropPath,
     MixFfn,
@@ -73,6 +74,25 @@ def test_attention_without_reduction_has_no_convolution_and_no_norm():
     assert names == {"query", "key_value", "projection"}
 
 
+@pytest.mark.parametrize("heads", [1, 2])
+def test_the_projection_may_come_before_the_queries(heads: int):
+    torch.manual_seed(0)
+    attention = ReducedAttention(4, heads, 2).double()
+    tokens = torch.randn(2, 16, 4).double()
+
+    folded = attention(tokens, tokens, (4, 4))
+    attention.form = "plain"
+
+    assert torch.allclose(folded, attention(tokens, tokens, (4, 4)), atol=1e-12)
+
+
+def test_maps_of_a_batch_of_one_are_channels_last():
+    tokens = torch.randn(1, 12, 5)
+
+    assert as_map(tokens, (3, 4)).stride() == (60, 1, 20, 5)
+    assert as_tokens(as_map(tokens, (3, 4))).data_ptr() == tokens.data_ptr()
+
+
 def test_mix_ffn_sees_neighbours_and_the_border():
     torch.manual_seed(0)
     ffn = MixFfn(2, 4)
@@ -121,6 +141,42 @@ def test_folded_decoder_gives_the_plain_decoders_logits_and_gradients_in_float32
     assert float((gradients[0] - gradients[1]).norm() / gradients[0].norm()) < 1e-4
 
 
+@pytest.mark.parametrize("grids", [((12, 12), (6, 6), (3, 3)), ((11, 13), (6, 7), (3, 4)), ((40, 9), (20, 5), (10, 3))])
+@pytest.mark.parametrize("way", ["training", "scoring"])
+def test_folded_decoder_goes_from_strip_to_strip_without_a_trace(way: str, grids, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(layers, "_STRIP", 4)
+    monkeypatch.setattr(strips, "PIXELS_AT_ONCE", 10)
+    plain, folded = (decoder.double().train(way == "training") for decoder in decoder_pair())
+    for decoder in (plain, folded):
+        decoder.norm.running_mean.uniform_(-1, 1, generator=torch.Generator().manual_seed(2))
+    generator = torch.Generator().manual_seed(1)
+    channels = (4, 6, 8)
+    maps = [torch.randn(2, c, *grid, generator=generator).double() for c, grid in zip(channels, grids, strict=True)]
+
+    with torch.set_grad_enabled(way == "training"):
+        logits = [decoder(maps) for decoder in (plain, folded)]
+
+    assert torch.allclose(*logits, rtol=0, atol=1e-11)
+    if way == "training":
+        for out in logits:
+            (out * torch.linspace(-1, 1, out.numel()).reshape(out.shape)).sum().backward()
+        for (name, one), (_, other) in zip(plain.named_parameters(), folded.named_parameters(), strict=True):
+            assert torch.allclose(one.grad, other.grad, rtol=1e-9, atol=1e-9), name
+        assert torch.allclose(plain.norm.running_mean, folded.norm.running_mean)
+        assert torch.allclose(plain.norm.running_var, folded.norm.running_var)
+
+
+def test_dropout_leaves_out_the_same_channels_in_both_forms():
+    logits = []
+    for form in ("plain", "folded"):
+        torch.manual_seed(0)
+        decoder = MlpDecoder((4, 6, 8), 16, 9, dropout=0.5, form=form).double().train()
+        torch.manual_seed(5)
+        logits.append(decoder(decoder_inputs(torch.float64)))
+
+    assert torch.allclose(*logits, rtol=0, atol=1e-11)
+
+
 def test_decoder_concatenates_the_coarsest_map_first():
     decoder = MlpDecoder((1, 1), 1, 1, dropout=0.0, form="plain").eval()
     with torch.no_grad():
@@ -164,6 +220,11 @@ def test_drop_path_leaves_out_whole_samples_and_keeps_the_mean():
     assert sorted(set(out.flatten(1)[:, 0].tolist())) == pytest.approx([0, 4 / 3])
     assert float(out.mean()) == pytest.approx(1, abs=0.05)
     assert torch.equal(drop.eval()(x), x)
+    assert torch.equal(drop.add(x, x), 2 * x)
+    torch.manual_seed(3)
+    left = drop.train()(x)
+    torch.manual_seed(3)
+    assert torch.allclose(drop.add(x, x), x + left)
 
 
 def test_logits_are_stretched_over_510_px_or_cropped_from_512():

@@ -295,6 +295,7 @@ def _primary_stages(config: CmNextConfig) -> nn.ModuleList:
         ffn_ratio=config.ffn_ratio,
         drop_path=config.drop_path,
         eps=config.norm_eps,
+        form=config.decoder,
     ).stages
 
 

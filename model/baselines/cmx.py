@@ -121,4 +121,5 @@ def _stages(config: CmxConfig, bands: int) -> nn.ModuleList:
         ffn_ratio=config.ffn_ratio,
         drop_path=config.drop_path,
         eps=config.norm_eps,
+        form=config.decoder,
     ).stages

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from ..layers import DropPath, Grid, MixFfn, PatchEmbedding, ReducedAttention, as_map, drop_path_rates
+from ..layers import DecoderForm, DropPath, Grid, MixFfn, PatchEmbedding, ReducedAttention, as_map, drop_path_rates
 
 
 @dataclass(frozen=True)
@@ -39,20 +39,21 @@ MIT_SIZES: dict[str, MitSize] = {
 class MitBlock(nn.Module):
     """Self-attention and Mix-FFN, each pre-normed with a residual."""
 
-    def __init__(self, width: int, heads: int, reduction: int, ratio: int, drop_path: float, eps: float) -> None:
+    def __init__(
+        self, width: int, heads: int, reduction: int, ratio: int, drop_path: float, eps: float, form: DecoderForm
+    ) -> None:
         super().__init__()
         self.drop_path = DropPath(drop_path)
         self.norm = nn.LayerNorm(width, eps=eps)
-        self.attention = ReducedAttention(width, heads, reduction)
+        self.attention = ReducedAttention(width, heads, reduction, form=form)
         self.ffn_norm = nn.LayerNorm(width, eps=eps)
         self.ffn = MixFfn(width, ratio)
 
     def forward(self, x: Tensor, grid: Grid) -> Tensor:
         """(B, N, C) -> (B, N, C)."""
         normed = self.norm(x)
-        x = x + self.drop_path(self.attention(normed, normed, grid))
-        change: Tensor = self.drop_path(self.ffn(self.ffn_norm(x), grid))
-        return x + change
+        x = self.drop_path.add(x, self.attention(normed, normed, grid))
+        return self.drop_path.add(x, self.ffn(self.ffn_norm(x), grid))
 
 
 class MitStage(nn.Module):
@@ -69,11 +70,12 @@ class MitStage(nn.Module):
         ratio: int,
         drop_paths: list[float],
         eps: float,
+        form: DecoderForm = "folded",
     ) -> None:
         super().__init__()
         kernel, stride = (7, 4) if first else (3, 2)
         self.embed = PatchEmbedding(channels_in, width, kernel=kernel, stride=stride)
-        self.blocks = nn.ModuleList(MitBlock(width, heads, reduction, ratio, rate, eps) for rate in drop_paths)
+        self.blocks = nn.ModuleList(MitBlock(width, heads, reduction, ratio, rate, eps, form) for rate in drop_paths)
         self.norm = nn.LayerNorm(width, eps=eps)
 
     def forward(self, image: Tensor) -> Tensor:
@@ -98,6 +100,7 @@ class MixTransformer(nn.Module):
         ffn_ratio: int,
         drop_path: float,
         eps: float,
+        form: DecoderForm = "folded",
     ) -> None:
         super().__init__()
         rates = drop_path_rates(depths, drop_path)
@@ -111,6 +114,7 @@ class MixTransformer(nn.Module):
                 ratio=ffn_ratio,
                 drop_paths=rates[stage],
                 eps=eps,
+                form=form,
             )
             for stage, (channels_in, width) in enumerate(zip((bands, *widths[:-1]), widths, strict=True))
         )

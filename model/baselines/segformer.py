@@ -80,6 +80,7 @@ class SegFormer(nn.Module):
             ffn_ratio=config.ffn_ratio,
             drop_path=config.drop_path,
             eps=config.norm_eps,
+            form=config.decoder,
         )
         self.decoder = MlpDecoder(
             config.widths, config.decoder_width, config.classes, dropout=config.dropout, form=config.decoder

@@ -1,0 +1,112 @@
+"""BatchNorm, ReLU and classifier of the decoder in one, strip by strip: how a processor trains the folded decoder.
+
+At 510 px one image's fused map has 48 MiB. Written out step by step, training holds five such maps per image at the
+worst moment and reads each from memory several times; strip by strip it holds two (the map and its gradient), and what
+lies between them stays in the cache. GPUs have kernels of their own for these steps and do not come here.
+
+Letters: B batch, P pixels of an image, D channels, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+PIXELS_AT_ONCE = 1024
+"""3 MiB of 768 channels."""
+
+
+def norm_relu_classify(x: Tensor, norm: nn.BatchNorm2d, weight: Tensor) -> Tensor:
+    """``relu(norm(x)) @ weight^T`` with the statistics of this batch, which also move the running ones.
+
+    Args:
+        x: float32 (B, P, D).
+        norm: in training mode.
+        weight: (B, K, D), one classifier per image (dropout has left out other channels in each).
+
+    Returns:
+        (B, P, K).
+    """
+    mean, variance = _moments(x.detach())
+    _move_running(norm, mean, variance, x.shape[0] * x.shape[1])
+    scale = torch.rsqrt(variance + norm.eps)
+    logits: Tensor = _NormReluClassify.apply(x, norm.weight, norm.bias, weight, mean, scale)
+    return logits
+
+
+def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance (the biased one) of each channel; in two passes, four times as fast as ``torch.var_mean``."""
+    count = x.shape[0] * x.shape[1]
+    parts = [x[image, strip] for image, strip in _strips(x)]
+    mean = torch.stack([part.sum(0) for part in parts]).sum(0) / count
+    squares = [(part - mean).square_().sum(0) for part in parts]
+    return mean, torch.stack(squares).sum(0) / count
+
+
+@torch.no_grad()
+def _move_running(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor, count: int) -> None:
+    if norm.running_mean is None or norm.running_var is None or norm.num_batches_tracked is None:
+        return
+    norm.num_batches_tracked.add_(1)
+    step = 1 / float(norm.num_batches_tracked) if norm.momentum is None else norm.momentum
+    norm.running_mean.lerp_(mean, step)
+    norm.running_var.lerp_(variance * (count / max(1, count - 1)), step)
+
+
+class _NormReluClassify(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, gamma: Tensor, beta: Tensor, weight: Tensor, mean: Tensor, scale: Tensor
+    ) -> Tensor:
+        ctx.save_for_backward(x, gamma, beta, weight, mean, scale)
+        logits = x.new_empty(x.shape[0], x.shape[1], weight.shape[1])
+        for image, strip in _strips(x):
+            _, active = _activated(x[image, strip], gamma * scale, beta, mean)
+            logits[image, strip] = active @ weight[image].t()
+        return logits
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, gamma, beta, weight, mean, scale = ctx.saved_tensors
+        grad_x, grad_weight = torch.empty_like(x), torch.zeros_like(weight)
+        grad_beta, grad_gamma = torch.zeros_like(beta), torch.zeros_like(gamma)
+        for image, strip in _strips(x):
+            centred, active = _activated(x[image, strip], gamma * scale, beta, mean)
+            part = grad[image, strip]
+            grad_weight[image] += part.t() @ active
+            # Of the normed value; where the ReLU was shut, nothing comes back.
+            back = grad_x[image, strip]
+            torch.ops.aten.threshold_backward.grad_input(part @ weight[image], active, 0, grad_input=back)
+            grad_beta += back.sum(0)
+            grad_gamma += centred.mul_(back).sum(0)
+        grad_gamma *= scale
+        _through_norm(grad_x, x, gamma * scale, mean, scale * grad_gamma, grad_beta)
+        return grad_x, grad_gamma, grad_beta, grad_weight, None, None
+
+
+def _strips(x: Tensor) -> Iterator[tuple[int, slice]]:
+    for image in range(x.shape[0]):
+        for start in range(0, x.shape[1], PIXELS_AT_ONCE):
+            yield image, slice(start, start + PIXELS_AT_ONCE)
+
+
+def _activated(x: Tensor, factor: Tensor, beta: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
+    """(P, D) -> x - mean, and relu(norm(x))."""
+    centred = x - mean
+    return centred, torch.addcmul(beta, centred, factor).relu_()
+
+
+def _through_norm(
+    grad: Tensor, x: Tensor, factor: Tensor, mean: Tensor, towards_variance: Tensor, towards_mean: Tensor
+) -> None:
+    """Gradient of the normed value -> of x, in place: mean and variance hang on every pixel too."""
+    count = x.shape[0] * x.shape[1]
+    slope = -factor * towards_variance / count
+    constant = -factor * towards_mean / count - slope * mean
+    for image, strip in _strips(x):
+        grad[image, strip].mul_(factor).addcmul_(x[image, strip], slope).add_(constant)
