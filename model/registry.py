@@ -126,7 +126,12 @@ MODELS: dict[str, ModelSpec] = {
         note=_VIT_ADAPTER_NOTE,
     ),
     "multisenseseg": ModelSpec(
-        multisenseseg.MultiSenseSeg, multisenseseg.MultiSenseSegConfig(), "dual", _MULTISENSESEG, "multisenseseg"
+        multisenseseg.MultiSenseSeg,
+        multisenseseg.MultiSenseSegConfig(),
+        "dual",
+        _MULTISENSESEG,
+        "multisenseseg",
+        min_batch=2,
     ),
     "cmx": ModelSpec(cmx.Cmx, cmx.CmxConfig(), "dual", _CMX, "cmx"),
     "ftransunet": ModelSpec(ftransunet.FTransUNet, ftransunet.FTransUNetConfig(), "dual", _FTRANSUNET, "ftransunet"),
