@@ -65,9 +65,10 @@ class Tiles:
         default_factory=lambda: Statistics({"B2": Band(0.1, 0.05), "B3": Band(0.2, 0.1), "VV": Band(-10, 2)})
     )
     reads: list[int] = field(default_factory=list)
+    count: int = 3
 
     def __len__(self) -> int:
-        return 3
+        return self.count
 
     def __getitem__(self, index: int, /) -> Sample:
         self.reads.append(index)
@@ -222,3 +223,18 @@ def test_a_crop_that_does_not_fit_and_a_tile_that_cannot_be_turned_are_refused()
         augment(batch, seed=0, epoch=0, crop_px=7)
     with pytest.raises(UsageError, match="cannot be turned"):
         augment(oblong, seed=0, epoch=0)
+
+
+def test_an_epoch_does_without_a_last_batch_that_is_too_small():
+    # Given five tiles in batches of two: the fifth would come alone.
+    loader, sampler = make_loader(Tiles(count=5), batch=2, workers=0, shuffle=True, fewest=2)
+
+    epochs = []
+    for epoch in range(6):
+        sampler.set_epoch(epoch)
+        epochs.append([batch.number.tolist() for batch in loader])
+
+    assert all([len(batch) for batch in epoch] == [2, 2] for epoch in epochs)
+    assert {number for epoch in epochs for batch in epoch for number in batch} == set(range(5))  # another one each time
+    assert len(make_loader(Tiles(count=6), batch=2, workers=0, fewest=2)[0]) == 3
+    assert len(make_loader(Tiles(count=5), batch=2, workers=0)[0]) == 3

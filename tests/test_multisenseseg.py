@@ -62,7 +62,7 @@ def test_ten_and_two_bands_have_the_papers_parameters_and_flops():
     assert (round(cost.params_rule / 1e6, 2), round(cost.gflops_rule, 2)) == (printed["params"], printed["flops"])
 
 
-def test_the_auxiliary_head_is_part_of_the_papers_figures():
+def test_the_aux_head_is_part_of_the_papers_figures():
     cost = count(full(aux=False), 10, 2)
 
     assert round(cost.gflops_rule, 2) == 529.69
@@ -92,7 +92,7 @@ def test_each_part_has_its_share_of_the_parameters():
         "encoder": 24_797_046,
         "neck": 31_420_416,
         "decoder": 1_410_828,
-        "auxiliary_head": 887_561,
+        "aux_head": 887_561,
     }
 
 
@@ -151,19 +151,19 @@ def test_both_forms_of_the_whole_network_agree():
     assert torch.allclose(fused, plain, atol=1e-4 * plain.abs().max().item())
 
 
-def test_every_parameter_gets_a_gradient_also_where_the_auxiliary_head_is_not_asked_for():
+def test_every_parameter_gets_a_gradient_also_where_the_aux_head_is_not_asked_for():
     network = small().train()
 
     network(*images()).sum().backward()
 
     assert [name for name, p in network.named_parameters() if p.grad is None or not p.grad.isfinite().all()] == []
-    assert all(not p.grad.any() for p in network.auxiliary_head.parameters() if p.grad is not None)
+    assert all(not p.grad.any() for p in network.aux_head.parameters() if p.grad is not None)
 
 
-def test_the_auxiliary_head_runs_when_asked_for_and_not_in_evaluation():
+def test_the_aux_head_runs_when_asked_for_and_not_in_evaluation():
     network, inputs = small().eval(), images(65, 64)
     calls = []
-    network.auxiliary_head.register_forward_hook(lambda _module, args, _output: calls.append(args[0].shape))
+    network.aux_head.register_forward_hook(lambda _module, args, _output: calls.append(args[0].shape))
 
     with torch.no_grad():
         alone = network(*inputs)
@@ -175,7 +175,7 @@ def test_the_auxiliary_head_runs_when_asked_for_and_not_in_evaluation():
     assert calls == [(2, 4 * SMALL.width, 6, 4)]  # 1/16 of 96 x 64 px
 
 
-def test_no_auxiliary_head_no_auxiliary_logits():
+def test_no_aux_head_no_auxiliary_logits():
     network = full(aux=False)
 
     assert not network.has_aux

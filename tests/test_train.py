@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from dwplus.manifests import load_toml
+from dwplus.model.registry import build
 from dwplus.model.runs import RunFolder, differing_keys, write_whole
 from dwplus.model.score import score
 from dwplus.model.train import Progress, TrainConfig, accumulation, learning_rate, profile, train
@@ -393,3 +394,38 @@ def test_a_damaged_checkpoint_says_what_to_do(tmp_path: Path):
 
     with pytest.raises(DataError, match="delete it to go on from the one before"):
         RunFolder(tmp_path).read_checkpoint()
+
+
+@pytest.mark.parametrize("model", ["pspnet-small", "deeplabv3plus-small", "multisenseseg-small"])
+def test_aux_heads_are_trained_and_a_last_tile_alone_is_left_for_another_epoch(model: str, tmp_path: Path):
+    # Given five tiles in batches of two, and a norm that cannot do with one value per channel.
+    config = replace(CONFIG, model=model, model_options={}, epochs=1, batch=2, batch_per_device=2)
+    torch.manual_seed(0)
+
+    run_dir = train(config, dataset_train=Tiles(count=5), run_dir=tmp_path / "run")
+
+    heads = [name for name in weights(run_dir) if name.startswith("aux_head") and name.endswith("weight")]
+    assert heads
+    before = build(model, 2, 1).state_dict()
+    assert any(not torch.equal(weights(run_dir)[name], before[name]) for name in heads)
+
+
+def test_networks_that_need_two_samples_say_so_before_they_start(tmp_path: Path):
+    alone = replace(CONFIG, model="pspnet-small", model_options={}, batch=2, batch_per_device=1)
+    with pytest.raises(UsageError, match=r"pspnet-small needs 2 samples at a time .* batch_per_device is 1"):
+        train(alone, dataset_train=Tiles(), run_dir=tmp_path / "run")
+
+    with pytest.raises(UsageError, match="needs 2 training tiles; there are 1"):
+        train(replace(alone, batch_per_device=2), dataset_train=Tiles(count=1), run_dir=tmp_path / "run")
+
+
+def test_a_compiled_network_keeps_the_names_of_its_weights(
+    tmp_path: Path, finished: Path, monkeypatch: pytest.MonkeyPatch
+):
+    compiled = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self: compiled.append(type(self).__name__))
+
+    run_dir = train(replace(CONFIG, epochs=1, compile=True), dataset_train=Tiles(), run_dir=tmp_path / "run")
+
+    assert compiled == ["SpecSarFormer"]
+    assert weights(run_dir).keys() == weights(finished).keys()

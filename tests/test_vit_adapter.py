@@ -436,7 +436,7 @@ def test_no_aux_head_unless_asked_for():
     network = VitAdapter(SMALL)
 
     assert not network.has_aux
-    assert not hasattr(network, "auxiliary_head")
+    assert not hasattr(network, "aux_head")
     with pytest.raises(UsageError, match="aux = true"):
         network(*images(), aux=True)
 
@@ -444,7 +444,7 @@ def test_no_aux_head_unless_asked_for():
 def test_the_aux_head_runs_in_training_or_when_asked_and_leaves_the_logits_alone():
     network = VitAdapter(WITH_AUX)
     runs: list[int] = []
-    network.auxiliary_head.register_forward_hook(lambda *_: runs.append(1))
+    network.aux_head.register_forward_hook(lambda *_: runs.append(1))
 
     with torch.no_grad():
         logits = network.eval()(*images(65, 70))
@@ -455,7 +455,7 @@ def test_the_aux_head_runs_in_training_or_when_asked_and_leaves_the_logits_alone
 
     network.train()(*images()).square().sum().backward()
     assert len(runs) == 2
-    assert all(p.grad is not None and not p.grad.any() for p in network.auxiliary_head.parameters())
+    assert all(p.grad is not None and not p.grad.any() for p in network.aux_head.parameters())
 
 
 def test_checkpointing_changes_no_gradient():

@@ -239,13 +239,11 @@ class MultiSenseSeg(nn.Module):
         self.neck = PyramidNeck(config.widths, config.decoder_width, config.pools)
         self.decoder = GatedDecoder(config.decoder_width, config.expert_width, config.classes, config.gate_ratio)
         if config.aux:
-            self.auxiliary_head = nn.Sequential(
-                conv_norm(config.widths[2], half, 3), nn.Conv2d(half, config.classes, 1)
-            )
+            self.aux_head = nn.Sequential(conv_norm(config.widths[2], half, 3), nn.Conv2d(half, config.classes, 1))
         self.apply(initialise)
         quieten(self.decoder.classify)
         if config.aux:
-            quieten(self.auxiliary_head[-1])
+            quieten(self.aux_head[-1])
 
     @property
     def has_aux(self) -> bool:
@@ -266,13 +264,13 @@ class MultiSenseSeg(nn.Module):
     def _logits(self, primary: Tensor, auxiliary: Tensor) -> Tensor:
         logits, third = self._decoded(primary, auxiliary)
         if self.training and self.has_aux:
-            logits = tied(logits, self.auxiliary_head(third))
+            logits = tied(logits, self.aux_head(third))
         return resize(logits, primary.shape[-2:])
 
     def _both_logits(self, primary: Tensor, auxiliary: Tensor) -> tuple[Tensor, Tensor]:
         logits, third = self._decoded(primary, auxiliary)
         size = primary.shape[-2:]
-        return resize(logits, size), resize(self.auxiliary_head(third), size)
+        return resize(logits, size), resize(self.aux_head(third), size)
 
     def _decoded(self, primary: Tensor, auxiliary: Tensor) -> tuple[Tensor, Tensor]:
         """Logits at 1/4 and the encoder's third map, at 1/16."""

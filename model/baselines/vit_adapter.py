@@ -524,9 +524,9 @@ class VitAdapter(nn.Module):
         widths = (config.width,) * (1 + LEVELS)
         self.decoder = UPerNet(widths, config.head_channels, config.classes, dropout=config.dropout)
         if config.aux:
-            self.auxiliary_head = head(config.width, config.aux_channels, config.classes, dropout=config.dropout)
-            self.auxiliary_head.apply(initialise)
-            quieten(self.auxiliary_head[-1])
+            self.aux_head = head(config.width, config.aux_channels, config.classes, dropout=config.dropout)
+            self.aux_head.apply(initialise)
+            quieten(self.aux_head[-1])
 
     @property
     def has_aux(self) -> bool:
@@ -562,4 +562,4 @@ class VitAdapter(nn.Module):
 
     def _both_logits(self, primary: Tensor, auxiliary: Tensor) -> tuple[Tensor, Tensor]:
         maps, size = self._maps(primary, auxiliary), primary.shape[-2:]
-        return resize(self.decoder(maps), size), resize(self.auxiliary_head(maps[2]), size)
+        return resize(self.decoder(maps), size), resize(self.aux_head(maps[2]), size)
