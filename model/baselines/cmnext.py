@@ -31,7 +31,6 @@ from ..layers import (
     DecoderForm,
     DropPath,
     MlpDecoder,
-    check_heads,
     check_size,
     check_stages,
     drop_path_rates,
@@ -39,7 +38,7 @@ from ..layers import (
     upsample,
 )
 from .fusion import DualEncoder
-from .mit import MixTransformer
+from .mit import MixTransformer, check_mit
 
 CHANNEL_NORM_EPS = 1e-6
 
@@ -81,14 +80,12 @@ class CmNextConfig:
     drop_path: float = 0.1
 
     def __post_init__(self) -> None:
-        check_stages(depths=self.depths, widths=self.widths, heads=self.heads, reductions=self.reductions)
+        check_mit(self)
         check_stages(depths=self.depths, auxiliary_ffn_ratios=self.auxiliary_ffn_ratios)
         if self.primary_bands < 1 or self.auxiliary_bands < 1:
             raise UsageError(
                 f"cmnext needs two inputs, not {self.primary_bands} + {self.auxiliary_bands} bands; segformer takes one"
             )
-        for stage, (width, heads) in enumerate(zip(self.widths, self.heads, strict=True)):
-            check_heads(width, heads, where=f"stage {stage + 1}")
         if any(side < 1 or side % 2 == 0 for side in self.pools):
             raise UsageError(f"pools {self.pools}: an average around a cell needs an odd number of cells a side")
 
@@ -286,17 +283,7 @@ class CmNext(nn.Module):
 
 
 def _primary_stages(config: CmNextConfig) -> nn.ModuleList:
-    return MixTransformer(
-        config.primary_bands,
-        widths=config.widths,
-        depths=config.depths,
-        heads=config.heads,
-        reductions=config.reductions,
-        ffn_ratio=config.ffn_ratio,
-        drop_path=config.drop_path,
-        eps=config.norm_eps,
-        form=config.decoder,
-    ).stages
+    return MixTransformer(config.primary_bands, config).stages
 
 
 def _auxiliary_stages(config: CmNextConfig) -> nn.ModuleList:

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from ...pipeline.errors import UsageError
 from ...pipeline.landcover import CLASS_COUNT
 from ..config import from_mapping, to_mapping
-from ..layers import DecoderForm, MlpDecoder, check_heads, check_size, check_stages, initialise, upsample
+from ..layers import DecoderForm, MlpDecoder, check_size, initialise, upsample
 from .fusion import DualEncoder
-from .mit import MixTransformer
+from .mit import MixTransformer, check_mit
 
 
 @dataclass(frozen=True)
@@ -55,13 +55,11 @@ class CmxConfig:
     drop_path: float = 0.1
 
     def __post_init__(self) -> None:
-        check_stages(depths=self.depths, widths=self.widths, heads=self.heads, reductions=self.reductions)
+        check_mit(self)
         if self.primary_bands < 1 or self.auxiliary_bands < 1:
             raise UsageError(
                 f"cmx needs two inputs, not {self.primary_bands} + {self.auxiliary_bands} bands; segformer takes one"
             )
-        for stage, (width, heads) in enumerate(zip(self.widths, self.heads, strict=True)):
-            check_heads(width, heads, where=f"stage {stage + 1}")
 
     def to_dict(self) -> dict[str, Any]:
         return to_mapping(self)
@@ -112,14 +110,4 @@ class Cmx(nn.Module):
 
 
 def _stages(config: CmxConfig, bands: int) -> nn.ModuleList:
-    return MixTransformer(
-        bands,
-        widths=config.widths,
-        depths=config.depths,
-        heads=config.heads,
-        reductions=config.reductions,
-        ffn_ratio=config.ffn_ratio,
-        drop_path=config.drop_path,
-        eps=config.norm_eps,
-        form=config.decoder,
-    ).stages
+    return MixTransformer(bands, config).stages

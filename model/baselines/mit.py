@@ -6,10 +6,22 @@ Source: Xie et al. 2021 (arXiv 2105.15203), section 3.1; the defaults of its use
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from torch import Tensor, nn
 
-from ..layers import DecoderForm, DropPath, Grid, MixFfn, PatchEmbedding, ReducedAttention, as_map, drop_path_rates
+from ..layers import (
+    DecoderForm,
+    DropPath,
+    Grid,
+    MixFfn,
+    PatchEmbedding,
+    ReducedAttention,
+    as_map,
+    check_heads,
+    check_stages,
+    drop_path_rates,
+)
 
 
 @dataclass(frozen=True)
@@ -34,6 +46,38 @@ MIT_SIZES: dict[str, MitSize] = {
     "b4": MitSize((64, 128, 320, 512), (3, 8, 27, 3), 768),
     "b5": MitSize((64, 128, 320, 512), (3, 6, 40, 3), 768),
 }
+
+
+class MitConfig(Protocol):
+    """What the settings of a network say about its MiT encoder, one value a stage where there are several."""
+
+    @property
+    def widths(self) -> tuple[int, ...]: ...
+    @property
+    def depths(self) -> tuple[int, ...]: ...
+    @property
+    def heads(self) -> tuple[int, ...]: ...
+    @property
+    def reductions(self) -> tuple[int, ...]: ...
+    @property
+    def ffn_ratio(self) -> int: ...
+    @property
+    def drop_path(self) -> float: ...
+    @property
+    def norm_eps(self) -> float: ...
+    @property
+    def decoder(self) -> DecoderForm: ...
+
+
+def check_mit(config: MitConfig) -> None:
+    """Refuse settings that do not fit each other.
+
+    Raises:
+        UsageError: they have different numbers of stages, or heads that do not divide a width.
+    """
+    check_stages(depths=config.depths, widths=config.widths, heads=config.heads, reductions=config.reductions)
+    for stage, (width, heads) in enumerate(zip(config.widths, config.heads, strict=True)):
+        check_heads(width, heads, where=f"stage {stage + 1}")
 
 
 class MitBlock(nn.Module):
@@ -70,7 +114,7 @@ class MitStage(nn.Module):
         ratio: int,
         drop_paths: list[float],
         eps: float,
-        form: DecoderForm = "folded",
+        form: DecoderForm,
     ) -> None:
         super().__init__()
         kernel, stride = (7, 4) if first else (3, 2)
@@ -89,34 +133,22 @@ class MitStage(nn.Module):
 class MixTransformer(nn.Module):
     """Four stages at 1/4, 1/8, 1/16 and 1/32 of the input."""
 
-    def __init__(
-        self,
-        bands: int,
-        *,
-        widths: tuple[int, ...],
-        depths: tuple[int, ...],
-        heads: tuple[int, ...],
-        reductions: tuple[int, ...],
-        ffn_ratio: int,
-        drop_path: float,
-        eps: float,
-        form: DecoderForm = "folded",
-    ) -> None:
+    def __init__(self, bands: int, config: MitConfig) -> None:
         super().__init__()
-        rates = drop_path_rates(depths, drop_path)
+        rates = drop_path_rates(config.depths, config.drop_path)
         self.stages = nn.ModuleList(
             MitStage(
                 channels_in,
                 width,
                 first=stage == 0,
-                heads=heads[stage],
-                reduction=reductions[stage],
-                ratio=ffn_ratio,
+                heads=config.heads[stage],
+                reduction=config.reductions[stage],
+                ratio=config.ffn_ratio,
                 drop_paths=rates[stage],
-                eps=eps,
-                form=form,
+                eps=config.norm_eps,
+                form=config.decoder,
             )
-            for stage, (channels_in, width) in enumerate(zip((bands, *widths[:-1]), widths, strict=True))
+            for stage, (channels_in, width) in enumerate(zip((bands, *config.widths[:-1]), config.widths, strict=True))
         )
 
     def forward(self, image: Tensor) -> list[Tensor]:

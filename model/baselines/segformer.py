@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from ...pipeline.errors import UsageError
 from ...pipeline.landcover import CLASS_COUNT
 from ..config import from_mapping, to_mapping
-from ..layers import DecoderForm, MlpDecoder, check_heads, check_size, check_stages, initialise, upsample
-from .mit import MixTransformer
+from ..layers import DecoderForm, MlpDecoder, check_size, initialise, upsample
+from .mit import MixTransformer, check_mit
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,9 @@ class SegFormerConfig:
     drop_path: float = 0.1
 
     def __post_init__(self) -> None:
-        check_stages(depths=self.depths, widths=self.widths, heads=self.heads, reductions=self.reductions)
+        check_mit(self)
         if self.primary_bands < 1 or self.auxiliary_bands < 0:
             raise UsageError(f"segformer needs at least one band, not {self.primary_bands} + {self.auxiliary_bands}")
-        for stage, (width, heads) in enumerate(zip(self.widths, self.heads, strict=True)):
-            check_heads(width, heads, where=f"stage {stage + 1}")
 
     def to_dict(self) -> dict[str, Any]:
         return to_mapping(self)
@@ -71,17 +69,7 @@ class SegFormer(nn.Module):
     def __init__(self, config: SegFormerConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or SegFormerConfig()
-        self.encoder = MixTransformer(
-            config.primary_bands + config.auxiliary_bands,
-            widths=config.widths,
-            depths=config.depths,
-            heads=config.heads,
-            reductions=config.reductions,
-            ffn_ratio=config.ffn_ratio,
-            drop_path=config.drop_path,
-            eps=config.norm_eps,
-            form=config.decoder,
-        )
+        self.encoder = MixTransformer(config.primary_bands + config.auxiliary_bands, config)
         self.decoder = MlpDecoder(
             config.widths, config.decoder_width, config.classes, dropout=config.dropout, form=config.decoder
         )
