@@ -178,31 +178,6 @@ def up_to_date(root: Path, manifest: Manifest, protocols: Sequence[Protocol] = P
     )
 
 
-def normalise(
-    root: Path,
-    manifest: Manifest,
-    protocol: Protocol,
-    *,
-    run: Runner,
-    on_batch: Callable[[int], None] | None = None,
-    all_again: bool = True,
-) -> Statistics:
-    """Statistics of the training split, also written to ``stats-<protocol>.json``; those of all groups of tiles to
-    ``groups-<protocol>.json``.
-
-    Args:
-        all_again: count also where the statistics that stand there are of the same shards and labels.
-
-    Raises:
-        DataError: no training tile is usable, or the data set was not validated yet.
-    """
-    check_usable(root, manifest, protocol)
-    if not all_again and up_to_date(root, manifest, (protocol,)):
-        return read_statistics(root, protocol)
-    counts = count_tiles(root, counted_rows(root, manifest), run=run, on_batch=on_batch)
-    return write_statistics(root, manifest, protocol, counts)
-
-
 def check_usable(root: Path, manifest: Manifest, protocol: Protocol) -> None:
     """Refuse a data root that has no statistics of its training split.
 

@@ -16,7 +16,7 @@ from dwplus.pipeline.histograms import Cell, add_counts, count_pixels, merged, p
 from dwplus.pipeline.landcover import class_indices
 from dwplus.pipeline.ledger import Ledger
 from dwplus.pipeline.manifest import PROTOCOLS, read_manifest
-from dwplus.pipeline.normalise import groups_path, normalise, read_statistics, statistics_path, usable_rows
+from dwplus.pipeline.normalise import check_usable, groups_path, read_statistics, statistics_path, usable_rows
 from dwplus.pipeline.progress import Silent
 from dwplus.pipeline.shards import read_bands, read_codes, shard_path
 from dwplus.pipeline.statistics import band_statistics
@@ -46,7 +46,7 @@ def test_statistics_of_four_pixels_by_hand() -> None:
 def test_statistics_equal_those_of_numpy_over_all_training_pixels(validated: Path) -> None:
     manifest = read_manifest(validated)
 
-    statistics = normalise(validated, manifest, "strict", run=in_process)
+    statistics = normalise_root(validated, run=in_process, progress=Silent(), protocols=["strict"])[0]
 
     rows = usable_rows(validated, manifest, "train", "strict")
     pixels = np.stack([read_bands(shard_path(validated, row.tile), SHARD_BANDS) for row in rows], axis=1)
@@ -145,7 +145,7 @@ def test_shards_of_two_recipes_are_not_averaged(validated: Path) -> None:
         ledger.append(replace(ledger.rows[tile], recipe="another"))
 
     with pytest.raises(DataError, match="shards of 2 recipes"):
-        normalise(validated, read_manifest(validated), "paper", run=in_process)
+        normalise_root(validated, run=in_process, progress=Silent(), protocols=["paper"])
 
 
 def test_a_shard_that_was_written_after_the_validation_is_not_used(validated: Path) -> None:
@@ -167,7 +167,7 @@ def test_damaged_statistics_say_what_to_do(validated: Path, content: str) -> Non
 
 
 def test_test_tiles_do_not_enter(validated: Path) -> None:
-    statistics = normalise(validated, read_manifest(validated), "paper", run=in_process)
+    (statistics,) = normalise_root(validated, run=in_process, progress=Silent(), protocols=["paper"])
 
     assert statistics.tiles == 6
 
@@ -178,4 +178,4 @@ def test_without_a_training_tile_there_are_no_statistics(data_root: DataRoot) ->
 
     assert normalise_root(root, run=in_process, progress=Silent()) == []
     with pytest.raises(DataError, match="no usable training tile"):
-        normalise(root, read_manifest(root), "strict", run=in_process)
+        check_usable(root, read_manifest(root), "strict")
