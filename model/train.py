@@ -121,11 +121,17 @@ def profile_names() -> tuple[str, ...]:
 def profile(name: str | Path, **overrides: Any) -> TrainConfig:
     """Settings of a shipped profile (``paper``, ``sandbox``) or of a TOML file, some of them changed.
 
+    Fewer epochs shorten the profile's warm-up where it would not fit.
+
     Raises:
         UsageError: there is no such profile or file, it is no TOML, or a key or value does not fit.
     """
     mapping = load_toml("profiles").get(str(name)) or _read_profile(Path(name))
-    return TrainConfig.from_dict({**mapping, **overrides}, where=f"profile {str(name)!r}")
+    settings = {**mapping, **overrides}
+    if "epochs" in overrides and "warmup_epochs" not in overrides and "warmup_epochs" in mapping:
+        # A trial of one epoch must not fail for a warm-up that nobody asked for.
+        settings["warmup_epochs"] = min(mapping["warmup_epochs"], max(0, overrides["epochs"] - 1))
+    return TrainConfig.from_dict(settings, where=f"profile {str(name)!r}")
 
 
 def _read_profile(path: Path) -> dict[str, Any]:

@@ -429,3 +429,11 @@ def test_a_compiled_network_keeps_the_names_of_its_weights(
 
     assert compiled == ["SpecSarFormer"]
     assert weights(run_dir).keys() == weights(finished).keys()
+
+
+def test_fewer_epochs_than_the_profiles_warm_up_shorten_it():
+    assert profile("sandbox").warmup_epochs == 1
+    assert profile("sandbox", epochs=1).warmup_epochs == 0
+    assert profile("sandbox", epochs=5).warmup_epochs == 1
+    with pytest.raises(UsageError, match="warmup_epochs is 3"):
+        profile("sandbox", epochs=2, warmup_epochs=3)
