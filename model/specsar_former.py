@@ -22,13 +22,13 @@ from torch import Tensor, nn
 from ..pipeline.errors import UsageError
 from ..pipeline.landcover import CLASS_COUNT
 from .config import from_mapping, to_mapping
+from .decoder import MlpDecoder
 from .layers import (
     AttentionScale,
-    DecoderForm,
     DropPath,
+    Form,
     Grid,
     MixFfn,
-    MlpDecoder,
     PatchConv,
     PatchEmbedding,
     ReducedAttention,
@@ -40,6 +40,7 @@ from .layers import (
     drop_path_rates,
     full_precision,
     initialise,
+    quieten,
     upsample,
 )
 
@@ -60,7 +61,7 @@ class SpecSarFormerConfig:
         ffn_ratio: hidden width of the Mix-FFN over its width.
         split: shares of primary : auxiliary in C (Table VI).
         decoder_width: channels of the decoder; 768 fits, 256 and 512 do not.
-        decoder: order of sums, ``folded`` or ``plain`` as published: in the decoder (``layers.MlpDecoder``) above all,
+        decoder: order of sums, ``folded`` or ``plain`` as published: in the decoder (``decoder.MlpDecoder``) above all,
             and around attention (``layers.ReducedAttention``, ``CrossAttention``); changes rounding alone.
         self_attention, cross_attention, aggregation: the three modules that Table IV switches.
         cross_order: ``parallel``: both directions read the features after self-attention; ``sequential``: the auxiliary
@@ -95,7 +96,7 @@ class SpecSarFormerConfig:
     ffn_ratio: int = 4
     split: tuple[int, int] = (3, 1)
     decoder_width: int = 768
-    decoder: DecoderForm = "folded"
+    decoder: Form = "folded"
     self_attention: bool = True
     cross_attention: bool = True
     aggregation: bool = True
@@ -161,7 +162,7 @@ class CrossAttention(nn.Module):
     """What one branch takes from the other (eq. 3): Attention(norm(x), MLP(other)); the residual is the caller's.
 
     The other branch's tokens enter the MLP as they are, without a norm. Where a reducing convolution follows the MLP's
-    one Linear, nothing lies between the two, and ``form`` chooses their order as in ``layers.MlpDecoder``: ``folded``
+    one Linear, nothing lies between the two, and ``form`` chooses their order as in ``decoder.MlpDecoder``: ``folded``
     multiplies their weights out and goes from the other branch's tokens to the reduced ones in one convolution, without
     the mapped tokens at full resolution.
     """
@@ -169,7 +170,7 @@ class CrossAttention(nn.Module):
     def __init__(self, width: int, other: int, heads: int, reduction: int, config: SpecSarFormerConfig) -> None:
         super().__init__()
         two_layer = config.cross_mlp == "two-layer"
-        self.form: DecoderForm = config.decoder
+        self.form: Form = config.decoder
         self.foldable = reduction > 1 and not two_layer
         self.norm = nn.LayerNorm(width, eps=config.norm_eps)
         self.mlp: nn.Module = nn.Linear(other, width)
@@ -351,6 +352,7 @@ class SpecSarFormer(nn.Module):
             config.widths, config.decoder_width, config.classes, dropout=config.dropout, form=config.decoder
         )
         self.apply(initialise)
+        quieten(self.decoder.classify)
 
     def forward(self, primary: Tensor, auxiliary: Tensor) -> Tensor:
         """Float32 (B, C_p, H, W) and (B, C_a, H, W), normalised, 0 = no data -> logits (B, classes, H, W)."""

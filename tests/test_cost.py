@@ -6,7 +6,7 @@ import pytest
 import torch
 from dwplus.model.baselines.segformer import SegFormer, SegFormerConfig
 from dwplus.model.cost import count, count_by_rule
-from dwplus.model.layers import MlpDecoder
+from dwplus.model.decoder import MlpDecoder
 from dwplus.model.specsar_former import SpecSarFormer, SpecSarFormerConfig
 from torch import Tensor, nn
 

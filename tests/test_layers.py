@@ -37,7 +37,20 @@ PIPELINE_ORDER: tuple[frozenset[str], ...] = (
     frozenset({"forecast"}),
 )
 MODEL_MAY_USE = {"bands", "landcover", "tiles", "errors", "dataset"}
-NETWORKS = ("layers", "config", "specsar_former", "registry", "losses", "cost", "metrics", "baselines")
+NETWORKS = (
+    "layers",
+    "decoder",
+    "strips",
+    "recompute",
+    "padding",
+    "config",
+    "specsar_former",
+    "registry",
+    "losses",
+    "cost",
+    "metrics",
+    "baselines",
+)
 
 
 def modules(folder: str) -> list[Path]:

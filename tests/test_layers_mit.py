@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from dwplus.model import layers, strips
+from dwplus.model import decoder as decoder_file
+from dwplus.model import strips
+from dwplus.model.decoder import MlpDecoder
 from dwplus.model.layers import (
     DropPath,
     MixFfn,
-    MlpDecoder,
     PatchEmbedding,
     ReducedAttention,
     as_map,
@@ -144,7 +145,7 @@ def test_folded_decoder_gives_the_plain_decoders_logits_and_gradients_in_float32
 @pytest.mark.parametrize("grids", [((12, 12), (6, 6), (3, 3)), ((11, 13), (6, 7), (3, 4)), ((40, 9), (20, 5), (10, 3))])
 @pytest.mark.parametrize("way", ["training", "scoring"])
 def test_folded_decoder_goes_from_strip_to_strip_without_a_trace(way: str, grids, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(layers, "_STRIP", 4)
+    monkeypatch.setattr(decoder_file, "STRIP_ROWS", 4)
     monkeypatch.setattr(strips, "PIXELS_AT_ONCE", 10)
     plain, folded = (decoder.double().train(way == "training") for decoder in decoder_pair())
     for decoder in (plain, folded):

@@ -27,14 +27,15 @@ from torch import Tensor, nn
 from ...pipeline.errors import UsageError
 from ...pipeline.landcover import CLASS_COUNT
 from ..config import from_mapping, to_mapping
+from ..decoder import MlpDecoder
 from ..layers import (
-    DecoderForm,
     DropPath,
-    MlpDecoder,
+    Form,
     check_size,
     check_stages,
     drop_path_rates,
     initialise,
+    quieten,
     upsample,
 )
 from .fusion import DualEncoder
@@ -56,7 +57,7 @@ class CmNextConfig:
         auxiliary_ffn_ratios: the same in the auxiliary encoder, per stage.
         pools: cells a side of the averages in the auxiliary encoder's attention; odd.
         layer_scale: what the auxiliary encoder's blocks add in the beginning, per channel.
-        decoder_width, decoder: ``layers.MlpDecoder``.
+        decoder_width, decoder: ``decoder.MlpDecoder``.
         norm_eps: epsilon of the primary encoder's LayerNorms (the original keeps torch's default in all of them).
         dropout: before the classifier, whole channels.
         drop_path: stochastic depth of the last block of both encoders; earlier ones linearly less.
@@ -74,7 +75,7 @@ class CmNextConfig:
     pools: tuple[int, ...] = (3, 7, 11)
     layer_scale: float = 1e-2
     decoder_width: int = 512
-    decoder: DecoderForm = "folded"
+    decoder: Form = "folded"
     norm_eps: float = 1e-5
     dropout: float = 0.1
     drop_path: float = 0.1
@@ -270,6 +271,7 @@ class CmNext(nn.Module):
             config.widths, config.decoder_width, config.classes, dropout=config.dropout, form=config.decoder
         )
         self.apply(initialise)
+        quieten(self.decoder.classify)
 
     def forward(self, primary: Tensor, auxiliary: Tensor) -> Tensor:
         """Float32 (B, C_p, H, W) and (B, C_a, H, W), H and W from 29 px -> logits (B, classes, H, W).

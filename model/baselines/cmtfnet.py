@@ -28,8 +28,8 @@ from torch import Tensor, nn
 from ...pipeline.errors import UsageError
 from ...pipeline.landcover import CLASS_COUNT
 from ..config import from_mapping, to_mapping
-from ..layers import check_heads
-from .convolutions import conv_norm, resize
+from ..layers import check_heads, resize
+from .convolutions import conv_norm
 from .resnet import RESNET50, ResNet, check_resnet, map_widths
 
 REDUCTION = 4

@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from ...pipeline.errors import UsageError
 from ...pipeline.landcover import CLASS_COUNT
 from ..config import from_mapping, to_mapping
-from ..layers import DecoderForm, MlpDecoder, check_size, initialise, upsample
+from ..decoder import MlpDecoder
+from ..layers import Form, check_size, initialise, quieten, upsample
 from .fusion import DualEncoder
 from .mit import MixTransformer, check_mit
 
@@ -34,7 +35,7 @@ class CmxConfig:
         classes: outputs.
         widths, depths, heads, reductions: per stage, MiT-B2; ``heads`` are also those of the fusion.
         ffn_ratio: hidden width of the Mix-FFN over its width.
-        decoder_width, decoder: ``layers.MlpDecoder``.
+        decoder_width, decoder: ``decoder.MlpDecoder``.
         norm_eps: epsilon of the encoders' LayerNorms, but 1e-5 after patch embeddings and reductions (as SegFormer).
         dropout: before the classifier, whole channels.
         drop_path: stochastic depth of the last block; earlier ones linearly less.
@@ -49,7 +50,7 @@ class CmxConfig:
     reductions: tuple[int, ...] = (8, 4, 2, 1)
     ffn_ratio: int = 4
     decoder_width: int = 512
-    decoder: DecoderForm = "folded"
+    decoder: Form = "folded"
     norm_eps: float = 1e-6
     dropout: float = 0.1
     drop_path: float = 0.1
@@ -97,6 +98,7 @@ class Cmx(nn.Module):
             config.widths, config.decoder_width, config.classes, dropout=config.dropout, form=config.decoder
         )
         self.apply(initialise)
+        quieten(self.decoder.classify)
 
     def forward(self, primary: Tensor, auxiliary: Tensor) -> Tensor:
         """Float32 (B, C_p, H, W) and (B, C_a, H, W), H and W from 29 px -> logits (B, classes, H, W).

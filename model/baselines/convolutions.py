@@ -6,8 +6,9 @@ Letters: B batch, C channels, h and w the grid of a map.
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+from ..layers import resize
 
 
 def conv_norm(
@@ -31,13 +32,6 @@ def conv_norm(
     if activation is not None:
         layers.append(activation())
     return nn.Sequential(*layers)
-
-
-def resize(image: Tensor, size: torch.Size | tuple[int, ...]) -> Tensor:
-    """(B, C, h, w) -> (B, C, *size), bilinear, corners not aligned; ``size`` may be a whole shape's last two."""
-    if tuple(image.shape[-2:]) == tuple(size):
-        return image
-    return F.interpolate(image, size=tuple(size), mode="bilinear", align_corners=False)
 
 
 class PyramidPooling(nn.Module):

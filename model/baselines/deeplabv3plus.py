@@ -32,8 +32,8 @@ from torch import Tensor, nn
 from ...pipeline.errors import UsageError
 from ...pipeline.landcover import CLASS_COUNT
 from ..config import from_mapping, to_mapping
-from ..layers import initialise, quieten
-from .convolutions import conv_norm, head, resize, tied
+from ..layers import initialise, quieten, resize
+from .convolutions import conv_norm, head, tied
 from .xception import SkipInput, Xception, initialise_step
 
 

@@ -26,8 +26,7 @@ from torch import Tensor, nn
 from ...pipeline.errors import UsageError
 from ...pipeline.landcover import CLASS_COUNT
 from ..config import from_mapping, to_mapping
-from ..layers import full_precision, initialise
-from .convolutions import resize
+from ..layers import full_precision, initialise, resize
 
 HeadForm = Literal["fused", "plain"]
 

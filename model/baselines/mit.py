@@ -11,8 +11,8 @@ from typing import Protocol
 from torch import Tensor, nn
 
 from ..layers import (
-    DecoderForm,
     DropPath,
+    Form,
     Grid,
     MixFfn,
     PatchEmbedding,
@@ -66,7 +66,7 @@ class MitConfig(Protocol):
     @property
     def norm_eps(self) -> float: ...
     @property
-    def decoder(self) -> DecoderForm: ...
+    def decoder(self) -> Form: ...
 
 
 def check_mit(config: MitConfig) -> None:
@@ -84,7 +84,7 @@ class MitBlock(nn.Module):
     """Self-attention and Mix-FFN, each pre-normed with a residual."""
 
     def __init__(
-        self, width: int, heads: int, reduction: int, ratio: int, drop_path: float, eps: float, form: DecoderForm
+        self, width: int, heads: int, reduction: int, ratio: int, drop_path: float, eps: float, form: Form
     ) -> None:
         super().__init__()
         self.drop_path = DropPath(drop_path)
@@ -114,7 +114,7 @@ class MitStage(nn.Module):
         ratio: int,
         drop_paths: list[float],
         eps: float,
-        form: DecoderForm,
+        form: Form,
     ) -> None:
         super().__init__()
         kernel, stride = (7, 4) if first else (3, 2)

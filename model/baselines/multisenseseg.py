@@ -28,9 +28,9 @@ from torch import Tensor, nn
 from ...pipeline.errors import UsageError
 from ...pipeline.landcover import CLASS_COUNT
 from ..config import from_mapping, to_mapping
-from ..layers import check_heads, check_stages, initialise, quieten
+from ..layers import check_heads, check_stages, initialise, quieten, resize
 from ..padding import run_padded
-from .convolutions import conv_norm, resize, tied
+from .convolutions import conv_norm, tied
 from .modality_fusion import PATCH, ChannelGate, FuseHead
 from .windowed import FfnResidual, WindowEncoder, WindowSettings
 

@@ -30,7 +30,8 @@ from torch import Tensor, nn
 from ...pipeline.errors import UsageError
 from ...pipeline.landcover import CLASS_COUNT
 from ..config import from_mapping, to_mapping
-from .convolutions import PyramidPooling, head, resize, tied
+from ..layers import resize
+from .convolutions import PyramidPooling, head, tied
 from .resnet import RESNET101, OutputStride, ResNet, Stem, check_resnet, map_widths
 
 HeadForm = Literal["fused", "plain"]

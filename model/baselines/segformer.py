@@ -16,13 +16,14 @@ from torch import Tensor, nn
 from ...pipeline.errors import UsageError
 from ...pipeline.landcover import CLASS_COUNT
 from ..config import from_mapping, to_mapping
-from ..layers import DecoderForm, MlpDecoder, check_size, initialise, upsample
+from ..decoder import MlpDecoder
+from ..layers import Form, check_size, initialise, quieten, upsample
 from .mit import MixTransformer, check_mit
 
 
 @dataclass(frozen=True)
 class SegFormerConfig:
-    """Choices of the network; ``decoder`` as in ``layers.MlpDecoder``. Bands of both inputs are concatenated."""
+    """Choices of the network; ``decoder`` as in ``decoder.MlpDecoder``. Bands of both inputs are concatenated."""
 
     primary_bands: int = 10
     auxiliary_bands: int = 2
@@ -33,7 +34,7 @@ class SegFormerConfig:
     reductions: tuple[int, ...] = (8, 4, 2, 1)
     ffn_ratio: int = 4
     decoder_width: int = 768
-    decoder: DecoderForm = "folded"
+    decoder: Form = "folded"
     norm_eps: float = 1e-6
     dropout: float = 0.1
     drop_path: float = 0.1
@@ -74,6 +75,7 @@ class SegFormer(nn.Module):
             config.widths, config.decoder_width, config.classes, dropout=config.dropout, form=config.decoder
         )
         self.apply(initialise)
+        quieten(self.decoder.classify)
 
     def forward(self, primary: Tensor, auxiliary: Tensor) -> Tensor:
         """Float32 (B, C_p, H, W) and (B, C_a, H, W), C_a may be 0 -> logits (B, classes, H, W)."""

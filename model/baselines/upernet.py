@@ -11,8 +11,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..layers import initialise, quieten
-from .convolutions import PyramidPooling, conv_norm, resize
+from ..layers import initialise, quieten, resize
+from .convolutions import PyramidPooling, conv_norm
 
 
 class UPerNet(nn.Module):

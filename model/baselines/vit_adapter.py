@@ -45,9 +45,9 @@ from torch.utils.checkpoint import checkpoint
 from ...pipeline.errors import UsageError
 from ...pipeline.landcover import CLASS_COUNT
 from ..config import from_mapping, to_mapping
-from ..layers import DropPath, Grid, as_map, as_tokens, check_heads, drop_path_rates, initialise, quieten
+from ..layers import DropPath, Grid, as_map, as_tokens, check_heads, drop_path_rates, initialise, quieten, resize
 from ..padding import run_padded
-from .convolutions import conv_norm, head, resize, tied
+from .convolutions import conv_norm, head, tied
 from .upernet import UPerNet
 
 PATCH_PX = 16
