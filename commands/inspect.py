@@ -146,6 +146,7 @@ def validate(
     from ..pipeline.build import validate_root
     from ..pipeline.cluster import open_cluster
     from ..pipeline.inspection import Counting
+    from ..pipeline.normalise import Counted
     from ..workflow.console import console
     from ..workflow.pixel_source import existing_root
 
@@ -163,7 +164,8 @@ def validate(
             root, run=run, progress=progress, sample=sample, quarantine=audit["quarantine"]
         )
         if not audit["changed"]:
-            _take_statistics(root, run, progress, counting.counted)
+            # A tile that was counted and put aside since cannot be read any more to take its counts away again.
+            _take_statistics(root, run, progress, Counted() if moved else counting.counted)
     if as_json:
         click.echo((root / "findings.json").read_text(encoding="utf-8"), nl=False)
     else:

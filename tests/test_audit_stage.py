@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from conftest import DataRoot, make_pixels
 from dwplus.cli import cli
 from dwplus.commands.audit import exit_code
+from dwplus.pipeline import audit_stage
 from dwplus.pipeline.audit_stage import SHIFTS_FILE, AuditResult, audit_root, measure, sampled
 from dwplus.pipeline.bands import SHARD_BANDS
 from dwplus.pipeline.cluster import in_process
@@ -237,3 +238,19 @@ def test_waivers_of_a_file_are_taken_into_the_data_set(root: Path, tmp_path: Pat
     assert code == 0
     assert json.loads(output)["waived"][0]["reason"] == "for the test"
     assert (root / "waivers.toml").is_file()
+
+
+def test_statistics_do_without_tiles_that_the_audit_of_the_set_put_aside(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a training tile with a sound shard that the set cannot have: it is counted before that is known.
+    tile = next(row.tile for row in read_manifest(root).rows if row.split_paper == "train")
+    finding = Finding(tile.id, "split-overlap", "error", "lies on another tile")
+    monkeypatch.setattr(audit_stage, "audit", lambda look: [finding])
+
+    code, output = run(root, "--quarantine")
+
+    assert code == 3
+    assert "no statistics" not in output
+    assert read_json(root / "stats-paper.json")["tiles"] == 3
+    assert read_json(root / "stats-paper.json")["bands"]["B2"]["count"] == 3 * 64
