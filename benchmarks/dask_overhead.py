@@ -24,15 +24,16 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from dwplus.pipeline.build import complete_rows, normalise_root, validate_root
+from dwplus.pipeline.build import normalise_root, validate_root
 from dwplus.pipeline.cluster import open_cluster
+from dwplus.pipeline.findings import FINDINGS_JSON
 from dwplus.pipeline.ledger import LEDGER_FILE, LedgerRow
 from dwplus.pipeline.manifest import ManifestRow, read_manifest, write_manifest
 from dwplus.pipeline.progress import Silent
-from dwplus.pipeline.scenes import Recipe
+from dwplus.pipeline.recipe import Recipe
+from dwplus.pipeline.root import complete_rows
 from dwplus.pipeline.shards import grid_of
 from dwplus.pipeline.splits import make_manifest
-from dwplus.pipeline.validate import FINDINGS_JSON
 from many_shards import tile_number
 
 

@@ -30,9 +30,10 @@ from typing import Any
 
 import psutil
 import rasterio
-from dwplus.pipeline.build import complete_rows, inspect_root
+from dwplus.pipeline.build import inspect_root
 from dwplus.pipeline.cluster import Runner, local_cluster
 from dwplus.pipeline.progress import Silent
+from dwplus.pipeline.root import complete_rows
 from dwplus.pipeline.shards import shard_path
 from many_shards import first, lay_out, patterns
 

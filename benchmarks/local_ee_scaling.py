@@ -32,9 +32,9 @@ WARM_UP = 2
 def ask(url: str, project: str, key: str, tiles: int, threads: int) -> tuple[float, float]:
     """Wall and client CPU seconds for the pixels of so many tiles; runs in the client's process."""
     os.environ["NO_PROXY"] = "127.0.0.1"
+    from dwplus.pipeline.connection import connect
     from dwplus.pipeline.matching import SceneRef
-    from dwplus.pipeline.scenes import Recipe
-    from dwplus.pipeline.session import connect
+    from dwplus.pipeline.recipe import Recipe
     from dwplus.pipeline.sources import Configuration
 
     session = connect(Configuration(url=url, project=project, credentials_file=Path(key)))

@@ -24,7 +24,8 @@ from dwplus.pipeline.local_ee.catalogue import Catalogue
 from dwplus.pipeline.local_ee.launch import LocalEarthEngine
 from dwplus.pipeline.local_ee.pixels import compute_pixels
 from dwplus.pipeline.local_ee.planet import make_planet
-from dwplus.pipeline.scenes import S2_COLLECTION, Recipe, pixel_request
+from dwplus.pipeline.recipe import S2_COLLECTION, Recipe
+from dwplus.pipeline.scenes import pixel_request
 from dwplus.pipeline.tiles import Tile
 
 PLANET = {"kind": "earth", "seed": 7}

@@ -23,7 +23,7 @@ from dwplus.pipeline.ledger import Ledger, LedgerRow, read_ledger
 from dwplus.pipeline.manifest import Manifest, ManifestRow, read_manifest, write_manifest
 from dwplus.pipeline.matching import SceneRef
 from dwplus.pipeline.provenance import provenance
-from dwplus.pipeline.scenes import Recipe
+from dwplus.pipeline.recipe import Recipe
 from dwplus.pipeline.shards import encode_shard, grid_of, label_path, shard_path, write_label
 from dwplus.pipeline.splits import make_manifest
 from dwplus.pipeline.tiles import Tile

@@ -22,10 +22,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import watched
+from dwplus.pipeline.findings import FINDINGS_JSON
 from dwplus.pipeline.ledger import LEDGER_FILE
 from dwplus.pipeline.manifest import MANIFEST_FILE, read_manifest
 from dwplus.pipeline.shards import grid_of, shard_path
-from dwplus.pipeline.validate import FINDINGS_JSON
 from replay_server import Replay, make_labels, record, replaying
 
 NOTHING_TO_ASK = re.compile(r"(\d+) of \1 tiles needed no request|none to ask for|nothing to ask")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..pipeline.budget import Estimate
     from ..pipeline.build import BuildResult, Choice, Means
     from ..pipeline.export import Meter
-    from ..pipeline.scenes import Recipe
+    from ..pipeline.recipe import Recipe
 
 PILOT_TILES = 50
 """Tiles of a pilot that is not told how many."""
@@ -222,8 +222,8 @@ def _choice(options: dict[str, Any]) -> Choice:
 
 def _recipe(options: dict[str, Any], root: Path) -> Recipe:
     """What to ask for: what the options say, for the rest what the data root was built with, or the defaults."""
-    from ..pipeline.build import recipe_of_root
-    from ..pipeline.scenes import Recipe
+    from ..pipeline.recipe import Recipe
+    from ..pipeline.root import recipe_of_root
 
     passes = {"both": ("ASCENDING", "DESCENDING"), "ascending": ("ASCENDING",), "descending": ("DESCENDING",)}
     given = {

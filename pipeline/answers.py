@@ -12,7 +12,7 @@ from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
 from .bands import BANDS, NODATA, S1_BANDS, S2_BANDS, SHARD_BANDS
-from .scenes import REQUEST_BANDS, S1_FILL
+from .recipe import REQUEST_BANDS, S1_FILL
 
 _BAND_TYPES = {band: np.dtype("<f4" if band in S1_BANDS else "<u2") for band in REQUEST_BANDS}
 """What the request casts each band to (``scenes.tile_image``)."""

@@ -15,7 +15,8 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from .distances import nearest_km
+from .findings import Finding
+from .footprints import nearest_km
 from .landcover import CLASS_COUNT, CLASSES
 from .ledger import LedgerRow
 from .manifest import SPLITS, ManifestRow
@@ -23,7 +24,6 @@ from .manifest_checks import check_manifest
 from .shift import SetShift, Shift, set_shift
 from .tile_summaries import TileSummary
 from .tiles import biome_names
-from .validate import Finding
 
 RULES: Mapping[str, str] = {
     "duplicate-id": "no tile stands twice in the manifest",

@@ -22,16 +22,17 @@ from .bands import decode
 from .cluster import Runner
 from .errors import DataError
 from .files import read_json, write_atomically, write_json
+from .findings import FINDINGS_CSV, FINDINGS_JSON, Finding, bad_tiles, read_findings
 from .landcover import CLASS_NAMES, class_indices
 from .ledger import LedgerRow, read_ledger
 from .manifest import ManifestRow, read_manifest, select
-from .places import Place, pixels_of
 from .progress import Progress
+from .remote import Place
+from .root import pixels_of
 from .rules import RULES
 from .shards import read_bands, read_codes, shard_path
 from .shift import Shift, edges_of_bands, edges_of_label, shift_between
 from .tile_summaries import state_of, tile_summaries
-from .validate import FINDINGS_CSV, FINDINGS_JSON, Finding, bad_tiles, read_findings
 from .waivers import Waiver, check_waivers, read_waivers, waiver_of
 
 SHIFT_SAMPLE = 200

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 
 from .bands import S1_BANDS
 from .ledger import LedgerRow
-from .scenes import REQUEST_BANDS
+from .recipe import REQUEST_BANDS
 from .tiles import TILE_SIZE_PX
 
 REQUESTS_PER_TILE = 2

@@ -11,39 +11,26 @@ from pathlib import Path
 
 from .card import write_card
 from .cluster import Runner
-from .errors import DataError, QuotaError, UsageError
+from .errors import QuotaError, UsageError
 from .export import Meter, Watch, export
-from .files import check_writable, read_json, remove_parts, write_json
+from .files import check_writable, remove_parts, write_json
+from .findings import Finding, bad_tiles, unreadable_tiles
 from .ingest import prepare_manifest
 from .inspection import Counting
 from .label_assets import Asker
 from .ledger import ASKED_REASONS, FAILURES, Ledger, count_states, read_ledger, write_failures
 from .manifest import PROTOCOLS, Manifest, ManifestRow, Protocol, read_manifest, select
 from .manifest_origin import LabelOrigin
-from .normalise import (
-    Counted,
-    check_usable,
-    count_others,
-    counted_rows,
-    groups_path,
-    read_statistics,
-    statistics_path,
-    up_to_date,
-    usable_rows,
-    write_statistics,
-)
-from .places import ORIGIN_FILE
+from .normalise import Counted, check_usable, count_others, counted_rows, up_to_date, write_statistics
 from .plan import Plan
 from .progress import Progress, Silent
-from .scenes import Recipe, recipe_from
+from .recipe import Recipe
+from .root import ORIGIN_FILE, RECIPE_FILE, complete_rows, recipe_of_root, usable_rows
 from .session import DEFAULT_CONCURRENCY, PixelSource
-from .statistics import Statistics
+from .statistics_record import Statistics, groups_path, read_statistics, statistics_path
 from .tiles import check_region
-from .validate import Finding, bad_tiles, to_validate, unreadable_tiles, validate
+from .validate import to_validate, validate
 from .waivers import effective, read_waivers
-
-RECIPE_FILE = "recipe.json"
-"""What the shards of a data root were asked for with."""
 
 
 @dataclass(frozen=True)
@@ -244,27 +231,6 @@ def _export(
     return stopped
 
 
-def recipe_of_root(root: Path) -> Recipe | None:
-    """The recipe that a data root was built with; None where there is none yet.
-
-    Raises:
-        DataError: it cannot be read.
-    """
-    path = root / RECIPE_FILE
-    if not path.is_file():
-        return None
-    content = read_json(path)
-    if not isinstance(content, dict):
-        raise DataError(f"{path} holds no recipe; remove it, name the recipe (--s1-mean ...) and build again")
-    try:
-        return recipe_from({name: value for name, value in content.items() if name != "hash"})
-    except DataError as error:
-        raise DataError(
-            f"{path}: {error}; build with the version that wrote it, or remove the file and name the recipe "
-            "(--s1-mean ...)"
-        ) from None
-
-
 def choose(rows: Sequence[ManifestRow], choice: Choice) -> tuple[ManifestRow, ...]:
     """The rows that a build is about, in manifest order.
 
@@ -291,30 +257,6 @@ def _finish(root: Path, means: Means, recipe: Recipe) -> list[Finding]:
     findings, _ = inspect_root(root, run=means.run, progress=means.progress, all_again=False)
     write_card(root, read_manifest(root), read_ledger(root), source=means.pixels.name, recipe=recipe)
     return list(effective(findings, read_waivers(root)))
-
-
-def complete_rows(root: Path) -> tuple[ManifestRow, ...]:
-    """Tiles whose shard is complete, in manifest order.
-
-    Raises:
-        DataError: the root holds no data set.
-    """
-    ledger = read_ledger(root)
-    rows = read_manifest(root).rows
-    return tuple(row for row in rows if row.tile.id in ledger and ledger[row.tile.id].state == "done")
-
-
-def source_of(root: Path) -> str:
-    """Who answered for the pixels of a data root: ``earthengine``, ``SANDBOX`` or ``UNVERIFIED <host>``.
-
-    Raises:
-        DataError: no tile is complete.
-    """
-    done = (row.source for row in read_ledger(root).values() if row.state == "done")
-    source = next(done, None)
-    if source is None:
-        raise DataError(f"{root} holds no complete tile; run 'dwplus build' first")
-    return source
 
 
 def inspect_root(

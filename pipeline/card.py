@@ -16,10 +16,9 @@ from .bands import BANDS, PRESETS
 from .files import write_atomically
 from .landcover import CLASSES, CODE_CLOUD, CODE_UNMARKED, IGNORE
 from .ledger import FAILURES_FILE, LEDGER_FILE, REASONS, LedgerRow
+from .licences import CITATIONS
 from .manifest import MANIFEST_FILE, SPLITS, Manifest, ManifestRow
-from .matching import S2_COLLECTION
-from .provenance import CITATIONS
-from .scenes import S1_COLLECTIONS, Recipe
+from .recipe import S1_COLLECTIONS, S2_COLLECTION, Recipe
 from .shards import LABELS_FOLDER, SHARDS_FOLDER
 from .tiles import biome_names, locate, region_names
 

@@ -18,10 +18,9 @@ from .bands import PRESETS, SHARD_BANDS
 from .errors import DataError, UsageError
 from .landcover import class_indices
 from .manifest import PROTOCOLS, SPLITS, ManifestRow, Protocol, read_manifest
-from .normalise import read_statistics, shards_hash, usable_rows
-from .places import pixels_of
+from .root import pixels_of, shards_hash, usable_rows
 from .shards import read_bands, read_codes, shard_path
-from .statistics import Statistics
+from .statistics_record import Statistics, read_statistics
 from .store import Store, store_path
 from .tiles import Tile
 

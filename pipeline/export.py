@@ -26,7 +26,7 @@ from .manifest import ManifestRow
 from .matching import SceneHint
 from .plan import Plan, discarded, plan
 from .provenance import provenance
-from .scenes import Recipe
+from .recipe import Recipe
 from .session import DEFAULT_CONCURRENCY, PixelSource, Tally
 from .shards import SHARDS_FOLDER, encode_shard, grid_of, shard_path
 

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .budget import Estimate, estimate, measured
-from .build import Choice, choose, recipe_of_root
+from .build import Choice, choose
 from .ingest import rows_of_folder
 from .label_releases import releases
 from .ledger import read_events, read_ledger
 from .manifest import MANIFEST_FILE, ManifestRow, read_manifest
 from .plan import plan
-from .scenes import Recipe
+from .recipe import Recipe
+from .root import recipe_of_root
 from .splits import make_manifest
 
 

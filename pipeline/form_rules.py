@@ -15,6 +15,7 @@ from .bands import BANDS, NODATA, S1_BANDS, S2_BANDS, SHARD_BANDS
 from .errors import DataError
 from .look import L2A_BANDS, Kind, Look
 from .shards import LABEL_BAND, Grid, ShardHeader
+from .test_tiles import TEST_SIZE_PX
 from .tiles import RESOLUTION_M, TILE_SIZE_PX, lon_lat, parse_tile_id
 
 PROVENANCE_TAGS: tuple[str, ...] = (
@@ -37,7 +38,6 @@ PROVENANCE_TAGS: tuple[str, ...] = (
 )
 """Tags without which nobody can ask for the same pixels again, or cite them."""
 
-_TEST_SIZE_PX = 512
 _EPS = 1e-6
 _UTM = re.compile(r"^EPSG:32[67](0[1-9]|[1-5]\d|60)$")
 _SECOND_TIME = re.compile(r"^(B\d{1,2}A?|VV|VH)_\d+$")
@@ -133,7 +133,7 @@ def size(look: Look) -> str | None:
     """A tile has 510 px on each side unless another grid is demanded, which ``grid`` looks at."""
     if look.header is None or look.reference is not None or look.kind not in ("shard", "label"):
         return None
-    allowed = (TILE_SIZE_PX, _TEST_SIZE_PX) if look.kind == "label" else (TILE_SIZE_PX,)
+    allowed = (TILE_SIZE_PX, TEST_SIZE_PX) if look.kind == "label" else (TILE_SIZE_PX,)
     rows, columns = look.header.grid.shape
     if rows == columns and rows in allowed:
         return None

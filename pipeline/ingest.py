@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING
 from .errors import DataError
 from .files import sha256_of
 from .label_metadata import Metadata, read_metadata
+from .label_raster import LabelRaster, read_label
 from .label_releases import Mirror
 from .label_sources import Source, Supply, expected_hashes, fingerprints
-from .labels import LabelFile, LabelRaster, from_folder, read_label
+from .labels import LabelFile, from_folder
 from .landcover import marked_share
 from .ledger import LedgerRow
 from .manifest import MANIFEST_FILE, Manifest, ManifestRow, read_manifest, write_manifest

@@ -11,12 +11,14 @@ from typing import Any
 
 from .bands import SHARD_BANDS
 from .cluster import Runner
+from .findings import Finding
 from .histograms import Counts, Histograms, Packed, add_counts, cell_of, pack, unpack
 from .look import Look
 from .manifest import ManifestRow
 from .normalise import Counted
-from .places import Place, check_in_sight
-from .rules import Finding, judge
+from .remote import Place
+from .root import check_in_sight
+from .rules import judge
 from .validate import ValidateBatch, look_at
 
 

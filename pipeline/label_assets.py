@@ -26,10 +26,10 @@ from .errors import AuthenticationError, DataError, DwplusError, QuotaError, Ser
 from .files import remove_parts, write_atomically
 from .label_graphs import COLLECTION, code_request, images_after
 from .label_metadata import LABEL_LIST, plain_name
-from .label_releases import Labeler, dw_id_of
-from .labels import biome_of, hemisphere_of, is_test_tile, labeler_of_folder
+from .labels import labeler_of_folder
 from .shards import LABEL_BAND, write_label
-from .tiles import RESOLUTION_M, TILE_SIZE_PX, Hemisphere, Tile, parse_tile_id
+from .test_tiles import biome_of, is_test_tile
+from .tiles import RESOLUTION_M, TILE_SIZE_PX, Hemisphere, Labeler, Tile, dw_id_of, hemisphere_of, parse_tile_id
 
 EARTH_ENGINE_FOLDER = "earth-engine"
 """Below the folder of all releases."""

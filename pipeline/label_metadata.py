@@ -20,7 +20,7 @@ import openpyxl
 from openpyxl.utils.exceptions import InvalidFileException
 
 from .errors import DataError
-from .label_releases import Labeler, dw_id_of
+from .tiles import Labeler, dw_id_of
 
 _log = logging.getLogger(__name__)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import random
-import re
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,11 +21,10 @@ from .archives import MembersRecord, extract, members_path, read_members
 from .downloads import Part, Patience, check_space, download, shown_url
 from .errors import DataError, ServiceError, UsageError
 from .files import read_json, write_json
-from .tiles import parse_tile_id
+from .tiles import Labeler
 
 _log = logging.getLogger(__name__)
 
-Labeler = Literal["expert", "non_expert", "consensus", "unknown"]
 ReleaseSplit = Literal["train", "test", "inspect"]
 
 Mirror = str | Callable[[], str]
@@ -361,27 +359,3 @@ def _hashes(path: Path) -> dict[str, str]:
             sha256.update(block)
             md5.update(block)
     return {"sha256": sha256.hexdigest(), "md5": md5.hexdigest()}
-
-
-TEST_PREFIX = "label_"
-"""Names of test tiles begin with it."""
-
-_DECIMAL_P = re.compile(r"(?<=\d)p(?=\d)")
-
-
-def dw_id_of(stem: str) -> str:
-    """Released name out of a file's stem: ``label_`` off, ``p`` between digits is the decimal point.
-
-    Raises:
-        DataError: it is the name of something else.
-    """
-    if stem.startswith("probs_"):
-        raise DataError("probabilities of the Dynamic World model, not a label")
-    if stem.startswith("."):
-        raise DataError("hidden file, not a label")
-    dw_id = _DECIMAL_P.sub(".", stem.removeprefix(TEST_PREFIX))
-    try:
-        parse_tile_id(dw_id)
-    except DataError as error:
-        raise DataError(f"not the name of a label tile: {error}") from None
-    return dw_id

@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import DataError, UsageError
-from .label_releases import dw_id_of
-from .labels import biome_of, hemisphere_of, is_test_tile, read_label
+from .label_raster import read_label
 from .landcover import CLASSES, CODE_CLOUD, CODE_UNMARKED, marked_share
 from .ledger import LedgerRow, read_ledger
 from .manifest import Manifest, ManifestRow, read_manifest
 from .shards import LABELS_FOLDER, read_header
-from .tiles import Tile, biome_names, parse_tile_id
+from .test_tiles import biome_of, is_test_tile
+from .tiles import Tile, biome_names, dw_id_of, hemisphere_of, parse_tile_id
 
 # Counts over a manifest -----------------------------------------------------------------------------------------------
 

@@ -25,7 +25,7 @@ from .blocks import read_blocks
 from .files import sha256_of
 from .landcover import CODE_CLOUD
 from .pixel_loops import count_values
-from .places import Place
+from .remote import Place
 from .shards import LABEL_BAND, Grid, ShardHeader, header_of
 
 Kind = Literal["shard", "s2", "s1", "label"]

@@ -10,7 +10,7 @@ from typing import Literal
 
 from .footprints import shared_ground
 from .manifest import PROTOCOLS, ManifestRow
-from .splits import known_test_tiles
+from .test_tiles import known_test_tiles
 from .tiles import locate, parse_tile_id
 
 FIRST_DAY = date(2015, 6, 27)

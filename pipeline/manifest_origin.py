@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 from .errors import DataError
 from .files import read_json, sha256_of, write_json
-from .labels import is_test_tile
 from .manifest import MANIFEST_FILE
+from .test_tiles import is_test_tile
 
 ORIGIN_FILE = "manifest.origin.json"
 

@@ -13,9 +13,8 @@ from shapely import union_all
 from shapely.geometry import Polygon
 from shapely.geometry.base import BaseGeometry
 
+from .recipe import S2_COLLECTION
 from .tiles import Tile
-
-S2_COLLECTION = "COPERNICUS/S2_SR_HARMONIZED"
 
 
 @dataclass(frozen=True)

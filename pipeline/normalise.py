@@ -7,11 +7,9 @@ and before ``dataset``. ``inspection`` validates and counts in one pass.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from .bands import SHARD_BANDS
 from .cluster import Runner
@@ -20,38 +18,19 @@ from .files import read_json, write_json
 from .histograms import Counts, Packed, add_counts, cell_of, count_pixels, pack, unpack
 from .ledger import read_ledger
 from .manifest import PROTOCOLS, Manifest, ManifestRow, Protocol
-from .places import Place, check_in_sight, pixels_of
+from .remote import Place
+from .root import check_in_sight, pixels_of, shards_hash, usable_rows
 from .shards import read_bands, read_codes, shard_path
-from .statistics import BandStatistics, Statistics, class_shares, groups, of_split, summarise
-from .validate import validated_tiles
-from .waivers import unfit_tiles
-
-STATISTICS_SPLITS = ("train", "val", "test")
+from .statistics import class_shares, groups, of_split, summarise
+from .statistics_record import (
+    STATISTICS_SPLITS,
+    Statistics,
+    groups_path,
+    read_statistics,
+    statistics_path,
+)
 
 # --- usable tiles -----------------------------------------------------------------------------------------------------
-
-
-def usable_rows(root: Path, manifest: Manifest, split: str, protocol: Protocol) -> tuple[ManifestRow, ...]:
-    """Tiles of a split whose shard is complete and was found without error.
-
-    Raises:
-        DataError: the data set was not validated yet.
-    """
-    ledger, bad, seen = read_ledger(root), unfit_tiles(root), validated_tiles(root)
-
-    def usable(tile: str) -> bool:
-        last = ledger.get(tile)
-        # A shard that was written after the last validation has not been looked at.
-        return last is not None and last.state == "done" and tile not in bad and seen.get(tile) == last.sha256
-
-    return tuple(row for row in manifest.of_split(split, protocol) if usable(row.tile.id))
-
-
-def shards_hash(root: Path, rows: Iterable[ManifestRow]) -> str:
-    """Twelve hexadecimal digits that change with any shard or label of these tiles."""
-    ledger = read_ledger(root)
-    lines = sorted(f"{row.tile.id} {ledger[row.tile.id].sha256} {row.labeler} {row.label_sha256}" for row in rows)
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
 
 
 # --- counting ---------------------------------------------------------------------------------------------------------
@@ -159,15 +138,6 @@ def _check_one_recipe(root: Path, rows: Sequence[ManifestRow]) -> None:
         )
 
 
-def statistics_path(root: Path, protocol: str) -> Path:
-    return root / f"stats-{protocol}.json"
-
-
-def groups_path(root: Path, protocol: str) -> Path:
-    """Where the numbers of each split, region and biome stand; training never reads them."""
-    return root / f"groups-{protocol}.json"
-
-
 def up_to_date(root: Path, manifest: Manifest, protocols: Sequence[Protocol] = PROTOCOLS) -> bool:
     """Whether statistics and groups of all protocols are those of the usable tiles as they are now."""
     everything = shards_hash(root, counted_rows(root, manifest))
@@ -219,22 +189,3 @@ def _statistics_of(root: Path, protocol: str, digest: str) -> Statistics | None:
     except DataError:
         return None
     return statistics if statistics.shards_hash == digest else None
-
-
-def read_statistics(root: Path, protocol: str) -> Statistics:
-    """Statistics that ``normalise`` wrote.
-
-    Raises:
-        DataError: there are none.
-    """
-    path = statistics_path(root, protocol)
-    if not path.is_file():
-        raise DataError(f"{root} has no statistics for protocol {protocol}; run 'dwplus normalise' first")
-    try:
-        content: dict[str, Any] = read_json(path)
-        bands = {name: BandStatistics(**values) for name, values in content.pop("bands").items()}
-        counts = tuple(content.pop("class_counts"))
-        content.pop("class_shares", None)
-        return Statistics(bands=bands, class_counts=counts, **content)
-    except (DataError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{path} holds no statistics ({error}); run 'dwplus normalise' again") from None

@@ -16,7 +16,7 @@ from .errors import DataError, UsageError
 from .files import sha256_of
 from .ledger import REASONS, LedgerRow
 from .manifest import ManifestRow
-from .scenes import Recipe
+from .recipe import Recipe
 from .shards import grid_of, read_header, shard_name, shard_path
 from .tiles import Tile
 

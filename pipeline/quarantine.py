@@ -14,11 +14,11 @@ from pathlib import Path
 
 from .errors import DataError, UsageError
 from .files import read_json, sha256_of, write_json
+from .findings import Finding
 from .ledger import Ledger, LedgerRow, write_failures
 from .manifest import ManifestRow
 from .shards import shard_name, shard_path
 from .tiles import Tile
-from .validate import Finding
 
 QUARANTINE_FOLDER = "quarantine"
 REASON = "quarantined"

@@ -12,27 +12,10 @@ from typing import Literal
 
 from . import form_rules as form
 from . import pixel_rules as pixels
+from .findings import Finding, Severity
 from .look import KINDS, Kind, Look
 
-Severity = Literal["error", "warning"]
 Stage = Literal["form", "pixels"]
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something wrong with one tile or file.
-
-    Attributes:
-        tile: tile id, or the path of a file that belongs to no tile.
-        rule: name of the rule.
-        severity: an ``error`` keeps the tile out of statistics and training, a ``warning`` does not.
-        message: what was found, in words.
-    """
-
-    tile: str
-    rule: str
-    severity: Severity
-    message: str
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,8 @@ from .bands import SHARD_BANDS
 from .errors import AuthenticationError, QuotaError, TileError
 from .limiter import Limiter
 from .matching import SceneHint, SceneRef, choose_scene, found_in
-from .scenes import Recipe, pixel_request, scene_search
+from .recipe import Recipe
+from .scenes import pixel_request, scene_search
 from .service_faults import Fault, fault_of
 from .tiles import Tile
 from .transport import Transport

@@ -25,7 +25,7 @@ from .blocks import read_blocks
 from .errors import DataError
 from .files import write_atomically
 from .landcover import CODE_COLOURS
-from .places import Place, Remote
+from .remote import Place, Remote
 from .tiles import Tile
 
 SHARDS_FOLDER = "shards"

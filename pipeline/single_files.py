@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import DataError, UsageError
-from .label_releases import dw_id_of
+from .findings import Finding
 from .look import L2A_BANDS, Kind, Look, Opened, canonical_names, open_fully
-from .rules import BY_NAME, Finding, judge
+from .rules import BY_NAME, judge
 from .shards import LABEL_BAND, Grid, ShardHeader
-from .tiles import TILE_SIZE_PX
+from .tiles import TILE_SIZE_PX, dw_id_of
 
 _ENDINGS = (".tif", ".tiff")
 

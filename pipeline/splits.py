@@ -10,15 +10,11 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from datetime import date
-from functools import cache
 
-from pyproj import Transformer
-
-from ..manifests import load_csv
 from .footprints import shared_ground
 from .manifest import Manifest, ManifestRow
-from .tiles import RESOLUTION_M, TILE_SIZE_PX, Tile, locate
+from .test_tiles import known_test_tiles
+from .tiles import Tile, locate
 
 VALIDATION_SHARE = 0.1
 """Share of the training tiles that ``strict`` sets aside as ``val``."""
@@ -72,24 +68,6 @@ def _overlapping_test(rows: Sequence[ManifestRow]) -> set[str]:
     training = [row.tile for row in rows if row.release == "train"]
     same = {tile.id for tile in training} & {tile.id for tile in tests}
     return same | {training[i].id for i, _, _ in shared_ground(training, tests)}
-
-
-@cache
-def known_test_tiles() -> tuple[Tile, ...]:
-    """The 409 released test tiles, their grids as far as their names tell them (to within a pixel)."""
-    return tuple(_tile_around(row) for row in load_csv("test_409"))
-
-
-def _tile_around(known: dict[str, str]) -> Tile:
-    lon, lat = float(known["lon"]), float(known["lat"])
-    crs = f"EPSG:{(32600 if lat >= 0 else 32700) + int((lon + 180) // 6) % 60 + 1}"
-    x, y = Transformer.from_crs("EPSG:4326", crs, always_xy=True).transform(lon, lat)
-    half = TILE_SIZE_PX * RESOLUTION_M / 2
-    # Origins lie on whole pixels.
-    left, top = (round(value / RESOLUTION_M) * RESOLUTION_M for value in (x - half, y + half))
-    day = date(int(known["date"][:4]), int(known["date"][4:6]), int(known["date"][6:8]))
-    transform = (RESOLUTION_M, 0.0, left, 0.0, -RESOLUTION_M, top)
-    return Tile(known["dw_id"], crs, transform, (TILE_SIZE_PX,) * 2, day, "WH" if lon < -20 else "EH", 0)
 
 
 # --- validation -------------------------------------------------------------------------------------------------------

@@ -6,8 +6,8 @@ Comes after ``histograms`` and before ``normalise``, which writes them.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -17,43 +17,9 @@ from .bands import BANDS, NODATA, SHARD_BANDS
 from .errors import DataError
 from .histograms import Cell, Counts, Histograms, merged
 from .manifest import Protocol
+from .statistics_record import BandStatistics, Statistics
 
 PERCENTILES = (1, 2, 25, 50, 75, 98, 99)
-
-
-@dataclass(frozen=True)
-class BandStatistics:
-    """Of one band over the valid pixels of a split, in physical units (reflectance, dB, count)."""
-
-    count: int
-    mean: float
-    std: float
-    min: float
-    max: float
-    percentiles: Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class Statistics:
-    """What a network has to know about its training data.
-
-    Attributes:
-        protocol: which division into splits the numbers belong to.
-        source: who answered: ``earthengine``, ``SANDBOX`` or ``UNVERIFIED <host>``.
-        shards_hash: changes with any shard or label that entered.
-        tiles: number of tiles.
-        bands: band name -> statistics.
-        class_counts: pixels of each of the nine classes.
-        ignored: pixels without a class (unmarked, cloud).
-    """
-
-    protocol: str
-    source: str
-    shards_hash: str
-    tiles: int
-    bands: Mapping[str, BandStatistics]
-    class_counts: tuple[int, ...]
-    ignored: int
 
 
 def band_statistics(counts: NDArray[np.int64], band: str) -> BandStatistics:

@@ -32,7 +32,7 @@ from .files import read_json, remove_parts, sha256_of, write_atomically
 from .landcover import class_indices
 from .ledger import read_ledger
 from .manifest import Manifest, ManifestRow
-from .normalise import shards_hash, usable_rows
+from .root import shards_hash, usable_rows
 from .shards import read_bands, read_codes, shard_path
 from .store_view import LABEL, TILES_PER_FILE, VARIABLES, Facts, Variable, view_files
 from .zarr_shards import Contents, encode_chunk, join_chunks, need, read_chunk, read_contents
@@ -310,7 +310,7 @@ def write_store(
 
 def _facts(root: Path, entries: Sequence[Entry]) -> Facts:
     # Imports the whole of Earth Engine's client, which nobody needs who reads.
-    from .provenance import licence_of
+    from .licences import licence_of
 
     rows = tuple(entry.row for entry in entries)
     ledger = read_ledger(root)

@@ -19,7 +19,8 @@ from .files import read_json, write_json
 from .landcover import CLASS_COUNT, IGNORE, class_indices
 from .ledger import LedgerRow
 from .manifest import ManifestRow
-from .places import Place, pixels_of
+from .remote import Place
+from .root import pixels_of
 from .shards import read_bands, read_codes, shard_path
 
 SUMMARIES_FILE = Path("findings") / "tiles.json"

@@ -188,3 +188,43 @@ def check_region(name: str) -> str:
 def in_region(tile: Tile, name: str) -> bool:
     """Whether a tile belongs to ``all``, to one of the three regions, or to the folder ``EH`` or ``WH``."""
     return name == "all" or name in (tile.region, tile.hemisphere)
+
+
+Labeler = Literal["expert", "non_expert", "consensus", "unknown"]
+
+
+TEST_PREFIX = "label_"
+"""Names of test tiles begin with it."""
+
+
+_DECIMAL_P = re.compile(r"(?<=\d)p(?=\d)")
+
+
+def dw_id_of(stem: str) -> str:
+    """Released name out of a file's stem: ``label_`` off, ``p`` between digits is the decimal point.
+
+    Raises:
+        DataError: it is the name of something else.
+    """
+    if stem.startswith("probs_"):
+        raise DataError("probabilities of the Dynamic World model, not a label")
+    if stem.startswith("."):
+        raise DataError("hidden file, not a label")
+    dw_id = _DECIMAL_P.sub(".", stem.removeprefix(TEST_PREFIX))
+    try:
+        parse_tile_id(dw_id)
+    except DataError as error:
+        raise DataError(f"not the name of a label tile: {error}") from None
+    return dw_id
+
+
+_WEST_OF_LON = -20.0
+
+
+def hemisphere_of(lon: float) -> Hemisphere:
+    """Folder of a tile that lies in none: ``WH`` west of 20W, ``EH`` from there on.
+
+    Brown et al. 2022 draw the line between the Western Hemisphere and Eastern Hemisphere 1 at 20W, not at Greenwich,
+    and all 409 test tiles keep to it.
+    """
+    return "WH" if lon < _WEST_OF_LON else "EH"

@@ -11,41 +11,24 @@ import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from .cluster import Runner
-from .errors import DataError
-from .files import read_json, write_atomically, write_json
+from .files import write_atomically, write_json
+from .findings import (
+    FINDINGS_CSV,
+    FINDINGS_JSON,
+    Finding,
+    _looked_at,
+    _validated_states,
+    read_findings,
+)
 from .ledger import LedgerRow, read_ledger
 from .look import Look, open_fully
 from .manifest import ManifestRow
-from .places import Place, check_in_sight, pixels_of
-from .rules import Finding, judge
+from .remote import Place
+from .root import check_in_sight, pixels_of
+from .rules import judge
 from .shards import grid_of, shard_path
-
-__all__ = [
-    "FINDINGS_CSV",
-    "FINDINGS_JSON",
-    "Finding",
-    "ValidateBatch",
-    "bad_tiles",
-    "look_at",
-    "read_findings",
-    "to_validate",
-    "unreadable_tiles",
-    "validate",
-    "validate_tile",
-    "validated_tiles",
-]
-
-FINDINGS_JSON = "findings.json"
-FINDINGS_CSV = "findings.csv"
-
-_BROKEN_FILE = frozenset({"readable", "hash"})
-"""Rules whose findings say that the shard on disk is not the one that was exported: a build asks for it again."""
-
-_LOOK_AGAIN = _BROKEN_FILE | {"label-readable"}
-"""Rules about the bytes on disk, which may be other ones the next time although the ledger says the same."""
 
 
 def look_at(row: ManifestRow, root: Place, *, sha256: str = "") -> Look:
@@ -125,15 +108,6 @@ def validate(
     return findings
 
 
-def read_findings(root: Path) -> list[Finding]:
-    """Findings of the last validation.
-
-    Raises:
-        DataError: the data set was not validated yet.
-    """
-    return [Finding(**finding) for finding in _read_document(root)["findings"]]
-
-
 def _state_of(row: ManifestRow, shard_sha256: str) -> str:
     """What was looked at: a shard with its label."""
     return f"{shard_sha256} {row.label_sha256}"
@@ -143,57 +117,7 @@ def _states(rows: Sequence[ManifestRow], ledger: Mapping[str, LedgerRow]) -> dic
     return {row.tile.id: _state_of(row, ledger[row.tile.id].sha256) for row in rows if row.tile.id in ledger}
 
 
-def _looked_at(root: Path) -> set[str] | None:
-    """Tiles that the findings on disk are about; None where there are none."""
-    return set(_read_document(root)["validated"]) if (root / FINDINGS_JSON).is_file() else None
-
-
-def _validated_states(root: Path) -> dict[str, str]:
-    """Tile id -> what the last validation saw of it; without those whose bytes on disk were broken."""
-    if not (root / FINDINGS_JSON).is_file():
-        return {}
-    broken = {finding.tile for finding in read_findings(root) if finding.rule in _LOOK_AGAIN}
-    return {tile: state for tile, state in _read_document(root)["validated"].items() if tile not in broken}
-
-
 def to_validate(rows: Sequence[ManifestRow], *, root: Path) -> int:
     """How many of these tiles the last validation did not see as they are now."""
     before = _validated_states(root)
     return sum(before.get(tile) != state for tile, state in _states(rows, read_ledger(root)).items())
-
-
-def validated_tiles(root: Path) -> dict[str, str]:
-    """Tile id -> hash of its shard, of every tile that the last validation saw.
-
-    Raises:
-        DataError: the data set was not validated yet.
-    """
-    return {tile: state.split(" ")[0] for tile, state in _read_document(root)["validated"].items()}
-
-
-def _read_document(root: Path) -> dict[str, Any]:
-    path = root / FINDINGS_JSON
-    if not path.is_file():
-        raise DataError(f"{root} is not validated yet; run 'dwplus validate'")
-    document = read_json(path)
-    if not isinstance(document, dict) or not {"findings", "validated"} <= set(document):
-        raise DataError(f"{path} holds no findings; run 'dwplus validate' again")
-    return document
-
-
-def unreadable_tiles(root: Path) -> frozenset[str]:
-    """Tiles whose shard the last validation could not read, or found to be another file than the ledger says.
-
-    None where there was no validation.
-    """
-    if not (root / FINDINGS_JSON).is_file():
-        return frozenset()
-    seen, ledger = validated_tiles(root), read_ledger(root)
-    broken = (f.tile for f in read_findings(root) if f.rule in _BROKEN_FILE)
-    # A shard that was written anew since then is another one.
-    return frozenset(tile for tile in broken if tile in ledger and ledger[tile].sha256 == seen.get(tile))
-
-
-def bad_tiles(findings: Sequence[Finding]) -> frozenset[str]:
-    """Ids of tiles with an error."""
-    return frozenset(finding.tile for finding in findings if finding.severity == "error")

@@ -23,7 +23,7 @@ from typing import Any
 
 from .errors import DataError, UsageError
 from .files import write_atomically
-from .validate import Finding, bad_tiles, read_findings
+from .findings import Finding, bad_tiles, read_findings
 
 WAIVERS_FILE = "waivers.toml"
 

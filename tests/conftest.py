@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from dwplus import cli
 from dwplus.pipeline.bands import SHARD_BANDS
-from dwplus.pipeline.export import provenance
 from dwplus.pipeline.files import sha256_of, write_atomically
 from dwplus.pipeline.ledger import Ledger, LedgerRow
 from dwplus.pipeline.manifest import ManifestRow, write_manifest
 from dwplus.pipeline.matching import SceneRef
-from dwplus.pipeline.scenes import Recipe
+from dwplus.pipeline.provenance import provenance
+from dwplus.pipeline.recipe import Recipe
 from dwplus.pipeline.shards import encode_shard, label_path, shard_path, write_label
 from dwplus.pipeline.splits import make_manifest
 from dwplus.pipeline.tiles import Tile

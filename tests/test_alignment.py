@@ -16,7 +16,7 @@ from dwplus.pipeline.errors import DwplusError
 from dwplus.pipeline.export import make_shard
 from dwplus.pipeline.local_ee.launch import LocalEarthEngine
 from dwplus.pipeline.manifest import ManifestRow
-from dwplus.pipeline.scenes import Recipe
+from dwplus.pipeline.recipe import Recipe
 from dwplus.pipeline.shards import read_bands, read_header, shard_path
 from dwplus.pipeline.sources import Configuration
 from dwplus.pipeline.tiles import Tile

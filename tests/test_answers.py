@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from dwplus.pipeline.answers import eecu_seconds, npy_array, stored_values
 from dwplus.pipeline.bands import SHARD_BANDS
-from dwplus.pipeline.scenes import REQUEST_BANDS, S1_FILL
+from dwplus.pipeline.recipe import REQUEST_BANDS, S1_FILL
 from numpy.typing import NDArray
 
 TYPES = [(band, "<f4" if band in ("VV", "VH") else "<u2") for band in REQUEST_BANDS]

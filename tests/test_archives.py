@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from dwplus.pipeline import labels
+from dwplus.pipeline import archives
 from dwplus.pipeline.archives import members_path, read_members
 from dwplus.pipeline.errors import DataError
 
@@ -34,13 +34,13 @@ def test_unpacking_twice_writes_nothing_and_mends_what_was_damaged(tmp_path: Pat
     archive = tmp_path / "a.zip"
     archive.write_bytes(_zip({"Experts/EH/1/a.tif": b"aaaa", "b.tif": b"bbbb", "probs_c.tif": b"c"}))
 
-    assert labels.extract(archive, tmp_path / "out", skip=("probs_*",)).written == 2
-    assert labels.extract(archive, tmp_path / "out", skip=("probs_*",)).written == 0
+    assert archives.extract(archive, tmp_path / "out", skip=("probs_*",)).written == 2
+    assert archives.extract(archive, tmp_path / "out", skip=("probs_*",)).written == 0
     (tmp_path / "out" / "b.tif").write_bytes(b"bx")
-    assert labels.extract(archive, tmp_path / "out", skip=("probs_*",)).written == 1
+    assert archives.extract(archive, tmp_path / "out", skip=("probs_*",)).written == 1
     (tmp_path / "out" / "b.tif").write_bytes(b"bxbb")
-    assert labels.extract(archive, tmp_path / "out", skip=("probs_*",)).written == 0
-    assert labels.extract(archive, tmp_path / "out", skip=("probs_*",), verify=True).written == 1
+    assert archives.extract(archive, tmp_path / "out", skip=("probs_*",)).written == 0
+    assert archives.extract(archive, tmp_path / "out", skip=("probs_*",), verify=True).written == 1
 
     files = {p.relative_to(tmp_path / "out").as_posix(): p.read_bytes() for p in (tmp_path / "out").rglob("*.tif")}
     assert files == {"Experts/EH/1/a.tif": b"aaaa", "b.tif": b"bbbb"}
@@ -50,7 +50,7 @@ def test_unpacking_twice_writes_nothing_and_mends_what_was_damaged(tmp_path: Pat
 def unpacked(tmp_path: Path) -> tuple[Path, Path]:
     archive = tmp_path / "Experts_tiles.zip"
     archive.write_bytes(_zip({"EH/1/a.tif": b"aaaa", "EH/2/b.tif": b"bb"}))
-    assert labels.extract(archive, tmp_path / "Experts_tiles").written == 2
+    assert archives.extract(archive, tmp_path / "Experts_tiles").written == 2
     return archive, tmp_path / "Experts_tiles"
 
 
@@ -74,10 +74,10 @@ def test_an_archive_with_its_record_is_not_opened_again(unpacked: tuple[Path, Pa
     archive.write_bytes(b"x" * before.st_size)  # whoever opens it fails
     os.utime(archive, ns=(before.st_atime_ns, before.st_mtime_ns))
 
-    assert labels.extract(archive, folder).written == 0
+    assert archives.extract(archive, folder).written == 0
     (folder / "EH/2/b.tif").unlink()
     with pytest.raises(DataError, match="not a sound zip archive"):
-        labels.extract(archive, folder)
+        archives.extract(archive, folder)
 
 
 def test_a_copy_of_an_archive_is_the_same_archive(unpacked: tuple[Path, Path]) -> None:
@@ -85,7 +85,7 @@ def test_a_copy_of_an_archive_is_the_same_archive(unpacked: tuple[Path, Path]) -
     os.utime(archive, (1, 1))
     (folder / "EH/2/b.tif").unlink()
 
-    assert labels.extract(archive, folder).written == 1
+    assert archives.extract(archive, folder).written == 1
     record = read_members(folder)
     assert record is not None
     assert record.origin["mtime_ns"] == 1_000_000_000
@@ -95,7 +95,7 @@ def test_another_archive_of_that_name_is_unpacked_anew(unpacked: tuple[Path, Pat
     archive, folder = unpacked
     archive.write_bytes(_zip({"EH/1/a.tif": b"AAAA", "EH/3/c.tif": b"cc"}))
 
-    assert labels.extract(archive, folder).written == 2
+    assert archives.extract(archive, folder).written == 2
     assert sorted(p.name for p in folder.rglob("*.tif")) == ["a.tif", "c.tif"]
     assert (folder / "EH/1/a.tif").read_bytes() == b"AAAA"
 
@@ -104,7 +104,7 @@ def test_a_torn_record_is_written_anew(unpacked: tuple[Path, Path]) -> None:
     archive, folder = unpacked
     members_path(folder).write_text('{"members": [["EH')
 
-    assert labels.extract(archive, folder).written == 0
+    assert archives.extract(archive, folder).written == 0
     assert read_members(folder) is not None
 
 
@@ -147,7 +147,7 @@ def test_a_member_that_has_no_business_there_is_refused_by_name(
     archive.write_bytes(make())
 
     with pytest.raises(DataError, match=message):
-        labels.extract(archive, tmp_path / "out")
+        archives.extract(archive, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -157,8 +157,8 @@ def test_a_damaged_archive_is_refused(tmp_path: Path) -> None:
     content[20_000] ^= 1
     archive.write_bytes(content)
     with pytest.raises(DataError, match=r"member 'Experts/EH/1/a.tif' is damaged"):
-        labels.extract(archive, tmp_path / "out")
+        archives.extract(archive, tmp_path / "out")
 
     archive.write_bytes(ARCHIVE[:30_000])
     with pytest.raises(DataError, match="not a sound zip archive"):
-        labels.extract(archive, tmp_path / "out")
+        archives.extract(archive, tmp_path / "out")

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from conftest import make_tile
 from dwplus.pipeline.audit import RULES, SetLook, audit, class_counts, class_distance, distances, set_shifts
+from dwplus.pipeline.findings import Finding
 from dwplus.pipeline.ledger import LedgerRow
 from dwplus.pipeline.manifest import ManifestRow
 from dwplus.pipeline.rules import RULES as SINGLE_RULES
 from dwplus.pipeline.shift import Shift
 from dwplus.pipeline.tile_summaries import TileSummary
-from dwplus.pipeline.validate import Finding
 
 TODAY = date(2026, 1, 1)
 LIKE_OTHERS = (40, 30, 10, 5, 5, 5, 3, 1, 1)

@@ -9,19 +9,20 @@ import pytest
 from click.testing import CliRunner
 from conftest import DataRoot, make_pixels
 from dwplus.cli import cli
-from dwplus.commands.audit import exit_code
+from dwplus.commands.validate import exit_code
 from dwplus.pipeline import audit_stage
 from dwplus.pipeline.audit_stage import SHIFTS_FILE, AuditResult, audit_root, measure, sampled
 from dwplus.pipeline.bands import SHARD_BANDS
 from dwplus.pipeline.cluster import in_process
 from dwplus.pipeline.errors import DataError, UsageError
 from dwplus.pipeline.files import read_json, sha256_of, write_atomically
+from dwplus.pipeline.findings import Finding, read_findings
 from dwplus.pipeline.ledger import Ledger, read_ledger
 from dwplus.pipeline.manifest import read_manifest
 from dwplus.pipeline.progress import Silent
 from dwplus.pipeline.shards import encode_shard, read_header, shard_path, write_label
 from dwplus.pipeline.tile_summaries import SUMMARIES_FILE
-from dwplus.pipeline.validate import Finding, read_findings, validate
+from dwplus.pipeline.validate import validate
 from dwplus.pipeline.waivers import Waiver
 from dwplus.workflow.findings_page import FINDINGS_PAGE, write_findings_page
 from test_shift import ground, moved

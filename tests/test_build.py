@@ -5,15 +5,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import make_tile
-from dwplus.pipeline.build import Choice, Means, build, recipe_of_root, retry
+from dwplus.pipeline.build import Choice, Means, build, retry
 from dwplus.pipeline.cluster import in_process
 from dwplus.pipeline.errors import DataError, QuotaError, TileError, UsageError
+from dwplus.pipeline.findings import validated_tiles
 from dwplus.pipeline.ingest import ingest_labels
-from dwplus.pipeline.labels import index, read_metadata
+from dwplus.pipeline.label_metadata import read_metadata
+from dwplus.pipeline.labels import index
 from dwplus.pipeline.manifest import read_manifest
-from dwplus.pipeline.scenes import Recipe
+from dwplus.pipeline.recipe import Recipe
+from dwplus.pipeline.root import recipe_of_root
 from dwplus.pipeline.shards import read_codes, write_label
-from dwplus.pipeline.validate import validated_tiles
 from test_export import Pixels as FewPixels
 
 

@@ -15,7 +15,7 @@ from dwplus.pipeline.card import CARD_FILE, READING, card, write_card
 from dwplus.pipeline.landcover import class_indices
 from dwplus.pipeline.ledger import LedgerRow, read_ledger
 from dwplus.pipeline.manifest import Manifest, ManifestRow, read_manifest
-from dwplus.pipeline.scenes import Recipe
+from dwplus.pipeline.recipe import Recipe
 from dwplus.pipeline.shards import read_bands, read_codes, shard_path
 
 

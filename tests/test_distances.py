@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from dwplus.pipeline.distances import EARTH_RADIUS_KM, nearest_km
+from dwplus.pipeline.footprints import EARTH_RADIUS_KM, nearest_km
 
 
 def test_a_degree_of_latitude_is_111_km_and_the_nearest_counts() -> None:

@@ -8,13 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from dwplus.model.baselines.dynamic_world import (
-    SMALL,
-    DirectionHead,
-    DynamicWorldConfig,
-    DynamicWorldNet,
-    halve,
-)
+from dwplus.model.baselines.dynamic_world import SMALL, DirectionHead, DynamicWorldConfig, DynamicWorldNet, halve
 from dwplus.model.cost import count, count_by_rule
 from dwplus.pipeline.errors import UsageError
 from torch import Tensor, nn

@@ -15,7 +15,7 @@ from dwplus.pipeline.export import Watch, export
 from dwplus.pipeline.ledger import Ledger, LedgerRow, read_ledger
 from dwplus.pipeline.manifest import ManifestRow
 from dwplus.pipeline.matching import SceneHint, SceneRef
-from dwplus.pipeline.scenes import Recipe
+from dwplus.pipeline.recipe import Recipe
 from dwplus.pipeline.session import Request, Tally
 from dwplus.pipeline.shards import grid_of, read_bands, read_header, shard_path
 from dwplus.pipeline.tiles import Tile

@@ -7,7 +7,7 @@ from conftest import DataRoot
 from dwplus.pipeline.build import Choice
 from dwplus.pipeline.errors import UsageError
 from dwplus.pipeline.forecast import forecast
-from dwplus.pipeline.scenes import Recipe
+from dwplus.pipeline.recipe import Recipe
 
 
 def test_without_labels_the_published_numbers_are_planned_with(tmp_path: Path) -> None:

@@ -10,12 +10,13 @@ from conftest import DataRoot
 from dwplus.pipeline import build, inspection, normalise
 from dwplus.pipeline.build import inspect_root, normalise_root, validate_root
 from dwplus.pipeline.cluster import batches, in_process
+from dwplus.pipeline.findings import FINDINGS_CSV, FINDINGS_JSON
 from dwplus.pipeline.ledger import Ledger
 from dwplus.pipeline.manifest import PROTOCOLS, read_manifest
-from dwplus.pipeline.normalise import groups_path, statistics_path, usable_rows
 from dwplus.pipeline.progress import Silent
+from dwplus.pipeline.root import usable_rows
 from dwplus.pipeline.shards import shard_path
-from dwplus.pipeline.validate import FINDINGS_CSV, FINDINGS_JSON
+from dwplus.pipeline.statistics_record import groups_path, statistics_path
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import ee
 import numpy as np
 import pytest
 import rasterio
-from dwplus.pipeline import label_assets, labels
+from dwplus.pipeline import label_assets, label_metadata, label_raster, labels
 from dwplus.pipeline.archives import members_path, read_members
 from dwplus.pipeline.errors import DataError, ServiceError, UsageError
 from dwplus.pipeline.ingest import Prepared, prepare_manifest
@@ -51,7 +51,7 @@ def test_label_images_become_label_tiles_with_what_is_known_of_them(asker: Asker
     assert (fetched.images, fetched.written, dict(fetched.failed)) == (4, 4, {})
     assert list(fetched.ignored) == [f"{LABELS}/z_country"]
     assert "a label tile" in fetched.ignored[f"{LABELS}/z_country"]
-    metadata = labels.read_metadata(fetched.folder)
+    metadata = label_metadata.read_metadata(fetched.folder)
     found = labels.from_earth_engine(fetched.folder, metadata=metadata)
     assert [(t.labeler, t.dw_id, t.hemisphere, t.biome, t.split) for t in found] == [
         ("consensus", TEST, "EH", 4, "test"),
@@ -62,8 +62,8 @@ def test_label_images_become_label_tiles_with_what_is_known_of_them(asker: Asker
     assert metadata["unknown", TRAIN]["S2_GEE_ID"] == SCENE
     for tile, seed, size in zip(found, (4, 2, 3, 1), (512, 510, 510, 510), strict=True):
         expected = codes(seed, size)[1:-1, 1:-1] if size == 512 else codes(seed)
-        np.testing.assert_array_equal(labels.read_label(tile.path).codes, expected)
-    assert labels.read_label(found[0].path).transform == (10, 0, 672430, 0, -10, 5699990)
+        np.testing.assert_array_equal(label_raster.read_label(tile.path).codes, expected)
+    assert label_raster.read_label(found[0].path).transform == (10, 0, 672430, 0, -10, 5699990)
 
 
 def test_every_product_of_synthetic_labels_says_so(asker: Asker, tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_real_label_tiles_come_back_as_they_were_released(
         folder = fetch(Asker(), tmp_path).folder
 
     for path in real:
-        released, fetched = labels.read_label(path), labels.read_label(folder / "unknown" / path.name)
+        released, fetched = label_raster.read_label(path), label_raster.read_label(folder / "unknown" / path.name)
         np.testing.assert_array_equal(fetched.codes, released.codes)
         assert (fetched.crs, fetched.transform) == (released.crs, released.transform)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import openpyxl
 import pytest
-from dwplus.pipeline import labels
+from dwplus.pipeline import label_metadata
 
 BRITAIN = "dw_-0.5169602165_51.4043077942-20170409"  # a test tile, biome 4
 
@@ -34,7 +34,7 @@ def test_metadata_is_read_whatever_the_spelling_of_its_columns(tmp_path: Path) -
         "filename,s2_system_index\ndw_-0p5169602165_51p4043077942-20170409,20170409T105651_20170409T110425_T30UXC\n"
     )
 
-    found = labels.read_metadata(tmp_path)
+    found = label_metadata.read_metadata(tmp_path)
 
     assert found == {
         ("expert", amazon): {"S2_PRODUCT_ID": product, "date": "2019-08-12", "biome": "1"},
@@ -53,12 +53,12 @@ def test_a_workbook_whose_sheets_are_called_otherwise_is_not_passed_over_silentl
         sheet.append([BRITAIN, 4])
     book.save(tmp_path / "sheets.xlsx")
 
-    assert labels.read_metadata(tmp_path) == {("expert", BRITAIN): {"biome": "4"}}
+    assert label_metadata.read_metadata(tmp_path) == {("expert", BRITAIN): {"biome": "4"}}
     assert "says nothing of tiles of non_expert: its sheets are Experts, Sheet2" in caplog.text
 
 
 def test_a_damaged_workbook_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "sheet.xlsx").write_bytes(b"<html>503</html>")
 
-    assert labels.read_metadata(tmp_path) == {}
+    assert label_metadata.read_metadata(tmp_path) == {}
     assert "going on without" in caplog.text

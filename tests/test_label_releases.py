@@ -18,9 +18,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from dwplus.pipeline import downloads, labels
+from dwplus.pipeline import downloads, label_releases
+from dwplus.pipeline.downloads import Patience
 from dwplus.pipeline.errors import DataError, DwplusError, ServiceError
-from dwplus.pipeline.labels import Patience, Release, ReleaseFile
+from dwplus.pipeline.label_releases import Release, ReleaseFile
 
 QUICK = Patience(attempts=3, first_wait_s=0.01, longest_wait_s=0.05, silence_s=2.0, progress_bytes=1000)
 
@@ -134,7 +135,7 @@ def _file(publisher: Publisher, content: bytes = ARCHIVE, **changes: object) -> 
 
 
 def test_releases_say_where_files_are_and_under_which_terms() -> None:
-    pangaea, zenodo, validation = labels.releases()
+    pangaea, zenodo, validation = label_releases.releases()
 
     assert [f.labeler for f in pangaea.files] == ["expert", "non_expert", "unknown"]
     assert [f.optional for f in pangaea.files] == [False, False, True]
@@ -147,8 +148,8 @@ def test_a_download_is_recorded_and_not_asked_for_again(publisher: Publisher, tm
     file = _file(publisher)
     seen: list[tuple[str, int, int | None]] = []
 
-    path = labels.fetch(file, tmp_path, progress=lambda *event: seen.append(event), patience=QUICK)
-    again = labels.fetch(file, tmp_path, patience=QUICK)
+    path = label_releases.fetch(file, tmp_path, progress=lambda *event: seen.append(event), patience=QUICK)
+    again = label_releases.fetch(file, tmp_path, patience=QUICK)
 
     assert path == again == tmp_path / "pangaea" / "Experts_tiles.zip"
     assert path.read_bytes() == ARCHIVE
@@ -166,7 +167,7 @@ def test_a_record_holds_no_credentials(publisher: Publisher, tmp_path: Path) -> 
     secret = file.url.replace("http://", "http://user:secret@")
 
     publisher.files["/f/Experts_tiles.zip?token=secret"] = ARCHIVE
-    path = labels.fetch(replace(file, url=secret + "?token=secret"), tmp_path, patience=QUICK)
+    path = label_releases.fetch(replace(file, url=secret + "?token=secret"), tmp_path, patience=QUICK)
 
     assert path is not None
     text = path.with_name(path.name + ".json").read_text()
@@ -178,7 +179,7 @@ def test_a_broken_transfer_goes_on_where_it_stopped(publisher: Publisher, tmp_pa
     file = _file(publisher)
     publisher.faults = ["drop", "drop"]
 
-    path = labels.fetch(file, tmp_path, patience=QUICK)
+    path = label_releases.fetch(file, tmp_path, patience=QUICK)
 
     assert path is not None
     assert path.read_bytes() == ARCHIVE
@@ -191,10 +192,10 @@ def test_a_killed_run_is_taken_up_by_the_next_one(publisher: Publisher, tmp_path
     file = _file(publisher)
     publisher.faults = ["drop", 503, 503]
     with pytest.raises(ServiceError):
-        labels.fetch(file, tmp_path, patience=QUICK)
+        label_releases.fetch(file, tmp_path, patience=QUICK)
     publisher.requests.clear()
 
-    path = labels.fetch(file, tmp_path, patience=QUICK)
+    path = label_releases.fetch(file, tmp_path, patience=QUICK)
 
     assert path is not None
     assert path.read_bytes() == ARCHIVE
@@ -206,7 +207,7 @@ def test_a_part_that_cannot_be_continued_is_fetched_anew(fault: str, publisher: 
     file = _file(publisher)
     publisher.faults = ["drop", fault]
 
-    path = labels.fetch(file, tmp_path, patience=QUICK)
+    path = label_releases.fetch(file, tmp_path, patience=QUICK)
 
     assert path is not None
     assert path.read_bytes() == ARCHIVE
@@ -219,7 +220,7 @@ def test_a_part_that_is_complete_already_needs_no_bytes(publisher: Publisher, tm
     part.write_bytes(ARCHIVE)
     part.with_name(part.name + ".json").write_text(json.dumps({"etag": '"v0"', "size": len(ARCHIVE)}))
 
-    path = labels.fetch(file, tmp_path, patience=QUICK)
+    path = label_releases.fetch(file, tmp_path, patience=QUICK)
 
     assert path is not None
     assert path.read_bytes() == ARCHIVE
@@ -231,7 +232,7 @@ def test_what_may_get_better_is_tried_again(fault: int, publisher: Publisher, tm
     file = _file(publisher)
     publisher.faults = [fault, fault]
 
-    assert labels.fetch(file, tmp_path, patience=QUICK) is not None
+    assert label_releases.fetch(file, tmp_path, patience=QUICK) is not None
     assert len(publisher.requests) == 3
 
 
@@ -240,7 +241,7 @@ def test_retry_after_is_honoured(publisher: Publisher, tmp_path: Path) -> None:
     publisher.faults, publisher.headers = [429], {"Retry-After": "1"}
     started = time.monotonic()
 
-    labels.fetch(file, tmp_path, patience=replace(QUICK, longest_wait_s=1.2))
+    label_releases.fetch(file, tmp_path, patience=replace(QUICK, longest_wait_s=1.2))
 
     assert 1.0 <= time.monotonic() - started < 3.0
 
@@ -272,7 +273,7 @@ def test_a_missing_file_is_not_asked_for_twice_and_the_message_says_what_to_do(
     publisher.files.clear()
 
     with pytest.raises(ServiceError, match=r"127\.0\.0\.1 answers HTTP 404.*--labels DIR"):
-        labels.fetch(file, tmp_path, patience=QUICK)
+        label_releases.fetch(file, tmp_path, patience=QUICK)
     assert len(publisher.requests) == 1
 
 
@@ -280,14 +281,14 @@ def test_an_unreachable_host_is_named(tmp_path: Path) -> None:
     nobody = ReleaseFile("zenodo", "dw_test.zip", "http://127.0.0.1:9/dw_test.zip", "labels", "test")
 
     with pytest.raises(ServiceError, match=r"http://127\.0\.0\.1:9/dw_test\.zip.*3 attempts.*--labels DIR"):
-        labels.fetch(nobody, tmp_path, patience=QUICK)
+        label_releases.fetch(nobody, tmp_path, patience=QUICK)
 
 
 def test_a_silent_server_is_not_waited_for_for_ever(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/x.zip"
         with pytest.raises(ServiceError, match=r"Timeout|timed out"):
-            labels.fetch(
+            label_releases.fetch(
                 ReleaseFile("zenodo", "x.zip", url, "labels", "test"),
                 tmp_path,
                 patience=replace(QUICK, attempts=2, silence_s=0.2),
@@ -298,7 +299,7 @@ def test_a_request_that_takes_too_long_is_cut_and_continued(publisher: Publisher
     file = _file(publisher)
     publisher.faults = ["trickle"]
 
-    path = labels.fetch(file, tmp_path, patience=replace(QUICK, request_s=0.2))
+    path = label_releases.fetch(file, tmp_path, patience=replace(QUICK, request_s=0.2))
 
     assert path is not None
     assert path.read_bytes() == ARCHIVE
@@ -315,7 +316,7 @@ def test_the_metadata_sheet_may_be_missing(
     file = _file(publisher, kind="metadata", optional=True)
     publisher.faults = [fault] * 3
 
-    assert labels.fetch(file, tmp_path, patience=QUICK) is None
+    assert label_releases.fetch(file, tmp_path, patience=QUICK) is None
     assert "going on without Experts_tiles.zip" in caplog.text
 
 
@@ -323,7 +324,7 @@ def test_a_wrong_hash_removes_the_file(publisher: Publisher, tmp_path: Path) -> 
     file = _file(publisher, md5="0" * 32)
 
     with pytest.raises(DataError, match=r"has md5 .*, the published file has 0000.*removed"):
-        labels.fetch(file, tmp_path, patience=QUICK)
+        label_releases.fetch(file, tmp_path, patience=QUICK)
     assert list((tmp_path / "pangaea").iterdir()) == []
 
 
@@ -331,7 +332,7 @@ def test_a_wrong_length_is_refused_before_the_download(publisher: Publisher, tmp
     file = _file(publisher, size=3_897_915_689)
 
     with pytest.raises(DataError, match=f"has {len(ARCHIVE)} bytes, the published file has 3897915689"):
-        labels.fetch(file, tmp_path, patience=QUICK)
+        label_releases.fetch(file, tmp_path, patience=QUICK)
     assert not (tmp_path / "pangaea" / "Experts_tiles.zip").exists()
 
 
@@ -340,20 +341,20 @@ def test_an_error_page_in_place_of_an_archive_is_refused(publisher: Publisher, t
     publisher.faults = ["html"]
 
     with pytest.raises(DataError, match=r"is not a \.zip file; it was removed"):
-        labels.fetch(file, tmp_path, patience=QUICK)
+        label_releases.fetch(file, tmp_path, patience=QUICK)
     assert list((tmp_path / "pangaea").iterdir()) == []
 
 
 def test_a_mirror_answers_for_its_own_files(publisher: Publisher, tmp_path: Path) -> None:
     publisher.files["/mirror/zenodo/dw_test.zip"] = ARCHIVE
-    zenodo = labels.releases()[1].files[0]  # another size and md5
+    zenodo = label_releases.releases()[1].files[0]  # another size and md5
 
-    path = labels.fetch(zenodo, tmp_path, mirror=f"{publisher.url}/mirror/", patience=QUICK)
+    path = label_releases.fetch(zenodo, tmp_path, mirror=f"{publisher.url}/mirror/", patience=QUICK)
 
     assert path is not None
     assert path.read_bytes() == ARCHIVE
     with pytest.raises(DataError, match=r"is not the file that was downloaded there.*published 3897915689"):
-        labels.fetch(zenodo, tmp_path, patience=QUICK)
+        label_releases.fetch(zenodo, tmp_path, patience=QUICK)
 
 
 def test_a_file_put_there_by_hand_is_checked_and_taken(publisher: Publisher, tmp_path: Path) -> None:
@@ -361,7 +362,7 @@ def test_a_file_put_there_by_hand_is_checked_and_taken(publisher: Publisher, tmp
     (tmp_path / "pangaea").mkdir()
     (tmp_path / "pangaea" / "Experts_tiles.zip").write_bytes(ARCHIVE)
 
-    assert labels.fetch(file, tmp_path, patience=QUICK) is not None
+    assert label_releases.fetch(file, tmp_path, patience=QUICK) is not None
     assert publisher.requests == []
 
 
@@ -373,7 +374,7 @@ def test_a_full_disk_is_noticed_before_the_download(
     monkeypatch.setattr(downloads.shutil, "disk_usage", lambda _: usage)
 
     with pytest.raises(DwplusError, match=r"needs .* GB .* are free"):
-        labels.fetch(file, tmp_path, patience=QUICK)
+        label_releases.fetch(file, tmp_path, patience=QUICK)
 
 
 def test_room_for_everything_is_looked_for_before_the_first_byte(
@@ -383,29 +384,32 @@ def test_room_for_everything_is_looked_for_before_the_first_byte(
     usage = type(downloads.shutil.disk_usage(tmp_path))(10**10, 5_500_000_000, 4_500_000_000)
     monkeypatch.setattr(downloads.shutil, "disk_usage", lambda _: usage)
     here = [
-        replace(r, files=tuple(replace(f, url=f"{publisher.url}/{f.name}") for f in r.files)) for r in labels.releases()
+        replace(r, files=tuple(replace(f, url=f"{publisher.url}/{f.name}") for f in r.files))
+        for r in label_releases.releases()
     ]
 
     with pytest.raises(DwplusError, match=r"all of Experts_tiles.zip, .* needs 4\.87 GB .* 4\.50 GB are free"):
-        labels.acquire(here, tmp_path, patience=QUICK)
+        label_releases.acquire(here, tmp_path, patience=QUICK)
     assert publisher.requests == []
 
 
 def test_verifying_finds_a_file_that_was_changed(publisher: Publisher, tmp_path: Path) -> None:
     file = _file(publisher)
-    path = labels.fetch(file, tmp_path, patience=QUICK)
+    path = label_releases.fetch(file, tmp_path, patience=QUICK)
     assert path is not None
     path.write_bytes(ARCHIVE[:-1] + b"\1")
 
-    assert labels.fetch(file, tmp_path, patience=QUICK) == path  # of the same size: taken as it is
+    assert label_releases.fetch(file, tmp_path, patience=QUICK) == path  # of the same size: taken as it is
     with pytest.raises(DataError, match=r"Experts_tiles\.zip has sha256 .*, recorded .*damaged or changed"):
-        labels.fetch(file, tmp_path, patience=QUICK, verify=True)
+        label_releases.fetch(file, tmp_path, patience=QUICK, verify=True)
 
 
 def test_acquire_takes_only_what_the_splits_need(publisher: Publisher, tmp_path: Path) -> None:
     publisher.files |= {f"/pangaea/{n}_tiles.zip": ARCHIVE for n in ("Experts", "Non_expert")}
 
-    brought = labels.acquire(labels.releases(), tmp_path, mirror=publisher.url, splits=("train",), patience=QUICK)
+    brought = label_releases.acquire(
+        label_releases.releases(), tmp_path, mirror=publisher.url, splits=("train",), patience=QUICK
+    )
 
     assert [(one.file.name[:7], one.path is not None, one.members, one.written) for one in brought] == [
         ("Experts", True, 1, 1),
@@ -419,4 +423,4 @@ def test_acquire_takes_only_what_the_splits_need(publisher: Publisher, tmp_path:
 def test_a_release_without_labels_of_a_split_asks_for_nothing(tmp_path: Path) -> None:
     release = Release("r", "", "", "", "", ())
 
-    assert labels.acquire([release], tmp_path) == ()
+    assert label_releases.acquire([release], tmp_path) == ()

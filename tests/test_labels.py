@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
-from dwplus.pipeline import labels
+from dwplus.pipeline import label_raster, labels
 from dwplus.pipeline.errors import DataError, UsageError
+from dwplus.pipeline.tiles import hemisphere_of
 
 REAL = Path(__file__).parents[1].parent / "shared" / "realdata"
 needs_real_tiles = pytest.mark.skipif(not REAL.is_dir(), reason="real label tiles are not here (../shared/realdata)")
@@ -65,7 +66,7 @@ def test_the_biome_may_come_from_the_metadata(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("lon", "folder"), [(-162.7, "WH"), (-20.1, "WH"), (-20.0, "EH"), (-2.7, "EH"), (178.0, "EH")])
 def test_the_line_between_the_hemispheres_is_20_west(lon: float, folder: str) -> None:
-    assert labels.hemisphere_of(lon) == folder
+    assert hemisphere_of(lon) == folder
 
 
 def test_tiles_given_by_hand_are_only_inspected(tmp_path: Path) -> None:
@@ -122,7 +123,7 @@ def test_real_tiles_are_read_as_released() -> None:
 
     assert {t.dw_id for t in tiles} == set(REAL_COUNTS)
     for tile in tiles:
-        raster = labels.read_label(tile.path)
+        raster = label_raster.read_label(tile.path)
         crs, x, y, counts = REAL_COUNTS[tile.dw_id]
         found, number = np.unique(raster.codes, return_counts=True)
         assert dict(zip(found.tolist(), number.tolist(), strict=True)) == counts
@@ -139,7 +140,7 @@ def test_a_truncated_real_tile_is_refused(tmp_path: Path) -> None:
     for size in (len(whole) - 5000, len(whole) // 2, 100, 8):
         cut.write_bytes(whole[:size])
         with pytest.raises(DataError, match="cannot be read as a GeoTIFF"):
-            labels.read_label(cut)
+            label_raster.read_label(cut)
 
 
 @needs_real_tiles
@@ -148,7 +149,7 @@ def test_no_odd_file_passes_for_a_label() -> None:
 
     for path in odd:
         with pytest.raises(DataError, match=path.name):
-            labels.read_label(path)
+            label_raster.read_label(path)
 
 
 def _write(path: Path, *bands: np.ndarray, names: tuple[str, ...] = (), **changes: object) -> Path:
@@ -169,7 +170,7 @@ def test_a_test_tile_is_read_by_band_name_and_loses_one_pixel_on_each_side(tmp_p
     model = np.full((512, 512), 3, np.uint8)
     path = _write(tmp_path / "label_dw.tif", model, consensus, names=("label", "lulc"))
 
-    raster = labels.read_label(path)
+    raster = label_raster.read_label(path)
 
     np.testing.assert_array_equal(raster.codes, consensus[1:511, 1:511])
     assert raster.transform == (10, 0, 526090, 0, -10, 627610)
@@ -178,7 +179,7 @@ def test_a_test_tile_is_read_by_band_name_and_loses_one_pixel_on_each_side(tmp_p
 def test_whole_numbers_stored_as_floats_are_codes(tmp_path: Path) -> None:
     path = _write(tmp_path / "a.tif", np.full((510, 510), 10, np.float32))
 
-    assert labels.read_label(path).codes.dtype == np.uint8
+    assert label_raster.read_label(path).codes.dtype == np.uint8
 
 
 CODES = np.ones((510, 510), np.uint8)
@@ -206,16 +207,16 @@ def test_anything_else_is_refused_with_what_it_has(
     path = _write(tmp_path / "a.tif", *bands, **changes)  # type: ignore[arg-type]
 
     with pytest.raises(DataError, match=message):
-        labels.read_label(path)
+        label_raster.read_label(path)
 
 
 def test_files_that_are_no_images_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
     path.write_bytes(b"")
     with pytest.raises(DataError, match="has 0 bytes"):
-        labels.read_label(path)
+        label_raster.read_label(path)
     path.write_bytes(b"<html>413 Request Entity Too Large</html>")
     with pytest.raises(DataError, match="cannot be read as a GeoTIFF"):
-        labels.read_label(path)
+        label_raster.read_label(path)
     with pytest.raises(DataError, match="cannot be read"):
-        labels.read_label(tmp_path / "missing.tif")
+        label_raster.read_label(tmp_path / "missing.tif")

@@ -167,8 +167,8 @@ def test_the_help_of_a_command_imports_nothing_heavy() -> None:
 
 def test_local_data_is_read_without_the_packages_for_urls() -> None:
     code = (
-        "import sys; from pathlib import Path; from dwplus.pipeline import places, shards, validate; "
-        "places.pixels_of(Path('data')); print(sorted({'fsspec', 'aiohttp', 's3fs'} & set(sys.modules)))"
+        "import sys; from pathlib import Path; from dwplus.pipeline import root, shards, validate; "
+        "root.pixels_of(Path('data')); print(sorted({'fsspec', 'aiohttp', 's3fs'} & set(sys.modules)))"
     )
 
     assert printed(code) == "[]"

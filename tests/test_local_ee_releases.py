@@ -18,7 +18,7 @@ import pytest
 import rasterio
 import shapely
 from dwplus.manifests import load_csv
-from dwplus.pipeline import labels
+from dwplus.pipeline import archives, label_metadata, label_raster, labels
 from dwplus.pipeline.landcover import marked_share
 from dwplus.pipeline.local_ee import noise
 from dwplus.pipeline.local_ee.places import SandboxTile, sandbox_tiles
@@ -350,15 +350,15 @@ def test_the_label_reader_takes_the_archives_as_it_takes_published_ones(served: 
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_bytes(_bytes(served, path))
         if path.endswith(".zip"):
-            labels.extract(tmp_path / path, (tmp_path / path).with_suffix(""), skip=("probs_*",))
-    metadata = labels.read_metadata(tmp_path)
+            archives.extract(tmp_path / path, (tmp_path / path).with_suffix(""), skip=("probs_*",))
+    metadata = label_metadata.read_metadata(tmp_path)
     found = labels.index(tmp_path, metadata=metadata)
 
     expected = {(a, t.tile.id): t for t in served.tiles for a in t.annotators}
     assert {(t.labeler, t.dw_id) for t in found} == set(expected)
     for label in found:
         tile = expected[label.labeler, label.dw_id]
-        raster = labels.read_label(label.path)
+        raster = label_raster.read_label(label.path)
         a, b, c, d, e, f = tile.tile.transform
         margin = 10 if label.split == "test" else 0
         assert (raster.crs, raster.transform) == (tile.tile.crs, (a, b, c + margin, d, e, f - margin))
@@ -377,4 +377,4 @@ def test_the_synthetic_earth_serves_a_small_release(tmp_path: Path) -> None:
     for name in (n for n in archive.namelist() if n.endswith(".tif")):
         tile = tmp_path / Path(name).name
         tile.write_bytes(archive.read(name))
-        assert len(np.unique(labels.read_label(tile).codes)) > 1
+        assert len(np.unique(label_raster.read_label(tile).codes)) > 1

@@ -8,7 +8,7 @@ from conftest import make_tile
 from dwplus.pipeline.footprints import shared_ground
 from dwplus.pipeline.manifest import ManifestRow
 from dwplus.pipeline.manifest_checks import check_manifest
-from dwplus.pipeline.splits import known_test_tiles
+from dwplus.pipeline.test_tiles import known_test_tiles
 from dwplus.pipeline.tiles import TileId, parse_tile_id
 
 TODAY = date(2026, 11, 25)

@@ -16,10 +16,12 @@ from dwplus.pipeline.histograms import Cell, add_counts, count_pixels, merged, p
 from dwplus.pipeline.landcover import class_indices
 from dwplus.pipeline.ledger import Ledger
 from dwplus.pipeline.manifest import PROTOCOLS, read_manifest
-from dwplus.pipeline.normalise import check_usable, groups_path, read_statistics, statistics_path, usable_rows
+from dwplus.pipeline.normalise import check_usable
 from dwplus.pipeline.progress import Silent
+from dwplus.pipeline.root import usable_rows
 from dwplus.pipeline.shards import read_bands, read_codes, shard_path
 from dwplus.pipeline.statistics import band_statistics
+from dwplus.pipeline.statistics_record import groups_path, read_statistics, statistics_path
 
 
 @pytest.fixture

@@ -19,8 +19,9 @@ from dwplus.pipeline.cluster import in_process
 from dwplus.pipeline.dataset import Dataset
 from dwplus.pipeline.errors import AuthenticationError, DataError, ServiceError, UsageError
 from dwplus.pipeline.manifest import read_manifest
-from dwplus.pipeline.places import ORIGIN_FILE, Remote, check_in_sight, mirror, pixels_of
 from dwplus.pipeline.progress import Silent
+from dwplus.pipeline.remote import Remote
+from dwplus.pipeline.root import ORIGIN_FILE, check_in_sight, mirror, pixels_of
 from dwplus.pipeline.shards import read_content, shard_path
 from file_server import CUT, FileServer, serving
 
@@ -102,7 +103,7 @@ def test_a_missing_package_is_named() -> None:
 
 def test_the_packages_of_the_extra_are_named_by_it(file: Remote) -> None:
     code = (
-        "import sys; sys.modules['aiohttp'] = None; from dwplus.pipeline.places import Remote\n"
+        "import sys; sys.modules['aiohttp'] = None; from dwplus.pipeline.remote import Remote\n"
         f"try: Remote({file.url!r}).read_bytes()\nexcept Exception as error: print(type(error).__name__, error)"
     )
 

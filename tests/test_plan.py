@@ -6,7 +6,7 @@ from pathlib import Path
 from conftest import make_tile
 from dwplus.pipeline.ledger import LedgerRow
 from dwplus.pipeline.plan import plan
-from dwplus.pipeline.scenes import Recipe
+from dwplus.pipeline.recipe import Recipe
 from dwplus.pipeline.shards import grid_of, shard_path
 from test_export import rows
 

@@ -13,7 +13,8 @@ from dwplus.pipeline.errors import DataError
 from dwplus.pipeline.local_ee.launch import LocalEarthEngine
 from dwplus.pipeline.matching import Candidate, SceneRef
 from dwplus.pipeline.provenance import asked_for, provenance
-from dwplus.pipeline.scenes import Recipe, pixel_request, used_s1_scenes
+from dwplus.pipeline.recipe import Recipe
+from dwplus.pipeline.scenes import pixel_request, used_s1_scenes
 from dwplus.pipeline.shards import encode_shard, read_header
 from dwplus.pipeline.sources import Configuration
 from ee import serializer

@@ -7,14 +7,15 @@ from conftest import DataRoot
 from dwplus.pipeline.cluster import in_process
 from dwplus.pipeline.errors import DataError, UsageError
 from dwplus.pipeline.files import read_json
+from dwplus.pipeline.findings import Finding
 from dwplus.pipeline.ledger import ASKED_REASONS, Ledger, read_ledger
 from dwplus.pipeline.manifest import ManifestRow, read_manifest
-from dwplus.pipeline.normalise import usable_rows
 from dwplus.pipeline.plan import plan
 from dwplus.pipeline.quarantine import plan_quarantine, quarantine, quarantine_path, restore
-from dwplus.pipeline.scenes import Recipe
+from dwplus.pipeline.recipe import Recipe
+from dwplus.pipeline.root import usable_rows
 from dwplus.pipeline.shards import shard_path
-from dwplus.pipeline.validate import Finding, validate
+from dwplus.pipeline.validate import validate
 
 
 def error(tile: str) -> Finding:

@@ -14,8 +14,8 @@ from dwplus.pipeline.bands import S2_BANDS, SHARD_BANDS
 from dwplus.pipeline.look import L2A_BANDS, Kind, Look, facts_of, open_fully
 from dwplus.pipeline.matching import SceneRef
 from dwplus.pipeline.provenance import provenance
+from dwplus.pipeline.recipe import Recipe
 from dwplus.pipeline.rules import BY_NAME, RULES, judge
-from dwplus.pipeline.scenes import Recipe
 from dwplus.pipeline.shards import Grid, ShardHeader, encode_shard, grid_of
 
 TILE = make_tile()

@@ -16,7 +16,8 @@ from dwplus.pipeline.local_ee.launch import LocalEarthEngine
 from dwplus.pipeline.manifest import ManifestRow
 from dwplus.pipeline.matching import SceneHint, SceneRef
 from dwplus.pipeline.provenance import asked_for
-from dwplus.pipeline.scenes import Recipe, pixel_request, recipe_from, used_s1_scenes
+from dwplus.pipeline.recipe import Recipe, recipe_from
+from dwplus.pipeline.scenes import pixel_request, used_s1_scenes
 from dwplus.pipeline.session import Session, Tally
 from dwplus.pipeline.shards import read_bands, read_header, shard_path
 from dwplus.pipeline.sources import Configuration

@@ -19,7 +19,7 @@ from dwplus.pipeline.export import export
 from dwplus.pipeline.ledger import Ledger, LedgerRow, read_ledger
 from dwplus.pipeline.local_ee.launch import LocalEarthEngine
 from dwplus.pipeline.manifest import ManifestRow
-from dwplus.pipeline.scenes import Recipe
+from dwplus.pipeline.recipe import Recipe
 from dwplus.pipeline.session import Patience, Session
 from dwplus.pipeline.sources import Configuration
 from dwplus.pipeline.tiles import Tile

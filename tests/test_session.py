@@ -16,7 +16,8 @@ from dwplus.pipeline.connection import connect
 from dwplus.pipeline.errors import AuthenticationError, ServiceError, TileError
 from dwplus.pipeline.local_ee.launch import LocalEarthEngine
 from dwplus.pipeline.matching import SceneHint, SceneRef
-from dwplus.pipeline.scenes import REQUEST_BANDS, S1_FILL, Recipe, tile_image
+from dwplus.pipeline.recipe import REQUEST_BANDS, S1_FILL, Recipe
+from dwplus.pipeline.scenes import tile_image
 from dwplus.pipeline.session import Patience, Session, Tally, quarters
 from dwplus.pipeline.sources import Configuration
 from dwplus.pipeline.tiles import Tile

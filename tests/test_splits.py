@@ -7,7 +7,8 @@ import shapely
 from conftest import make_tile
 from dwplus.manifests import load_csv
 from dwplus.pipeline.manifest import ManifestRow, Release
-from dwplus.pipeline.splits import known_test_tiles, make_manifest
+from dwplus.pipeline.splits import make_manifest
+from dwplus.pipeline.test_tiles import known_test_tiles
 from dwplus.pipeline.tiles import Tile
 from test_footprints import tile_at
 

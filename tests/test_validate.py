@@ -7,17 +7,10 @@ import pytest
 from conftest import DataRoot
 from dwplus.pipeline.cluster import in_process
 from dwplus.pipeline.errors import DataError
+from dwplus.pipeline.findings import bad_tiles, read_findings, unreadable_tiles
 from dwplus.pipeline.manifest import read_manifest
 from dwplus.pipeline.shards import shard_path
-from dwplus.pipeline.validate import (
-    bad_tiles,
-    look_at,
-    read_findings,
-    to_validate,
-    unreadable_tiles,
-    validate,
-    validate_tile,
-)
+from dwplus.pipeline.validate import look_at, to_validate, validate, validate_tile
 
 
 def test_a_sound_data_set_has_no_error(data_root: DataRoot) -> None:

@@ -7,10 +7,11 @@ import pytest
 from conftest import DataRoot
 from dwplus.pipeline.cluster import in_process
 from dwplus.pipeline.errors import UsageError
+from dwplus.pipeline.findings import Finding
 from dwplus.pipeline.manifest import read_manifest
-from dwplus.pipeline.normalise import usable_rows
+from dwplus.pipeline.root import usable_rows
 from dwplus.pipeline.shards import shard_path
-from dwplus.pipeline.validate import Finding, validate
+from dwplus.pipeline.validate import validate
 from dwplus.pipeline.waivers import (
     WAIVERS_FILE,
     Waiver,

@@ -20,15 +20,15 @@ from ..pipeline.audit import FEW_OBSERVATIONS, NEAR_KM, PAIRS, RULES, SetLook, c
 from ..pipeline.audit_stage import AuditResult
 from ..pipeline.errors import DataError
 from ..pipeline.files import write_atomically
+from ..pipeline.findings import Finding
 from ..pipeline.landcover import class_indices
 from ..pipeline.manifest import ManifestRow
-from ..pipeline.places import pixels_of
 from ..pipeline.progress import Progress
 from ..pipeline.quarantine import REASON
+from ..pipeline.root import pixels_of
 from ..pipeline.shards import read_bands, read_codes, shard_path
 from ..pipeline.shift import CLEAR
 from ..pipeline.tiles import biome_names
-from ..pipeline.validate import Finding
 from . import figures
 
 FINDINGS_PAGE = Path("findings") / "index.html"

@@ -18,8 +18,8 @@ from ..pipeline.errors import DataError, UsageError
 from ..pipeline.files import read_json, write_json
 from ..pipeline.manifest import MANIFEST_FILE
 from ..pipeline.matching import SceneHint, SceneRef
-from ..pipeline.places import mirror
-from ..pipeline.scenes import Recipe
+from ..pipeline.recipe import Recipe
+from ..pipeline.root import mirror
 from ..pipeline.session import Request, Session, Tally
 from ..pipeline.sources import Configuration, SourceName, answered_by
 from ..pipeline.tiles import Tile

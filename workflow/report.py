@@ -27,19 +27,17 @@ from ..model.registry import MODELS
 from ..model.registry import build as build_network
 from ..model.runs import RunConfig, RunFolder
 from ..model.score import Scores, load, predict
-from ..pipeline.build import complete_rows, source_of
 from ..pipeline.errors import DataError
 from ..pipeline.files import read_json, write_atomically
+from ..pipeline.findings import read_findings
 from ..pipeline.landcover import CLASS_COUNT, CLASSES, class_indices
 from ..pipeline.ledger import REASONS, read_ledger
 from ..pipeline.manifest import Manifest, ManifestRow, read_manifest
-from ..pipeline.normalise import read_statistics
-from ..pipeline.places import pixels_of
 from ..pipeline.progress import Progress
+from ..pipeline.root import complete_rows, pixels_of, source_of
 from ..pipeline.shards import read_bands, read_codes, shard_path
-from ..pipeline.statistics import Statistics
+from ..pipeline.statistics_record import Statistics, read_statistics
 from ..pipeline.tiles import biome_names, region_names
-from ..pipeline.validate import read_findings
 from . import figures
 from .stages import RUNS_FOLDER, open_as_trained
 

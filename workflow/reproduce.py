@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..model.runs import RunFolder
-from ..pipeline.build import BuildResult, source_of
+from ..pipeline.build import BuildResult
 from ..pipeline.progress import Progress
+from ..pipeline.root import source_of
 from .report import write_report
 from .stages import RUNS_FOLDER, Inputs, open_split, score_run, train_run, training_settings
 

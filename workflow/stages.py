@@ -13,12 +13,11 @@ from ..model.score import Scores, score
 from ..model.train import EpochRow, TrainConfig, profile, train
 from ..model.train import Progress as TrainProgress
 from ..pipeline.bands import preset
-from ..pipeline.build import source_of
 from ..pipeline.dataset import Dataset, ReadFrom
 from ..pipeline.errors import DataError, UsageError
 from ..pipeline.manifest import Protocol, read_manifest
-from ..pipeline.normalise import usable_rows
 from ..pipeline.progress import Progress, Step
+from ..pipeline.root import source_of, usable_rows
 
 RUNS_FOLDER = "runs"
 READ_VARIABLE = "DWPLUS_READ"

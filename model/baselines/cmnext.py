@@ -28,16 +28,7 @@ from ...pipeline.errors import UsageError
 from ...pipeline.landcover import CLASS_COUNT
 from ..config import from_mapping, to_mapping
 from ..decoder import MlpDecoder
-from ..layers import (
-    DropPath,
-    Form,
-    check_size,
-    check_stages,
-    drop_path_rates,
-    initialise,
-    quieten,
-    upsample,
-)
+from ..layers import DropPath, Form, check_size, check_stages, drop_path_rates, initialise, quieten, upsample
 from .fusion import DualEncoder
 from .mit import MixTransformer, check_mit
 

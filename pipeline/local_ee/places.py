@@ -16,6 +16,7 @@ import shapely
 from numpy.typing import NDArray
 
 from ...manifests import load_csv
+from ..test_tiles import TEST_SIZE_PX
 from ..tiles import RESOLUTION_M, TILE_SIZE_PX, Hemisphere, Tile, biome_names, parse_tile_id, region_names, region_of
 from . import noise, utm
 from .labelling import Annotator
@@ -25,8 +26,6 @@ from .scene import Catalogue, Scene
 DEFAULT_TILES = 132
 TEST_SHARE = 42 / 132
 """Of the tiles of a sandbox: 42 test and 90 training tiles by default."""
-
-TEST_SIZE_PX = 512
 
 _CLOUDY_AT_MOST, _CLOUDIEST_TEST = 0.2, 0.5
 """Shares of a training and of an ordinary test tile that may lie under clouds."""

@@ -1,39 +1,26 @@
-"""Places that files are read from: a local folder, or a URL of any file system that fsspec knows.
+"""Files at URLs: a ``Remote`` reads like a ``Path``, through any file system that fsspec knows.
 
-A ``Remote`` reads like a ``Path``: ``place / "name"``, ``read_bytes()``. Local places stay plain paths and import
-nothing.
-
-A data root whose pixels lie elsewhere is a local folder with ``origin.json`` (``mirror``): manifest, ledger and results
-are in it, shards and labels at the URL. So every stage works on a local root, and only what reads pixels asks
-``pixels_of(root)`` where they are.
+``place / "name"``, ``read_bytes()``. Local places stay plain paths and import nothing.
 """
 
 from __future__ import annotations
 
 import random
-import socket
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from .errors import AuthenticationError, DataError, DwplusError, ServiceError, UsageError
-from .files import read_json, write_atomically, write_json
-
-ORIGIN_FILE = "origin.json"
-"""In a data root whose shards and labels lie elsewhere: where."""
+from .errors import AuthenticationError, DwplusError, ServiceError, UsageError
 
 WAITS_S = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 """Pauses between tries of one object: a server may fail for half a minute."""
 
-_ALWAYS = ("manifest.parquet", "ledger.jsonl")
-_WHERE_THERE = ("recipe.json",)
-_RESULTS = ("findings.json", "findings.csv", "stats-strict.json", "stats-paper.json")
-"""Of the origin, until there are own ones."""
 
 _EXTRA = {"http": "aiohttp", "https": "aiohttp", "s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs"}
 """Packages of the extra ``cloud``, by scheme."""
+
 
 _TRANSIENT_STATUS = frozenset({408, 425, 429})
 
@@ -135,75 +122,3 @@ def _file_system(url: str) -> tuple[Any, str]:
 def _in_words(error: BaseException) -> str:
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-# --- data roots -------------------------------------------------------------------------------------------------------
-
-
-def pixels_of(root: Path) -> Place:
-    """Where the shards and labels of a data root lie: what tasks on workers read from.
-
-    Raises:
-        DataError: ``origin.json`` cannot be read.
-    """
-    path = root / ORIGIN_FILE
-    if not path.is_file():
-        # Workers of another cluster have another current folder.
-        return root.absolute()
-    content = read_json(path)
-    if not isinstance(content, dict) or not is_url(str(content.get("url", ""))):
-        raise DataError(f"{path} names no URL; remove {root} and name the URL again with --data")
-    return Remote(content["url"])
-
-
-def mirror(url: str, root: Path, *, waits_s: tuple[float, ...] = WAITS_S) -> Path:
-    """A local data root of the data set at a URL: its manifest and ledger as they are now; pixels stay where they are.
-
-    Results (findings, statistics) are those of the origin until ``validate`` and ``normalise`` write own ones.
-
-    Raises:
-        UsageError: the folder holds another data set.
-        DataError: there is no data set at the URL.
-        ServiceError, AuthenticationError: it cannot be read.
-    """
-    origin = Remote(url.rstrip("/"), waits_s)
-    _check_own(root, origin.url)
-    try:
-        contents = {name: (origin / name).read_bytes() for name in _ALWAYS}
-    except FileNotFoundError as error:
-        raise DataError(
-            f"{origin.url} holds no data set: no {Path(str(error)).name or 'manifest.parquet'}; name the folder that "
-            "holds manifest.parquet, such as s3://bucket/data/earthengine"
-        ) from None
-    for name in (*_WHERE_THERE, *(name for name in _RESULTS if not (root / name).exists())):
-        try:
-            contents[name] = (origin / name).read_bytes()
-        except FileNotFoundError:
-            continue
-    if not (root / ORIGIN_FILE).exists():
-        write_json(root / ORIGIN_FILE, {"url": origin.url})
-    for name, content in contents.items():
-        if not (root / name).exists() or (root / name).read_bytes() != content:
-            write_atomically(root / name, content)
-    return root
-
-
-def _check_own(root: Path, url: str) -> None:
-    if (root / ORIGIN_FILE).is_file():
-        if str(pixels_of(root)) != url:
-            raise UsageError(f"{root} belongs to {pixels_of(root)}, not to {url}; name another folder with --out")
-    elif root.exists() and any(root.iterdir()):
-        raise UsageError(f"{root} holds something else already; name an empty or new folder with --out")
-
-
-def check_in_sight(place: Place) -> None:
-    """Make sure that this machine sees a local data root, before every tile of it is called missing.
-
-    Raises:
-        DataError: it does not.
-    """
-    if isinstance(place, Path) and not (place / _ALWAYS[0]).is_file():
-        raise DataError(
-            f"{socket.gethostname()} does not see {place}; put the data on a file system that all workers share under "
-            "the same path, or name it by a URL"
-        )

@@ -1,92 +1,55 @@
-"""Commands that look at a data set that is there."""
+"""``dwplus validate``: rules over every shard and label, rules over the whole set, or rules over single files."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from ..pipeline.errors import DataError, ExitCode, UsageError
-from .audit import audit_data_set, audit_options, exit_code, prepare, print_findings
-from .options import cluster_options, data_option, quiet_option, readable_data_options, source_option
-from .output import figure, mark
+from .options import cluster_options, quiet_option, readable_data_options, source_option
+from .output import mark
 
 if TYPE_CHECKING:
+    from ..pipeline.audit_stage import AuditResult
     from ..pipeline.cluster import Runner
     from ..pipeline.look import Kind
     from ..pipeline.normalise import Counted
     from ..pipeline.progress import Progress
     from ..pipeline.single_files import Verdict
-    from ..pipeline.status import Status
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
-@click.command()
-@click.option(
-    "--by",
-    type=click.Choice(["split", "region", "biome"]),
-    multiple=True,
-    help="Divide by it; several times. Default: all three.",
-)
-@click.option("--concurrency", type=click.IntRange(1, 100), default=20, show_default=True, help="For the time left.")
-@source_option
-@data_option
-@click.option("--json", "as_json", is_flag=True, help="Print the status as one JSON document.")
-def status(by: tuple[str, ...], concurrency: int, source: str, data: Path, as_json: bool) -> None:
-    """How far a data set is: tiles by split, region, biome and reason; throughput, time and budget left.
-
-    \b
-    dwplus status                                     also while a build is running
-    dwplus status --by split --json
-    """
-    from ..pipeline.build import recipe_of_root
-    from ..pipeline.ledger import read_events
-    from ..pipeline.manifest import read_manifest
-    from ..pipeline.scenes import Recipe
-    from ..pipeline.status import status as status_of
-    from ..workflow.pixel_source import existing_root
-
-    root = existing_root(data, source)
-    recipe = recipe_of_root(root) or Recipe()
-    events = read_events(root)
-    now = status_of(read_manifest(root).rows, events, recipe_hash=recipe.hash, concurrency=concurrency)
-    answered = sorted({row.source for row in events if row.source})
-    divisions = by or tuple(now.groups)
-    if as_json:
-        document = {"root": str(root), "source": answered, **asdict(now)}
-        document["groups"] = {title: document["groups"][title] for title in divisions}
-        click.echo(json.dumps(document, indent=1))
-        return
-    click.echo(f"{root}  {' '.join(filter(None, map(mark, answered)))}".rstrip())
-    _print_status(now, divisions)
+PRINTED = 60
+"""So many findings are printed; all of them stand in ``findings.csv`` and on the page."""
 
 
-def _print_status(now: Status, divisions: tuple[str, ...]) -> None:
-    click.echo(f"{now.tiles} tiles: " + ", ".join(f"{number} {state}" for state, number in now.states.items()))
-    for title in divisions:
-        width = max([len(group.name) for group in now.groups[title]] + [len(title)])
-        click.echo(f"\n{title:<{width}}  {'tiles':>7} {'done':>7} {'discarded':>9} {'failed':>7} {'open':>7}")
-        for g in now.groups[title]:
-            click.echo(f"{g.name:<{width}}  {g.tiles:>7} {g.done:>7} {g.discarded:>9} {g.failed:>7} {g.open:>7}")
-    if now.reasons:
-        from ..pipeline.ledger import REASONS
-
-        click.echo("\nmissing because")
-        for reason, number in now.reasons.items():
-            click.echo(f"{number:>7} {reason}: {REASONS.get(reason, '')}")
-    click.echo("")
-    click.echo(f"{'shards':<12} {now.shard_bytes / 1e9:.3g} GB on disk")
-    if now.known.tiles_per_hour:
-        click.echo(f"{'throughput':<12} {now.known.tiles_per_hour:,.0f} tiles an hour in the last run")
-    if now.used_eecu_hours is not None:
-        click.echo(figure("used", "EECU-hours", now.used_eecu_hours))
-    if now.left.tiles:
-        click.echo(f"\nleft: {now.left.tiles:,} tiles (open and failed)")
-        click.echo(figure("disk", "GB", now.left.disk_gb))
-        click.echo(figure("time", "hours", now.left.hours))
-        click.echo(figure("compute", "EECU-hours", now.left.eecu_hours))
+def audit_options(function: F) -> F:
+    for option in (
+        click.option("--strict", is_flag=True, help="Exit 3 for warnings too."),
+        click.option(
+            "--waivers",
+            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            help="TOML file of findings to live with, each with a reason; copied to waivers.toml in the data set.",
+        ),
+        click.option("--quarantine", is_flag=True, help="Put shards with errors aside, below quarantine/."),
+        click.option("--restore", metavar="TILE", multiple=True, help="Bring a tile back from quarantine first."),
+        click.option("--all", "every", is_flag=True, help="Measure the shift of all tiles, not of a sample."),
+        click.option(
+            "--sample",
+            type=click.IntRange(0),
+            default=200,
+            show_default=True,
+            help="Tiles whose shift is measured, spread over regions and biomes; 0 = none.",
+        ),
+        click.option("--changed", is_flag=True, help="Read only shards that changed since they were last validated."),
+    ):
+        function = option(function)
+    return function
 
 
 @click.command()
@@ -230,3 +193,65 @@ def _as_document(verdict: Verdict) -> dict[str, object]:
             for f in verdict.findings
         ],
     }
+
+
+def prepare(root: Path, *, waivers: Path | None, restore: tuple[str, ...]) -> None:
+    """What has to be done before shards are read."""
+    from ..pipeline.manifest import read_manifest
+    from ..pipeline.quarantine import restore as bring_back
+    from ..pipeline.waivers import adopt_waivers
+
+    if waivers is not None:
+        adopt_waivers(root, waivers)
+    for tile in restore:
+        click.echo(f"back from quarantine: {bring_back(root, read_manifest(root).rows, tile)}", err=True)
+
+
+def audit_data_set(
+    root: Path, *, run: Runner, progress: Progress, sample: int | None, quarantine: bool
+) -> tuple[AuditResult, Path, tuple[str, ...]]:
+    """Audit the whole set, put shards with errors aside where that is wanted, write the page.
+
+    Returns:
+        What was found, the page, and the tiles put aside.
+    """
+    from ..pipeline.audit_stage import audit_root
+    from ..pipeline.quarantine import quarantine as put_aside
+    from ..workflow.findings_page import write_findings_page
+
+    result = audit_root(root, run=run, progress=progress, sample=sample)
+    page = write_findings_page(root, result, progress=progress)
+    moved = put_aside(root, result.look.rows, result.counting) if quarantine else ()
+    return result, page, moved
+
+
+def print_findings(root: Path, result: AuditResult, page: Path, moved: tuple[str, ...]) -> None:
+    """Findings that count, errors first, then one line of numbers."""
+    from ..pipeline.errors import DataError
+    from ..pipeline.root import source_of
+    from ..workflow.findings_page import by_weight
+
+    findings = by_weight(result.counting)
+    for finding in findings[:PRINTED]:
+        click.echo(f"{finding.severity:8} {finding.tile or 'the set'}  {finding.rule}: {finding.message}")
+    if len(findings) > PRINTED:
+        click.echo(f"... and {len(findings) - PRINTED} more: {root / 'findings.csv'}")
+    for waiver in result.unused:
+        click.echo(f"waiver covers nothing today: {waiver.rule} of {waiver.tile or 'the set'} ({waiver.reason})")
+    if moved:
+        click.echo(f"{len(moved)} shards put aside below {root / 'quarantine'}")
+    try:
+        source = source_of(root)
+    except DataError:
+        source = "earthengine"
+    click.echo(
+        f"{len({f.tile for f in findings if f.severity == 'error'} - {''})} tiles with errors, "
+        f"{result.number('error')} errors, {result.number('warning')} warnings, {len(result.waived)} waived; {page} "
+        f"{mark(source)}".rstrip()
+    )
+
+
+def exit_code(result: AuditResult, *, strict: bool) -> ExitCode:
+    """3 for errors that are not waived, and for warnings where that is wanted."""
+    bad = result.number("error") or (strict and result.number("warning"))
+    return ExitCode.FAILED_TILES if bad else ExitCode.OK

@@ -10,76 +10,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..pipeline.errors import UsageError
-from .options import (
-    cluster_options,
-    data_option,
-    quiet_option,
-    readable_data_options,
-    source_option,
-    training_options,
-)
+from .options import data_option, quiet_option, source_option, training_options
 from .output import mark
 
 if TYPE_CHECKING:
-    from ..pipeline.cluster import Runner
-    from ..pipeline.progress import Progress
     from ..workflow.stages import Inputs
-
-
-@click.command()
-@source_option
-@readable_data_options
-@quiet_option
-@cluster_options
-@click.option("--again", is_flag=True, help="Read all shards again, also those that are validated and counted.")
-@click.option("--store", is_flag=True, help="Write store.zarr too: faster to read than shards; needs dwplus[store].")
-def normalise(
-    source: str,
-    data: Path | str,
-    out: Path | None,
-    quiet: bool,
-    workers: int | None,
-    scheduler: str | None,
-    again: bool,
-    store: bool,
-) -> None:
-    """Take the statistics of the training split (stats-strict.json, stats-paper.json), and of all groups of tiles.
-
-    Tiles that were not validated yet are, in the same pass. Where nothing changed, nothing is read.
-
-    \b
-    dwplus normalise
-    dwplus normalise --data s3://bucket/data/earthengine --out checked --scheduler tcp://10.0.0.5:8786
-    dwplus normalise --store                          and write, or bring up to date, the training store
-    """
-    from ..pipeline.build import inspect_root
-    from ..pipeline.cluster import open_cluster
-    from ..pipeline.normalise import statistics_path
-    from ..workflow.console import console
-    from ..workflow.pixel_source import existing_root
-
-    root, progress = existing_root(data, source, out=out), console(quiet=quiet)
-    with open_cluster(workers=workers, scheduler=scheduler) as run:
-        for statistics in inspect_root(root, run=run, progress=progress, all_again=again)[1]:
-            click.echo(
-                f"{statistics_path(root, statistics.protocol)}  {statistics.tiles} tiles {mark(statistics.source)}"
-            )
-        if store:
-            click.echo(_write_store(root, run, progress))
-
-
-def _write_store(root: Path, run: Runner, progress: Progress) -> str:
-    """Write the training store; one line about it."""
-    from ..pipeline.build import source_of
-    from ..pipeline.manifest import read_manifest
-    from ..pipeline.store import store_path, write_store
-
-    with progress.stage("Writing the training store", None) as step:
-        report = write_store(
-            root, read_manifest(root), run=run, on_plan=lambda tiles: step.set(0, tiles), on_tiles=step.advance
-        )
-    said = f"{report.tiles} tiles, {report.written} of them written now ({report.bytes_written / 1e9:.2f} GB)"
-    return f"{store_path(root)}  {said} {mark(source_of(root))}".rstrip()
 
 
 @click.command()
@@ -160,26 +95,6 @@ def score(run: str, split: str, weights: str, source: str, data: Path, quiet: bo
     for class_name, values in scores.to_dict()["classes"].items():
         iou = "absent" if values["iou"] is None else f"{values['iou']:.2%}"
         click.echo(f"  {class_name:<20} IoU {iou}")
-
-
-@click.command()
-@source_option
-@data_option
-@quiet_option
-@click.option("--json", "as_json", is_flag=True, help="Print the scores of all runs as one JSON document.")
-def report(source: str, data: Path, quiet: bool, as_json: bool) -> None:
-    """Write report/index.html: scores beside the paper's, tiles drawn, classes, what is missing and why.
-
-    \b
-    dwplus report
-    """
-    from ..workflow.console import console
-    from ..workflow.pixel_source import existing_root
-    from ..workflow.report import summary_json, write_report
-
-    root = existing_root(data, source)
-    page = write_report(root, progress=console(quiet=quiet))
-    click.echo(summary_json(root) if as_json else str(page))
 
 
 def _changes(model: str | None, epochs: int | None, changes: tuple[str, ...]) -> dict[str, Any]:

@@ -1,0 +1,82 @@
+"""``dwplus status``: build progress."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from .options import data_option, source_option
+from .output import figure, mark
+
+if TYPE_CHECKING:
+    from ..pipeline.status import Status
+
+
+@click.command()
+@click.option(
+    "--by",
+    type=click.Choice(["split", "region", "biome"]),
+    multiple=True,
+    help="Divide by it; several times. Default: all three.",
+)
+@click.option("--concurrency", type=click.IntRange(1, 100), default=20, show_default=True, help="For the time left.")
+@source_option
+@data_option
+@click.option("--json", "as_json", is_flag=True, help="Print the status as one JSON document.")
+def status(by: tuple[str, ...], concurrency: int, source: str, data: Path, as_json: bool) -> None:
+    """How far a data set is: tiles by split, region, biome and reason; throughput, time and budget left.
+
+    \b
+    dwplus status                                     also while a build is running
+    dwplus status --by split --json
+    """
+    from ..pipeline.ledger import read_events
+    from ..pipeline.manifest import read_manifest
+    from ..pipeline.recipe import Recipe
+    from ..pipeline.root import recipe_of_root
+    from ..pipeline.status import status as status_of
+    from ..workflow.pixel_source import existing_root
+
+    root = existing_root(data, source)
+    recipe = recipe_of_root(root) or Recipe()
+    events = read_events(root)
+    now = status_of(read_manifest(root).rows, events, recipe_hash=recipe.hash, concurrency=concurrency)
+    answered = sorted({row.source for row in events if row.source})
+    divisions = by or tuple(now.groups)
+    if as_json:
+        document = {"root": str(root), "source": answered, **asdict(now)}
+        document["groups"] = {title: document["groups"][title] for title in divisions}
+        click.echo(json.dumps(document, indent=1))
+        return
+    click.echo(f"{root}  {' '.join(filter(None, map(mark, answered)))}".rstrip())
+    _print_status(now, divisions)
+
+
+def _print_status(now: Status, divisions: tuple[str, ...]) -> None:
+    click.echo(f"{now.tiles} tiles: " + ", ".join(f"{number} {state}" for state, number in now.states.items()))
+    for title in divisions:
+        width = max([len(group.name) for group in now.groups[title]] + [len(title)])
+        click.echo(f"\n{title:<{width}}  {'tiles':>7} {'done':>7} {'discarded':>9} {'failed':>7} {'open':>7}")
+        for g in now.groups[title]:
+            click.echo(f"{g.name:<{width}}  {g.tiles:>7} {g.done:>7} {g.discarded:>9} {g.failed:>7} {g.open:>7}")
+    if now.reasons:
+        from ..pipeline.ledger import REASONS
+
+        click.echo("\nmissing because")
+        for reason, number in now.reasons.items():
+            click.echo(f"{number:>7} {reason}: {REASONS.get(reason, '')}")
+    click.echo("")
+    click.echo(f"{'shards':<12} {now.shard_bytes / 1e9:.3g} GB on disk")
+    if now.known.tiles_per_hour:
+        click.echo(f"{'throughput':<12} {now.known.tiles_per_hour:,.0f} tiles an hour in the last run")
+    if now.used_eecu_hours is not None:
+        click.echo(figure("used", "EECU-hours", now.used_eecu_hours))
+    if now.left.tiles:
+        click.echo(f"\nleft: {now.left.tiles:,} tiles (open and failed)")
+        click.echo(figure("disk", "GB", now.left.disk_gb))
+        click.echo(figure("time", "hours", now.left.hours))
+        click.echo(figure("compute", "EECU-hours", now.left.eecu_hours))

@@ -1,0 +1,50 @@
+"""Licences and citations: what users of labels and pixels have to state."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, timedelta
+
+from .recipe import Recipe
+
+LICENCES: dict[str, str] = {
+    "SANDBOX": "SANDBOX: synthetic pixels and labels, no Copernicus data; a tile of the synthetic planet is cited by "
+    "the version of dwplus that made it"
+}
+"""Terms of pixels that no satellite has seen, by who answered."""
+
+
+LICENCE = (
+    "Contains modified Copernicus Sentinel data {years}; labels CC BY 4.0 (Tait et al. 2021, doi "
+    "10.1594/PANGAEA.933475; Brown et al. 2022, doi 10.1038/s41597-022-01307-4)"
+)
+"""What users of a shard have to say; the years are those of its scenes, as the Sentinel terms ask."""
+
+
+CITATIONS: dict[str, str] = {
+    "labels, training": "Tait, A.M., Brumby, S.P., Hyde, S.B., Mazzariello, J., Corcoran, M. (2021): Dynamic World "
+    "training dataset for global land use and land cover categorization of satellite imagery. PANGAEA, "
+    "https://doi.org/10.1594/PANGAEA.933475 (CC BY 4.0)",
+    "labels, test": "Dynamic World test tiles, expert consensus. Zenodo, https://doi.org/10.5281/zenodo.4766508 "
+    "(CC BY 4.0)",
+    "Dynamic World": "Brown, C.F., Brumby, S.P., Guzder-Williams, B. et al. (2022): Dynamic World, Near real-time "
+    "global 10 m land use land cover mapping. Scientific Data 9, 251, https://doi.org/10.1038/s41597-022-01307-4",
+    "Dynamic World+": "Yu, H., Li, G., Liu, H., Zhu, S., Dong, W., Li, C. (2024): SpecSAR-Former: A Lightweight "
+    "Transformer-based Network for Global LULC Mapping Using Integrated Sentinel-1 and Sentinel-2. "
+    "https://arxiv.org/abs/2410.03962",
+    "pixels": "Contains modified Copernicus Sentinel data, processed by Earth Engine (COPERNICUS/S2_SR_HARMONIZED, "
+    "COPERNICUS/S1_GRD or S1_GRD_FLOAT)",
+}
+"""What has to be cited, by what it is for."""
+
+
+def _licence(source: str, first_day: date, last_day: date) -> str:
+    """What users have to say of pixels whose scenes lie between two days, both inclusive."""
+    years = " to ".join(sorted({str(first_day.year), str(last_day.year)}))
+    return LICENCES.get(source, LICENCE.format(years=years))
+
+
+def licence_of(source: str, dates: Sequence[date], recipe: Recipe | None = None) -> str:
+    """What users have to say of many tiles, by the days of their labels."""
+    windows = [(recipe or Recipe()).window(day) for day in (min(dates), max(dates))]
+    return _licence(source, windows[0][0], windows[1][1] - timedelta(days=1))
