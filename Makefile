@@ -17,7 +17,7 @@ $(READY): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing dwplus into $(VENV)/ (torch is large: some minutes) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
-	@mkdir -p .links/dwplus && for part in __init__.py cli.py commands pipeline model workflow manifests; do ln -sfn ../../$$part .links/dwplus/$$part; done
+	@mkdir -p .links/dwplus && for part in __init__.py cli.py commands workflow model local_ee pipeline manifests; do ln -sfn ../../$$part .links/dwplus/$$part; done
 	@touch $@
 
 reproduce: setup ## Build, train, score and report on the embedded local Earth Engine (no account needed)

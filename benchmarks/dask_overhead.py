@@ -24,17 +24,17 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from dwplus.pipeline.build import normalise_root, validate_root
+from dwplus.pipeline.build.build import normalise_root, validate_root
 from dwplus.pipeline.cluster import open_cluster
-from dwplus.pipeline.findings import FINDINGS_JSON
-from dwplus.pipeline.ledger import LEDGER_FILE, LedgerRow
-from dwplus.pipeline.manifest import ManifestRow, read_manifest, write_manifest
+from dwplus.pipeline.dataset.findings import FINDINGS_JSON
+from dwplus.pipeline.dataset.ledger import LEDGER_FILE, LedgerRow
+from dwplus.pipeline.dataset.manifest import ManifestRow, read_manifest, write_manifest
+from dwplus.pipeline.dataset.root import complete_rows
+from dwplus.pipeline.labels.splits import make_manifest
 from dwplus.pipeline.progress import Silent
-from dwplus.pipeline.recipe import Recipe
-from dwplus.pipeline.root import complete_rows
-from dwplus.pipeline.shards import grid_of
-from dwplus.pipeline.splits import make_manifest
-from many_shards import tile_number
+from dwplus.pipeline.raster.geotiff import grid_of
+from dwplus.pipeline.spec.recipe import Recipe
+from rigs.many_shards import tile_number
 
 
 def nothing(rows: Sequence[ManifestRow]) -> int:

@@ -30,12 +30,12 @@ from typing import Any
 
 import psutil
 import rasterio
-from dwplus.pipeline.build import inspect_root
+from dwplus.pipeline.build.build import inspect_root
 from dwplus.pipeline.cluster import Runner, local_cluster
+from dwplus.pipeline.dataset.root import complete_rows
 from dwplus.pipeline.progress import Silent
-from dwplus.pipeline.root import complete_rows
-from dwplus.pipeline.shards import shard_path
-from many_shards import first, lay_out, patterns
+from dwplus.pipeline.raster.geotiff import shard_path
+from rigs.many_shards import first, lay_out, patterns
 
 WORKERS = 2
 EVERY_S = 0.05
@@ -106,10 +106,10 @@ def watching_workers() -> Iterator[list[float]]:
 
 def wake(batch: Sequence[int]) -> int:
     """What workers import for their first tile."""
-    import dwplus.pipeline.normalise
+    from dwplus.pipeline.statistics import normalise
 
     time.sleep(0.01)
-    return len(batch) + len(dwplus.pipeline.normalise.SHARD_BANDS)
+    return len(batch) + len(normalise.SHARD_BANDS)
 
 
 @contextmanager

@@ -28,9 +28,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import watched
-from dwplus.pipeline.local_ee.launch import LocalEarthEngine
-from replay_server import Answers, ReplayServer, Settings, make_labels
+from dwplus.local_ee.launch import LocalEarthEngine
+from rigs import watched
+from rigs.replay_server import Answers, ReplayServer, Settings, make_labels
 
 PIXELS = "image:computePixels"
 CONCURRENCY = 4

@@ -14,7 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from export_throughput import COMPUTED, PIXELS, Phase, build, done
-from replay_server import Replay, make_labels, record, replaying
+from rigs.replay_server import Replay, make_labels, record, replaying
 
 
 def rate(replay: Replay, labels: Path, data: Path, *, tiles: int, asked: int, name: str) -> float:

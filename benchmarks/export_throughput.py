@@ -26,9 +26,9 @@ from pathlib import Path
 from typing import Any
 
 import urllib3
-import watched
-from replay_server import Replay, make_labels, record, replaying
-from watched import Watched
+from rigs import watched
+from rigs.replay_server import Replay, make_labels, record, replaying
+from rigs.watched import Watched
 
 COMPUTED = ("value:compute", "image:computePixels")
 PIXELS = "image:computePixels"

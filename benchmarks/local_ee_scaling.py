@@ -32,10 +32,10 @@ WARM_UP = 2
 def ask(url: str, project: str, key: str, tiles: int, threads: int) -> tuple[float, float]:
     """Wall and client CPU seconds for the pixels of so many tiles; runs in the client's process."""
     os.environ["NO_PROXY"] = "127.0.0.1"
-    from dwplus.pipeline.connection import connect
-    from dwplus.pipeline.matching import SceneRef
-    from dwplus.pipeline.recipe import Recipe
-    from dwplus.pipeline.sources import Configuration
+    from dwplus.pipeline.earthengine.configuration import Configuration
+    from dwplus.pipeline.earthengine.connection import connect
+    from dwplus.pipeline.earthengine.scene_choice import SceneRef
+    from dwplus.pipeline.spec.recipe import Recipe
 
     session = connect(Configuration(url=url, project=project, credentials_file=Path(key)))
     requests = [
@@ -49,9 +49,9 @@ def ask(url: str, project: str, key: str, tiles: int, threads: int) -> tuple[flo
 
 def _places(number: int) -> list[Any]:
     """Tiles that have both sensors."""
-    from dwplus.pipeline.local_ee.catalogue import Catalogue
-    from dwplus.pipeline.local_ee.places import sandbox_tiles
-    from dwplus.pipeline.local_ee.planet import make_planet
+    from dwplus.local_ee.catalogue.catalogue import Catalogue
+    from dwplus.local_ee.catalogue.sites import sandbox_tiles
+    from dwplus.local_ee.planet.planet import make_planet
 
     catalogue = Catalogue(make_planet({"kind": "earth", "seed": SEED}))
     return [place for place in sandbox_tiles(catalogue, number * 2) if place.scene is not None][:number]
@@ -80,7 +80,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=4, help="requests in flight")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     options = parser.parse_args()
-    from dwplus.pipeline.local_ee.launch import LocalEarthEngine
+    from dwplus.local_ee.launch import LocalEarthEngine
 
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()

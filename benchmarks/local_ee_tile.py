@@ -20,13 +20,13 @@ from typing import Any
 
 import ee
 import numpy as np
-from dwplus.pipeline.local_ee.catalogue import Catalogue
-from dwplus.pipeline.local_ee.launch import LocalEarthEngine
-from dwplus.pipeline.local_ee.pixels import compute_pixels
-from dwplus.pipeline.local_ee.planet import make_planet
-from dwplus.pipeline.recipe import S2_COLLECTION, Recipe
-from dwplus.pipeline.scenes import pixel_request
-from dwplus.pipeline.tiles import Tile
+from dwplus.local_ee.catalogue.catalogue import Catalogue
+from dwplus.local_ee.launch import LocalEarthEngine
+from dwplus.local_ee.planet.planet import make_planet
+from dwplus.local_ee.server.pixels import compute_pixels
+from dwplus.pipeline.earthengine.graphs import pixel_request
+from dwplus.pipeline.spec.recipe import S2_COLLECTION, Recipe
+from dwplus.pipeline.spec.tiles import Tile
 
 PLANET = {"kind": "earth", "seed": 7}
 S1 = "COPERNICUS/S1_GRD"

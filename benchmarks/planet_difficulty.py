@@ -16,14 +16,14 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 
 import numpy as np
-from dwplus.pipeline.landcover import IGNORE, class_indices
-from dwplus.pipeline.local_ee import noise, utm
-from dwplus.pipeline.local_ee.catalogue import Catalogue
-from dwplus.pipeline.local_ee.labelling import Annotator
-from dwplus.pipeline.local_ee.places import SandboxTile, cloudy, sandbox_tiles
-from dwplus.pipeline.local_ee.planet import make_planet
-from dwplus.pipeline.local_ee.scene import Scene
-from dwplus.pipeline.tiles import Tile
+from dwplus.local_ee.catalogue.catalogue import Catalogue
+from dwplus.local_ee.catalogue.sites import SandboxTile, cloudy, sandbox_tiles
+from dwplus.local_ee.planet import noise, utm
+from dwplus.local_ee.planet.labelling import Annotator
+from dwplus.local_ee.planet.planet import make_planet
+from dwplus.local_ee.scene import Scene
+from dwplus.pipeline.spec.landcover import IGNORE, class_indices
+from dwplus.pipeline.spec.tiles import Tile
 from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestClassifier
 

@@ -22,9 +22,9 @@ from typing import Any
 
 import numpy as np
 import rasterio
-from dwplus.pipeline.bands import NODATA, S2_BANDS, SHARD_BANDS, preset
-from dwplus.pipeline.shards import encode_shard, read_bands
-from dwplus.pipeline.tiles import Tile, parse_tile_id
+from dwplus.pipeline.raster.geotiff import encode_shard, read_bands
+from dwplus.pipeline.spec.bands import NODATA, S2_BANDS, SHARD_BANDS, preset
+from dwplus.pipeline.spec.tiles import Tile, parse_tile_id
 from numpy.typing import NDArray
 
 ROUNDS = 41

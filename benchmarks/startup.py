@@ -21,12 +21,12 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-import watched
-from dwplus.pipeline.findings import FINDINGS_JSON
-from dwplus.pipeline.ledger import LEDGER_FILE
-from dwplus.pipeline.manifest import MANIFEST_FILE, read_manifest
-from dwplus.pipeline.shards import grid_of, shard_path
-from replay_server import Replay, make_labels, record, replaying
+from dwplus.pipeline.dataset.findings import FINDINGS_JSON
+from dwplus.pipeline.dataset.ledger import LEDGER_FILE
+from dwplus.pipeline.dataset.manifest import MANIFEST_FILE, read_manifest
+from dwplus.pipeline.raster.geotiff import grid_of, shard_path
+from rigs import watched
+from rigs.replay_server import Replay, make_labels, record, replaying
 
 NOTHING_TO_ASK = re.compile(r"(\d+) of \1 tiles needed no request|none to ask for|nothing to ask")
 LONGEST_S = 300.0

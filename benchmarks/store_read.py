@@ -23,14 +23,14 @@ from typing import Any
 
 import numcodecs.blosc
 import numpy as np
-from dwplus.pipeline.bands import preset
-from dwplus.pipeline.files import sha256_of
-from dwplus.pipeline.landcover import class_indices
-from dwplus.pipeline.ledger import Ledger
-from dwplus.pipeline.manifest import ManifestRow, read_manifest
-from dwplus.pipeline.shards import read_bands, read_codes, shard_path
-from dwplus.pipeline.store import FilePlan, Store, entries_of, store_path, write_files
-from dwplus.pipeline.store_view import TILES_PER_FILE
+from dwplus.pipeline.dataset.ledger import Ledger
+from dwplus.pipeline.dataset.manifest import ManifestRow, read_manifest
+from dwplus.pipeline.dataset.store import FilePlan, Store, entries_of, store_path, write_files
+from dwplus.pipeline.dataset.store_metadata import TILES_PER_FILE
+from dwplus.pipeline.files.atomic import sha256_of
+from dwplus.pipeline.raster.geotiff import read_bands, read_codes, shard_path
+from dwplus.pipeline.spec.bands import preset
+from dwplus.pipeline.spec.landcover import class_indices
 from numpy.typing import NDArray
 from shard_size import STACK, real_shard, stacks
 

@@ -1,1 +1,1 @@
-"""The commands, one file per group of them; ``cli`` holds the table that finds them."""
+"""One file per command or family of commands: parse, call, print. ``cli`` holds the table that finds them."""

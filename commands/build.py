@@ -17,10 +17,10 @@ from .options import data_option, in_order, quiet_option, recipe_options, servic
 from .output import figure, mark
 
 if TYPE_CHECKING:
-    from ..pipeline.budget import Estimate
-    from ..pipeline.build import BuildResult, Choice, Means
-    from ..pipeline.export import Meter
-    from ..pipeline.recipe import Recipe
+    from ..pipeline.build.budget import Estimate
+    from ..pipeline.build.build import BuildResult, Choice, Means
+    from ..pipeline.build.export import Meter
+    from ..pipeline.spec.recipe import Recipe
 
 PILOT_TILES = 50
 """Tiles of a pilot that is not told how many."""
@@ -117,8 +117,8 @@ def retry(reason: tuple[str, ...], quiet: bool, as_json: bool, **options: Any) -
     dwplus retry --reason no_answer --reason too_heavy
     dwplus retry --reason no_s2                       scenes are added to Earth Engine now and then
     """
-    from ..pipeline.build import retry as retry_tiles
-    from ..workflow.pixel_source import existing_root
+    from ..pipeline.build.build import retry as retry_tiles
+    from ..workflow.source import existing_root
 
     root = existing_root(options["data"], options["source"])
     with _means({**options, "source": root.name, "pilot": None}, quiet) as (_, means):
@@ -137,8 +137,8 @@ def exit_as(result: BuildResult) -> None:
 
 def build_from(options: dict[str, Any], quiet: bool) -> tuple[Path, BuildResult]:
     """The data root and what became of its tiles, from the options of the command."""
-    from ..pipeline.build import build as build_data_set
-    from ..pipeline.tiles import check_region
+    from ..pipeline.build.build import build as build_data_set
+    from ..pipeline.spec.tiles import check_region
 
     check_region(options["region"])
     choice = _choice(options)
@@ -150,12 +150,12 @@ def build_from(options: dict[str, Any], quiet: bool) -> tuple[Path, BuildResult]
 @contextmanager
 def _means(options: dict[str, Any], quiet: bool) -> Iterator[tuple[Path, Means]]:
     """The data root, and what a build works with."""
-    from ..pipeline.build import Means
+    from ..pipeline.build.build import Means
     from ..pipeline.cluster import open_cluster
-    from ..pipeline.files import check_writable
-    from ..pipeline.sources import choose_source, configuration
+    from ..pipeline.earthengine.configuration import choose_source, configuration
+    from ..pipeline.files.atomic import check_writable
     from ..workflow.console import console
-    from ..workflow.pixel_source import SANDBOX_BANNER, open_source
+    from ..workflow.source import SANDBOX_BANNER, open_source
 
     progress = console(quiet=quiet)
     meter = _meter(options)
@@ -192,7 +192,7 @@ def _means(options: dict[str, Any], quiet: bool) -> Iterator[tuple[Path, Means]]
 
 
 def _meter(options: dict[str, Any]) -> Meter | None:
-    from ..pipeline.budget import Budget, parse_until
+    from ..pipeline.build.budget import Budget, parse_until
 
     until, hours, pilot = options.get("until"), options.get("max_eecu_hours"), options.get("pilot")
     if until is None and hours is None and pilot is None:
@@ -205,7 +205,7 @@ def _meter(options: dict[str, Any]) -> Meter | None:
 
 
 def _choice(options: dict[str, Any]) -> Choice:
-    from ..pipeline.build import Choice
+    from ..pipeline.build.build import Choice
 
     labels, limit, pilot = options["labels"], options["limit"], options.get("pilot")
     if labels is not None and not labels.is_dir():
@@ -222,8 +222,8 @@ def _choice(options: dict[str, Any]) -> Choice:
 
 def _recipe(options: dict[str, Any], root: Path) -> Recipe:
     """What to ask for: what the options say, for the rest what the data root was built with, or the defaults."""
-    from ..pipeline.recipe import Recipe
-    from ..pipeline.root import recipe_of_root
+    from ..pipeline.dataset.root import recipe_of_root
+    from ..pipeline.spec.recipe import Recipe
 
     passes = {"both": ("ASCENDING", "DESCENDING"), "ascending": ("ASCENDING",), "descending": ("DESCENDING",)}
     given = {
@@ -240,10 +240,10 @@ def _recipe(options: dict[str, Any], root: Path) -> Recipe:
 
 def _dry_run(options: dict[str, Any]) -> tuple[Path, str, Estimate]:
     """The data root, what a build would do in words, and what it would take. Asks nobody, writes nothing."""
-    from ..pipeline.forecast import forecast
-    from ..pipeline.sources import Configuration, configuration
-    from ..pipeline.tiles import check_region
-    from ..workflow.pixel_source import planet_of
+    from ..pipeline.build.forecast import forecast
+    from ..pipeline.earthengine.configuration import Configuration, configuration
+    from ..pipeline.spec.tiles import check_region
+    from ..workflow.source import planet_of
 
     check_region(options["region"])
     # Nobody is asked, so an account that is not complete yet is good enough.
@@ -305,6 +305,6 @@ def _print_build(root: Path, result: BuildResult, *, as_json: bool, left: Estima
 
 
 def _ledger_rows(root: Path) -> list[Any]:
-    from ..pipeline.ledger import read_ledger
+    from ..pipeline.dataset.ledger import read_ledger
 
     return list(read_ledger(root).values())

@@ -12,7 +12,7 @@ import click
 from .options import data_option, ee_url_option, project_option, source_option
 
 if TYPE_CHECKING:
-    from ..workflow.doctor import Question
+    from ..workflow.doctor.doctor import Question
 
 _deadline_option = click.option(
     "--deadline", type=click.FloatRange(0.1, 600), default=60.0, show_default=True, help="Seconds for each step."
@@ -37,7 +37,7 @@ def doctor(project: str | None, ee_url: str | None, source: str, data: Path, dea
 
     Exit code 0 if a build can start (warnings allowed), 4 if account or project are in the way, otherwise 1.
     """
-    from ..workflow.doctor import Question
+    from ..workflow.doctor.doctor import Question
 
     _report(Question(source, ee_url, project, data, deadline), as_json=as_json)
 
@@ -53,9 +53,9 @@ def auth(ctx: click.Context) -> None:
     """
     if ctx.invoked_subcommand is not None:
         return
-    from ..pipeline.credentials import credentials_on_machine
-    from ..pipeline.sources import configuration
-    from ..workflow.sign_in import advice, machine_of, project_origin
+    from ..pipeline.earthengine.configuration import configuration
+    from ..pipeline.earthengine.credentials import credentials_on_machine
+    from ..workflow.doctor.sign_in import advice, machine_of, project_origin
 
     found = configuration(url=None, project=None)
     origin = project_origin(None, found, os.environ)
@@ -75,7 +75,7 @@ def check(project: str | None, ee_url: str | None, source: str, deadline: float,
     dwplus auth check
     dwplus auth check --project MY-PROJECT
     """
-    from ..workflow.doctor import Question
+    from ..workflow.doctor.doctor import Question
 
     question = Question(source, ee_url, project, deadline_s=deadline, sign_in_only=True)
     _report(question, as_json=as_json)
@@ -83,8 +83,8 @@ def check(project: str | None, ee_url: str | None, source: str, deadline: float,
 
 def _report(question: Question, *, as_json: bool) -> None:
     """Print the checklist, each line as soon as it is known, and end with its exit code."""
-    from ..workflow.checklist import Check, document, exit_code, lines, summary
-    from ..workflow.doctor import examine
+    from ..workflow.doctor.checklist import Check, document, exit_code, lines, summary
+    from ..workflow.doctor.doctor import examine
 
     checks: list[Check] = []
     for one in examine(question):

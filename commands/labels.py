@@ -18,12 +18,12 @@ from .output import mark
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..pipeline.ingest import Prepared
-    from ..pipeline.label_assets import Asker
-    from ..pipeline.label_summary import LabelFacts
-    from ..pipeline.manifest_checks import ManifestFinding
+    from ..pipeline.earthengine.configuration import SourceName
+    from ..pipeline.labels.describe import LabelFacts
+    from ..pipeline.labels.earth_engine import Asker
+    from ..pipeline.labels.ingest import Prepared
     from ..pipeline.progress import Progress
-    from ..pipeline.sources import SourceName
+    from ..pipeline.validation.manifest_checks import ManifestFinding
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -82,7 +82,7 @@ def fetch(release: tuple[str, ...], verify: bool, as_json: bool, quiet: bool, **
 
     Transfers go on where they stopped. Sizes and hashes are kept beside the files (<name>.json, <name>.members.json).
     """
-    from ..pipeline.ledger import Ledger
+    from ..pipeline.dataset.ledger import Ledger
 
     if release and options["origin"] == "earth-engine":
         raise UsageError("--release names archives of the publishers; leave it out, or leave out --from earth-engine")
@@ -112,10 +112,10 @@ def index(given: Path | None, csv_file: Path | None, as_json: bool, quiet: bool,
     dwplus labels index --split test --csv test.csv
     dwplus labels index --labels my_label_tiles --data my_data
     """
-    from ..pipeline.files import write_atomically
-    from ..pipeline.ingest import prepare_manifest
-    from ..pipeline.ledger import Ledger
-    from ..pipeline.manifest import manifest_csv
+    from ..pipeline.dataset.ledger import Ledger
+    from ..pipeline.dataset.manifest import manifest_csv
+    from ..pipeline.files.atomic import write_atomically
+    from ..pipeline.labels.ingest import prepare_manifest
 
     with _origin(options, quiet=quiet, given=given is not None) as origin, Ledger(origin.root):
         prepared = prepare_manifest(
@@ -148,9 +148,9 @@ def show(tiles: tuple[str, ...], png: Path | None, source: str, data: Path, as_j
     dwplus labels show 20181226 --json
     dwplus labels show my_label_tiles/*.tif --png labels.png
     """
-    from ..pipeline.files import write_atomically
-    from ..pipeline.label_summary import describe_file, describe_tiles
-    from ..workflow.pixel_source import existing_root
+    from ..pipeline.files.atomic import write_atomically
+    from ..pipeline.labels.describe import describe_file, describe_tiles
+    from ..workflow.source import existing_root
 
     ids = [one for one in tiles if not Path(one).is_file()]
     root = existing_root(data, source) if ids else data
@@ -162,7 +162,7 @@ def show(tiles: tuple[str, ...], png: Path | None, source: str, data: Path, as_j
         for facts in found:
             _print_facts(facts)
     if png is not None:
-        from ..workflow.figures import labels_figure
+        from ..workflow.pages.figures import labels_figure
 
         marks = " ".join(sorted({mark(facts.source) for facts in found if facts.source}))
         write_atomically(png, labels_figure([(facts.title, facts.codes) for facts in found], mark=marks))
@@ -186,10 +186,10 @@ class _Origin:
 @contextmanager
 def _origin(options: dict[str, Any], *, quiet: bool, given: bool = False) -> Iterator[_Origin]:
     """The planet's own releases in the sandbox, the publishers' otherwise; a session only where one is needed."""
-    from ..pipeline.files import check_writable
-    from ..pipeline.sources import Configuration, choose_source, configuration
+    from ..pipeline.earthengine.configuration import Configuration, choose_source, configuration
+    from ..pipeline.files.atomic import check_writable
     from ..workflow.console import console
-    from ..workflow.pixel_source import SANDBOX_BANNER, open_source
+    from ..workflow.source import SANDBOX_BANNER, open_source
 
     progress = console(quiet=quiet)
     found = configuration(url=options["ee_url"], project=options["project"])
@@ -217,8 +217,8 @@ _IN_FLIGHT = 10
 def _fetch_releases(
     origin: _Origin, names: tuple[str, ...], splits: tuple[str, ...], *, verify: bool, as_json: bool
 ) -> None:
-    from ..pipeline.ingest import RELEASES_FOLDER
-    from ..pipeline.label_releases import acquire, find_release, releases
+    from ..pipeline.labels.ingest import RELEASES_FOLDER
+    from ..pipeline.labels.releases import acquire, find_release, releases
 
     wanted = [find_release(name) for name in names] or [r for r in releases() if r.files[0].split != "inspect"]
     folder = origin.root / RELEASES_FOLDER
@@ -252,8 +252,8 @@ def _fetch_releases(
 
 
 def _fetch_from_earth_engine(origin: _Origin, splits: tuple[str, ...], *, verify: bool, as_json: bool) -> None:
-    from ..pipeline.ingest import RELEASES_FOLDER
-    from ..pipeline.label_assets import fetch_label_assets
+    from ..pipeline.labels.earth_engine import fetch_label_assets
+    from ..pipeline.labels.ingest import RELEASES_FOLDER
 
     assert origin.asker is not None
     with origin.progress.stage("Fetching labels from Earth Engine", None) as step:
@@ -287,8 +287,8 @@ def _fetch_from_earth_engine(origin: _Origin, splits: tuple[str, ...], *, verify
 
 def _print_index(origin: _Origin, prepared: Prepared, *, as_json: bool) -> bool:
     """Print what the manifest holds and what the checks found; whether one is an error."""
-    from ..pipeline.label_summary import count_rows
-    from ..pipeline.manifest_checks import check_manifest
+    from ..pipeline.labels.describe import count_rows
+    from ..pipeline.validation.manifest_checks import check_manifest
 
     findings = check_manifest(prepared.manifest.rows)
     errors = any(finding.severity == "error" for finding in findings)

@@ -60,9 +60,9 @@ def serve(
       status = 429
       retry_after = 3
     """
+    from ..local_ee.launch import LocalEarthEngine, how_to_connect
+    from ..local_ee.server.faults import PlanFile, read_plan
     from ..pipeline.errors import ServiceError
-    from ..pipeline.local_ee.faults import PlanFile, read_plan
-    from ..pipeline.local_ee.launch import LocalEarthEngine, how_to_connect
 
     plan = PlanFile([]) if faults is None else read_plan(faults)
     engine = LocalEarthEngine(

@@ -41,11 +41,11 @@ def normalise(
     dwplus normalise --data s3://bucket/data/earthengine --out checked --scheduler tcp://10.0.0.5:8786
     dwplus normalise --store                          and write, or bring up to date, the training store
     """
-    from ..pipeline.build import inspect_root
+    from ..pipeline.build.build import inspect_root
     from ..pipeline.cluster import open_cluster
-    from ..pipeline.statistics_record import statistics_path
+    from ..pipeline.dataset.statistics import statistics_path
     from ..workflow.console import console
-    from ..workflow.pixel_source import existing_root
+    from ..workflow.source import existing_root
 
     root, progress = existing_root(data, source, out=out), console(quiet=quiet)
     with open_cluster(workers=workers, scheduler=scheduler) as run:
@@ -59,9 +59,9 @@ def normalise(
 
 def _write_store(root: Path, run: Runner, progress: Progress) -> str:
     """Write the training store; one line about it."""
-    from ..pipeline.manifest import read_manifest
-    from ..pipeline.root import source_of
-    from ..pipeline.store import store_path, write_store
+    from ..pipeline.dataset.manifest import read_manifest
+    from ..pipeline.dataset.root import source_of
+    from ..pipeline.dataset.store import store_path, write_store
 
     with progress.stage("Writing the training store", None) as step:
         report = write_store(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..pipeline.budget import Range
+    from ..pipeline.build.budget import Range
 
 
 def mark(source: str) -> str:

@@ -21,8 +21,8 @@ def report(source: str, data: Path, quiet: bool, as_json: bool) -> None:
     dwplus report
     """
     from ..workflow.console import console
-    from ..workflow.pixel_source import existing_root
-    from ..workflow.report import summary_json, write_report
+    from ..workflow.pages.report import summary_json, write_report
+    from ..workflow.source import existing_root
 
     root = existing_root(data, source)
     page = write_report(root, progress=console(quiet=quiet))

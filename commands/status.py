@@ -13,7 +13,7 @@ from .options import data_option, source_option
 from .output import figure, mark
 
 if TYPE_CHECKING:
-    from ..pipeline.status import Status
+    from ..pipeline.build.status import Status
 
 
 @click.command()
@@ -34,12 +34,12 @@ def status(by: tuple[str, ...], concurrency: int, source: str, data: Path, as_js
     dwplus status                                     also while a build is running
     dwplus status --by split --json
     """
-    from ..pipeline.ledger import read_events
-    from ..pipeline.manifest import read_manifest
-    from ..pipeline.recipe import Recipe
-    from ..pipeline.root import recipe_of_root
-    from ..pipeline.status import status as status_of
-    from ..workflow.pixel_source import existing_root
+    from ..pipeline.build.status import status as status_of
+    from ..pipeline.dataset.ledger import read_events
+    from ..pipeline.dataset.manifest import read_manifest
+    from ..pipeline.dataset.root import recipe_of_root
+    from ..pipeline.spec.recipe import Recipe
+    from ..workflow.source import existing_root
 
     root = existing_root(data, source)
     recipe = recipe_of_root(root) or Recipe()
@@ -64,7 +64,7 @@ def _print_status(now: Status, divisions: tuple[str, ...]) -> None:
         for g in now.groups[title]:
             click.echo(f"{g.name:<{width}}  {g.tiles:>7} {g.done:>7} {g.discarded:>9} {g.failed:>7} {g.open:>7}")
     if now.reasons:
-        from ..pipeline.ledger import REASONS
+        from ..pipeline.dataset.ledger import REASONS
 
         click.echo("\nmissing because")
         for reason, number in now.reasons.items():

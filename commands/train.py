@@ -14,7 +14,7 @@ from .options import data_option, quiet_option, source_option, training_options
 from .output import mark
 
 if TYPE_CHECKING:
-    from ..workflow.stages import Inputs
+    from ..workflow.training import Inputs
 
 
 @click.command()
@@ -47,8 +47,8 @@ def train(
     """
     from ..model.registry import spec
     from ..workflow.console import console
-    from ..workflow.pixel_source import existing_root
-    from ..workflow.stages import Inputs, train_run, training_settings
+    from ..workflow.source import existing_root
+    from ..workflow.training import Inputs, train_run, training_settings
 
     root = existing_root(data, source)
     settings = training_settings(profile, root, _changes(model, epochs, changes))
@@ -80,8 +80,8 @@ def score(run: str, split: str, weights: str, source: str, data: Path, quiet: bo
     dwplus score runs/specsar-former-small
     """
     from ..workflow.console import console
-    from ..workflow.pixel_source import existing_root
-    from ..workflow.stages import find_run, score_run
+    from ..workflow.source import existing_root
+    from ..workflow.training import find_run, score_run
 
     root = existing_root(data, source)
     scores = score_run(root, find_run(root, run), split=split, weights=weights, progress=console(quiet=quiet))

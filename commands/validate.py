@@ -14,12 +14,12 @@ from .options import cluster_options, quiet_option, readable_data_options, sourc
 from .output import mark
 
 if TYPE_CHECKING:
-    from ..pipeline.audit_stage import AuditResult
     from ..pipeline.cluster import Runner
-    from ..pipeline.look import Kind
-    from ..pipeline.normalise import Counted
     from ..pipeline.progress import Progress
-    from ..pipeline.single_files import Verdict
+    from ..pipeline.statistics.normalise import Counted
+    from ..pipeline.validation.audit import AuditResult
+    from ..pipeline.validation.file_view import Kind
+    from ..pipeline.validation.single_files import Verdict
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -106,12 +106,12 @@ def validate(
     if paths:
         _validate_files(paths, kind, like, quiet=quiet, as_json=as_json)
         return
-    from ..pipeline.build import validate_root
+    from ..pipeline.build.build import validate_root
+    from ..pipeline.build.inspection import Counting
     from ..pipeline.cluster import open_cluster
-    from ..pipeline.inspection import Counting
-    from ..pipeline.normalise import Counted
+    from ..pipeline.statistics.normalise import Counted
     from ..workflow.console import console
-    from ..workflow.pixel_source import existing_root
+    from ..workflow.source import existing_root
 
     if kind or like:
         raise UsageError("--as and --like judge single files: name them, as in 'dwplus validate scene.tif --as s2'")
@@ -138,7 +138,7 @@ def validate(
 
 def _take_statistics(root: Path, run: Runner, progress: Progress, counted: Counted) -> None:
     """All pixels were in hand: what the statistics need of them is counted already."""
-    from ..pipeline.build import normalise_root
+    from ..pipeline.build.build import normalise_root
 
     try:
         normalise_root(root, run=run, progress=progress, all_again=False, counted=counted)
@@ -149,7 +149,7 @@ def _take_statistics(root: Path, run: Runner, progress: Progress, counted: Count
 def _validate_files(
     paths: tuple[Path, ...], kind: Kind | None, like: Path | None, *, quiet: bool, as_json: bool
 ) -> None:
-    from ..pipeline.single_files import files_below, judge_file, read_reference
+    from ..pipeline.validation.single_files import files_below, judge_file, read_reference
 
     reference = read_reference(like) if like is not None else None
     refused, number, documents = 0, 0, []
@@ -170,7 +170,7 @@ def _validate_files(
 
 
 def _print_verdict(verdict: Verdict) -> None:
-    from ..pipeline.single_files import remedy_of
+    from ..pipeline.validation.single_files import remedy_of
 
     kind = f" as {verdict.kind}" if verdict.kind else ""
     guessed = f" (guessed: {verdict.guessed})" if verdict.guessed else ""
@@ -181,7 +181,7 @@ def _print_verdict(verdict: Verdict) -> None:
 
 
 def _as_document(verdict: Verdict) -> dict[str, object]:
-    from ..pipeline.single_files import remedy_of
+    from ..pipeline.validation.single_files import remedy_of
 
     return {
         "path": str(verdict.path),
@@ -197,9 +197,9 @@ def _as_document(verdict: Verdict) -> dict[str, object]:
 
 def prepare(root: Path, *, waivers: Path | None, restore: tuple[str, ...]) -> None:
     """What has to be done before shards are read."""
-    from ..pipeline.manifest import read_manifest
-    from ..pipeline.quarantine import restore as bring_back
-    from ..pipeline.waivers import adopt_waivers
+    from ..pipeline.dataset.manifest import read_manifest
+    from ..pipeline.dataset.waivers import adopt_waivers
+    from ..pipeline.validation.quarantine import restore as bring_back
 
     if waivers is not None:
         adopt_waivers(root, waivers)
@@ -215,9 +215,9 @@ def audit_data_set(
     Returns:
         What was found, the page, and the tiles put aside.
     """
-    from ..pipeline.audit_stage import audit_root
-    from ..pipeline.quarantine import quarantine as put_aside
-    from ..workflow.findings_page import write_findings_page
+    from ..pipeline.validation.audit import audit_root
+    from ..pipeline.validation.quarantine import quarantine as put_aside
+    from ..workflow.pages.findings_page import write_findings_page
 
     result = audit_root(root, run=run, progress=progress, sample=sample)
     page = write_findings_page(root, result, progress=progress)
@@ -227,9 +227,9 @@ def audit_data_set(
 
 def print_findings(root: Path, result: AuditResult, page: Path, moved: tuple[str, ...]) -> None:
     """Findings that count, errors first, then one line of numbers."""
+    from ..pipeline.dataset.root import source_of
     from ..pipeline.errors import DataError
-    from ..pipeline.root import source_of
-    from ..workflow.findings_page import by_weight
+    from ..workflow.pages.findings_page import by_weight
 
     findings = by_weight(result.counting)
     for finding in findings[:PRINTED]:

@@ -18,11 +18,11 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
 from torch.utils.data import Dataset as TorchDataset
 
-from ..pipeline.bands import BANDS, NODATA
 from ..pipeline.errors import DataError, UsageError
+from ..pipeline.spec.bands import BANDS, NODATA
 
 if TYPE_CHECKING:
-    from ..pipeline.dataset import Sample
+    from ..pipeline.dataset.samples import Sample
 
 
 class BandStatistics(Protocol):

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..pipeline.errors import UsageError
-from ..pipeline.landcover import IGNORE
+from ..pipeline.spec.landcover import IGNORE
 
 
 def class_weights(counts: Sequence[int]) -> Tensor:

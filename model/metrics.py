@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..pipeline.errors import DataError
-from ..pipeline.landcover import CLASS_COUNT, CLASS_NAMES, IGNORE
+from ..pipeline.spec.landcover import CLASS_COUNT, CLASS_NAMES, IGNORE
 
 _CODES = (CLASS_COUNT + 1) * CLASS_COUNT
 """Codes 9 x truth + prediction, with one more truth for ignored pixels: 90, so that a code fits a byte."""

@@ -16,8 +16,8 @@ from typing import Any, Literal, Protocol
 from torch import nn
 
 from ..manifests import load_toml
-from ..pipeline.bands import preset
 from ..pipeline.errors import UsageError
+from ..pipeline.spec.bands import preset
 from .baselines import (
     cmnext,
     cmtfnet,
@@ -31,8 +31,8 @@ from .baselines import (
     smp,
     vit_adapter,
 )
-from .baselines.mit import MIT_SIZES
 from .baselines.segformer import SegFormer, SegFormerConfig
+from .blocks.mit import MIT_SIZES
 from .config import from_mapping, to_mapping
 from .specsar_former import SMALL, SpecSarFormer, SpecSarFormerConfig
 

@@ -20,7 +20,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from .. import __version__
 from ..pipeline.errors import DataError, UsageError
-from ..pipeline.landcover import CLASS_NAMES
+from ..pipeline.spec.landcover import CLASS_NAMES
 from .config import from_mapping
 from .loader import Batch, Normaliser, TileSet, batch_to, collate, default_workers, to_batch
 from .metrics import ConfusionMatrix, count_pixels, predicted_classes
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ..pipeline.dataset import Sample
-    from ..pipeline.tiles import Tile
+    from ..pipeline.dataset.samples import Sample
+    from ..pipeline.spec.tiles import Tile
 
 
 @dataclass(frozen=True)

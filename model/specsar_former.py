@@ -20,10 +20,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..pipeline.errors import UsageError
-from ..pipeline.landcover import CLASS_COUNT
-from .config import from_mapping, to_mapping
-from .decoder import MlpDecoder
-from .layers import (
+from ..pipeline.spec.landcover import CLASS_COUNT
+from .blocks.decoder import MlpDecoder
+from .blocks.layers import (
     AttentionScale,
     DropPath,
     Form,
@@ -43,6 +42,7 @@ from .layers import (
     quieten,
     upsample,
 )
+from .config import from_mapping, to_mapping
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,17 @@
 """From label tiles to a validated data set; nothing in here knows torch.
 
-errors, bands, landcover <- tiles <- manifest, shards <- labels, scenes, session <- export;
-manifest, shards <- validate, normalise <- dataset.
+In the order in which data flows; each package may import those above it (the table is in ``docs/architecture.md``):
+
+- ``errors``: what can go wrong, and the exit code of each.
+- ``progress``: how long stages say how far they are.
+- ``cluster``: tasks in this process, in local processes, or on a Dask cluster.
+- ``spec``: what Dynamic World+ is by definition.
+- ``files``: bytes on disk and at URLs.
+- ``raster``: one shard and one label as GeoTIFF.
+- ``earthengine``: the only code that knows Earth Engine.
+- ``dataset``: a data root and its records.
+- ``labels``: from published label archives or Earth Engine assets to the manifest.
+- ``validation``: rules over one file, rules over the whole set, quarantine.
+- ``statistics``: exact histograms and what is computed from them.
+- ``build``: the whole build, in order.
 """

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from datetime import date
 from pathlib import Path
 
 import numpy as np
 import pytest
 from dwplus import cli
-from dwplus.pipeline.bands import SHARD_BANDS
-from dwplus.pipeline.files import sha256_of, write_atomically
-from dwplus.pipeline.ledger import Ledger, LedgerRow
-from dwplus.pipeline.manifest import ManifestRow, write_manifest
-from dwplus.pipeline.matching import SceneRef
-from dwplus.pipeline.provenance import provenance
-from dwplus.pipeline.recipe import Recipe
-from dwplus.pipeline.shards import encode_shard, label_path, shard_path, write_label
-from dwplus.pipeline.splits import make_manifest
-from dwplus.pipeline.tiles import Tile
-from numpy.typing import NDArray
-
-Run = Callable[..., tuple[int, str, str]]
-REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "realdata"
+from dwplus.pipeline.build.provenance import provenance
+from dwplus.pipeline.dataset.ledger import Ledger, LedgerRow
+from dwplus.pipeline.dataset.manifest import ManifestRow, write_manifest
+from dwplus.pipeline.earthengine.scene_choice import SceneRef
+from dwplus.pipeline.files.atomic import sha256_of, write_atomically
+from dwplus.pipeline.labels.splits import make_manifest
+from dwplus.pipeline.raster.geotiff import encode_shard, label_path, shard_path, write_label
+from dwplus.pipeline.spec.recipe import Recipe
+from dwplus.pipeline.spec.tiles import Tile
+from support.fixture_types import LayOut, Run
+from support.paths import REAL_DATA
+from support.tiles import make_pixels, make_tile
 
 
 @pytest.fixture(scope="session")
@@ -60,41 +56,13 @@ def dwplus_unconfigured(dwplus: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: 
     return dwplus
 
 
-def make_tile(
-    dw_id: str = "dw_9.0_45.0-20190701",
-    *,
-    crs: str = "EPSG:32632",
-    x: float = 500000.0,
-    y: float = 5000000.0,
-    size: int = 8,
-    biome: int = 4,
-    day: date = date(2019, 7, 1),
-) -> Tile:
-    """A small tile whose upper left corner lies at (x, y)."""
-    transform = (10.0, 0.0, x, 0.0, -10.0, y)
-    return Tile(dw_id, crs, transform, (size, size), day, "EH", biome)
-
-
 @pytest.fixture
 def tile() -> Tile:
     return make_tile()
 
 
-def make_pixels(size: int = 8, seed: int = 0) -> NDArray[np.uint16]:
-    """Stored values of a shard without gaps: reflectance around 0.2, VV -12 dB, VH -19 dB, 30 observations."""
-    rng = np.random.default_rng(seed)
-    pixels = rng.integers(1500, 2500, (len(SHARD_BANDS), size, size), dtype=np.uint16)
-    pixels[SHARD_BANDS.index("VV")] = rng.integers(8700, 8900, (size, size))
-    pixels[SHARD_BANDS.index("VH")] = rng.integers(8000, 8200, (size, size))
-    pixels[SHARD_BANDS.index("S1_N")] = 30
-    return pixels
-
-
-DataRoot = Callable[..., Path]
-
-
 @pytest.fixture
-def data_root(tmp_path: Path) -> DataRoot:
+def data_root(tmp_path: Path) -> LayOut:
     """A function that lays out a data root of small tiles, as ``build`` would leave it before validation."""
 
     def lay_out(train: int = 4, test: int = 2, size: int = 8, source: str = "SANDBOX") -> Path:

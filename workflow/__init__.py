@@ -1,1 +1,9 @@
-"""What joins the two halves: the whole way in one command, and the report."""
+"""What joins the halves.
+
+- ``console``: progress on a terminal and in logs.
+- ``source``: opening a source of pixels; starting the local Earth Engine.
+- ``training``: opening splits, naming runs, training and scoring on a data root.
+- ``reproduce``: everything in one command.
+- ``pages``: the report and the page of findings.
+- ``doctor``: what a build needs, checked before it starts.
+"""

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..model.runs import RunFolder
-from ..pipeline.build import BuildResult
+from ..pipeline.build.build import BuildResult
+from ..pipeline.dataset.root import source_of
 from ..pipeline.progress import Progress
-from ..pipeline.root import source_of
-from .report import write_report
-from .stages import RUNS_FOLDER, Inputs, open_split, score_run, train_run, training_settings
+from .pages.report import write_report
+from .training import RUNS_FOLDER, Inputs, open_split, score_run, train_run, training_settings
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""Networks to compare with, one file each; every one is called as ``network(primary, auxiliary)``."""
+"""Networks to compare with: one file per published network; every one is called as ``network(primary, auxiliary)``."""

@@ -25,12 +25,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...pipeline.errors import UsageError
-from ...pipeline.landcover import CLASS_COUNT
+from ...pipeline.spec.landcover import CLASS_COUNT
+from ..blocks.decoder import MlpDecoder
+from ..blocks.fusion import DualEncoder
+from ..blocks.layers import DropPath, Form, check_size, check_stages, drop_path_rates, initialise, quieten, upsample
+from ..blocks.mit import MixTransformer, check_mit
 from ..config import from_mapping, to_mapping
-from ..decoder import MlpDecoder
-from ..layers import DropPath, Form, check_size, check_stages, drop_path_rates, initialise, quieten, upsample
-from .fusion import DualEncoder
-from .mit import MixTransformer, check_mit
 
 CHANNEL_NORM_EPS = 1e-6
 

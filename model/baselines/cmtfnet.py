@@ -26,11 +26,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...pipeline.errors import UsageError
-from ...pipeline.landcover import CLASS_COUNT
+from ...pipeline.spec.landcover import CLASS_COUNT
+from ..blocks.convolutions import conv_norm
+from ..blocks.layers import check_heads, resize
+from ..blocks.resnet import RESNET50, ResNet, check_resnet, map_widths
 from ..config import from_mapping, to_mapping
-from ..layers import check_heads, resize
-from .convolutions import conv_norm
-from .resnet import RESNET50, ResNet, check_resnet, map_widths
 
 REDUCTION = 4
 """How many times fewer channels the inside of a gate, of a multiscale convolution and of the feed-forward has."""

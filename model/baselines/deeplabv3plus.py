@@ -30,11 +30,11 @@ import torch
 from torch import Tensor, nn
 
 from ...pipeline.errors import UsageError
-from ...pipeline.landcover import CLASS_COUNT
+from ...pipeline.spec.landcover import CLASS_COUNT
+from ..blocks.convolutions import conv_norm, head, tied
+from ..blocks.layers import initialise, quieten, resize
+from ..blocks.xception import SkipInput, Xception, initialise_step
 from ..config import from_mapping, to_mapping
-from ..layers import initialise, quieten, resize
-from .convolutions import conv_norm, head, tied
-from .xception import SkipInput, Xception, initialise_step
 
 
 @dataclass(frozen=True)

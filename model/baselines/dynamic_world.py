@@ -24,9 +24,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...pipeline.errors import UsageError
-from ...pipeline.landcover import CLASS_COUNT
+from ...pipeline.spec.landcover import CLASS_COUNT
+from ..blocks.layers import full_precision, initialise, resize
 from ..config import from_mapping, to_mapping
-from ..layers import full_precision, initialise, resize
 
 HeadForm = Literal["fused", "plain"]
 

@@ -31,12 +31,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...pipeline.errors import UsageError
-from ...pipeline.landcover import CLASS_COUNT
+from ...pipeline.spec.landcover import CLASS_COUNT
+from ..blocks.convolutions import conv_norm
+from ..blocks.layers import Grid, as_map, as_tokens, check_heads
+from ..blocks.padding import run_padded
+from ..blocks.weight_standardised import DualResNet, Pair
 from ..config import from_mapping, to_mapping
-from ..layers import Grid, as_map, as_tokens, check_heads
-from ..padding import run_padded
-from .convolutions import conv_norm
-from .weight_standardised import DualResNet, Pair
 
 AttentionForm = Literal["fused", "plain"]
 

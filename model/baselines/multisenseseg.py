@@ -26,13 +26,13 @@ import torch
 from torch import Tensor, nn
 
 from ...pipeline.errors import UsageError
-from ...pipeline.landcover import CLASS_COUNT
+from ...pipeline.spec.landcover import CLASS_COUNT
+from ..blocks.convolutions import conv_norm, tied
+from ..blocks.layers import check_heads, check_stages, initialise, quieten, resize
+from ..blocks.modality_fusion import PATCH, ChannelGate, FuseHead
+from ..blocks.padding import run_padded
+from ..blocks.windowed import FfnResidual, WindowEncoder, WindowSettings
 from ..config import from_mapping, to_mapping
-from ..layers import check_heads, check_stages, initialise, quieten, resize
-from ..padding import run_padded
-from .convolutions import conv_norm, tied
-from .modality_fusion import PATCH, ChannelGate, FuseHead
-from .windowed import FfnResidual, WindowEncoder, WindowSettings
 
 STAGES = 4
 MULTIPLE = PATCH * 2 ** (STAGES - 1)

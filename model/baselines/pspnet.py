@@ -28,11 +28,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...pipeline.errors import UsageError
-from ...pipeline.landcover import CLASS_COUNT
+from ...pipeline.spec.landcover import CLASS_COUNT
+from ..blocks.convolutions import PyramidPooling, head, tied
+from ..blocks.layers import resize
+from ..blocks.resnet import RESNET101, OutputStride, ResNet, Stem, check_resnet, map_widths
 from ..config import from_mapping, to_mapping
-from ..layers import resize
-from .convolutions import PyramidPooling, head, tied
-from .resnet import RESNET101, OutputStride, ResNet, Stem, check_resnet, map_widths
 
 HeadForm = Literal["fused", "plain"]
 

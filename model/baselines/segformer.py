@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from ...pipeline.errors import UsageError
-from ...pipeline.landcover import CLASS_COUNT
+from ...pipeline.spec.landcover import CLASS_COUNT
+from ..blocks.decoder import MlpDecoder
+from ..blocks.layers import Form, check_size, initialise, quieten, upsample
+from ..blocks.mit import MixTransformer, check_mit
 from ..config import from_mapping, to_mapping
-from ..decoder import MlpDecoder
-from ..layers import Form, check_size, initialise, quieten, upsample
-from .mit import MixTransformer, check_mit
 
 
 @dataclass(frozen=True)

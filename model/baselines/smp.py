@@ -42,9 +42,9 @@ import torch
 from torch import Tensor, nn
 
 from ...pipeline.errors import UsageError
-from ...pipeline.landcover import CLASS_COUNT
+from ...pipeline.spec.landcover import CLASS_COUNT
+from ..blocks.padding import run_padded
 from ..config import from_mapping, to_mapping
-from ..padding import run_padded
 
 _TIMM = "tu-"
 """Prefix of encoders that smp takes from timm."""

@@ -43,12 +43,12 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ...pipeline.errors import UsageError
-from ...pipeline.landcover import CLASS_COUNT
+from ...pipeline.spec.landcover import CLASS_COUNT
+from ..blocks.convolutions import conv_norm, head, tied
+from ..blocks.layers import DropPath, Grid, as_map, as_tokens, check_heads, drop_path_rates, initialise, quieten, resize
+from ..blocks.padding import run_padded
+from ..blocks.upernet import UPerNet
 from ..config import from_mapping, to_mapping
-from ..layers import DropPath, Grid, as_map, as_tokens, check_heads, drop_path_rates, initialise, quieten, resize
-from ..padding import run_padded
-from .convolutions import conv_norm, head, tied
-from .upernet import UPerNet
 
 PATCH_PX = 16
 MULTIPLE_PX = 32

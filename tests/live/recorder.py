@@ -19,9 +19,9 @@ from unittest import mock
 import dwplus
 import ee
 import numpy as np
-from dwplus.pipeline.bands import S1_BANDS, SHARD_BANDS
-from dwplus.pipeline.ledger import LedgerRow, read_ledger
-from dwplus.pipeline.shards import read_bands
+from dwplus.pipeline.dataset.ledger import LedgerRow, read_ledger
+from dwplus.pipeline.raster.geotiff import read_bands
+from dwplus.pipeline.spec.bands import S1_BANDS, SHARD_BANDS
 
 Record = dict[str, Any]
 

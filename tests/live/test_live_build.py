@@ -15,9 +15,9 @@ import ee
 import numpy as np
 import pytest
 from dwplus import cli
-from dwplus.pipeline.local_ee.launch import LocalEarthEngine
-from dwplus.pipeline.shards import write_label
-from dwplus.pipeline.tiles import Tile
+from dwplus.local_ee.launch import LocalEarthEngine
+from dwplus.pipeline.raster.geotiff import write_label
+from dwplus.pipeline.spec.tiles import Tile
 from live import recorder
 
 GOLDEN = Path(__file__).with_name("golden") / "earthengine.json"

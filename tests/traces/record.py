@@ -3,7 +3,8 @@
     python tests/traces/record.py
 
 Every request to the local Earth Engine that carries an expression goes into ``tests/traces/<program>.json``, in order;
-`test_conformity_clients.py` holds the programs, and replays the files where the packages are missing.
+``support/client_programs.py`` holds the programs; ``test_conformity_clients.py`` replays the files where the packages
+are missing.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ import requests
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
-from local_ee_client import serving  # noqa: E402
-from test_conformity_clients import PROGRAMS  # noqa: E402
+from support.client_programs import PROGRAMS  # noqa: E402
+from support.local_ee_client import serving  # noqa: E402
 
 
 def main() -> None:

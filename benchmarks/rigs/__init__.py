@@ -1,0 +1,1 @@
+"""What several benchmarks run on: a replaying server, watched processes, data sets of many shards."""

@@ -1,0 +1,10 @@
+"""Earth Engine's expression language over scenes.
+
+- ``documents``, ``signatures``: the client's own list of functions and their arguments.
+- ``grid``, ``warp``: pixels of one grid on another.
+- ``values``: numbers, strings, lists and dates.
+- ``image``: pixels with masks and types.
+- ``collection``, ``filters``: sets of images.
+- ``arithmetic``, ``composites``, ``image_functions``, ``functions``: what can be called.
+- ``graph``: an expression, evaluated.
+"""

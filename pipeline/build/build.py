@@ -1,0 +1,313 @@
+"""Build: labels -> manifest -> export -> validate -> normalise, one after the other; each can be run again.
+
+What is complete is left alone; a killed build goes on where it was when it is started again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from .card import write_card
+from ..cluster import Runner
+from ..errors import QuotaError, UsageError
+from .export import Meter, Watch, export
+from ..files.atomic import check_writable, remove_parts, write_json
+from ..dataset.findings import Finding, bad_tiles, unreadable_tiles
+from ..labels.ingest import prepare_manifest
+from .inspection import Counting
+from ..labels.earth_engine import Asker
+from ..dataset.ledger import ASKED_REASONS, FAILURES, Ledger, count_states, read_ledger, write_failures
+from ..dataset.manifest import PROTOCOLS, Manifest, ManifestRow, Protocol, read_manifest, select
+from ..labels.origin import LabelOrigin
+from ..statistics.normalise import Counted, check_usable, count_others, counted_rows, up_to_date, write_statistics
+from .plan import Plan
+from ..progress import Progress, Silent
+from ..spec.recipe import Recipe
+from ..dataset.root import ORIGIN_FILE, RECIPE_FILE, complete_rows, recipe_of_root, usable_rows
+from ..earthengine.session import DEFAULT_CONCURRENCY, PixelSource
+from ..dataset.statistics import Statistics, groups_path, read_statistics, statistics_path
+from ..spec.tiles import check_region
+from ..validation.validate import to_validate, validate
+from ..dataset.waivers import effective, read_waivers
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which tiles a build is about.
+
+    Attributes:
+        region, biomes, splits, limit: see ``manifest.select``; empty sets mean all.
+        labels: folder of label tiles given by hand, in place of the released archives.
+        labels_from: where released labels come from, the publishers' archives or Earth Engine's collection of them.
+    """
+
+    region: str = "all"
+    biomes: frozenset[int] = frozenset()
+    splits: frozenset[str] = frozenset()
+    limit: int | None = None
+    labels: Path | None = None
+    labels_from: LabelOrigin = "releases"
+
+
+@dataclass(frozen=True)
+class BuildResult:
+    """What a build leaves behind.
+
+    Attributes:
+        chosen: tiles that the build was about.
+        states: how many tiles of the choice are done, or missing for which reason.
+        findings: of the validation of all complete tiles in the data root, but for waived ones.
+        stopped: why the export ended early (a budget, a quota); empty where it did not.
+    """
+
+    manifest: Manifest
+    chosen: tuple[ManifestRow, ...]
+    states: Mapping[str, int]
+    findings: tuple[Finding, ...]
+    stopped: str = ""
+
+    @property
+    def failed(self) -> int:
+        """Tiles of the choice that could not be had this time."""
+        return sum(self.states.get(reason, 0) for reason in FAILURES)
+
+    @property
+    def broken(self) -> int:
+        """Complete tiles in which the validation found an error."""
+        return len(bad_tiles(self.findings))
+
+
+@dataclass(frozen=True)
+class Means:
+    """What a build works with.
+
+    Attributes:
+        pixels: where pixels come from.
+        run: where validation and statistics run.
+        mirror: address of the label archives in place of their publishers, told when it is needed.
+        asker: asks Earth Engine for labels.
+        concurrency: requests in flight.
+        meter: measures tiles and ends the run.
+        progress: who watches.
+    """
+
+    pixels: PixelSource
+    run: Runner
+    mirror: Callable[[], str] | None = None
+    asker: Asker | None = None
+    concurrency: int = DEFAULT_CONCURRENCY
+    meter: Meter | None = None
+    progress: Progress = field(default_factory=Silent)
+
+
+def build(root: Path, choice: Choice, means: Means, *, recipe: Recipe | None = None) -> BuildResult:
+    """Make the data set of one source, or complete it.
+
+    Args:
+        root: data root of the source, ``data/<source>``.
+        recipe: what is asked for; None = what the root was built with, or the default.
+
+    Raises:
+        UsageError: the choice names nothing that exists, or the root belongs to another source.
+        DataError: a label given by hand cannot be used.
+        ServiceError, AuthenticationError: the build cannot go on; run it again later.
+    """
+    check_region(choice.region)
+    check_writable(root)
+    _check_own_pixels(root)
+    recipe = recipe or recipe_of_root(root) or Recipe()
+    with Ledger(root) as ledger:
+        _tidy(root)
+        prepared = prepare_manifest(
+            root,
+            labels=choice.labels,
+            splits=choice.splits,
+            origin=choice.labels_from,
+            mirror=means.mirror,
+            asker=means.asker,
+            source=means.pixels.name,
+            progress=means.progress,
+        )
+        for row in prepared.unusable:
+            if (known := ledger.rows.get(row.tile)) is None or known.detail != row.detail:
+                ledger.append(replace(row, source=means.pixels.name))
+        chosen = choose(prepared.candidates, choice)
+        stopped = _export(root, chosen, means, recipe, ledger)
+        ids = {row.tile.id for row in chosen} | {row.tile for row in prepared.unusable}
+        states = count_states({tile: row for tile, row in ledger.rows.items() if tile in ids})
+    findings = _finish(root, means, recipe)
+    return BuildResult(prepared.manifest, chosen, states, tuple(findings), stopped)
+
+
+def retry(root: Path, reasons: frozenset[str], means: Means) -> BuildResult:
+    """Ask again for tiles that a build could not have.
+
+    Args:
+        reasons: keys of ``ledger.REASONS`` that asking again may change; empty = all failures.
+
+    Raises:
+        UsageError: a reason comes from labels, or is none.
+        DataError: the root holds no data set.
+    """
+    strange = sorted(reasons - ASKED_REASONS)
+    if strange:
+        raise UsageError(
+            f"tiles with the reason {', '.join(strange)} cannot be asked for again; choose from "
+            f"{', '.join(sorted(ASKED_REASONS))}"
+        )
+    _check_own_pixels(root)
+    manifest, recipe = read_manifest(root), recipe_of_root(root) or Recipe()
+    with Ledger(root) as ledger:
+        _tidy(root)
+        wanted = {tile for tile, row in ledger.rows.items() if row.reason in (reasons or FAILURES)}
+        chosen = tuple(row for row in manifest.rows if row.tile.id in wanted and not row.discard)
+        ids = frozenset(row.tile.id for row in chosen)
+        stopped = _export(root, chosen, means, recipe, ledger, again=ids)
+        states = count_states({tile: row for tile, row in ledger.rows.items() if tile in ids})
+    findings = _finish(root, means, recipe) if chosen else []
+    return BuildResult(manifest, chosen, states, tuple(findings), stopped)
+
+
+def _check_own_pixels(root: Path) -> None:
+    if (root / ORIGIN_FILE).exists():
+        raise UsageError(
+            f"the shards of {root} lie elsewhere ({ORIGIN_FILE}), and building writes to local disks only; build where "
+            "they lie, or name another folder with --data"
+        )
+
+
+def _tidy(root: Path) -> None:
+    """Remove what killed runs left half written; parts of downloads are not: they are gone on with."""
+    for folder in (root / "labels", root / "shards"):
+        remove_parts(folder)
+    for part in root.glob(".*.part"):
+        part.unlink(missing_ok=True)
+
+
+def _export(
+    root: Path,
+    chosen: Sequence[ManifestRow],
+    means: Means,
+    recipe: Recipe,
+    ledger: Ledger,
+    *,
+    again: frozenset[str] = frozenset(),
+) -> str:
+    """Run the export under a progress bar; why it ended early, empty where it did not."""
+    progress = means.progress
+    stopped = ""
+    with progress.stage("Exporting tiles", len(chosen)) as step:
+
+        def tell(plan: Plan) -> None:
+            progress.say(str(plan))
+            if recipe != recipe_of_root(root):
+                # From here on shards of this recipe may appear.
+                write_json(root / RECIPE_FILE, {"hash": recipe.hash, **asdict(recipe)})
+            step.advance(len(plan.keep))
+
+        try:
+            export(
+                chosen,
+                pixels=means.pixels,
+                recipe=recipe,
+                ledger=ledger,
+                concurrency=means.concurrency,
+                damaged=unreadable_tiles(root),
+                again=again,
+                meter=means.meter,
+                watch=Watch(
+                    on_plan=tell,
+                    on_row=lambda row: step.advance(note=f"{row.tile} {row.reason or row.state}"),
+                    say=progress.say,
+                ),
+            )
+        except QuotaError as error:
+            stopped = str(error)
+            progress.say(stopped)
+        finally:
+            write_failures(root, ledger.rows.values())
+    return stopped
+
+
+def choose(rows: Sequence[ManifestRow], choice: Choice) -> tuple[ManifestRow, ...]:
+    """The rows that a build is about, in manifest order.
+
+    Args:
+        rows: those given by hand where ``choice.labels`` names a folder, those of the releases otherwise.
+
+    Raises:
+        UsageError: nothing is left.
+    """
+    return select(
+        rows,
+        region=choice.region,
+        biomes=choice.biomes,
+        splits=choice.splits if choice.labels is None else frozenset(),
+        limit=choice.limit,
+    )
+
+
+# --- the stages after the export --------------------------------------------------------------------------------------
+
+
+def _finish(root: Path, means: Means, recipe: Recipe) -> list[Finding]:
+    """Validate what is new, take the statistics of what changed, write the card."""
+    findings, _ = inspect_root(root, run=means.run, progress=means.progress, all_again=False)
+    write_card(root, read_manifest(root), read_ledger(root), source=means.pixels.name, recipe=recipe)
+    return list(effective(findings, read_waivers(root)))
+
+
+def inspect_root(
+    root: Path, *, run: Runner, progress: Progress, all_again: bool = True
+) -> tuple[list[Finding], list[Statistics]]:
+    """``validate_root`` and ``normalise_root``, reading each shard once.
+
+    Args:
+        all_again: look at every complete tile, and not just at those that changed since the last time.
+    """
+    counting = Counting(run)
+    findings = validate_root(root, run=counting, progress=progress, all_again=all_again)
+    statistics = normalise_root(root, run=run, progress=progress, all_again=all_again, counted=counting.counted)
+    return findings, statistics
+
+
+def validate_root(root: Path, *, run: Runner, progress: Progress, all_again: bool = True) -> list[Finding]:
+    """Validate every complete tile of a data root, or those that changed since the last time."""
+    rows = complete_rows(root)
+    with progress.stage("Validating shards", len(rows) if all_again else to_validate(rows, root=root)) as step:
+        return validate(rows, root=root, run=run, all_again=all_again, on_batch=step.advance)
+
+
+def normalise_root(
+    root: Path,
+    *,
+    run: Runner,
+    progress: Progress,
+    protocols: Sequence[Protocol] = PROTOCOLS,
+    all_again: bool = True,
+    counted: Counted | None = None,
+) -> list[Statistics]:
+    """Take the statistics of the training split, once per protocol; none where no training tile is complete yet.
+
+    Args:
+        all_again: count also where the statistics on disk are of the same shards and labels.
+        counted: tiles that need not be read, because somebody has counted them.
+    """
+    manifest, wanted = read_manifest(root), []
+    for protocol in protocols:
+        if usable_rows(root, manifest, "train", protocol):
+            check_usable(root, manifest, protocol)
+            wanted.append(protocol)
+            continue
+        statistics_path(root, protocol).unlink(missing_ok=True)
+        groups_path(root, protocol).unlink(missing_ok=True)
+        progress.say(f"no training tile yet: no statistics for protocol {protocol}")
+    if not wanted:
+        return []
+    if not all_again and up_to_date(root, manifest, wanted):
+        return [read_statistics(root, protocol) for protocol in wanted]
+    with progress.stage("Taking statistics", len(counted_rows(root, manifest))) as step:
+        counts = count_others(root, manifest, counted or Counted(), run=run, on_batch=step.advance)
+    return [write_statistics(root, manifest, protocol, counts) for protocol in wanted]

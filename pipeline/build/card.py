@@ -1,0 +1,348 @@
+"""Card: ``README.md`` of a data root, what a person needs who finds the folder. Pure, but for ``write_card``.
+
+Written at the end of each build, out of manifest, ledger and recipe. No clock, address or path stands in it (only an
+unverified server's host): two builds with the same result write the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+
+from ... import __version__
+from ..spec.bands import BANDS, PRESETS
+from ..files.atomic import write_atomically
+from ..spec.landcover import CLASSES, CODE_CLOUD, CODE_UNMARKED, IGNORE
+from ..dataset.ledger import FAILURES_FILE, LEDGER_FILE, REASONS, LedgerRow
+from ..spec.licences import CITATIONS
+from ..dataset.manifest import MANIFEST_FILE, SPLITS, Manifest, ManifestRow
+from ..spec.recipe import S1_COLLECTIONS, S2_COLLECTION, Recipe
+from ..raster.geotiff import LABELS_FOLDER, SHARDS_FOLDER
+from ..spec.tiles import biome_names, locate, region_names
+
+CARD_FILE = "README.md"
+
+FILES: tuple[tuple[str, str], ...] = (
+    (f"{SHARDS_FOLDER}/<EH or WH>/<biome>/<dw_id>.tif", "pixels of one tile, all bands, uint16; tags say their origin"),
+    (f"{LABELS_FOLDER}/<labeler>/<EH or WH>/<biome>/<dw_id>.tif", "label of one tile, uint8, the released codes"),
+    (MANIFEST_FILE, "every tile: grid, date, region, biome, labeler, splits (GeoParquet)"),
+    (LEDGER_FILE, "what became of every tile: one JSON line per event, a tile's last line counts"),
+    (FAILURES_FILE, "every tile that is missing, with the reason"),
+    ("recipe.json", "what was asked for besides the tile"),
+    ("findings.json, findings.csv", "what the validation found"),
+    ("findings/index.html", "the same with pictures, once `dwplus validate` was run"),
+    ("quarantine/", "shards that were put aside, each with a note that says why"),
+    ("stats-strict.json, stats-paper.json", "statistics of the training tiles, by protocol"),
+    ("groups-strict.json, groups-paper.json", "the same for each split, and each region and biome in it"),
+    ("store.zarr", "shards and labels as one Zarr array, once `dwplus normalise --store` was run"),
+)
+"""What a user of a data root opens, and what it is."""
+
+LIMITS: tuple[str, ...] = (
+    "The paper counts 10 spectral bands and lists 11. Shards hold all 11; the preset `ms10` leaves B1 (60 m) out, "
+    "because the paper's numbers of parameters and operations fit 10 alone.",
+    "0 means no data, so a valid Sentinel-2 DN of 0 is stored as 1. A saturated DN of 65,535 is stored as 65,534.",
+    "Sentinel-1 is rounded to 0.01 dB.",
+    "Bands of 20 m and 60 m, and scenes on another grid, are resampled to the label's 10 m grid (bilinear).",
+    "Labels are of one day each, 2017 to 2019 as released. They say nothing about land cover today.",
+    "Released test tiles are 512 x 512 px; one pixel is cut off on each side, so that all tiles are 510 x 510 px.",
+    "Region is derived from the longitude of a tile's centre; the released tiles do not follow the paper's limit at "
+    "100 E exactly. The folders EH and WH are as released.",
+)
+"""What a user has to know before trusting a number."""
+
+READING = """\
+from pathlib import Path
+import numpy as np, pandas as pd, rasterio
+
+path = sorted(Path("shards").rglob("*.tif"))[0]
+tile = pd.read_parquet("manifest.parquet").set_index("dw_id").loc[path.stem]  # date, biome, split_strict, ...
+with rasterio.open(path) as shard, rasterio.open(tile["label"]) as label:
+    scales, offsets = (np.reshape(values, (-1, 1, 1)) for values in (shard.scales, shard.offsets))
+    bands = dict(zip(shard.descriptions, shard.read(masked=True) * scales + offsets))  # masked = no data
+    codes = label.read(1)
+red, vv_db = bands["B4"], bands["VV"]  # reflectance 0..1; dB
+classes = np.where((codes >= 1) & (codes <= 9), codes - 1, 255)  # class index, 255 = ignored"""
+"""Python that reads one tile; it is run in the data root."""
+
+COPERNICUS_TERMS = "https://sentinels.copernicus.eu/documents/247904/690755/Sentinel_Data_Legal_Notice"
+EARTH_ENGINE_TERMS = "https://earthengine.google.com/terms/"
+
+_SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"))
+_NO_NUMBERS = "no number of it says anything about the Earth"
+
+
+def write_card(root: Path, manifest: Manifest, ledger: Mapping[str, LedgerRow], *, source: str, recipe: Recipe) -> Path:
+    """Write ``README.md`` of a data root, unless it says the same already; its path. See ``card``."""
+    path = root / CARD_FILE
+    content = card(manifest, ledger, source=source, recipe=recipe, version=__version__).encode()
+    if not path.is_file() or path.read_bytes() != content:
+        write_atomically(path, content)
+    return path
+
+
+def card(manifest: Manifest, ledger: Mapping[str, LedgerRow], *, source: str, recipe: Recipe, version: str) -> str:
+    """The data-set card of one data root: Markdown with YAML front matter.
+
+    Args:
+        ledger: last row of each tile, by tile id; tiles that are not in the manifest (labels that cannot be used) are
+            counted among the missing ones.
+        source: who answered: ``earthengine``, ``SANDBOX`` or ``UNVERIFIED <host>``.
+        version: of dwplus.
+    """
+    rows = manifest.rows
+    # The file tells centres; outlines are not needed here.
+    locate(row.tile for row in rows if "centre" not in row.tile.__dict__)
+    states = {row.tile.id: _state(row, ledger.get(row.tile.id)) for row in rows}
+    complete = [row for row in rows if states[row.tile.id] == "done"]
+    states |= {tile: row.reason or row.state for tile, row in ledger.items() if tile not in states}
+    shard_bytes = sum(ledger[row.tile.id].bytes for row in complete)
+    sections = (
+        _front_matter(len(complete), source),
+        f"# {_name(source)}",
+        _banner(rows, source),
+        "Sentinel-2 surface reflectance and mean Sentinel-1 backscatter on land-cover label tiles, for semantic "
+        f"segmentation. Complete tiles: {len(complete):,}, {_size(shard_bytes)} of pixels.",
+        "## What is in this folder",
+        _table(("file", "content"), [(f"`{name}`", content) for name, content in FILES]),
+        "## Bands of a shard",
+        "Physical value = stored x scale + offset; the files carry name, unit, scale and offset of each band. Stored 0 "
+        "= no data.",
+        _bands(),
+        f"Presets by name: {', '.join(f'`{name}` ({len(bands)})' for name, bands in PRESETS.items())}.",
+        "## Classes of a label",
+        "Label files hold the released code; networks and scores use the class index.",
+        _classes(),
+        "## Tiles",
+        *_counts(rows, complete),
+        "## What is missing",
+        _missing(states),
+        "## How the pixels were made",
+        _recipe(recipe),
+        _table(
+            ("what", "value"),
+            (
+                ("pixels from", source),
+                ("recipe", f"`{recipe.hash}`"),
+                ("manifest", f"`{manifest.hash}`"),
+                ("dwplus", version),
+            ),
+        ),
+        "## Known limits",
+        "\n".join(f"- {limit}" for limit in LIMITS),
+        "## How to read it",
+        "In this folder:",
+        f"```python\n{READING}\n```",
+        "## How to build it again",
+        _rebuild(rows, source, recipe),
+        "## Licences, attribution, citation",
+        _attribution(rows, complete, source, recipe),
+        "\n".join(f"- {what}: {text}" for what, text in CITATIONS.items() if what != "pixels"),
+    )
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _state(row: ManifestRow, last: LedgerRow | None) -> str:
+    """``done``, a reason, or ``open``; what the manifest says of a tile goes before what was once asked for."""
+    if row.discard:
+        return row.discard
+    return "open" if last is None else last.reason or last.state
+
+
+# --- the head ---------------------------------------------------------------------------------------------------------
+
+
+def _name(source: str) -> str:
+    return "Dynamic World+" if source == "earthengine" else f"Dynamic World+ ({source})"
+
+
+def _front_matter(tiles: int, source: str) -> str:
+    size = next((name for limit, name in _SIZES if tiles < limit), "100K<n<1M")
+    tags = ["remote-sensing", "land-cover", "sentinel-1", "sentinel-2", "dynamic-world"]
+    if source != "earthengine":
+        tags.append(source.split(" ")[0].casefold())
+    lines = (
+        # A JSON string is a YAML string: a host with a colon stays one.
+        f"pretty_name: {json.dumps(_name(source))}",
+        # Labels are CC BY 4.0, which a copy of the whole has to keep; nobody has rights in what a sandbox computes.
+        *(("license: other", "license_name: synthetic-test-data") if source == "SANDBOX" else ("license: cc-by-4.0",)),
+        "task_categories:",
+        "- image-segmentation",
+        "tags:",
+        *(f"- {tag}" for tag in tags),
+        "size_categories:",
+        f"- {size}",
+    )
+    return "\n".join(("---", *lines, "---"))
+
+
+def _banner(rows: Sequence[ManifestRow], source: str) -> str:
+    if source == "earthengine":
+        return ""
+    if source != "SANDBOX":
+        return (
+            f"> **{source}**: the pixels come from a server that is neither Google's nor the sandbox. What they show "
+            "is not verified."
+        )
+    given = _by_hand(rows)
+    besides = f" Labels given by hand: {given:,}; the pixels under them are synthetic all the same." if given else ""
+    labels = "pixels" if given == len(rows) and given else "pixels and labels"
+    return f"> **SANDBOX**: synthetic {labels}; {_NO_NUMBERS}.{besides}"
+
+
+def _by_hand(rows: Sequence[ManifestRow]) -> int:
+    """Tiles whose label was given by hand."""
+    return sum(row.release == "inspect" for row in rows)
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.1f} MB"
+
+
+# --- tables -----------------------------------------------------------------------------------------------------------
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: frozenset[int] = frozenset()) -> str:
+    """A Markdown table whose columns line up as plain text; columns of ``numbers`` are set flush right."""
+    cells = [tuple(head), *(tuple(row) for row in rows)]
+    widths = [max(3, *(len(row[n]) for row in cells)) for n in range(len(head))]
+
+    def line(row: Sequence[str]) -> str:
+        padded = (c.rjust(w) if n in numbers else c.ljust(w) for n, (c, w) in enumerate(zip(row, widths, strict=True)))
+        return f"| {' | '.join(padded)} |"
+
+    rule = ["-" * (w - 1) + ":" if n in numbers else "-" * w for n, w in enumerate(widths)]
+    return "\n".join((line(cells[0]), line(rule), *(line(row) for row in cells[1:])))
+
+
+def _bands() -> str:
+    return _table(
+        ("band", "what", "native m", "unit", "scale", "offset"),
+        [(b.name, b.title, str(b.native_m), b.unit, f"{b.scale:g}", f"{b.offset:g}") for b in BANDS.values()],
+        numbers=frozenset({2, 4, 5}),
+    )
+
+
+def _classes() -> str:
+    ignored = f"{IGNORE} (ignored)"
+    return _table(
+        ("code", "class index", "name", "colour"),
+        [
+            (str(CODE_UNMARKED), ignored, "unmarked", ""),
+            *((str(c.code), str(c.index), c.name, f"#{c.colour}") for c in CLASSES),
+            (str(CODE_CLOUD), ignored, "cloud", ""),
+        ],
+        numbers=frozenset({0}),
+    )
+
+
+def _counts(rows: Sequence[ManifestRow], complete: Sequence[ManifestRow]) -> tuple[str, ...]:
+    biomes = {number: f"{number} {name}" for number, name in biome_names().items()}
+
+    def biome(row: ManifestRow) -> str:
+        return biomes.get(row.tile.biome, "not known")
+
+    splits = _count(rows, complete, "split (strict)", lambda row: row.split_strict or "none", (*SPLITS, "none"))
+    regions = _count(rows, complete, "region", lambda row: row.tile.region, region_names())
+    by_biome = _count(rows, complete, "biome", biome, (*biomes.values(), "not known"))
+    return (
+        "Protocol `strict` cuts `val` from the training release by blocks of 2 degrees. Protocol `paper` (column "
+        "`split_paper`) trains on both and validates on the test tiles.",
+        splits,
+        regions,
+        by_biome,
+    )
+
+
+def _count(
+    rows: Sequence[ManifestRow],
+    complete: Sequence[ManifestRow],
+    title: str,
+    key: Callable[[ManifestRow], str],
+    names: Sequence[str],
+) -> str:
+    """Complete tiles of each group that has any tile, in the order of ``names``, and their sum."""
+    every, done = [key(row) for row in rows], [key(row) for row in complete]
+    lines = [(name, f"{done.count(name):,}", f"{every.count(name):,}") for name in names if name in set(every)]
+    total = ("all", f"{len(done):,}", f"{len(every):,}")
+    return _table((title, "complete", "in the manifest"), [*lines, total], numbers=frozenset({1, 2}))
+
+
+def _missing(states: Mapping[str, str]) -> str:
+    words = {**REASONS, "open": "not asked for yet"}
+    found = list(states.values())
+    # A ledger of another version may hold a reason that this one does not know.
+    names = [*words, *sorted(set(found) - set(words) - {"done"})]
+    lines = [(name, f"{found.count(name):,}", words.get(name, "")) for name in names if name in set(found)]
+    if not lines:
+        return "Nothing: every tile of the manifest is complete."
+    return _table(("reason", "tiles", "what it means"), lines, numbers=frozenset({1}))
+
+
+# --- recipe, rebuilding, licences -------------------------------------------------------------------------------------
+
+
+def _recipe(recipe: Recipe) -> str:
+    days = recipe.half_window_days
+    mean = {"dB": "of backscatter in dB", "linear": "of power, then 10 log10"}[recipe.s1_mean]
+    most = "" if recipe.s1_max_scenes is None else f"at most {recipe.s1_max_scenes:,}, spread evenly, of "
+    passes = " and ".join(name.casefold() for name in sorted(recipe.s1_passes))
+    return "\n".join(
+        (
+            f"- Sentinel-2: the scene that the label was drawn on (`{S2_COLLECTION}`); the tags of each shard name it.",
+            f"- Sentinel-1: `{S1_COLLECTIONS[recipe.s1_mean]}`, IW mode, VV and VH, in the {2 * days:,} days "
+            f"[date - {days:,} d, date + {days:,} d) around the label's date.",
+            f"- Mean {mean}, over {most}all scenes of the {passes} passes. `S1_N` counts each pixel's observations.",
+            "- Grid: CRS, transform and shape of the label, verbatim.",
+        )
+    )
+
+
+def _rebuild(rows: Sequence[ManifestRow], source: str, recipe: Recipe) -> str:
+    given = _by_hand(rows)
+    server = {"earthengine": " --source earthengine --project YOUR-PROJECT", "SANDBOX": " --source sandbox"}.get(
+        source, " --source earthengine --project YOUR-PROJECT --ee-url URL"
+    )
+    options = server + _recipe_options(recipe)
+    commands = [f"dwplus build --region all{options}"] if given < len(rows) or not rows else []
+    commands += [f"dwplus build --labels FOLDER{options}"] if given else []
+    notes = ["`--data DIR` names the folder above this one. A build asks for no complete tile again."]
+    if source == "SANDBOX":
+        notes.append("The synthetic planet is the one of `planet.json`: `--tiles` and `--seed`.")
+    if recipe.half_window_days != Recipe().half_window_days:
+        notes.append("No option sets the window of days: lay `recipe.json` of this folder into the new one first.")
+    return "```\n{}\n```\n\n{}".format("\n".join(commands), " ".join(notes))
+
+
+def _recipe_options(recipe: Recipe) -> str:
+    passes = recipe.s1_passes[0].casefold() if len(recipe.s1_passes) == 1 else "both"
+    most = "" if recipe.s1_max_scenes is None else f" --s1-max-scenes {recipe.s1_max_scenes}"
+    return f" --s1-mean {recipe.s1_mean} --s1-pass {passes}{most}"
+
+
+def _attribution(rows: Sequence[ManifestRow], complete: Sequence[ManifestRow], source: str, recipe: Recipe) -> str:
+    given = " Labels given by hand keep the licence of their makers." if _by_hand(rows) else ""
+    if source == "SANDBOX":
+        return (
+            "The pixels are computed: they contain no Copernicus data. A data set of the real Earth has to say "
+            '"Contains modified Copernicus Sentinel data" with the years of its scenes, and its labels are CC BY 4.0.'
+            f"{given} The works that this one imitates:"
+        )
+    unsure = "" if source == "earthengine" else " (as far as the server's pixels are what it says)"
+    return (
+        f"Contains modified Copernicus Sentinel data{_years(complete, recipe)}{unsure}, processed by Earth Engine; "
+        f"this notice stays with every copy ([terms]({COPERNICUS_TERMS})). Use of Earth Engine is subject to "
+        f"[its own terms]({EARTH_ENGINE_TERMS}). Labels of Dynamic World: CC BY 4.0.{given} Please cite:"
+    )
+
+
+def _years(complete: Sequence[ManifestRow], recipe: Recipe) -> str:
+    """Years that scenes may be of: the Sentinel-1 windows of all complete tiles, which hold the labels' days."""
+    if not complete:
+        return ""
+    windows = [recipe.window(row.tile.date) for row in complete]
+    first = min(start for start, _ in windows).year
+    last = max(end - timedelta(days=1) for _, end in windows).year
+    return f" {first}" if first == last else f" {first}-{last}"

@@ -1,0 +1,308 @@
+"""Export: from the manifest to shards. One request per tile, several in flight, a ledger, resume by running again.
+
+``plan`` says what is to be done, this carries it out. The ledger has one writer, the thread that calls ``export``;
+workers only fetch and write shards.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..spec.bands import NODATA, S1_BANDS, S2_BANDS, SHARD_BANDS
+from ..errors import QuotaError, ServiceError, TileError
+from ..files.atomic import remove_parts, sha256_of, write_atomically
+from ..dataset.ledger import Ledger, LedgerRow
+from ..dataset.manifest import ManifestRow
+from ..earthengine.scene_choice import SceneHint
+from .plan import Plan, discarded, plan
+from .provenance import provenance
+from ..spec.recipe import Recipe
+from ..earthengine.session import DEFAULT_CONCURRENCY, PixelSource, Tally
+from ..raster.geotiff import SHARDS_FOLDER, encode_shard, grid_of, shard_path
+
+ENCODERS = os.cpu_count() or 1
+"""Tiles that are encoded at a time; more would only hold memory."""
+
+OUTAGE_FAILURES = 20
+"""So many tiles in a row without an answer are an outage of the service, not bad luck of each."""
+
+_OUTAGE_WAITS_S = (30.0, 60.0, 120.0, 300.0, 600.0, *[1800.0] * 12)
+"""After each further ``OUTAGE_FAILURES``: an outage of a night is sat out, a longer one ends the run."""
+
+
+_NAP_S = 10.0
+
+
+class Meter(Protocol):
+    """Who watches what a run takes: decides which tiles are measured, and when the run has to end."""
+
+    def measure(self) -> bool:
+        """Whether the next tile's cost is to be asked for."""
+
+    def spent(self, row: LedgerRow) -> None:
+        """A tile is settled."""
+
+    def why_stop(self, in_flight: int) -> str:
+        """Why no further tile may be begun; empty while one may."""
+
+    def must_wait(self, in_flight: int) -> bool:
+        """Whether no further tile is begun before one of those in flight is settled."""
+
+
+class Unmetered:
+    """No budget, no end."""
+
+    def measure(self) -> bool:
+        return False
+
+    def spent(self, row: LedgerRow) -> None:
+        pass
+
+    def why_stop(self, in_flight: int) -> str:  # noqa: ARG002
+        return ""
+
+    def must_wait(self, in_flight: int) -> bool:  # noqa: ARG002
+        return False
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Who is told of an export as it goes, from the calling thread.
+
+    Attributes:
+        on_plan: once, before anything is asked.
+        on_row: of every tile that was asked for.
+        say: one line for a person, of what is out of the ordinary.
+    """
+
+    on_plan: Callable[[Plan], None] = lambda _: None
+    on_row: Callable[[LedgerRow], None] = lambda _: None
+    say: Callable[[str], None] = lambda _: None
+
+
+def export(
+    rows: Sequence[ManifestRow],
+    *,
+    pixels: PixelSource,
+    recipe: Recipe,
+    ledger: Ledger,
+    concurrency: int = DEFAULT_CONCURRENCY,
+    damaged: frozenset[str] = frozenset(),
+    again: frozenset[str] = frozenset(),
+    meter: Meter | None = None,
+    watch: Watch | None = None,
+) -> Plan:
+    """Make the shards of some tiles; what became of each stands in the ledger.
+
+    Tiles that got no answer are asked for once more at the end of the run, when the trouble may be over.
+
+    Args:
+        rows: tiles to have; those that are complete are left alone.
+        damaged: tiles to ask for although their shard is there.
+        again: tiles to ask for whatever is known of them.
+
+    Returns:
+        The plan that was carried out.
+
+    Raises:
+        UsageError: the data root holds shards of another source.
+        AuthenticationError, QuotaError, ServiceError: the run cannot go on; running again goes on where it stopped.
+        KeyboardInterrupt: after the tiles in flight are complete.
+    """
+    watch, meter = watch or Watch(), meter or Unmetered()
+    remove_parts(ledger.root / SHARDS_FOLDER)
+    todo = plan(
+        rows, known=ledger.rows, root=ledger.root, recipe=recipe, source=pixels.name, damaged=damaged, again=again
+    )
+    watch.on_plan(todo)
+    for known in todo.record:
+        ledger.append(known)
+    run = _Run(pixels, recipe, ledger, concurrency, meter, watch)
+    run.through(todo.ask)
+    unanswered = [row for row in todo.ask if ledger.rows[row.tile.id].reason in ("no_answer", "bad_answer")]
+    if unanswered:
+        watch.say(f"{len(unanswered)} tiles got no answer; asking for them once more")
+        run.through(unanswered)
+    return todo
+
+
+class _Run:
+    """Tiles on their way: a bounded number in flight, each settled in the ledger as it comes."""
+
+    def __init__(
+        self, pixels: PixelSource, recipe: Recipe, ledger: Ledger, concurrency: int, meter: Meter, watch: Watch
+    ) -> None:
+        self._pixels, self._recipe, self._ledger = pixels, recipe, ledger
+        # More tiles than requests: where answers come in waves, a wave is encoded while the next one is in flight.
+        self._most = concurrency + max(concurrency, ENCODERS)
+        self._meter, self._watch = meter, watch
+        self._encoders = threading.BoundedSemaphore(ENCODERS)
+        self._unanswered = 0
+        self._waits = 0
+
+    def through(self, rows: Sequence[ManifestRow]) -> None:
+        """Ask for tiles until all are settled, or the run has to end."""
+        pool = ThreadPoolExecutor(max_workers=self._most, thread_name_prefix="tile")
+        running: set[Future[LedgerRow]] = set()
+        try:
+            self._feed(pool, iter(rows), running)
+        except BaseException as error:
+            self._finish(running, error)
+            raise
+        finally:
+            # Whoever interrupts a second time does not want to wait for the threads either.
+            pool.shutdown(wait=not running, cancel_futures=True)
+
+    def _feed(self, pool: ThreadPoolExecutor, waiting: Iterator[ManifestRow], running: set[Future[LedgerRow]]) -> None:
+        stop = ""
+        while True:
+            while not stop and len(running) < self._most and not self._meter.must_wait(len(running)):
+                stop = self._meter.why_stop(len(running))
+                row = None if stop else next(waiting, None)
+                if row is None:
+                    break
+                running.add(pool.submit(self._make, row, self._meter.measure()))
+            if not running:
+                break
+            self._settle(wait(running, return_when=FIRST_COMPLETED).done, running)
+            self._sit_out_an_outage()
+        if stop and next(waiting, None) is not None:
+            raise QuotaError(f"{stop}; what is complete is kept, the same command goes on from here another time")
+
+    def _settle(self, done: Iterable[Future[LedgerRow]], running: set[Future[LedgerRow]]) -> None:
+        for future in done:
+            running.discard(future)
+            row = future.result()
+            before = self._ledger.rows.get(row.tile)
+            row = self._ledger.append(replace(row, attempts=1 + (before.attempts if before else 0)))
+            self._unanswered = self._unanswered + 1 if row.reason == "no_answer" else 0
+            self._meter.spent(row)
+            self._watch.on_row(row)
+
+    def _sit_out_an_outage(self) -> None:
+        """Wait while the service answers nobody, so that an hour of trouble does not fail a thousand tiles."""
+        if self._unanswered == 0:
+            self._waits = 0
+        if self._unanswered < OUTAGE_FAILURES * (self._waits + 1):
+            return
+        if self._waits == len(_OUTAGE_WAITS_S):
+            raise ServiceError(
+                f"Earth Engine has not answered {self._unanswered} tiles in a row, for hours; start the same command "
+                "again when it does: it goes on where it stopped"
+            )
+        seconds = _OUTAGE_WAITS_S[self._waits]
+        self._waits += 1
+        self._watch.say(f"no answer for {self._unanswered} tiles in a row; waiting {seconds:g} s for the service")
+        # In short naps: an end of the run that is set by the clock comes also now.
+        while seconds > 0 and not self._meter.why_stop(0):
+            time.sleep(min(seconds, _NAP_S))
+            seconds -= _NAP_S
+
+    def _finish(self, running: set[Future[LedgerRow]], error: BaseException) -> None:
+        """Begin no more, let the tiles in flight become complete; a second interrupt leaves at once."""
+        if isinstance(error, KeyboardInterrupt) and running:
+            self._watch.say(f"finishing the {len(running)} tiles in flight; interrupt again to leave them")
+        self._pixels.stop()
+        for future in tuple(running):
+            if future.cancel():
+                running.discard(future)
+        while running:
+            finished = wait(running, return_when=FIRST_COMPLETED).done
+            running -= finished
+            self._settle([future for future in finished if future.exception() is None], running)
+
+    def _make(self, row: ManifestRow, measure: bool) -> LedgerRow:
+        return make_shard(
+            row,
+            pixels=self._pixels,
+            recipe=self._recipe,
+            root=self._ledger.root,
+            tally=Tally(measure=measure),
+            encoders=self._encoders,
+        )
+
+
+def make_shard(
+    row: ManifestRow,
+    *,
+    pixels: PixelSource,
+    recipe: Recipe,
+    root: Path,
+    tally: Tally | None = None,
+    encoders: threading.Semaphore | None = None,
+) -> LedgerRow:
+    """Find the scene of one tile, fetch its pixels, write its shard; what became of it.
+
+    Args:
+        tally: filled with what it takes.
+        encoders: bounds how many tiles are encoded at a time.
+
+    Raises:
+        AuthenticationError, QuotaError, ServiceError: no tile can be had.
+    """
+    started, tally = time.monotonic(), tally or Tally()
+    settled = _settled(row, pixels, recipe, root, tally, encoders or threading.Semaphore())
+    pixels.settle(tally)
+    return replace(
+        settled,
+        seconds=round(time.monotonic() - started, 3),
+        requests=tally.requests,
+        refused=tally.refused,
+        received=tally.received_bytes,
+        eecu_s=round(tally.eecu_s or 0.0, 4),
+    )
+
+
+def _settled(
+    row: ManifestRow, pixels: PixelSource, recipe: Recipe, root: Path, tally: Tally, encoders: threading.Semaphore
+) -> LedgerRow:
+    tile, path = row.tile, shard_path(root, row.tile)
+    try:
+        hint = SceneHint(row.s2_index or None, row.s2_product_id or None)
+        scene = pixels.resolve(tile, hint, recipe, tally)
+        stored = None if scene is None else pixels.fetch(pixels.request(tile, recipe, scene), tally)
+    except TileError as error:
+        return LedgerRow(tile.id, "failed", error.reason, str(error), source=pixels.name, recipe=recipe.hash)
+    reason = "no_s2" if stored is None else why_useless(stored)
+    if reason or scene is None or stored is None:
+        # Pixels of an earlier recipe must not stay beside those of this one.
+        path.unlink(missing_ok=True)
+        return discarded(tile, reason, pixels.name, recipe)
+    with encoders:
+        content = encode_shard(stored, tile, provenance(tile, scene, recipe, stored, pixels.name))
+    write_atomically(path, content)
+    return LedgerRow(
+        tile=tile.id,
+        state="done",
+        source=pixels.name,
+        recipe=recipe.hash,
+        bytes=len(content),
+        sha256=sha256_of(content),
+        grid=str(grid_of(tile)),
+        scene=scene.index,
+        rule=scene.rule,
+    )
+
+
+def why_useless(stored: NDArray[np.uint16]) -> str:
+    """Reason to discard a tile after its pixels were seen: ``no_s2``, ``no_s1`` or nothing.
+
+    Args:
+        stored: uint16 (bands, H, W) in the order of ``SHARD_BANDS``, 0 = no data.
+    """
+    s2 = stored[: len(S2_BANDS)]
+    if not np.any(s2 != NODATA):
+        return "no_s2"
+    if not all(np.any(stored[SHARD_BANDS.index(band)]) for band in ("S1_N", *S1_BANDS)):
+        return "no_s1"
+    return ""

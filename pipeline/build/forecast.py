@@ -1,0 +1,72 @@
+"""Forecast: what a build would do and take, without asking anybody or writing anything (``dwplus build --dry-run``)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from .budget import Estimate, estimate, measured
+from .build import Choice, choose
+from ..labels.ingest import rows_of_folder
+from ..labels.releases import releases
+from ..dataset.ledger import read_events, read_ledger
+from ..dataset.manifest import MANIFEST_FILE, ManifestRow, read_manifest
+from .plan import plan
+from ..spec.recipe import Recipe
+from ..dataset.root import recipe_of_root
+from ..labels.splits import make_manifest
+
+
+def forecast(
+    root: Path, choice: Choice, *, recipe: Recipe | None, concurrency: int, sandbox_tiles: int | None = None
+) -> tuple[str, Estimate]:
+    """What a build of this choice would do, in words, and what it would take.
+
+    Args:
+        root: data root; need not exist yet.
+        recipe: what would be asked for; None = the root's own, or the default.
+        concurrency: requests in flight.
+        sandbox_tiles: label tiles of the synthetic planet, where the root is the sandbox's.
+
+    Raises:
+        UsageError: the choice names nothing that exists, or the build would be refused.
+        DataError: a label given by hand cannot be used.
+    """
+    recipe = recipe or recipe_of_root(root) or Recipe()
+    known = measured(read_events(root), recipe.hash)
+    rows = _rows(root, choice)
+    if rows is None:
+        tiles, words = _published(choice, sandbox_tiles)
+        return words, estimate(tiles, known, concurrency=concurrency)
+    ledger = read_ledger(root)
+    # Who answered so far; a build by somebody else would be refused when it begins.
+    source = next((row.source for row in ledger.values() if row.source), "")
+    todo = plan(choose(rows, choice), known=ledger, root=root, recipe=recipe, source=source)
+    return str(todo), estimate(len(todo.ask), known, concurrency=concurrency)
+
+
+def _rows(root: Path, choice: Choice) -> Sequence[ManifestRow] | None:
+    """The tiles that a build could choose from; None where no label is on disk yet."""
+    if choice.labels is not None:
+        return make_manifest(rows_of_folder(choice.labels)).rows
+    if (root / MANIFEST_FILE).is_file():
+        return [row for row in read_manifest(root).rows if row.release != "inspect"]
+    return None
+
+
+def _published(choice: Choice, sandbox_tiles: int | None) -> tuple[int, str]:
+    """How many tiles there will be, by what the publishers say of their archives."""
+    narrowed = choice.region != "all" or bool(choice.biomes)
+    advice = "'dwplus labels fetch' brings the labels, then the plan is exact"
+    if sandbox_tiles is not None:
+        tiles = sandbox_tiles
+        words = f"labels are not fetched yet; the synthetic planet has {tiles} label tiles"
+    else:
+        splits = choice.splits or {"train", "test"}
+        tiles = sum(f.tiles or 0 for release in releases() for f in release.files if f.split in splits)
+        words = f"labels are not fetched yet; about {tiles:,} tiles are published; {advice}"
+    if narrowed:
+        words += " (and narrowed to the region and biomes that were named)"
+    if choice.limit is not None:
+        tiles = min(tiles, choice.limit)
+    return tiles, words

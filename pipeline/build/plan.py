@@ -1,0 +1,183 @@
+"""Plan: tile by tile, whether its pixels are there, must be asked for, or can never be had. Comes before ``export``.
+
+Decides from manifest, ledger and what stands on disk; asks nobody. A plan can be printed before it is carried out.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from ..errors import DataError, UsageError
+from ..files.atomic import sha256_of
+from ..dataset.ledger import REASONS, LedgerRow
+from ..dataset.manifest import ManifestRow
+from ..spec.recipe import Recipe
+from ..raster.geotiff import grid_of, read_header, shard_name, shard_path
+from ..spec.tiles import Tile
+
+Why = Literal["new", "failed before", "another recipe", "another grid", "shard missing", "shard damaged", "asked for"]
+"""Why the pixels of a tile are asked for."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a build will do.
+
+    Attributes:
+        ask: tiles whose pixels have to be asked for.
+        keep: tiles whose shard is complete, or that are discarded for good.
+        record: rows for the ledger that need no request.
+        why: tile id -> why it is asked for.
+        complete: how many of ``keep`` have a shard.
+    """
+
+    ask: tuple[ManifestRow, ...]
+    keep: tuple[ManifestRow, ...]
+    record: tuple[LedgerRow, ...]
+    why: Mapping[str, Why] = field(default_factory=dict)
+    complete: int = 0
+
+    def __str__(self) -> str:
+        """One line for a person: ``132 tiles: 120 complete, 2 discarded, 10 to ask for (8 new, 2 failed before)``."""
+        parts = [f"{self.complete} complete"] if self.complete else []
+        discarded = len(self.keep) - self.complete
+        parts += [f"{discarded} discarded"] if discarded else []
+        reasons = ", ".join(f"{number} {why}" for why, number in Counter(self.why.values()).most_common())
+        parts.append(f"{len(self.ask)} to ask for ({reasons})" if self.ask else "none to ask for")
+        return f"{len(self.ask) + len(self.keep)} tiles: {', '.join(parts)}"
+
+
+def plan(
+    rows: Sequence[ManifestRow],
+    *,
+    known: Mapping[str, LedgerRow],
+    root: Path,
+    recipe: Recipe,
+    source: str,
+    damaged: frozenset[str] = frozenset(),
+    again: frozenset[str] = frozenset(),
+) -> Plan:
+    """Decide tile by tile what is to be done.
+
+    A tile is complete when its shard stands on disk with this recipe, this source and its label's grid; a shard that
+    the ledger does not know (its line was lost) is taken up again. Another label never asks for pixels.
+
+    Args:
+        damaged: tiles whose shard was found unreadable.
+        again: tiles to ask for whatever is known of them.
+
+    Raises:
+        UsageError: the data root holds pixels of another source, or of another recipe that would stay beside.
+    """
+    _check_unmixed(rows, known, recipe, source, root)
+    hash_ = recipe.hash
+    ask, keep, record, complete = [], [], [], 0
+    why: dict[str, Why] = {}
+    for row in rows:
+        last = known.get(row.tile.id)
+        if row.discard:
+            keep.append(row)
+            if last is None or last.reason != row.discard:
+                record.append(discarded(row.tile, row.discard, source, recipe))
+            continue
+        reason = _why(row, last, root, hash_, damaged, again)
+        if (last is None or last.state == "failed") and reason in ("new", "failed before"):
+            found = shard_on_disk(row.tile, root, recipe, source)
+            if found is not None:
+                record.append(found)
+                reason = None
+        if reason is None:
+            keep.append(row)
+            complete += last is None or last.state != "discarded"
+        else:
+            ask.append(row)
+            why[row.tile.id] = reason
+    return Plan(tuple(ask), tuple(keep), tuple(record), why, complete)
+
+
+def _check_unmixed(
+    rows: Sequence[ManifestRow], known: Mapping[str, LedgerRow], recipe: Recipe, source: str, root: Path
+) -> None:
+    """Shards of two sources or two recipes never stand side by side: averages in dB and of power differ by 0.5-1 dB."""
+    chosen = {row.tile.id for row in rows}
+    hash_ = recipe.hash
+    for last in known.values():
+        if last.source and last.source != source:
+            raise UsageError(
+                f"{root} holds pixels of {last.source}, this run would add {source}; name another folder with --data"
+            )
+        if last.state == "done" and last.recipe != hash_ and last.tile not in chosen:
+            raise UsageError(
+                f"{root} holds shards of another recipe (--s1-mean, --s1-pass, --s1-max-scenes) that this run would "
+                f"leave beside its own, {last.tile} for one; build all tiles with the new recipe, or name another "
+                "folder with --data"
+            )
+
+
+def _why(
+    row: ManifestRow,
+    last: LedgerRow | None,
+    root: Path,
+    recipe_hash: str,
+    damaged: frozenset[str],
+    again: frozenset[str],
+) -> Why | None:
+    """Why a tile is to be asked for; None where it is settled."""
+    tile = row.tile
+    if tile.id in again:
+        return "asked for"
+    if tile.id in damaged:
+        return "shard damaged"
+    # A tile that was left out because of its label or its split was never asked for.
+    if last is None or last.reason in ("test_overlap", "bad_label"):
+        return "new"
+    if last.state == "failed":
+        return "failed before"
+    if last.recipe != recipe_hash:
+        return "another recipe"
+    if last.state == "discarded":
+        return None
+    if last.grid and last.grid != str(grid_of(tile)):
+        return "another grid"
+    try:
+        # As text: of 24,000 tiles a Path costs more than the question.
+        size = os.stat(f"{root}/{shard_name(tile)}").st_size  # noqa: PTH116
+    except OSError:
+        return "shard missing"
+    return None if size == last.bytes else "shard damaged"
+
+
+def shard_on_disk(tile: Tile, root: Path, recipe: Recipe, source: str) -> LedgerRow | None:
+    """Ledger row of a shard that a run left without one; None where there is no such shard, or another one."""
+    path = shard_path(root, tile)
+    try:
+        header = read_header(path)
+    except DataError:
+        return None
+    tags = header.tags
+    same = tags.get("DWPLUS_RECIPE") == recipe.hash and tags.get("DWPLUS_SOURCE") == source
+    if not same or header.grid != grid_of(tile):
+        return None
+    content = path.read_bytes()
+    return LedgerRow(
+        tile=tile.id,
+        state="done",
+        source=source,
+        recipe=recipe.hash,
+        attempts=1,
+        bytes=len(content),
+        sha256=sha256_of(content),
+        grid=str(header.grid),
+        scene=tags.get("S2_SCENE", ""),
+        rule=tags.get("S2_RULE", ""),
+    )
+
+
+def discarded(tile: Tile, reason: str, source: str, recipe: Recipe) -> LedgerRow:
+    """Ledger row of a tile that can never be had."""
+    return LedgerRow(tile.id, "discarded", reason, REASONS[reason], source=source, recipe=recipe.hash)

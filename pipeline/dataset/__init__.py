@@ -1,0 +1,11 @@
+"""A data root and its records.
+
+- ``manifest``: all tiles with their splits.
+- ``ledger``: the status of every tile.
+- ``findings``: what validation found wrong.
+- ``waivers``: findings that are accepted, each with a reason.
+- ``statistics``: what every network's input is normalised with.
+- ``root``: where the files of a data set lie; which tiles are complete and usable.
+- ``zarr_chunks``, ``store_metadata``, ``store``: the training store in Zarr.
+- ``samples``: tiles of a split as arrays: what training reads.
+"""

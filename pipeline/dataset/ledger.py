@@ -1,0 +1,204 @@
+"""The ledger: what became of every tile, one JSON line per event, the last line of a tile counts.
+
+Append-only with one writer at a time (an OS lock). A line that was torn by a kill is dropped when the ledger is opened
+again; whatever it said is found again on disk or asked for again.
+"""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import io
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+from ..errors import DwplusError
+from ..files.atomic import write_atomically
+
+LEDGER_FILE = "ledger.jsonl"
+FAILURES_FILE = "failures.csv"
+
+State = Literal["done", "discarded", "failed"]
+
+REASONS: dict[str, str] = {
+    "no_s1": "no Sentinel-1 scene (IW, VV and VH) within the window around the label's date",
+    "no_s2": "the Sentinel-2 scene of the label's day is not in the collection, or has no pixel here",
+    "test_overlap": "a training tile that is, or overlaps, a test tile",
+    "bad_label": "the label raster cannot be used",
+    "quarantined": "validation found an error in it; its shard lies in quarantine/",
+    "no_answer": "the service did not answer, retries used up",
+    "refused": "the service refused the request; asking again gives the same answer until something changes",
+    "too_heavy": "the service ran out of memory or time, also for parts of the tile",
+    "bad_answer": "the service's answers were not what was asked for, retries used up",
+}
+"""Why a tile is not in the data set: the first five discard it, the others are failures."""
+
+FAILURES: frozenset[str] = frozenset({"no_answer", "refused", "too_heavy", "bad_answer"})
+"""Reasons of tiles that could not be had this time."""
+
+ASKED_REASONS: frozenset[str] = FAILURES | {"no_s1", "no_s2", "quarantined"}
+"""Reasons that asking again may change; the others come from labels."""
+
+
+@dataclass(frozen=True)
+class LedgerRow:
+    """What became of one tile.
+
+    Attributes:
+        state: ``done`` (its shard is complete), ``discarded`` (it can never be had; see ``reason``) or ``failed``
+            (it could not be had this time; the next run asks again).
+        reason: key of ``REASONS``; empty when done.
+        detail: one sentence for a person.
+        source: who answered.
+        recipe: hash of the recipe.
+        seconds: time spent on the tile, waits included.
+        attempts: how often the tile was asked for, all runs together.
+        requests: sent for it this time.
+        refused: answers "too many requests" this time.
+        received: bytes of pixels that arrived, before they are compressed.
+        eecu_s: Earth Engine compute seconds as reported by the service; 0 = not measured.
+        bytes, sha256: of the shard.
+        grid: of the label that the pixels were asked for, as ``str(shards.Grid)``.
+        scene, rule: ``system:index`` of the Sentinel-2 scene and how it was found.
+        time: UTC, ISO 8601.
+    """
+
+    tile: str
+    state: State
+    reason: str = ""
+    detail: str = ""
+    source: str = ""
+    recipe: str = ""
+    seconds: float = 0.0
+    attempts: int = 0
+    requests: int = 0
+    refused: int = 0
+    received: int = 0
+    eecu_s: float = 0.0
+    bytes: int = 0
+    sha256: str = ""
+    grid: str = ""
+    scene: str = ""
+    rule: str = ""
+    time: str = ""
+
+
+_KINDS: dict[str, tuple[type, ...]] = {
+    field.name: {"float": (int, float), "int": (int,)}.get(str(field.type), (str,)) for field in fields(LedgerRow)
+}
+"""What the values of a line have to be."""
+
+
+def read_ledger(root: Path) -> dict[str, LedgerRow]:
+    """The last row of every tile, by tile id; lines that cannot be read are left out."""
+    return {row.tile: row for row in read_events(root)}
+
+
+def read_events(root: Path) -> tuple[LedgerRow, ...]:
+    """All rows in the order in which they were written; lines that cannot be read are left out."""
+    path = root / LEDGER_FILE
+    try:
+        state = path.stat()
+    except OSError:
+        return ()
+    return _events(path, state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=2)
+def _events(path: Path, _size: int, _mtime_ns: int) -> tuple[LedgerRow, ...]:
+    """Rows of a ledger as it is now: one command looks at it several times."""
+    rows = (_parse(line) for line in path.read_text(encoding="utf-8", errors="replace").splitlines())
+    return tuple(row for row in rows if row is not None)
+
+
+def _parse(line: str) -> LedgerRow | None:
+    """The row of a line; None where it is no row, or holds something of another kind than a row does."""
+    try:
+        values = {key: value for key, value in json.loads(line).items() if key in _KINDS}
+        if not all(isinstance(value, _KINDS[key]) for key, value in values.items()):
+            return None
+        if "time" in values:
+            datetime.fromisoformat(values["time"])
+        return LedgerRow(**values)
+    except (ValueError, TypeError, AttributeError):
+        return None
+
+
+class Ledger:
+    """The open ledger of a data root; use it in a ``with`` statement.
+
+    Raises:
+        DwplusError: another process has it open, or the folder cannot be written.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.path = root / LEDGER_FILE
+
+    def __enter__(self) -> Ledger:
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            self._file = self.path.open("a+b", buffering=0)
+        except OSError as error:
+            raise DwplusError(
+                f"cannot write {self.path}: {error.strerror}; change the permissions or name another folder with --data"
+            ) from error
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._file.close()
+            raise DwplusError(
+                f"another build is writing in {self.root}; wait for it, or name another folder with --data"
+            ) from error
+        self._drop_torn_line()
+        self.rows = read_ledger(self.root)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def append(self, row: LedgerRow) -> LedgerRow:
+        """Add one row; it is on disk when this returns. Gives it back with its time."""
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        stamped = {**asdict(row), "time": now}
+        line = json.dumps({key: value for key, value in stamped.items() if value not in ("", 0)}) + "\n"
+        try:
+            # Unbuffered: a line that the disk refuses is not tried again when the file is closed.
+            self._file.write(line.encode())
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise DwplusError(f"cannot write {self.path}: {error.strerror}; free some space and run again") from error
+        self.rows[row.tile] = LedgerRow(**stamped)
+        return self.rows[row.tile]
+
+    def _drop_torn_line(self) -> None:
+        content = self.path.read_bytes()
+        whole = content.rfind(b"\n") + 1
+        if whole != len(content):
+            os.truncate(self.path, whole)
+
+
+def write_failures(root: Path, rows: Iterable[LedgerRow]) -> int:
+    """Write ``failures.csv``: every tile that is not in the data set, with the reason; how many there are."""
+    missing = sorted((r for r in rows if r.state != "done"), key=lambda r: (r.state, r.reason, r.tile))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["tile", "state", "reason", "attempts", "detail"])
+    writer.writerows([r.tile, r.state, r.reason, r.attempts, r.detail] for r in missing)
+    write_atomically(root / FAILURES_FILE, text.getvalue().encode())
+    return len(missing)
+
+
+def count_states(rows: Mapping[str, LedgerRow]) -> dict[str, int]:
+    """How many tiles are done, and how many are missing for each reason: ``{"done": 120, "no_s1": 3, ...}``."""
+    counts: dict[str, int] = {}
+    for row in rows.values():
+        key = row.reason or row.state
+        counts[key] = counts.get(key, 0) + 1
+    return counts

@@ -1,0 +1,147 @@
+"""Dataset: tile -> Sample, as numpy arrays in stored units; knows no torch.
+
+Comes after ``normalise`` and before the loader of the model half. Decoding to physical units and normalising happen on
+the device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import DataError, UsageError
+from ..raster.geotiff import read_bands, read_codes, shard_path
+from ..spec.bands import PRESETS, SHARD_BANDS
+from ..spec.landcover import class_indices
+from ..spec.tiles import Tile
+from .manifest import PROTOCOLS, SPLITS, ManifestRow, Protocol, read_manifest
+from .root import pixels_of, shards_hash, usable_rows
+from .statistics import Statistics, read_statistics
+from .store import Store, store_path
+
+ReadFrom = Literal["auto", "shards", "store"]
+"""Where samples are read from; ``auto`` is the training store where it is complete and fresh, the shards otherwise."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One tile, ready for a network's two inputs.
+
+    Attributes:
+        primary: uint16 (bands, H, W), stored values, 0 = no data.
+        auxiliary: uint16 (bands, H, W), stored values, 0 = no data; no bands for a network with one input.
+        label: uint8 (H, W), class index 0..8, 255 = ignored.
+        tile: where and when.
+    """
+
+    primary: NDArray[np.uint16]
+    auxiliary: NDArray[np.uint16]
+    label: NDArray[np.uint8]
+    tile: Tile
+
+
+class Dataset(Sequence[Sample]):
+    """The tiles of one split, in manifest order; small enough to be sent to loader processes.
+
+    Attributes:
+        root: data root of one source.
+        pixels: where its shards and labels lie: the root, or a URL.
+        primary, auxiliary: band names, in channel order.
+        split: ``train``, ``val`` or ``test``.
+        protocol: ``strict`` or ``paper`` (``val`` of ``paper`` is its test split).
+        statistics: of the training split of the same protocol.
+        source: who answered for the pixels.
+        reading: where samples are read from, and why not from the training store where there is one; for people.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        split: str,
+        protocol: Protocol = "strict",
+        primary: tuple[str, ...] = PRESETS["ms10"],
+        auxiliary: tuple[str, ...] = PRESETS["sar"],
+        read: ReadFrom = "auto",
+    ) -> None:
+        """
+        Raises:
+            UsageError: no such split, protocol, band or place to read from.
+            DataError: the split is empty, or the data set is not built, validated and normalised, or has changed
+                since then.
+        """
+        _check_names(split, protocol, (*primary, *auxiliary))
+        if read not in get_args(ReadFrom):
+            raise UsageError(f"cannot read from {read!r}; choose one of {', '.join(get_args(ReadFrom))}")
+        self.root = root
+        self.pixels = pixels_of(root)
+        self.split = split
+        self.protocol = protocol
+        self.primary = primary
+        self.auxiliary = auxiliary
+        manifest = read_manifest(root)
+        self.rows: tuple[ManifestRow, ...] = usable_rows(root, manifest, split, protocol)
+        if not self.rows:
+            raise DataError(f"{root} holds no usable tile of split {split}; build some with 'dwplus build'")
+        self.statistics: Statistics = read_statistics(root, protocol)
+        _check_fresh(self.statistics, root, usable_rows(root, manifest, "train", protocol))
+        self._store, self.reading = _open_store(root, self.rows, read)
+
+    @property
+    def source(self) -> str:
+        return self.statistics.source
+
+    @property
+    def tiles_hash(self) -> str:
+        """Changes with any shard or label of this split."""
+        return shards_hash(self.root, self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Sample:  # type: ignore[override]
+        row = self.rows[index]
+        if self._store is not None:
+            label, (primary, auxiliary) = self._store.read(row.tile.id, self.primary, self.auxiliary)
+            return Sample(primary, auxiliary, label, row.tile)
+        pixels = read_bands(shard_path(self.pixels, row.tile), (*self.primary, *self.auxiliary))
+        return Sample(
+            primary=pixels[: len(self.primary)],
+            auxiliary=pixels[len(self.primary) :],
+            label=class_indices(read_codes(self.pixels / row.label)),
+            tile=row.tile,
+        )
+
+
+def _open_store(root: Path, rows: Sequence[ManifestRow], read: ReadFrom) -> tuple[Store | None, str]:
+    """The training store if samples shall come from it, and in words where they come from."""
+    if read == "shards" or (read == "auto" and not store_path(root).is_dir()):
+        return None, "shards"
+    try:
+        return Store(root, rows), store_path(root).name
+    except (DataError, UsageError) as error:
+        if read == "store":
+            raise
+        return None, f"shards, not the training store: {error}"
+
+
+def _check_names(split: str, protocol: str, bands: tuple[str, ...]) -> None:
+    if split not in SPLITS:
+        raise UsageError(f"unknown split {split!r}; choose one of {', '.join(SPLITS)}")
+    if protocol not in PROTOCOLS:
+        raise UsageError(f"unknown protocol {protocol!r}; choose one of {', '.join(PROTOCOLS)}")
+    strange = [band for band in bands if band not in SHARD_BANDS]
+    if strange:
+        raise UsageError(f"shards hold no band {', '.join(strange)}; they hold {', '.join(SHARD_BANDS)}")
+
+
+def _check_fresh(statistics: Statistics, root: Path, training: Sequence[ManifestRow]) -> None:
+    if statistics.shards_hash != shards_hash(root, training):
+        raise DataError(
+            f"the training tiles in {root} have changed since their statistics were taken; run 'dwplus normalise' again"
+        )

@@ -1,0 +1,445 @@
+"""The training store: all usable tiles as one sharded Zarr v3 group, for loaders that a GeoTIFF decoder cannot feed.
+
+Opt-in, beside the shards and made from them: the same values, one chunk per tile and variable, several times faster to
+decode. Comes after ``normalise`` and before ``dataset``, which reads it where it is complete and fresh. What any Zarr
+library sees of it (coordinates, attributes) stands in ``store_view``, the bytes of its files in ``zarr_shards``.
+
+Each file of chunks is complete or absent and says itself for which tiles it was written. A stopped run goes on with the
+files that are missing; a changed tile has its file written anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import re
+import shutil
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..cluster import Runner
+from ..errors import DataError, DwplusError
+from ..files.atomic import read_json, remove_parts, sha256_of, write_atomically
+from ..raster.geotiff import read_bands, read_codes, shard_path
+from ..spec.bands import SHARD_BANDS
+from ..spec.landcover import class_indices
+from .ledger import read_ledger
+from .manifest import Manifest, ManifestRow
+from .root import shards_hash, usable_rows
+from .store_metadata import LABEL, TILES_PER_FILE, VARIABLES, Facts, Variable, view_files
+from .zarr_chunks import Contents, encode_chunk, join_chunks, need, read_chunk, read_contents
+
+STORE_FOLDER = "store.zarr"
+_ROOT = "zarr.json"
+_FORMAT = 1
+_LOCK = ".lock"
+
+STORED_SPLITS = ("train", "val", "test")
+
+
+def store_path(root: Path) -> Path:
+    return root / STORE_FOLDER
+
+
+# --- which tiles, and where -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One tile as it shall stand in the store.
+
+    Attributes:
+        state: changes with its shard or its label.
+    """
+
+    row: ManifestRow
+    shard_sha256: str
+
+    @property
+    def tile(self) -> str:
+        return self.row.tile.id
+
+    @property
+    def state(self) -> str:
+        text = f"{self.shard_sha256} {self.row.labeler} {self.row.label_sha256}"
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def entries_of(root: Path, rows: Sequence[ManifestRow]) -> tuple[Entry, ...]:
+    ledger = read_ledger(root)
+    return tuple(Entry(row, ledger[row.tile.id].sha256) for row in rows)
+
+
+def arrange(before: Sequence[str], wanted: Sequence[str]) -> list[str]:
+    """Order of the tiles in the store: as few as possible change their place, so that few files are written.
+
+    Tiles that are there stay; new ones take the places of those that are gone, then come at the end; places that are
+    still free are filled from the end.
+
+    Args:
+        before: tile ids in the order of the store as it is; an empty string is a free place.
+        wanted: tile ids that shall be in it.
+    """
+    kept = set(before) & set(wanted)
+    fresh = deque(tile for tile in wanted if tile not in kept)
+    places: list[str] = []
+    for tile in before:
+        # A run that was stopped between two files may have left a tile in both.
+        if tile in kept:
+            kept.remove(tile)
+            places.append(tile)
+        else:
+            places.append(fresh.popleft() if fresh else "")
+    places += fresh
+    place = 0
+    while place < len(places):
+        if places[place]:
+            place += 1
+        elif (last := places.pop()) and place < len(places):
+            places[place] = last
+    return places
+
+
+@dataclass(frozen=True)
+class FilePlan:
+    """The tiles of one file of each variable.
+
+    Attributes:
+        number: place of the file among those of its variable.
+    """
+
+    number: int
+    entries: tuple[Entry, ...]
+
+    @property
+    def note(self) -> dict[str, Any]:
+        shape = list(self.entries[0].row.tile.shape)
+        return {"dwplus": _FORMAT, "shape": shape, "tiles": [[entry.tile, entry.state] for entry in self.entries]}
+
+
+def plan_files(entries: Sequence[Entry], before: Sequence[str]) -> list[FilePlan]:
+    """All files of the store.
+
+    Args:
+        before: tile ids in the order of the store as it is.
+    """
+    known = {entry.tile: entry for entry in entries}
+    places = [known[tile] for tile in arrange(before, [entry.tile for entry in entries])]
+    starts = range(0, len(places), TILES_PER_FILE)
+    return [FilePlan(number, tuple(places[start : start + TILES_PER_FILE])) for number, start in enumerate(starts)]
+
+
+# --- files on disk ----------------------------------------------------------------------------------------------------
+
+
+def _file(store: Path, variable: Variable, number: int) -> Path:
+    return store / variable.key(number)
+
+
+def _contents(store: Path, number: int) -> dict[str, Contents] | None:
+    """What the files of a number hold, by variable; None where one is missing or damaged, or they differ."""
+    try:
+        found = {v.name: read_contents(_file(store, v, number), TILES_PER_FILE) for v in VARIABLES}
+    except DataError:
+        return None
+    first, *others = found.values()
+    return found if all(other.note == first.note for other in others) else None
+
+
+def _numbers(store: Path) -> list[int]:
+    """Numbers of the files that are there, in order."""
+    folder = store / LABEL.name / "c"
+    return sorted(int(path.name) for path in folder.glob("*") if re.fullmatch(r"\d+", path.name))
+
+
+def _places_before(store: Path) -> list[str]:
+    """Tile ids in the order of the store as it is; empty strings where a file cannot be used."""
+    places: list[str] = []
+    for number in _numbers(store):
+        found = _contents(store, number)
+        if found is None:
+            continue
+        tiles = [tile for tile, _ in found[LABEL.name].note.get("tiles", [])]
+        places += [""] * (number * TILES_PER_FILE - len(places)) + tiles
+    return places
+
+
+# --- writing ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class WriteFiles:
+    """The task of one worker: every file is written by exactly one task (a class, so that it can be sent)."""
+
+    root: Path
+
+    def __call__(self, plans: Sequence[FilePlan]) -> tuple[int, int]:
+        """(tiles, bytes) written."""
+        return sum(len(plan.entries) for plan in plans), sum(write_files(plan, self.root) for plan in plans)
+
+
+def write_files(plan: FilePlan, root: Path) -> int:
+    """Write one file of each variable; the bytes they take.
+
+    Raises:
+        DataError: a shard or label is damaged, or is not what was validated.
+    """
+    chunks: dict[str, list[bytes]] = {variable.name: [] for variable in VARIABLES}
+    for entry in plan.entries:
+        for name, values in _values_of(entry, root).items():
+            chunks[name].append(encode_chunk(values))
+    size = 0
+    for variable in VARIABLES:
+        content = join_chunks(chunks[variable.name], TILES_PER_FILE, plan.note)
+        write_atomically(_file(store_path(root), variable, plan.number), content)
+        size += len(content)
+    return size
+
+
+def _values_of(entry: Entry, root: Path) -> dict[str, NDArray[Any]]:
+    """Values of one tile by variable, as they are stored."""
+    path = shard_path(root, entry.row.tile)
+    pixels = read_bands(path, SHARD_BANDS)
+    if sha256_of(path.read_bytes()) != entry.shard_sha256:
+        raise DataError(f"tile {entry.tile}: {path} is not the file that was validated; run 'dwplus validate'")
+    values: dict[str, NDArray[Any]] = {LABEL.name: class_indices(read_codes(root / entry.row.label))}
+    for variable in VARIABLES:
+        if variable.bands:
+            first = SHARD_BANDS.index(variable.bands[0])
+            values[variable.name] = pixels[first : first + len(variable.bands)].reshape(
+                variable.size(entry.row.tile.shape)
+            )
+    return values
+
+
+@dataclass(frozen=True)
+class StoreReport:
+    """What a run left.
+
+    Attributes:
+        tiles: in the store.
+        written: tiles whose file this run wrote.
+        bytes_written: by this run.
+    """
+
+    tiles: int
+    written: int
+    bytes_written: int
+
+
+def stored_rows(root: Path, manifest: Manifest) -> tuple[ManifestRow, ...]:
+    """Tiles that belong into the store: all that can be trained on or scored.
+
+    Raises:
+        DataError: there are none, they differ in size, or the data set was not validated yet.
+    """
+    rows = tuple(row for split in STORED_SPLITS for row in usable_rows(root, manifest, split, "strict"))
+    if not rows:
+        raise DataError(f"{root} holds no usable tile; build some with 'dwplus build'")
+    shapes = {row.tile.shape: row.tile.id for row in rows}
+    if len(shapes) > 1:
+        named = ", ".join(f"{tile} has {shape[0]} x {shape[1]} px" for shape, tile in sorted(shapes.items()))
+        raise DataError(f"tiles of {len(shapes)} sizes do not fit one store ({named}); train from the shards")
+    return tuple(sorted(rows, key=lambda row: row.tile.id))
+
+
+def _plan(root: Path, manifest: Manifest) -> list[FilePlan]:
+    return plan_files(entries_of(root, stored_rows(root, manifest)), _places_before(store_path(root)))
+
+
+def _stale(store: Path, plans: Sequence[FilePlan]) -> list[FilePlan]:
+    return [plan for plan in plans if (found := _contents(store, plan.number)) is None or _note(found) != plan.note]
+
+
+def _note(found: Mapping[str, Contents]) -> Mapping[str, Any]:
+    return found[LABEL.name].note
+
+
+def write_store(
+    root: Path,
+    manifest: Manifest,
+    *,
+    run: Runner,
+    on_plan: Callable[[int], None] | None = None,
+    on_tiles: Callable[[int], None] | None = None,
+) -> StoreReport:
+    """Write ``store.zarr``, or what has changed in it since the last time.
+
+    Args:
+        run: where files are written; each by one task.
+        on_plan: told how many tiles are going to be written.
+        on_tiles: told of the tiles that are written as they come.
+
+    Raises:
+        UsageError: the extra ``store`` is not installed.
+        DataError: no tile is usable, or a shard is damaged.
+        DwplusError: another process writes the store, or the disk is full.
+    """
+    for package in ("zarr", "numcodecs.blosc", "google_crc32c"):
+        need(package)
+    store = store_path(root)
+    with _alone(store):
+        remove_parts(store)
+        plans = _plan(root, manifest)
+        tiles = [entry for plan in plans for entry in plan.entries]
+        stale = _stale(store, plans)
+        if on_plan is not None:
+            on_plan(sum(len(plan.entries) for plan in stale))
+        facts = _facts(root, tiles)
+        if not stale and _attributes(store) == {**facts.attributes, "complete": True}:
+            return StoreReport(len(tiles), 0, 0)
+        # Until all files fit the coordinates, the store says that it is not complete.
+        _write_view(store, facts, complete=False)
+        written = size = 0
+        for _, (count, more) in run(WriteFiles(root), stale):
+            written, size = written + count, size + more
+            if on_tiles is not None:
+                on_tiles(count)
+        _remove_surplus(store, len(plans))
+        _write_view(store, facts, complete=True)
+    return StoreReport(len(tiles), written, size)
+
+
+def _facts(root: Path, entries: Sequence[Entry]) -> Facts:
+    # Imports the whole of Earth Engine's client, which nobody needs who reads.
+    from ..spec.licences import licence_of
+
+    rows = tuple(entry.row for entry in entries)
+    ledger = read_ledger(root)
+    sources = ", ".join(sorted({ledger[row.tile.id].source for row in rows}))
+    recipes = ", ".join(sorted({ledger[row.tile.id].recipe for row in rows}))
+    licence = licence_of(sources, [row.tile.date for row in rows])
+    return Facts(rows, source=sources, recipe=recipes, licence=licence, shards_hash=shards_hash(root, rows))
+
+
+def _write_view(store: Path, facts: Facts, *, complete: bool) -> None:
+    files = view_files(facts, complete=complete)
+    # The root comes last: it is what says that everything is there.
+    for name in sorted(files, key=lambda name: name == _ROOT):
+        write_atomically(store / name, files[name])
+
+
+def _attributes(store: Path) -> dict[str, Any]:
+    try:
+        return dict(read_json(store / _ROOT)["attributes"])
+    except (DataError, KeyError, TypeError, ValueError):
+        return {}
+
+
+def _remove_surplus(store: Path, count: int) -> None:
+    """Remove files of tiles that are no longer in the store."""
+    for variable in VARIABLES:
+        for path in (store / variable.name / "c").glob("*"):
+            if path.name.isdigit() and int(path.name) >= count:
+                shutil.rmtree(path)
+
+
+@contextlib.contextmanager
+def _alone(store: Path) -> Iterator[None]:
+    """Nobody else writes the store meanwhile."""
+    try:
+        store.mkdir(parents=True, exist_ok=True)
+        lock = (store.parent / f".{STORE_FOLDER}{_LOCK}").open("ab")
+    except OSError as error:
+        raise DwplusError(f"cannot write {store}: {error.strerror}; change the permissions of its folder") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise DwplusError(f"another process is writing {store}; wait for it") from None
+        yield
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+class Store:
+    """Tiles of a complete and fresh store; small enough to be sent to loader processes.
+
+    Raises:
+        DataError: there is no store, or it is not that of these tiles as they are now; says which.
+        UsageError: the extra ``store`` is not installed.
+    """
+
+    def __init__(self, root: Path, rows: Sequence[ManifestRow]) -> None:
+        for package in ("numcodecs.blosc", "google_crc32c"):
+            need(package)
+        self.path = store_path(root)
+        if not self.path.is_dir():
+            raise DataError(f"{self.path} does not exist; run 'dwplus normalise --store'")
+        states = {entry.tile: entry.state for entry in entries_of(root, rows)}
+        self.shape = rows[0].tile.shape
+        self._spans: dict[tuple[str, int], NDArray[np.uint64]] = {}
+        self._places: dict[str, tuple[int, int]] = {}
+        for number in _numbers(self.path):
+            found = _contents(self.path, number)
+            if found is None or _note(found).get("dwplus") != _FORMAT or _note(found)["shape"] != list(self.shape):
+                continue
+            here = [
+                (tile, place) for place, (tile, state) in enumerate(_note(found)["tiles"]) if states.get(tile) == state
+            ]
+            if here:
+                self._places |= {tile: (number, place) for tile, place in here}
+                self._spans |= {(name, number): contents.spans for name, contents in found.items()}
+        if missing := [tile for tile in states if tile not in self._places]:
+            raise DataError(
+                f"{self.path} is incomplete or stale: it lacks {len(missing)} of {len(states)} tiles as they are now "
+                f"({missing[0]} ...); run 'dwplus normalise --store'"
+            )
+
+    def read(self, tile: str, *choices: tuple[str, ...]) -> tuple[NDArray[np.uint8], tuple[NDArray[np.uint16], ...]]:
+        """Label and bands of one tile.
+
+        Args:
+            choices: band names, one tuple per array that is wanted.
+
+        Returns:
+            uint8 (H, W), class index 0..8, 255 = ignored; and for each choice uint16 (bands, H, W), 0 = no data.
+
+        Raises:
+            DataError: a chunk is damaged.
+        """
+        wanted = [v for v in VARIABLES if v.bands and any(band in v.bands for choice in choices for band in choice)]
+        values = {variable.name: self._values(tile, variable) for variable in wanted}
+        return self._values(tile, LABEL), tuple(_gather(choice, values, self.shape) for choice in choices)
+
+    def _values(self, tile: str, variable: Variable) -> NDArray[Any]:
+        number, place = self._places[tile]
+        path = _file(self.path, variable, number)
+        try:
+            chunk = read_chunk(
+                path, self._spans[variable.name, number][place], variable.dtype, variable.size(self.shape)
+            )
+        except DataError as error:
+            raise DataError(
+                f"{path}: the chunk of tile {tile} is damaged ({error}); delete that file and run "
+                "'dwplus normalise --store', or train from the shards"
+            ) from None
+        return chunk
+
+
+@lru_cache(maxsize=64)
+def _sources(choice: tuple[str, ...]) -> tuple[tuple[str, int], ...]:
+    """(variable, place in it) of each band."""
+    return tuple(next((v.name, v.bands.index(band)) for v in VARIABLES if band in v.bands) for band in choice)
+
+
+def _gather(
+    choice: tuple[str, ...], values: Mapping[str, NDArray[np.uint16]], shape: tuple[int, int]
+) -> NDArray[np.uint16]:
+    """Bands of a choice in its order; a view where they stand so in one variable, a copy otherwise."""
+    sources = _sources(choice)
+    if not sources:
+        return np.empty((0, *shape), dtype=np.uint16)
+    name, first = sources[0]
+    if sources == tuple((name, first + i) for i in range(len(sources))):
+        return values[name].reshape(-1, *shape)[first : first + len(sources)]
+    return np.stack([values[name].reshape(-1, *shape)[place] for name, place in sources])

@@ -1,0 +1,176 @@
+"""Waivers: findings that somebody has looked at and lives with, each with a reason, in ``waivers.toml``.
+
+::
+
+    [[waiver]]
+    rule = "same-scene"
+    tile = "dw_-59.6*"                # tile id or a pattern (*, ?); "" = findings about the whole set
+    reason = "scene shared on purpose, see the data-set card"
+    until = 2027-06-30                # optional: last day on which it holds
+
+Comes after ``validate`` and ``audit``, which find; statistics, training and exit codes go by ``effective``.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from ..errors import DataError, UsageError
+from ..files.atomic import write_atomically
+from .findings import Finding, bad_tiles, read_findings
+
+WAIVERS_FILE = "waivers.toml"
+
+_COPIED = "# Copied by 'dwplus validate --waivers'; edit the original.\n"
+_KEYS = {"rule", "tile", "reason", "until"}
+
+
+@dataclass(frozen=True)
+class Waiver:
+    """What is waived, and why.
+
+    Attributes:
+        rule: name of the rule.
+        tile: tile id, or a pattern of ids; empty for findings about the whole set.
+        reason: in words.
+        until: last day on which it holds; None = for good.
+    """
+
+    rule: str
+    tile: str
+    reason: str
+    until: date | None = None
+
+    def holds(self, today: date) -> bool:
+        return self.until is None or today <= self.until
+
+    def covers(self, finding: Finding) -> bool:
+        """Whether it is about this finding. ``*`` is about every tile, not about the set."""
+        if not self.tile or not finding.tile:
+            return finding.rule == self.rule and self.tile == finding.tile
+        return finding.rule == self.rule and fnmatchcase(finding.tile, self.tile)
+
+
+# --- pure -------------------------------------------------------------------------------------------------------------
+
+
+def effective(
+    findings: Iterable[Finding], waivers: Sequence[Waiver], *, today: date | None = None
+) -> tuple[Finding, ...]:
+    """Findings that count: those that no waiver covers today, in their order."""
+    return tuple(f for f in findings if waiver_of(f, waivers, today=today) is None)
+
+
+def waiver_of(finding: Finding, waivers: Sequence[Waiver], *, today: date | None = None) -> Waiver | None:
+    """The first waiver that covers a finding today; None where it counts."""
+    day = today or date.today()
+    return next((w for w in waivers if w.covers(finding) and w.holds(day)), None)
+
+
+def parse_waivers(text: str, where: str) -> tuple[Waiver, ...]:
+    """Waivers out of TOML.
+
+    Raises:
+        UsageError: it is not TOML, or a waiver has an unknown key, no rule, no tile or no reason.
+    """
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{where} is not TOML: {error}") from None
+    entries = content.get("waiver", [])
+    if set(content) - {"waiver"} or not isinstance(entries, list):
+        raise UsageError(f"{where}: waivers are tables called [[waiver]], not {', '.join(sorted(content))}")
+    return tuple(_parse(entry, f"{where}, waiver {number}") for number, entry in enumerate(entries, start=1))
+
+
+def _parse(entry: dict[str, Any], where: str) -> Waiver:
+    strange = sorted(set(entry) - _KEYS)
+    if strange:
+        raise UsageError(f"{where}: unknown key {', '.join(strange)}; a waiver has rule, tile, reason and until")
+    for key in ("rule", "tile", "reason"):
+        value = entry.get(key)
+        # An empty tile means the set.
+        if not isinstance(value, str) or (key != "tile" and not value.strip()):
+            raise UsageError(f'{where}: {key} is missing; write {key} = "..."')
+    until = entry.get("until")
+    if until is not None and type(until) is not date:
+        raise UsageError(f"{where}: until is {until!r}; write a day without quotes, until = 2027-06-30")
+    return Waiver(entry["rule"], entry["tile"], entry["reason"].strip(), until)
+
+
+def check_waivers(
+    waivers: Iterable[Waiver], *, rules: Collection[str], tiles: Collection[str], where: str = WAIVERS_FILE
+) -> None:
+    """Make sure that every waiver can ever be about something.
+
+    Args:
+        rules: names of all rules.
+        tiles: ids of all tiles of the data root.
+
+    Raises:
+        UsageError: a rule or a tile is not known.
+    """
+    for waiver in waivers:
+        if waiver.rule not in rules:
+            raise UsageError(f"{where}: no rule {waiver.rule!r}; rules are {', '.join(sorted(rules))}")
+        known = waiver.tile in tiles or waiver.tile == ""
+        if not known and not any(fnmatchcase(tile, waiver.tile) for tile in tiles):
+            raise UsageError(
+                f'{where}: no tile {waiver.tile!r} in the manifest; name a tile, a pattern (dw_-59*), or "" for '
+                "findings about the whole set"
+            )
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+def read_waivers(root: Path) -> tuple[Waiver, ...]:
+    """Waivers of a data root; none where it has no ``waivers.toml``.
+
+    Raises:
+        UsageError: the file says something that is no waiver.
+        DataError: it cannot be read.
+    """
+    path = root / WAIVERS_FILE
+    return _read(path) if path.is_file() else ()
+
+
+def _read(path: Path) -> tuple[Waiver, ...]:
+    try:
+        return parse_waivers(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot read {path}: {error}") from None
+
+
+def adopt_waivers(root: Path, given: Path) -> None:
+    """Copy waivers to the data root, where statistics and training find them; an earlier copy is replaced.
+
+    Raises:
+        UsageError: the file holds no waivers, or the root has waivers that were written there by hand.
+        DataError: it cannot be read.
+    """
+    _read(given)
+    own = root / WAIVERS_FILE
+    if own.is_file():
+        if own.samefile(given):
+            return
+        if not own.read_text(encoding="utf-8").startswith(_COPIED):
+            raise UsageError(
+                f"{own} was written by hand and would be lost; move it away, or add to it what {given} says"
+            )
+    write_atomically(own, _COPIED.encode() + given.read_bytes())
+
+
+def unfit_tiles(root: Path, *, today: date | None = None) -> frozenset[str]:
+    """Tiles that statistics and training leave out: those with an error that is not waived.
+
+    Raises:
+        DataError: the data set was not validated yet.
+    """
+    return bad_tiles(effective(read_findings(root), read_waivers(root), today=today))

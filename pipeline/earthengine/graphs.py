@@ -1,0 +1,207 @@
+"""Earth Engine expressions: which pixels one tile asks for. Builds graphs, never asks the server.
+
+One image per tile: eleven Sentinel-2 bands of the scene the label was drawn on, the mean Sentinel-1 VV and VH of the
+360 days around it, and the number of observations in that mean. Sources: paper, section III; catalogue pages of
+COPERNICUS/S2_SR_HARMONIZED, COPERNICUS/S1_GRD and COPERNICUS/S1_GRD_FLOAT.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import ee
+
+from ..spec.bands import S1_BANDS, S2_BANDS
+from ..spec.recipe import S1_COLLECTIONS, S1_FILL, S2_COLLECTION, S2_SHIFT, Recipe
+from ..spec.tiles import Tile
+from .scene_choice import SceneRef
+
+# --- the search -------------------------------------------------------------------------------------------------------
+
+CANDIDATE_PROPERTIES: tuple[str, ...] = (
+    "system:index",
+    "PRODUCT_ID",
+    "MGRS_TILE",
+    "PROCESSING_BASELINE",
+    "system:footprint",
+    "system:time_start",
+)
+"""What is asked of each Sentinel-2 scene of the day; ``matching.found_in`` reads the answer."""
+
+S1_SCENES_KEY = "s1"
+"""Key of the Sentinel-1 scenes in the same answer."""
+
+
+def scene_search(tile: Tile, recipe: Recipe, start: datetime, end: datetime) -> ee.Dictionary:
+    """All scenes that a tile can be made from, in one answer.
+
+    Properties of the Sentinel-2 scenes sensed in [start, end) that touch the tile, one list per property, and
+    ``system:index`` of the Sentinel-1 scenes of its window under ``S1_SCENES_KEY``.
+    """
+    s2 = ee.ImageCollection(S2_COLLECTION).filterDate(_utc(start), _utc(end)).filterBounds(tile_region(tile))
+    answer = {name: s2.aggregate_array(name) for name in CANDIDATE_PROPERTIES}
+    return ee.Dictionary({**answer, S1_SCENES_KEY: _s1_found(tile, recipe).aggregate_array("system:index")})
+
+
+def _utc(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def _s1_found(tile: Tile, recipe: Recipe) -> ee.ImageCollection:
+    """The Sentinel-1 scenes of a tile: IW mode, VV and VH, the recipe's passes, its window, touching the tile."""
+    start, end = recipe.window(tile.date)
+    scenes: ee.ImageCollection = (
+        ee.ImageCollection(S1_COLLECTIONS[recipe.s1_mean])
+        .filterDate(start.isoformat(), end.isoformat())
+        .filterBounds(tile_region(tile))
+        .filter(ee.Filter.eq("instrumentMode", "IW"))
+        .filter(ee.Filter.listContains("transmitterReceiverPolarisation", "VV"))
+        .filter(ee.Filter.listContains("transmitterReceiverPolarisation", "VH"))
+    )
+    if len(recipe.s1_passes) == 1:
+        scenes = scenes.filter(ee.Filter.eq("orbitProperties_pass", recipe.s1_passes[0]))
+    return scenes
+
+
+def used_s1_scenes(found: Sequence[str], recipe: Recipe) -> tuple[str, ...]:
+    """Which of the Sentinel-1 scenes found enter the mean: all, or at most ``s1_max_scenes``.
+
+    A pass comes in slices, and a tile may lie on two: they are taken together, or a part of the tile would go without.
+    Of n passes in order of time those at positions i (n - 1) / (m - 1), rounded, are taken, the first and the last
+    among them, for the largest m whose slices are not too many.
+
+    Args:
+        found: ``system:index`` of each, in any order.
+
+    Returns:
+        In order of time.
+    """
+    ordered = sorted(found, key=_sensing_time)
+    most = recipe.s1_max_scenes
+    if most is None or len(ordered) <= most:
+        return tuple(ordered)
+    passes: dict[tuple[str, ...], list[str]] = {}
+    for index in ordered:
+        passes.setdefault(_pass_of(index), []).append(index)
+    for count in range(min(most, len(passes)), 0, -1):
+        slices = [index for number in _spread(len(passes), count) for index in list(passes.values())[number]]
+        if len(slices) <= most:
+            return tuple(sorted(slices, key=_sensing_time))
+    return tuple(ordered[number] for number in _spread(len(ordered), most))
+
+
+def _spread(length: int, count: int) -> list[int]:
+    """``count`` positions out of ``length``, evenly; one alone is the middle."""
+    if count == 1:
+        return [length // 2]
+    return [round(i * (length - 1) / (count - 1)) for i in range(count)]
+
+
+def _sensing_time(index: str) -> tuple[str, str]:
+    """Start of sensing out of ``S1A_IW_GRDH_1SDV_<start>_<end>_<orbit>_...``, then the whole."""
+    parts = index.split("_")
+    return (parts[4] if len(parts) > 4 else ""), index
+
+
+def _pass_of(index: str) -> tuple[str, ...]:
+    """Satellite and absolute orbit; of an index of another form the whole."""
+    parts = index.split("_")
+    return (parts[0], parts[6]) if len(parts) > 6 else (index,)
+
+
+# --- the pixels -------------------------------------------------------------------------------------------------------
+
+
+def tile_region(tile: Tile) -> ee.Geometry:
+    """The tile's square as a planar geometry in its own CRS."""
+    region: ee.Geometry = ee.Geometry.Rectangle(list(tile.bounds), proj=tile.crs, geodesic=False)
+    return region
+
+
+def tile_image(tile: Tile, recipe: Recipe, scene: SceneRef) -> ee.Image:
+    """All that one tile needs, as one image with the bands of ``REQUEST_BANDS``.
+
+    S2 bands are uint16 DN + 1, 0 = masked; VV and VH float32 dB, ``S1_FILL`` = no observation; S1_N uint16.
+
+    Every scene is resampled bilinearly by itself, before scenes are put together: a composite has no grid of its own
+    that could still be interpolated.
+    """
+    # Casting truncates, so round first.
+    s2 = _s2_image(scene).round().add(S2_SHIFT).unmask(0, False).toUint16()
+    stack = _s1_stack(tile, recipe, scene)
+    mean = stack.mean()
+    if recipe.s1_mean == "linear":
+        mean = mean.log10().multiply(10)
+    mean = mean.unmask(S1_FILL, False).toFloat()
+    count = stack.select(["VV"]).count().rename(["S1_N"]).unmask(0, False).toUint16()
+    image: ee.Image = s2.addBands(mean).addBands(count)
+    return image
+
+
+def _s2_image(scene: SceneRef) -> ee.Image:
+    """The scene of the label; where it leaves a part of the tile open, its neighbours show through below it."""
+    images: list[ee.Image] = [
+        ee.Image(f"{S2_COLLECTION}/{index}").select(list(S2_BANDS)).resample("bilinear") for index in scene.indices
+    ]
+    if len(images) == 1:
+        return images[0]
+    # The last image of a mosaic is on top.
+    mosaic: ee.Image = ee.ImageCollection(images[::-1]).mosaic()
+    return mosaic
+
+
+def _s1_stack(tile: Tile, recipe: Recipe, scene: SceneRef) -> ee.ImageCollection:
+    scenes = _s1_found(tile, recipe)
+    if recipe.s1_max_scenes is not None:
+        scenes = scenes.filter(ee.Filter.inList("system:index", list(used_s1_scenes(scene.s1_scenes, recipe))))
+    resampled = scenes.select(list(S1_BANDS)).map(lambda image: image.resample("bilinear"))
+    # The mean of an empty collection has no bands. One wholly masked image turns "no scene" into an answer.
+    blank = ee.Image.constant([0, 0]).rename(list(S1_BANDS)).toDouble().updateMask(0)
+    scenes_or_blank: ee.ImageCollection = resampled.merge(ee.ImageCollection([blank]))
+    return scenes_or_blank
+
+
+def pixel_request(
+    tile: Tile, recipe: Recipe, scene: SceneRef, *, window: tuple[int, int, int, int] | None = None
+) -> dict[str, Any]:
+    """Parameters of ``ee.data.computePixels`` for one tile: the image, on exactly the label's grid.
+
+    Args:
+        window: (row, column, height, width) of a part of that grid; None = all of it. Its pixels are those of the
+            whole. Where a scene lies in another UTM zone, positions are worked out for each request, and a stored value
+            may differ by one (1 pixel of 1,000 over the local Earth Engine).
+    """
+    return _request(tile_image(tile, recipe, scene), tile, window or (0, 0, *tile.shape))
+
+
+def one_pixel_request() -> dict[str, Any]:
+    """Parameters of ``ee.data.computePixels`` for one pixel of red (B4, DN) where a scene of 13 July 2019 is known: the
+    least that shows that pixels can be had. 0 = the service has none there."""
+    transform = (10.0, 0.0, 592680.0, 0.0, -10.0, 9101350.0)
+    tile = Tile("dw_111.86_-8.13-20190713", "EPSG:32749", transform, (1, 1), date(2019, 7, 13), "EH", 1)
+    day = tile.date
+    scenes = ee.ImageCollection(S2_COLLECTION).filterDate(day.isoformat(), (day + timedelta(days=1)).isoformat())
+    red = scenes.filterBounds(tile_region(tile)).select(["B4"])
+    blank = ee.Image.constant([0]).rename(["B4"]).toDouble().updateMask(0)
+    image = red.merge(ee.ImageCollection([blank])).mean().unmask(0, False).toUint16()
+    return _request(image, tile, (0, 0, 1, 1))
+
+
+def _request(image: ee.Image, tile: Tile, window: tuple[int, int, int, int]) -> dict[str, Any]:
+    a, b, c, d, e, f = tile.transform
+    row, col, height, width = window
+    return {
+        "expression": image,
+        "fileFormat": "NUMPY_NDARRAY",
+        "workloadTag": "dwplus",
+        "grid": {
+            "crsCode": tile.crs,
+            "affineTransform": {
+                "scaleX": a, "shearX": b, "translateX": c + a * col + b * row,
+                "shearY": d, "scaleY": e, "translateY": f + d * col + e * row,
+            },
+            "dimensions": {"width": width, "height": height},
+        },
+    }  # fmt: skip

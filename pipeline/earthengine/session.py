@@ -1,0 +1,342 @@
+"""Session: what is asked of Earth Engine, with patience. Find a tile's scene, fetch its pixels, measure what it cost.
+
+The only way to the server for scenes and pixels; it does not know whether Google or another server of the same API
+answers. ``connection`` starts a session, ``scenes`` builds what is asked, ``answers`` reads what comes back,
+``service_faults`` says what a failure means.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+import ee
+import google.auth.exceptions
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import AuthenticationError, QuotaError, TileError
+from ..spec.bands import SHARD_BANDS
+from ..spec.recipe import Recipe
+from ..spec.tiles import Tile
+from .decoding import eecu_seconds, npy_array, stored_values
+from .faults import Fault, fault_of
+from .graphs import pixel_request, scene_search
+from .limiter import Limiter
+from .scene_choice import SceneHint, SceneRef, choose_scene, found_in
+from .transport import Transport
+
+DEFAULT_CONCURRENCY = 20
+"""Requests in flight; Earth Engine's standard quota is 40 (developers.google.com/earth-engine/guides/usage)."""
+
+SMALLEST_PART_PX = 64
+"""A request that is too heavy is cut in four, and so on, down to parts of this side."""
+
+_LONGEST_RETRY_AFTER_S = 300.0
+
+_TROUBLE = (
+    *(ee.EEException, google.auth.exceptions.GoogleAuthError, OSError),
+    # What the client and NumPy make of an answer that is something else.
+    *(ValueError, TypeError, KeyError, EOFError),
+)
+"""What asking may raise; ``service_faults`` tells it apart."""
+
+T = TypeVar("T")
+Window = tuple[int, int, int, int]
+"""Part of a tile's grid: (row, column, height, width) in pixels, from the upper left."""
+
+
+# --- what is asked for ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for one tile: the pixels of its scene by a recipe."""
+
+    tile: Tile
+    scene: SceneRef
+    recipe: Recipe
+
+
+@dataclass
+class Tally:
+    """What one tile took so far; filled while it is asked for, also where it fails.
+
+    Attributes:
+        measure: whether the service is asked what the requests cost.
+        requests: sent, refused ones not counted.
+        refused: answers "too many requests".
+        received_bytes: of pixels, decoded.
+        eecu_s: Earth Engine compute seconds as the service reports them; None = not measured.
+    """
+
+    measure: bool = False
+    requests: int = 0
+    refused: int = 0
+    received_bytes: int = 0
+    eecu_s: float | None = None
+    profiles: list[str] = field(default_factory=list)
+
+
+class PixelSource(Protocol):
+    """Where pixels come from."""
+
+    @property
+    def name(self) -> str:
+        """Who answers; written into every shard."""
+
+    def resolve(self, tile: Tile, hint: SceneHint, recipe: Recipe, tally: Tally) -> SceneRef | None:
+        """The Sentinel-2 scene of a tile, or None where the source has none."""
+
+    def request(self, tile: Tile, recipe: Recipe, scene: SceneRef) -> Request:
+        """The request for a tile's pixels; asks nothing yet."""
+
+    def fetch(self, request: Request, tally: Tally) -> NDArray[np.uint16]:
+        """Stored values: uint16 (bands, H, W) in the order of ``SHARD_BANDS``, 0 = no data."""
+
+    def settle(self, tally: Tally) -> None:
+        """Ask what the requests of a tile cost, where that is to be measured; never fails."""
+
+    def stop(self) -> None:
+        """End the waits of all threads: the run is over."""
+
+
+# --- patience -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to wait for one answer, and how often to ask again.
+
+    Attributes:
+        deadline_s: for one request, until the answer is complete.
+        attempts: requests for one thing, answers "too many requests" not counted.
+        first_wait_s, longest_wait_s: between attempts, doubling.
+        refused_s: how long one thing may meet nothing but "too many requests".
+    """
+
+    deadline_s: float = 300.0
+    attempts: int = 6
+    first_wait_s: float = 1.0
+    longest_wait_s: float = 60.0
+    refused_s: float = 1800.0
+
+    def wait_s(self, attempt: int, rng: random.Random) -> float:
+        """Seconds before attempt ``attempt + 1`` (attempts count from 1): exponential, half of it jitter."""
+        full: float = min(self.longest_wait_s, self.first_wait_s * 2.0 ** min(attempt - 1, 30))
+        return full * (0.5 + 0.5 * rng.random())
+
+
+class _TooHeavyError(Exception):
+    """The service cannot compute a request of this size."""
+
+
+# --- the session ----------------------------------------------------------------------------------------------------
+
+
+class Session:
+    """A connection to a server of the Earth Engine API; a ``PixelSource``. Threads may share it."""
+
+    def __init__(self, *, name: str, url: str, patience: Patience, concurrency: int, transport: Transport) -> None:
+        self.name = name
+        self.url = url
+        self.patience = patience
+        self.transport = transport
+        self._limiter = Limiter(concurrency)
+        self._rng = random.Random()
+
+    @property
+    def limit(self) -> int:
+        """Requests that may be in flight now, as the quota allows."""
+        return self._limiter.limit
+
+    @property
+    def quota_status(self) -> str:
+        """What the service said last of the project's quota; empty where it said nothing."""
+        return self.transport.quota_status
+
+    def project_config(self) -> dict[str, Any] | None:
+        """What the service tells of the project (its registration); None where it does not know the question."""
+        try:
+            return self._ask("the project", ee.data.getProjectConfig, lambda answer: dict(answer), Tally())
+        except (AttributeError, TileError, _TooHeavyError):  # the client makes its methods from the server's list
+            return None
+
+    def resolve(self, tile: Tile, hint: SceneHint, recipe: Recipe, tally: Tally) -> SceneRef | None:
+        """The Sentinel-2 scene of a tile; see ``matching.choose_scene`` for the rules.
+
+        Raises:
+            TileError: the service keeps failing for this tile.
+            AuthenticationError, QuotaError: no tile can be had.
+        """
+        search = scene_search(tile, recipe, *hint.window(tile.date))
+        found = self._value(search, found_in, f"tile {tile.id}: its scenes", tally)
+        return choose_scene(tile, hint, found)
+
+    def request(self, tile: Tile, recipe: Recipe, scene: SceneRef) -> Request:
+        return Request(tile, scene, recipe)
+
+    def fetch(self, request: Request, tally: Tally) -> NDArray[np.uint16]:
+        """Stored values of a tile, asked for in parts where the whole is too heavy for the service.
+
+        Raises:
+            TileError: the service keeps failing for this tile, refuses the request, or cannot compute even parts.
+            AuthenticationError, QuotaError: no tile can be had.
+        """
+        height, width = request.tile.shape
+        return self._fetch_window(request, (0, 0, height, width), tally)
+
+    def _fetch_window(self, request: Request, window: Window, tally: Tally) -> NDArray[np.uint16]:
+        tile, (_, _, height, width) = request.tile, window
+        whole = (height, width) == tile.shape
+        parameters = pixel_request(tile, request.recipe, request.scene, window=None if whole else window)
+        part = "" if whole else f", part {window}"
+        try:
+            return self._ask(
+                f"tile {tile.id}{part}",
+                lambda: self._pixels(parameters, tally),
+                lambda answer: stored_values(answer, (height, width)),
+                tally,
+            )
+        except _TooHeavyError as error:
+            if max(height, width) < 2 * SMALLEST_PART_PX:
+                raise TileError(
+                    f"tile {tile.id}: too heavy for Earth Engine even in parts of {height} x {width} px: {error}; a "
+                    "cheaper recipe may help (--s1-pass, --s1-max-scenes)",
+                    reason="too_heavy",
+                ) from None
+        stored = np.zeros((len(SHARD_BANDS), height, width), dtype=np.uint16)
+        for row, col, rows, cols in quarters(window):
+            top, left = row - window[0], col - window[1]
+            stored[:, top : top + rows, left : left + cols] = self._fetch_window(request, (row, col, rows, cols), tally)
+        return stored
+
+    def pixels(self, parameters: Mapping[str, Any], *, what: str = "pixels") -> NDArray[Any]:
+        """The answer to ``computePixels``: a structured array (H, W), one field per band.
+
+        Raises:
+            TileError, AuthenticationError, QuotaError: see ``fetch``.
+        """
+        tally = Tally()
+        try:
+            return self._ask(what, lambda: self._pixels(parameters, tally), lambda answer: answer, tally)
+        except _TooHeavyError as error:
+            raise TileError(f"{what}: too heavy for Earth Engine: {error}", reason="too_heavy") from None
+
+    def value(self, expression: Any, *, what: str = "a value", tally: Tally | None = None) -> Any:
+        """The value of an expression, as ``getInfo`` gives it.
+
+        Raises:
+            TileError, AuthenticationError, QuotaError: see ``fetch``.
+        """
+        return self._value(expression, lambda answer: answer, what, tally or Tally())
+
+    def _value(self, expression: Any, read: Callable[[Any], T], what: str, tally: Tally) -> T:
+        try:
+            return self._ask(what, expression.getInfo, read, tally)
+        except _TooHeavyError as error:
+            raise TileError(f"{what}: too heavy for Earth Engine: {error}", reason="too_heavy") from None
+
+    def settle(self, tally: Tally) -> None:
+        """Ask what the requests of a tile cost; ``eecu_s`` stays None where the service does not tell."""
+        if not tally.profiles:
+            return
+        profiles, tally.profiles = tally.profiles, []
+        look_up = ee.ApiFunction.lookup("Profile.getProfiles")
+        try:
+            table = self.value(look_up.call(ids=profiles), what="the cost of a tile")
+        except TileError:
+            return
+        tally.eecu_s = eecu_seconds(str(table))
+
+    def stop(self) -> None:
+        """End the waits of all threads; a session that was stopped asks nothing any more."""
+        self._limiter.stop()
+
+    @staticmethod
+    def _pixels(parameters: Mapping[str, Any], tally: Tally) -> NDArray[Any]:
+        # As bytes: the client's own decoder copies them, and takes a short array for an error of its own.
+        content: bytes = ee.data.computePixels({**parameters, "fileFormat": "NPY"})
+        tally.received_bytes += len(content)
+        return npy_array(content)
+
+    def _ask(self, what: str, call: Callable[[], Any], read: Callable[[Any], T], tally: Tally) -> T:
+        """The answer to one call, asked again while that can help, and read.
+
+        Raises:
+            _TooHeavyError: asked twice, and too heavy both times.
+        """
+        started, attempt, overloads, refusals = time.monotonic(), 0, 0, 0
+        while True:
+            try:
+                with self._limiter.slot(), _profiled(tally):
+                    answer = call()
+                # Read outside: the place in flight is free for the next request.
+                result = read(answer)
+            except _TROUBLE as error:
+                fault = fault_of(error)
+            else:
+                tally.requests += 1
+                self._limiter.answered()
+                return result
+            _raise_if_hopeless(fault, what)
+            if fault.kind == "slow-down":
+                tally.refused += 1
+                refusals += 1
+                if time.monotonic() - started > self.patience.refused_s:
+                    raise QuotaError(
+                        f"{what}: Earth Engine refused {refusals} requests: {fault.message}; start the same "
+                        "command again later, or with a smaller --concurrency"
+                    )
+                self._limiter.refused(
+                    self._wait_s(min(refusals, 4), fault), asked_to_wait=fault.retry_after_s is not None
+                )
+                continue
+            attempt += 1
+            tally.requests += 1
+            overloads += fault.kind == "overload"
+            if overloads > 1:
+                raise _TooHeavyError(fault.message)
+            if attempt >= self.patience.attempts:
+                raise TileError(
+                    f"{what}: no answer after {attempt} attempts, last: {fault.message}",
+                    reason="bad_answer" if fault.kind == "bad-answer" else "no_answer",
+                )
+            self._limiter.sleep(self._wait_s(attempt, fault))
+
+    def _wait_s(self, attempt: int, fault: Fault) -> float:
+        asked_for = min(fault.retry_after_s or 0.0, _LONGEST_RETRY_AFTER_S)
+        return max(self.patience.wait_s(attempt, self._rng), asked_for)
+
+
+def quarters(window: Window) -> tuple[Window, ...]:
+    """A window cut in four (in two where it is one pixel high or wide); together they are the whole."""
+    row, col, height, width = window
+    rows = [(row, height // 2), (row + height // 2, height - height // 2)]
+    cols = [(col, width // 2), (col + width // 2, width - width // 2)]
+    return tuple((r, c, h, w) for r, h in rows for c, w in cols if h and w)
+
+
+def _profiled(tally: Tally) -> AbstractContextManager[Any]:
+    """Have the service note the cost of the requests of this thread, which the client's hook is bound to."""
+    if not tally.measure:
+        return nullcontext()
+    context: AbstractContextManager[Any] = ee.data.profiling(tally.profiles.append)
+    return context
+
+
+def _raise_if_hopeless(fault: Fault, what: str) -> None:
+    if fault.kind == "authentication":
+        raise AuthenticationError(
+            f"Earth Engine refused the credentials or the project: {fault.message}; check --project and run "
+            "'earthengine authenticate' again ('dwplus auth' explains), then start the same command: it goes on where "
+            "it stopped"
+        )
+    if fault.kind == "quota":
+        raise QuotaError(f"Earth Engine's quota is used up: {fault.message}; start the same command again later")
+    if fault.kind == "refused":
+        raise TileError(f"{what}: Earth Engine refused the request: {fault.message}", reason="refused")

@@ -1,0 +1,95 @@
+"""Writing files so that they are complete or absent, and telling what is in them."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ..errors import DataError, DwplusError
+
+PART_SUFFIX = ".part"
+"""Ending of a file that is still being written; whatever a killed run leaves behind carries it."""
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file that is complete or absent: temporary name, sync, rename.
+
+    Raises:
+        DwplusError: the folder cannot be written, or the disk is full.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}{PART_SUFFIX}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        raise DwplusError(
+            f"cannot write {path}: {error.strerror or error}; free some space or name another folder with --data"
+        ) from error
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write one JSON document atomically, keys in their given order, with a closing newline."""
+    write_atomically(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    """Content of a JSON document.
+
+    Raises:
+        DataError: the file is missing or is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist") from None
+    except ValueError as error:
+        raise DataError(f"{path} is not a JSON document: {error}") from None
+
+
+def sha256_of(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def remove_parts(folder: Path) -> int:
+    """Delete what killed runs left half written below a folder; the number of files removed."""
+    removed = 0
+    for part in _parts(folder):
+        part.unlink(missing_ok=True)
+        removed += 1
+    return removed
+
+
+def _parts(folder: Path) -> Iterator[Path]:
+    return folder.rglob(f".*{PART_SUFFIX}") if folder.is_dir() else iter(())
+
+
+def check_writable(folder: Path) -> None:
+    """Make sure that files can be made in a folder; one that does not exist yet does not exist afterwards either.
+
+    Raises:
+        DwplusError: they cannot.
+    """
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    probe = folder / f".write-test.{os.getpid()}{PART_SUFFIX}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+        for path in missing:
+            path.rmdir()
+    except OSError as error:
+        raise DwplusError(
+            f"cannot write in {folder}: {error.strerror or error}; change its permissions or name another folder "
+            "with --data"
+        ) from error

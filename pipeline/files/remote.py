@@ -1,0 +1,124 @@
+"""Files at URLs: a ``Remote`` reads like a ``Path``, through any file system that fsspec knows.
+
+``place / "name"``, ``read_bytes()``. Local places stay plain paths and import nothing.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from ..errors import AuthenticationError, DwplusError, ServiceError, UsageError
+
+WAITS_S = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+"""Pauses between tries of one object: a server may fail for half a minute."""
+
+
+_EXTRA = {"http": "aiohttp", "https": "aiohttp", "s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs"}
+"""Packages of the extra ``cloud``, by scheme."""
+
+
+_TRANSIENT_STATUS = frozenset({408, 425, 429})
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A file or folder at a URL; small, so that it can be sent to workers.
+
+    Attributes:
+        url: without a slash at its end, such as ``s3://bucket/data/earthengine``.
+        waits_s: pauses between tries where the server fails.
+    """
+
+    url: str
+    waits_s: tuple[float, ...] = WAITS_S
+
+    def __truediv__(self, name: str) -> Remote:
+        return Remote(f"{self.url}/{name}", self.waits_s)
+
+    def __str__(self) -> str:
+        return self.url
+
+    @property
+    def name(self) -> str:
+        return self.url.rpartition("/")[2]
+
+    def read_bytes(self) -> bytes:
+        """Content of the file, by one request.
+
+        Raises:
+            FileNotFoundError: there is none.
+            AuthenticationError: the server does not let us read it.
+            ServiceError: it failed again and again.
+            UsageError: the package for such URLs is not installed.
+        """
+        for wait_s in (*self.waits_s, None):
+            files, path = _file_system(self.url)
+            try:
+                content: bytes = files.cat_file(path)
+                return content
+            except FileNotFoundError:
+                raise
+            except Exception as error:
+                if (fault := self._fault(error, last=wait_s is None)) is not None:
+                    raise fault from None
+            # Spread out: workers that failed together should not come back together.
+            time.sleep((wait_s or 0) * (0.5 + random.random()))
+        raise AssertionError("the last try returns or raises")
+
+    def _fault(self, error: Exception, *, last: bool) -> DwplusError | None:
+        """What a failure means; None where another try may help."""
+        # Every file system has errors of its own; what they share is the status of HTTP, where there is one.
+        status = getattr(error, "status", None)
+        if isinstance(error, PermissionError) or status in (401, 403) or "Credential" in type(error).__name__:
+            return AuthenticationError(
+                f"no right to read {self.url} ({_in_words(error)}); sign in to the storage on every machine that reads "
+                "it, with the right to list and to read"
+            )
+        final = isinstance(status, int) and 400 <= status < 500 and status not in _TRANSIENT_STATUS
+        if not (final or last):
+            return None
+        tries = "" if final else f", {len(self.waits_s) + 1} times"
+        return ServiceError(
+            f"cannot read {self.url}: {_in_words(error)}{tries}; run the command again when the server answers"
+        )
+
+
+Place = Path | Remote
+
+
+def is_url(text: str) -> bool:
+    return "://" in text
+
+
+def _file_system(url: str) -> tuple[Any, str]:
+    """The file system of a URL and the path in it; fsspec keeps one per process, also after a fork.
+
+    Raises:
+        UsageError: there is none for such URLs, or its package is not installed.
+    """
+    import fsspec
+
+    scheme = urlsplit(url).scheme
+    options: dict[str, Any] = {}
+    if scheme in ("http", "https"):
+        # Proxies and .netrc are believed, as by other programs.
+        options = {"client_kwargs": {"trust_env": True}}
+    try:
+        files, path = fsspec.core.url_to_fs(url, **options)
+    except ImportError as error:
+        known = _EXTRA.get(scheme)
+        advice = f"{known}: pip install 'dwplus[cloud]'" if known else f"its package: {_in_words(error)}"
+        raise UsageError(f"reading {scheme}:// needs, on every machine that reads, {advice}") from None
+    except ValueError as error:
+        raise UsageError(f"{url}: {error}; write a folder, or a URL such as s3://bucket/data/earthengine") from None
+    return files, path
+
+
+def _in_words(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,0 +1,424 @@
+"""Ingestion: label tiles -> rows -> manifest; the first stage of a build, and ``dwplus labels index``.
+
+What a manifest was made from is kept beside it (``manifest.origin.json``): while archives, metadata and this code are
+the same, nothing is read again. A released tile is known by the SHA-256 that its archive's record holds, so that only
+tiles which are new to the manifest are opened.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..dataset.ledger import LedgerRow
+from ..dataset.manifest import MANIFEST_FILE, Manifest, ManifestRow, read_manifest, write_manifest
+from ..earthengine.scene_choice import index_of
+from ..errors import DataError
+from ..files.atomic import sha256_of
+from ..progress import Progress, Silent
+from ..raster.geotiff import label_path, read_header, write_label
+from ..raster.label_raster import LabelRaster, read_label
+from ..spec.landcover import marked_share
+from ..spec.tiles import Tile, parse_tile_id
+from .index import LabelFile, from_folder
+from .metadata import Metadata, read_metadata
+from .origin import (
+    LabelOrigin,
+    ManifestOrigin,
+    folder_stamp,
+    making_code,
+    read_origin,
+    reading_code,
+    split_of,
+    stamp_of,
+    write_origin,
+)
+from .releases import Mirror
+from .splits import make_manifest
+from .supply import Source, Supply, expected_hashes, fingerprints
+
+if TYPE_CHECKING:
+    from .earth_engine import Asker
+
+RELEASES_FOLDER = "releases"
+
+_WORKERS = min(8, (os.cpu_count() or 1) + 2)
+"""Threads that read label tiles: GDAL works without Python's lock, and each written label waits for the disk."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The manifest of a data root, ready for the export.
+
+    Attributes:
+        ids: tiles of this call: those given by hand, or those of the splits that were asked for.
+        unusable: rows for the ledger: ``bad_label`` (discarded) where the label of a tile cannot be used and it has no
+            other, ``no_answer`` (failed) where it could not be had this time.
+        read: label tiles that were opened; 0 where nothing had changed.
+    """
+
+    manifest: Manifest
+    ids: frozenset[str]
+    unusable: tuple[LedgerRow, ...]
+    read: int
+
+    @property
+    def candidates(self) -> tuple[ManifestRow, ...]:
+        """The rows of this call, in manifest order."""
+        return tuple(row for row in self.manifest.rows if row.tile.id in self.ids)
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """What reading label tiles gave.
+
+    Attributes:
+        changed: files that are not what their archive's record says.
+        read: how many were opened.
+    """
+
+    rows: list[ManifestRow] = field(default_factory=list)
+    unusable: dict[str, str] = field(default_factory=dict)
+    changed: list[LabelFile] = field(default_factory=list)
+    read: int = 0
+
+
+# The stage ------------------------------------------------------------------------------------------------------------
+
+
+def prepare_manifest(
+    root: Path,
+    *,
+    labels: Path | None = None,
+    splits: Iterable[str] = (),
+    origin: LabelOrigin = "releases",
+    mirror: Mirror | None = None,
+    asker: Asker | None = None,
+    source: str = "",
+    progress: Progress | None = None,
+) -> Prepared:
+    """Labels -> rows -> manifest of a data root; what an earlier call brought stays in it.
+
+    Args:
+        labels: folder of label tiles given by hand, in place of the releases; read every time.
+        splits: ``train``, ``val`` (part of the training release), ``test``; none means all.
+        origin: where released labels come from.
+        mirror: base URL that serves the label archives in place of their publishers.
+        asker, source: who asks Earth Engine and what its answers are called, for ``earth-engine``.
+
+    Raises:
+        UsageError: no folder of that name; DataError: a label given by hand cannot be used.
+        ServiceError, AuthenticationError, QuotaError: labels cannot be had; run it again later.
+    """
+    progress = progress or Silent()
+    if labels is not None:
+        return _prepare_given(root, labels, progress)
+    wanted = frozenset("train" if split == "val" else split for split in splits) or frozenset({"train", "test"})
+    supply = Supply(root / RELEASES_FOLDER, tuple(sorted(wanted)), origin, mirror, asker, source, progress)
+    sources, failed = supply(verify=False)
+    held = read_origin(root)
+    if held.is_up_to_date(origin, fingerprints(sources)):
+        manifest = read_manifest(root)
+        if not _missing_labels(root, manifest.rows):
+            return _prepared(manifest, wanted, held.bad_labels, failed, read=0)
+    manifest, held, read = _make(root, supply, sources, held, progress)
+    write_manifest(root, manifest)
+    write_origin(root, held, reading=reading_code())
+    return _prepared(manifest, wanted, held.bad_labels, failed, read=read)
+
+
+def _make(
+    root: Path, supply: Supply, sources: Sequence[Source], held: ManifestOrigin, progress: Progress
+) -> tuple[Manifest, ManifestOrigin, int]:
+    """The manifest with the labels of the sources, what it was made from, and how many labels were opened."""
+    earlier = _earlier_rows(root)
+    reusable = earlier if held.reads_alike(supply.origin) else []
+    files, metadata = supply.labels(sources)
+    found = ingest_labels(
+        root,
+        files,
+        metadata,
+        expected=expected_hashes(sources),
+        reusable=reusable,
+        source=supply.label_source,
+        progress=progress,
+    )
+    if found.changed:
+        supply(verify=True)
+        again = ingest_labels(
+            root,
+            found.changed,
+            metadata,
+            expected=expected_hashes(sources),
+            source=supply.label_source,
+            progress=progress,
+        )
+        if again.changed:
+            raise DataError(f"{again.changed[0].path} changes while it is read; run again")
+        found = Ingested([*found.rows, *again.rows], found.unusable | again.unusable, read=found.read + again.read)
+    manifest = make_manifest([*_kept(root, earlier, found.rows), *found.rows])
+    return (
+        manifest,
+        held.with_sources(supply.origin, supply.splits, fingerprints(sources), _without_other(found)),
+        found.read,
+    )
+
+
+def _prepare_given(root: Path, labels: Path, progress: Progress) -> Prepared:
+    """Tiles given by hand; a file that is as it was when its row was made is not read again."""
+    held, folder = read_origin(root), str(labels.absolute())
+    current = held.making == making_code() and held.reading == reading_code()
+    # Before the files are read: one that changes meanwhile is read again next time.
+    stamp = folder_stamp(labels)
+    known = held.folders.get(folder, {})
+    if current and known.get("stamp") == stamp:
+        manifest, ids = read_manifest(root), frozenset(known["tiles"])
+        if not _missing_labels(root, [row for row in manifest.rows if row.tile.id in ids]):
+            return Prepared(manifest, ids, (), 0)
+    files, metadata = from_folder(labels), read_metadata(labels)
+    earlier = _earlier_rows(root)
+    unchanged = _unchanged(root, files, held, earlier)
+    found = ingest_labels(
+        root, [file for file in files if file.dw_id not in unchanged], metadata, strict=True, progress=progress
+    )
+    rows = [*(_described(*unchanged[dw_id], _hint(metadata, *unchanged[dw_id])) for dw_id in unchanged), *found.rows]
+    ids = frozenset(row.tile.id for row in rows)
+    manifest = make_manifest([*_kept(root, earlier, rows), *rows])
+    write_manifest(root, manifest)
+    hashes = {row.tile.id: row.label_sha256 for row in rows}
+    given = {str(file.path.absolute()): stamp_of(file.path, hashes[file.dw_id]) for file in files}
+    if held.reading != reading_code():
+        # Released rows were made by other code: they are read again when a build is about them.
+        held = replace(held, sources={}, given={}, folders={})
+    held = replace(
+        held,
+        given={**held.given, **given},
+        folders={**held.folders, folder: {"stamp": stamp, "tiles": sorted(ids)}},
+    )
+    write_origin(root, held, reading=reading_code())
+    return Prepared(manifest, ids, (), found.read)
+
+
+def _unchanged(
+    root: Path, files: Sequence[LabelFile], held: ManifestOrigin, earlier: Iterable[ManifestRow]
+) -> dict[str, tuple[ManifestRow, LabelFile]]:
+    """Files given by hand whose rows stand in the manifest, by tile id."""
+    if held.reading != reading_code():
+        return {}
+    known = {_key(row.labeler, row.tile): row for row in earlier if row.release == "inspect"}
+    unchanged = {}
+    for file in files:
+        row = known.get((file.labeler, file.dw_id, file.hemisphere, file.biome))
+        stamp = held.given.get(str(file.path.absolute()))
+        if row is not None and stamp == stamp_of(file.path, row.label_sha256) and _has_bytes(f"{root}/{row.label}"):
+            unchanged[file.dw_id] = (row, file)
+    return unchanged
+
+
+def _hint(metadata: Metadata, _row: ManifestRow, file: LabelFile) -> Mapping[str, str]:
+    return metadata.get((file.labeler, file.dw_id), {})
+
+
+def rows_of_folder(labels: Path) -> list[ManifestRow]:
+    """Rows of label tiles given by hand, for a plan: nothing is written.
+
+    Raises:
+        UsageError: no folder of that name; DataError: a label cannot be used.
+    """
+    metadata = read_metadata(labels)
+    return [
+        _row_of(file, read_label(file.path), metadata.get((file.labeler, file.dw_id), {}))
+        for file in from_folder(labels)
+    ]
+
+
+def _prepared(
+    manifest: Manifest,
+    wanted: frozenset[str],
+    bad_labels: Mapping[str, str],
+    failed: Mapping[str, str],
+    *,
+    read: int,
+) -> Prepared:
+    ids = frozenset(row.tile.id for row in manifest.rows if row.release in wanted)
+    bad = (
+        LedgerRow(dw_id, "discarded", "bad_label", why)
+        for dw_id, why in sorted(bad_labels.items())
+        if split_of(dw_id) in wanted and dw_id not in ids
+    )
+    unheard = (
+        LedgerRow(dw_id, "failed", "no_answer", why) for dw_id, why in sorted(failed.items()) if dw_id not in ids
+    )
+    return Prepared(manifest, ids, (*bad, *unheard), read)
+
+
+def _earlier_rows(root: Path) -> list[ManifestRow]:
+    return list(read_manifest(root).rows) if (root / MANIFEST_FILE).is_file() else []
+
+
+def _kept(root: Path, earlier: Iterable[ManifestRow], fresh: Iterable[ManifestRow]) -> list[ManifestRow]:
+    """Tiles of earlier builds in this root that this one does not bring again: nothing is forgotten."""
+    brought = {row.label for row in fresh}
+    return [replace(row, discard="") for row in earlier if row.label not in brought and (root / row.label).is_file()]
+
+
+def _without_other(found: Ingested) -> dict[str, str]:
+    """Labels that cannot be used, of tiles of which no other labeler's markup can be used."""
+    usable = {row.tile.id for row in found.rows}
+    return {dw_id: why for dw_id, why in found.unusable.items() if dw_id not in usable}
+
+
+def _missing_labels(root: Path, rows: Iterable[ManifestRow]) -> bool:
+    return any(not _has_bytes(f"{root}/{row.label}") for row in rows)
+
+
+def _has_bytes(path: str) -> bool:
+    try:
+        return os.stat(path).st_size > 0  # noqa: PTH116 - 24,000 of them: a Path costs more than the question
+    except OSError:
+        return False
+
+
+# Reading label tiles --------------------------------------------------------------------------------------------------
+
+
+def ingest_labels(
+    root: Path,
+    files: Sequence[LabelFile],
+    metadata: Metadata,
+    *,
+    strict: bool = False,
+    expected: Mapping[Path, str] | None = None,
+    reusable: Iterable[ManifestRow] = (),
+    source: str = "",
+    progress: Progress | None = None,
+) -> Ingested:
+    """Read label tiles, keep them below ``labels/``, and describe them; several at a time, in the order of ``files``.
+
+    Args:
+        strict: a label that cannot be used is an error; otherwise it is a discarded tile.
+        expected: SHA-256 that a file must have; another one goes to ``changed``, unread.
+        reusable: rows of an earlier call; a tile whose row is among them, with the same SHA-256, is not opened.
+        source: who made the labels, where a label must say so (``SANDBOX``).
+
+    Raises:
+        DataError: with ``strict``, a label cannot be used.
+    """
+    expected = expected or {}
+    known = {_key(row.labeler, row.tile): row for row in reusable if row.release != "inspect"}
+    found = Ingested()
+    opened = 0
+    with (progress or Silent()).stage("Reading labels", len(files)) as step, _pool() as pool:
+        waiting: list[tuple[LabelFile, ManifestRow | Future[ManifestRow | DataError | None]]] = []
+        for file in files:
+            row = known.get((file.labeler, file.dw_id, file.hemisphere, file.biome))
+            hint = metadata.get((file.labeler, file.dw_id), {})
+            if row is not None and row.label_sha256 == expected.get(file.path) and _has_bytes(f"{root}/{row.label}"):
+                waiting.append((file, _described(row, file, hint)))
+                continue
+            waiting.append((file, pool.submit(_ingest_file, root, file, hint, expected.get(file.path), source)))
+            opened += 1
+        for file, work in waiting:
+            outcome = work if isinstance(work, ManifestRow) else work.result()
+            step.advance()
+            if isinstance(outcome, ManifestRow):
+                found.rows.append(outcome)
+            elif isinstance(outcome, DataError):
+                if strict:
+                    raise outcome
+                found.unusable[file.dw_id] = str(outcome)
+            else:
+                found.changed.append(file)
+    return replace(found, read=opened)
+
+
+@contextmanager
+def _pool() -> Iterator[ThreadPoolExecutor]:
+    """Threads that read labels; whatever ends the block early (Ctrl-C, too) drops what has not begun."""
+    pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="labels")
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _ingest_file(
+    root: Path, file: LabelFile, hint: Mapping[str, str], expected: str | None, source: str
+) -> ManifestRow | DataError | None:
+    """The row of a tile, why its label cannot be used, or None where the file is not what was unpacked."""
+    try:
+        raster = read_label(file.path)
+    except DataError as error:
+        return None if expected not in (None, _sha256_of_file(file.path)) else error
+    return None if expected not in (None, raster.sha256) else ingest_label(root, file, raster, hint, source=source)
+
+
+def _sha256_of_file(path: Path) -> str | None:
+    try:
+        return sha256_of(path.read_bytes())
+    except OSError:
+        return None
+
+
+def ingest_label(
+    root: Path, file: LabelFile, raster: LabelRaster, hint: Mapping[str, str], *, source: str = ""
+) -> ManifestRow:
+    """Keep one label raster below ``labels/`` (where it is not there yet) and describe it."""
+    row = _row_of(file, raster, hint)
+    path = root / row.label
+    if not _holds_label(path, raster.sha256):
+        tags = {"TILE": row.tile.id, "LABELER": file.labeler, "RELEASED_SHA256": raster.sha256}
+        write_label(path, raster.codes, row.tile, tags | ({"SOURCE": source} if source else {}))
+    return row
+
+
+def _row_of(file: LabelFile, raster: LabelRaster, hint: Mapping[str, str]) -> ManifestRow:
+    tile = Tile(
+        id=file.dw_id,
+        crs=raster.crs,
+        transform=raster.transform,
+        shape=raster.shape,
+        date=parse_tile_id(file.dw_id).date,
+        hemisphere=file.hemisphere,
+        biome=file.biome,
+    )
+    # Labels given by hand never replace released ones of the same name.
+    path = label_path(Path(), tile, file.labeler if file.split != "inspect" else "inspect")
+    row = ManifestRow(
+        tile=tile,
+        labeler=file.labeler,
+        release=file.split,
+        label=path.as_posix(),
+        label_sha256=raster.sha256,
+        marked_share=marked_share(raster.codes),
+    )
+    return _described(row, file, hint)
+
+
+def _described(row: ManifestRow, file: LabelFile, hint: Mapping[str, str]) -> ManifestRow:
+    """A row with what the publisher says of the tile now; splits are given out later."""
+    return replace(
+        row,
+        release=file.split,
+        s2_index=hint.get("S2_GEE_ID", "") or index_of(hint.get("S2_PRODUCT_ID", ""), hint.get("S2_DATASTRIP_ID", "")),
+        s2_product_id=hint.get("S2_PRODUCT_ID", ""),
+        discard="",
+    )
+
+
+def _key(labeler: str, tile: Tile) -> tuple[str, str, str, int]:
+    return labeler, tile.id, tile.hemisphere, tile.biome
+
+
+def _holds_label(path: Path, sha256: str) -> bool:
+    if not _has_bytes(str(path)):
+        return False
+    try:
+        return read_header(path).tags.get("RELEASED_SHA256") == sha256
+    except DataError:
+        return False

@@ -1,0 +1,173 @@
+"""What the publishers say of each label tile: the workbook of the training release, the list of the test release, and
+the list of images where labels come out of Earth Engine.
+
+Read beside the tiles by ``labels`` and ``build``; nothing depends on it being there.
+"""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import logging
+import os
+import re
+import zipfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import openpyxl
+from openpyxl.utils.exceptions import InvalidFileException
+
+from ..errors import DataError
+from ..spec.tiles import Labeler, dw_id_of
+
+_log = logging.getLogger(__name__)
+
+Metadata = dict[tuple[Labeler, str], dict[str, str]]
+"""(labeler, dw_id) -> what the publisher says of that tile, by column name."""
+
+_COLUMNS = (
+    "S2_PRODUCT_ID",
+    "S2_GEE_ID",
+    "S2_DATASTRIP_ID",
+    "S2_GRID",
+    "S2_SENSING_ORBIT_DIRECTION",
+    "date",
+    "crs",
+    "hemisphere",
+    "biome",
+    "biome_name",
+    "eco_region",
+    "NBPixels",
+)
+"""Columns that are kept, in the spelling of the published sheet, where they are present."""
+
+_LABELER_OF_SHEET: dict[str, Labeler] = {
+    "expert": "expert",
+    "experts": "expert",
+    "nonexpert": "non_expert",
+    "nonexperts": "non_expert",
+}
+_LABELERS: tuple[Labeler, ...] = ("consensus", "expert", "non_expert", "unknown")
+
+LABEL_LIST = "label_assets.csv"
+"""What ``label_assets`` writes of the images of an Earth Engine collection: a labeler per row."""
+
+_EMPTY = frozenset({"", "none", "nan", "null"})
+
+
+def plain_name(name: object) -> str:
+    """A column or sheet name without case, spaces, ``_`` and ``-``, in which published spellings differ."""
+    return re.sub(r"[\s_-]+", "", str(name).casefold())
+
+
+_COLUMN_OF_PLAIN = {**{plain_name(name): name for name in _COLUMNS}, "s2systemindex": "S2_GEE_ID"}
+"""``s2_system_index`` of the test tiles and ``S2_GEE_ID`` of the others are one thing: Earth Engine's
+``system:index``."""
+
+
+def read_metadata(folder: Path) -> Metadata:
+    """What the publisher says of each tile: the workbook (experts, non-experts), the list of test tiles, and that of
+    Earth Engine's images.
+
+    They are looked for anywhere below the folder; a tile without a row has no entry. A workbook that cannot be read
+    is a warning: nothing depends on it.
+
+    Returns:
+        (labeler, dw_id) -> column -> text. Columns as in the published sheet, with the test tiles'
+        ``s2_system_index`` under ``S2_GEE_ID``; empty cells are left out, ``date`` is YYYY-MM-DD.
+    """
+    found: Metadata = {}
+    for path in _tables(folder):
+        found.update(_read_workbook(path) if path.suffix.casefold() == ".xlsx" else _read_list(path))
+    return found
+
+
+def _tables(folder: Path) -> list[Path]:
+    """Workbooks and CSV files below a folder, by path; without making a ``Path`` of each of 24,000 label tiles."""
+    return sorted(
+        Path(place) / name
+        for place, _, names in os.walk(folder)
+        for name in names
+        if name.casefold().endswith((".xlsx", ".csv")) and not name.startswith((".", "~$"))
+    )
+
+
+def _read_workbook(path: Path) -> Metadata:
+    try:
+        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
+    except (zipfile.BadZipFile, KeyError, ValueError, OSError, InvalidFileException) as error:
+        _log.warning("going on without %s: it cannot be read as a workbook (%s)", path, error)
+        return {}
+    found: Metadata = {}
+    try:
+        for sheet in book.worksheets:
+            labeler = _LABELER_OF_SHEET.get(plain_name(sheet.title))
+            if labeler is not None:
+                found.update(_entries(labeler, sheet.iter_rows(values_only=True), id_column=("dwid",)))
+        sheets = [sheet.title for sheet in book.worksheets]
+    finally:
+        book.close()
+    for missing in sorted({"expert", "non_expert"} - {labeler for labeler, _ in found}):
+        _log.warning("%s says nothing of tiles of %s: its sheets are %s", path, missing, ", ".join(sheets))
+    return found
+
+
+def _read_list(path: Path) -> Metadata:
+    """Rows of a CSV that has the columns of the test release, or of ``label_assets``; nothing from any other CSV."""
+    try:
+        with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+            table = csv.reader(file)
+            header = next(table, [])
+            columns = [plain_name(name) for name in header]
+            ours = path.name == LABEL_LIST and {"dwid", "labeler"} <= set(columns)
+            if not ours and not {"filename", "s2systemindex"} <= set(columns):
+                return {}  # whatever it is, and however large
+            rows = [header, *table]
+    except (OSError, csv.Error) as error:
+        _log.warning("%s is no list of label tiles (%s): passed over", path, error)
+        return {}
+    return _entries_by_labeler(rows, columns.index("labeler")) if ours else _entries_of_test_list(rows)
+
+
+def _entries_by_labeler(rows: Sequence[Sequence[str]], labeler_at: int) -> Metadata:
+    found: Metadata = {}
+    for labeler in _LABELERS:
+        mine = [row for row in rows[1:] if len(row) > labeler_at and row[labeler_at] == labeler]
+        found.update(_entries(labeler, iter([rows[0], *mine]), id_column=("dwid",)))
+    return found
+
+
+def _entries_of_test_list(rows: Sequence[Sequence[str]]) -> Metadata:
+    found = _entries("consensus", iter(rows), id_column=("filename",))
+    for entry in found.values():
+        sensed = entry.get("S2_GEE_ID", "")[:8]
+        if sensed.isdecimal() and "date" not in entry:
+            entry["date"] = f"{sensed[:4]}-{sensed[4:6]}-{sensed[6:8]}"
+    return found
+
+
+def _entries(labeler: Labeler, rows: Iterator[Sequence[Any]], *, id_column: tuple[str, ...]) -> Metadata:
+    """Entries of a table whose first row names its columns; rows that name no tile are passed over."""
+    plain = [plain_name(name) for name in next(rows, ())]
+    id_at = next((plain.index(name) for name in id_column if name in plain), 0)
+    kept = [(at, _COLUMN_OF_PLAIN[name]) for at, name in enumerate(plain) if name in _COLUMN_OF_PLAIN]
+    found: Metadata = {}
+    for row in rows:
+        try:
+            dw_id = dw_id_of(PurePosixPath(str(row[id_at])).name.removesuffix(".tif"))
+        except (DataError, IndexError):
+            continue
+        cells = ((column, _text(row[at])) for at, column in kept if at < len(row))
+        found[labeler, dw_id] = {column: text for column, text in cells if text.casefold() not in _EMPTY}
+    return found
+
+
+def _text(cell: Any) -> str:
+    """A cell as text: days as YYYY-MM-DD, whole numbers without a decimal point."""
+    if isinstance(cell, datetime.datetime):
+        return cell.date().isoformat()
+    if isinstance(cell, float) and cell.is_integer():
+        return str(int(cell))
+    return "" if cell is None else str(cell).strip()

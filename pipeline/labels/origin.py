@@ -1,0 +1,138 @@
+"""What a manifest was made from: kept beside it, so that ``ingest`` knows when nothing has to be read again."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from ..dataset.manifest import MANIFEST_FILE
+from ..errors import DataError
+from ..files.atomic import read_json, sha256_of, write_json
+from ..spec.test_tiles import is_test_tile
+
+ORIGIN_FILE = "manifest.origin.json"
+
+LabelOrigin = Literal["releases", "earth-engine"]
+
+
+def stamp_of(path: Path, sha256: str) -> str:
+    """Size, time of the last change, and SHA-256 of a file: a file with the same stamp need not be read again."""
+    state = path.stat()
+    return f"{state.st_size} {state.st_mtime_ns} {sha256}"
+
+
+def folder_stamp(folder: Path) -> str:
+    """Changes with names, sizes and times of the label tiles and lists below a folder."""
+    total = hashlib.sha256()
+    for where, below, names in os.walk(folder):
+        below.sort()
+        for name in sorted(names):
+            if name.casefold().endswith((".tif", ".tiff", ".csv", ".xlsx")):
+                state = os.stat(f"{where}/{name}")  # noqa: PTH116 - 24,000 of them: a Path costs more than the question
+                total.update(f"{where}/{name} {state.st_size} {state.st_mtime_ns}\n".encode())
+    return total.hexdigest()
+
+
+def split_of(dw_id: str) -> str:
+    """Release of a tile by its name alone: ``test`` for the 409 tiles of the test release, else ``train``."""
+    return "test" if is_test_tile(dw_id) else "train"
+
+
+@dataclass(frozen=True)
+class ManifestOrigin:
+    """Content of ``manifest.origin.json``.
+
+    Attributes:
+        origin: where released labels came from.
+        reading, making: hashes of the code that read the labels, and of that which made the manifest.
+        manifest: SHA-256 of the manifest file.
+        sources: name -> fingerprint.
+        bad_labels: tile -> why its label cannot be used.
+        given: label tiles given by hand: file -> what it was when it was read, see ``stamp_of``.
+        folders: folder given by hand -> what lay in it then, and the ids of its tiles.
+    """
+
+    origin: str = ""
+    reading: str = ""
+    making: str = ""
+    manifest: str = ""
+    sources: Mapping[str, str] = field(default_factory=dict)
+    bad_labels: Mapping[str, str] = field(default_factory=dict)
+    given: Mapping[str, str] = field(default_factory=dict)
+    folders: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def reads_alike(self, origin: LabelOrigin) -> bool:
+        """Whether rows of the manifest are what reading their labels again would give."""
+        return bool(self.manifest) and (self.origin, self.reading) == (origin, reading_code())
+
+    def is_up_to_date(self, origin: LabelOrigin, sources: Mapping[str, str]) -> bool:
+        """Whether the manifest is what making it again, of these sources too, would give."""
+        same = all(self.sources.get(name) == fingerprint for name, fingerprint in sources.items())
+        return same and self.reads_alike(origin) and self.making == making_code()
+
+    def with_sources(
+        self, origin: LabelOrigin, splits: Sequence[str], sources: Mapping[str, str], bad_labels: Mapping[str, str]
+    ) -> ManifestOrigin:
+        """After these sources were read; those of an earlier call stay, unless labels came from elsewhere then."""
+        before = self if self.reads_alike(origin) else ManifestOrigin()
+        others = {dw_id: why for dw_id, why in before.bad_labels.items() if split_of(dw_id) not in splits}
+        return ManifestOrigin(
+            origin=origin,
+            sources={**before.sources, **sources},
+            bad_labels={**others, **bad_labels},
+            given=self.given,
+            folders=self.folders,
+        )
+
+
+_READING = (
+    *("ingest.py", "label_sources.py", "labels.py", "label_metadata.py", "landcover.py", "matching.py"),
+    *("shards.py", "tiles.py"),
+)
+_MAKING = ("manifest.py", "splits.py", "footprints.py", "../manifests/test_409.csv", "../manifests/regions.toml")
+"""Files that decide what a row says, and what becomes of rows. A change of any of them makes everything anew: cheaper
+than a number that somebody has to remember to raise."""
+
+
+def reading_code() -> str:
+    """Changes with the code that reads labels."""
+    return _code_hash(_READING)
+
+
+def making_code() -> str:
+    """Changes with the code and the tables that make a manifest of rows."""
+    return _code_hash(_MAKING)
+
+
+@cache
+def _code_hash(names: tuple[str, ...]) -> str:
+    total = hashlib.sha256()
+    for path in (Path(__file__).parent / name for name in names):
+        if path.is_file():
+            total.update(path.read_bytes())
+    return total.hexdigest()[:12]
+
+
+def _manifest_hash(root: Path) -> str:
+    path = root / MANIFEST_FILE
+    return sha256_of(path.read_bytes()) if path.is_file() else ""
+
+
+def read_origin(root: Path) -> ManifestOrigin:
+    """What the manifest of a root was made from; an empty one where it does not say, or where it was made otherwise."""
+    try:
+        found = ManifestOrigin(**read_json(root / ORIGIN_FILE))
+    except (DataError, TypeError):
+        return ManifestOrigin()
+    return found if found.manifest == _manifest_hash(root) else ManifestOrigin()
+
+
+def write_origin(root: Path, origin: ManifestOrigin, *, reading: str) -> None:
+    """Keep what the manifest that was just written is made from; ``reading`` is the code that read its labels."""
+    made = replace(origin, reading=reading, making=making_code(), manifest=_manifest_hash(root))
+    write_json(root / ORIGIN_FILE, asdict(made))

@@ -1,0 +1,11 @@
+"""What Dynamic World+ is by definition: bands, classes, tiles, the 409 test tiles, recipe, licences.
+
+- ``bands``: the 14 bands of a shard, how each is stored, and the presets that networks read.
+- ``landcover``: the nine classes, the released codes, their colours.
+- ``tiles``: one tile: its id, grid, date and place; regions and biomes.
+- ``test_tiles``: the 409 released test tiles.
+- ``overlaps``: which tiles share ground, and how far apart tiles lie.
+- ``recipe``: how the pixels of a tile are chosen and averaged.
+- ``sources``: where pixels come from, and what that means for everything made from them.
+- ``licences``: what users of labels and pixels have to state.
+"""

@@ -1,0 +1,117 @@
+"""Tile summaries: the few numbers of each tile that the audit of a whole set needs, read once and kept.
+
+Kept in ``findings/tiles.json``; a tile whose shard and label stayed as they were is not read again. Comes after
+``validate``, before ``audit``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..cluster import Runner
+from ..dataset.ledger import LedgerRow
+from ..dataset.manifest import ManifestRow
+from ..dataset.root import pixels_of
+from ..errors import DataError
+from ..files.atomic import read_json, write_json
+from ..files.remote import Place
+from ..raster.geotiff import read_bands, read_codes, shard_path
+from ..spec.bands import NODATA
+from ..spec.landcover import CLASS_COUNT, IGNORE, class_indices
+
+SUMMARIES_FILE = Path("findings") / "tiles.json"
+
+
+@dataclass(frozen=True)
+class TileSummary:
+    """A few numbers of one tile.
+
+    Attributes:
+        state: hashes of the shard and of the label that they are of.
+        classes: pixels of each of the nine classes.
+        ignored: pixels without a class (unmarked, cloud).
+        s1_covered: share of pixels (0..1) with a Sentinel-1 observation.
+        s1_median: observations of the median pixel, pixels without any included.
+    """
+
+    tile: str
+    state: str
+    classes: tuple[int, ...]
+    ignored: int
+    s1_covered: float
+    s1_median: float
+
+    @property
+    def marked_share(self) -> float:
+        marked = sum(self.classes)
+        return marked / max(1, marked + self.ignored)
+
+
+def state_of(row: ManifestRow, last: LedgerRow) -> str:
+    return f"{last.sha256} {row.label_sha256}"
+
+
+def summarise_tile(row: ManifestRow, root: Place, state: str) -> TileSummary | None:
+    """Numbers of one tile; None where a file cannot be read, which is a finding of the validation."""
+    try:
+        observations = read_bands(shard_path(root, row.tile), ("S1_N",))[0]
+        counts = np.bincount(class_indices(read_codes(root / row.label)).ravel(), minlength=256)
+    except DataError:
+        return None
+    return TileSummary(
+        row.tile.id,
+        state,
+        classes=tuple(int(n) for n in counts[:CLASS_COUNT]),
+        ignored=int(counts[IGNORE]),
+        s1_covered=float(np.mean(observations != NODATA)),
+        s1_median=float(np.median(observations)),
+    )
+
+
+@dataclass(frozen=True)
+class SummaryBatch:
+    """The task of one worker (a class, so that it can be sent to other processes)."""
+
+    root: Place
+
+    def __call__(self, rows: Sequence[tuple[ManifestRow, str]]) -> list[TileSummary]:
+        found = (summarise_tile(row, self.root, state) for row, state in rows)
+        return [summary for summary in found if summary is not None]
+
+
+def tile_summaries(
+    rows: Sequence[ManifestRow],
+    *,
+    root: Path,
+    ledger: Mapping[str, LedgerRow],
+    run: Runner,
+    on_batch: Callable[[int], None] = lambda _: None,
+) -> dict[str, TileSummary]:
+    """Summaries of complete tiles, by id; files that cannot be read have none. Also kept on disk."""
+    states = {row.tile.id: state_of(row, ledger[row.tile.id]) for row in rows}
+    kept = {tile: s for tile, s in _kept(root).items() if states.get(tile) == s.state}
+    on_batch(len(kept))
+    fresh = [(row, states[row.tile.id]) for row in rows if row.tile.id not in kept]
+    found = dict(kept)
+    for tiles, part in run(SummaryBatch(pixels_of(root)), fresh):
+        found |= {summary.tile: summary for summary in part}
+        on_batch(tiles)
+    ordered = {tile: found[tile] for tile in sorted(found)}
+    if fresh or len(kept) != len(_kept(root)):
+        write_json(root / SUMMARIES_FILE, [list(asdict(summary).values()) for summary in ordered.values()])
+    return ordered
+
+
+def _kept(root: Path) -> dict[str, TileSummary]:
+    """What an earlier audit read; nothing where that cannot be understood, since it can be read again."""
+    if not (root / SUMMARIES_FILE).is_file():
+        return {}
+    try:
+        rows = [TileSummary(row[0], row[1], tuple(row[2]), *row[3:]) for row in read_json(root / SUMMARIES_FILE)]
+    except (DataError, TypeError, IndexError):
+        return {}
+    return {summary.tile: summary for summary in rows}

@@ -1,0 +1,116 @@
+"""Validate: read every shard of a data root and its label to the last byte and say what is wrong with them.
+
+The rules stand in ``rules``. Comes after ``export`` and before ``normalise``; tiles with an error are left out of
+statistics and training.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ..cluster import Runner
+from ..dataset.findings import FINDINGS_CSV, FINDINGS_JSON, Finding, _looked_at, _validated_states, read_findings
+from ..dataset.ledger import LedgerRow, read_ledger
+from ..dataset.manifest import ManifestRow
+from ..dataset.root import check_in_sight, pixels_of
+from ..files.atomic import write_atomically, write_json
+from ..files.remote import Place
+from ..raster.geotiff import grid_of, shard_path
+from .file_view import Look, open_fully
+from .rules import judge
+
+
+def look_at(row: ManifestRow, root: Place, *, sha256: str = "") -> Look:
+    """One tile of a data root as the rules see it: shard and label, each read once.
+
+    Args:
+        sha256: of the shard by the ledger; empty = not known.
+    """
+    shard, label = open_fully(shard_path(root, row.tile)), open_fully(root / row.label)
+    return Look(
+        kind="shard",
+        name=row.tile.id,
+        header=shard.header,
+        values=shard.values,
+        fault=shard.fault,
+        gcps=shard.gcps,
+        reference=grid_of(row.tile),
+        label=label.header,
+        label_codes=label.values[0] if label.values is not None else None,
+        label_fault=f"{row.label} {label.fault}" if label.fault else "",
+        sha256=shard.sha256,
+        expected_sha256=sha256,
+    )
+
+
+def validate_tile(row: ManifestRow, root: Place, *, sha256: str = "") -> list[Finding]:
+    """Findings of one tile; a file that cannot be read to its end is a finding too."""
+    return judge(look_at(row, root, sha256=sha256))
+
+
+@dataclass(frozen=True)
+class ValidateBatch:
+    """The task of one worker (a class, so that it can be sent to other processes)."""
+
+    root: Place
+
+    def __call__(self, items: Sequence[tuple[ManifestRow, str]]) -> list[Finding]:
+        """Findings of tiles, each with the hash of its shard by the ledger."""
+        check_in_sight(self.root)
+        return [finding for row, sha256 in items for finding in validate_tile(row, self.root, sha256=sha256)]
+
+
+def validate(
+    rows: Sequence[ManifestRow],
+    *,
+    root: Path,
+    run: Runner,
+    all_again: bool = True,
+    on_batch: Callable[[int], None] | None = None,
+) -> list[Finding]:
+    """Findings of all tiles, ordered by tile and rule; also written to ``findings.json`` and ``findings.csv``.
+
+    Args:
+        all_again: read also what the last validation saw in the same state, which a build need not.
+    """
+    ledger = read_ledger(root)
+    seen = _states(rows, ledger)
+    before = {} if all_again else _validated_states(root)
+    same = {tile for tile, state in seen.items() if before.get(tile) == state}
+    fresh = [row for row in rows if row.tile.id not in same]
+    if not all_again and not fresh and _looked_at(root) == seen.keys():
+        return read_findings(root)
+    findings = [f for f in read_findings(root) if f.tile in same] if same else []
+    work = [(row, ledger[row.tile.id].sha256 if row.tile.id in ledger else "") for row in fresh]
+    for tiles, part in run(ValidateBatch(pixels_of(root)), work):
+        findings += part
+        if on_batch is not None:
+            on_batch(tiles)
+    findings.sort(key=lambda f: (f.tile, f.rule))
+    document = {"tiles": len(rows), "findings": [asdict(f) for f in findings], "validated": seen}
+    write_json(root / FINDINGS_JSON, document)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["tile", "rule", "severity", "message"])
+    writer.writerows([f.tile, f.rule, f.severity, f.message] for f in findings)
+    write_atomically(root / FINDINGS_CSV, text.getvalue().encode())
+    return findings
+
+
+def _state_of(row: ManifestRow, shard_sha256: str) -> str:
+    """What was looked at: a shard with its label."""
+    return f"{shard_sha256} {row.label_sha256}"
+
+
+def _states(rows: Sequence[ManifestRow], ledger: Mapping[str, LedgerRow]) -> dict[str, str]:
+    return {row.tile.id: _state_of(row, ledger[row.tile.id].sha256) for row in rows if row.tile.id in ledger}
+
+
+def to_validate(rows: Sequence[ManifestRow], *, root: Path) -> int:
+    """How many of these tiles the last validation did not see as they are now."""
+    before = _validated_states(root)
+    return sum(before.get(tile) != state for tile, state in _states(rows, read_ledger(root)).items())

@@ -1,0 +1,162 @@
+"""The whole way in one test: a build that is killed, started again, trained, scored and reported."""
+
+import hashlib
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from dwplus.pipeline.dataset.ledger import read_ledger
+
+TILES = "12"
+TINY = """
+model = "specsar-former-small"
+epochs = 1
+batch = 4
+lr = 1e-3
+crop_px = 64
+workers = 0
+device = "cpu"
+"""
+
+
+def dwplus(*arguments: str, cwd: Path, **options: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "dwplus.cli", *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=500, **options)
+
+
+def kill_midway(cwd: Path) -> None:
+    """Start a build and kill it, without a warning, once three tiles are settled."""
+    command = [sys.executable, "-m", "dwplus.cli", "build", "--source", "sandbox", "--tiles", TILES, "--workers", "1"]
+    process = subprocess.Popen(command, cwd=cwd, stderr=subprocess.DEVNULL, start_new_session=True)
+    ledger = cwd / "data" / "sandbox" / "ledger.jsonl"
+    while process.poll() is None and (not ledger.is_file() or ledger.read_bytes().count(b"\n") < 3):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the whole way was walked."""
+    folder = tmp_path_factory.mktemp("flow")
+    (folder / "tiny.toml").write_text(TINY)
+    kill_midway(folder)
+    done = dwplus(
+        "reproduce", "--source", "sandbox", "--tiles", TILES, "--profile", "tiny.toml", "--workers", "1", cwd=folder
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "data/sandbox/report/index.html"
+    assert "SANDBOX" in done.stderr
+    return folder
+
+
+@pytest.fixture
+def root(folder: Path) -> Path:
+    return folder / "data" / "sandbox"
+
+
+def test_every_tile_is_a_whole_shard_or_has_a_reason(root: Path) -> None:
+    ledger = read_ledger(root)
+    shards = {path.stem: path for path in (root / "shards").rglob("*.tif")}
+
+    assert set(shards) == {tile for tile, row in ledger.items() if row.state == "done"}
+    assert len(shards) >= 6
+    for tile, path in shards.items():
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == ledger[tile].sha256
+    missing = (root / "failures.csv").read_text().splitlines()[1:]
+    assert {line.split(",")[0] for line in missing} == set(ledger) - set(shards)
+    assert not list(root.rglob("*.part"))
+
+
+def test_shards_lie_on_the_released_labels_and_say_sandbox(root: Path) -> None:
+    for path in (root / "shards").rglob("*.tif"):
+        with rasterio.open(path) as shard:
+            labels = list((root / "labels").rglob(path.name))
+            assert shard.tags()["DWPLUS_SOURCE"] == "SANDBOX"
+            for label in labels:
+                with rasterio.open(label) as released:
+                    assert (shard.transform, shard.crs, shard.shape) == (
+                        released.transform,
+                        released.crs,
+                        released.shape,
+                    )
+                    assert released.read(1).max() <= 10
+
+
+def test_no_clock_address_or_path_stands_in_a_shard(root: Path) -> None:
+    path = next((root / "shards").rglob("*.tif"))
+    content = path.read_bytes()
+
+    for trace in (b"127.0.0.1", b"http", str(root).encode(), b"20" + time.strftime("%y-%m-%dT").encode()):
+        assert trace not in content
+
+
+def test_scores_come_from_one_confusion_matrix_and_say_sandbox(root: Path) -> None:
+    for name in ("specsar-s1s2", "segformer-s2"):
+        scores = json.loads((root / "runs" / name / "scores.json").read_text())
+        counts = np.array(scores["matrix"]["counts"])
+
+        assert (scores["source"], scores["split"]) == ("SANDBOX", "test")
+        assert scores["oa"] == pytest.approx(np.trace(counts) / counts.sum())
+        assert scores["tiles"] > 0
+
+
+def test_the_report_shows_scores_tiles_and_what_is_missing(root: Path) -> None:
+    page = (root / "report" / "index.html").read_text()
+
+    assert page.count("SANDBOX") > 5
+    assert "specsar-s1s2" in page
+    assert "segformer-s2" in page
+    assert "property of the synthetic planet" in page
+    assert "26,704,265" in page
+    assert "109.59" in page
+    for row in read_ledger(root).values():
+        if row.state != "done":
+            assert row.reason in page
+
+
+def test_running_again_asks_for_nothing_and_changes_nothing(folder: Path, root: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in (root / "shards").rglob("*.tif")}
+
+    again = dwplus("build", "--source", "sandbox", "--tiles", TILES, "--workers", "1", "--json", cwd=folder)
+
+    assert again.returncode == 0
+    assert json.loads(again.stdout)["source"] == ["SANDBOX"]
+    assert "none to ask for" in again.stderr
+    assert {path: path.stat().st_mtime_ns for path in (root / "shards").rglob("*.tif")} == before
+
+
+def test_another_planet_is_not_mixed_in(folder: Path) -> None:
+    other = dwplus("build", "--source", "sandbox", "--tiles", "24", cwd=folder)
+
+    assert other.returncode == 2
+    assert "holds the planet of --seed 7 --tiles 12" in other.stderr
+
+
+def test_nothing_is_left_running(folder: Path) -> None:
+    # The killed build's server and its workers watch their parent.
+    deadline = time.monotonic() + 10
+    while (left := _servers_without_parent()) and time.monotonic() < deadline:
+        time.sleep(0.2)
+
+    assert left == []
+
+
+def _servers_without_parent() -> list[str]:
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            parent = int((process / "stat").read_text().rsplit(")", 1)[1].split()[1])
+        except (OSError, IndexError):
+            continue
+        # Servers of other tests have a living parent.
+        if "dwplus.local_ee.server" in command and parent == 1:
+            found.append(command)
+    return found

@@ -1,0 +1,240 @@
+"""From stored samples to batches on the device: dwplus.model.loader."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import dataclass, field
+from datetime import date
+
+import numpy as np
+import pytest
+import torch
+from dwplus.model.loader import (
+    Batch,
+    EpochSampler,
+    Normaliser,
+    StoredTiles,
+    Symmetry,
+    augment,
+    collate,
+    make_loader,
+    plain_statistics,
+    to_batch,
+)
+from dwplus.pipeline.dataset.samples import Sample
+from dwplus.pipeline.errors import DataError, UsageError
+from dwplus.pipeline.spec.bands import decode
+from dwplus.pipeline.spec.tiles import Tile
+
+TILE = Tile("dw_0.0_0.0-20190101", "EPSG:32630", (10, 0, 5e5, 0, -10, 5e6), (4, 4), date(2019, 1, 1), "EH", 1)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Tiny tensors: a second thread would only wait."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@dataclass
+class Band:
+    mean: float
+    std: float
+
+
+@dataclass
+class Statistics:
+    bands: dict[str, Band]
+    class_counts: tuple[int, ...] = (1,) * 9
+    shards_hash: str = "abc"
+
+
+@dataclass
+class Tiles:
+    """A data set of three tiles of 4 x 4 px, in memory; pixel values say tile, band and place."""
+
+    primary: tuple[str, ...] = ("B2", "B3")
+    auxiliary: tuple[str, ...] = ("VV",)
+    split: str = "train"
+    protocol: str = "strict"
+    source: str = "SANDBOX"
+    tiles_hash: str = "0"
+    statistics: Statistics = field(
+        default_factory=lambda: Statistics({"B2": Band(0.1, 0.05), "B3": Band(0.2, 0.1), "VV": Band(-10, 2)})
+    )
+    reads: list[int] = field(default_factory=list)
+    count: int = 3
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int, /) -> Sample:
+        self.reads.append(index)
+        pixels = np.arange(3 * 16, dtype=np.uint16).reshape(3, 4, 4) + 60000 + 100 * index
+        label = np.arange(16, dtype=np.uint8).reshape(4, 4)
+        return Sample(pixels[:2], pixels[2:], label, TILE)
+
+
+def test_batches_hold_stored_values_and_the_number_of_each_sample():
+    loader, _ = make_loader(Tiles(), batch=2, workers=0)
+
+    first, last = loader
+
+    assert first.primary.shape == (2, 2, 4, 4)
+    assert first.primary.dtype == first.auxiliary.dtype == torch.uint16
+    assert first.label.dtype == torch.uint8
+    assert int(first.auxiliary[1, 0, 0, 0]) == 60000 + 100 + 32
+    assert (first.number.tolist(), last.number.tolist()) == ([0, 1], [2])
+
+
+def test_loader_processes_give_the_same_batches():
+    here, there = (make_loader(Tiles(), batch=2, workers=workers)[0] for workers in (0, 1))
+
+    for one, other in zip(here, there, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_each_epoch_has_its_own_order_and_always_the_same():
+    sampler = EpochSampler(20, seed=7, shuffle=True)
+    orders = []
+    for epoch in (0, 1, 0):
+        sampler.set_epoch(epoch)
+        orders.append(list(sampler))
+
+    assert sorted(orders[0]) == list(range(20))
+    assert orders[0] == orders[2] != orders[1]
+    assert list(EpochSampler(3, seed=7, shuffle=False)) == [0, 1, 2]
+
+
+def test_samples_that_fit_in_memory_are_read_once():
+    tiles = Tiles()
+    size = sum(part.nbytes for part in to_batch(tiles[0]))
+    tiles.reads.clear()
+    stored = StoredTiles(tiles, keep_bytes=2 * size)
+
+    for _ in range(2):
+        for index in range(3):
+            stored[index]
+
+    assert tiles.reads == [0, 1, 2, 2]
+
+
+def test_a_loader_can_be_sent_to_a_process():
+    assert len(pickle.loads(pickle.dumps(StoredTiles(Tiles())))) == 3
+
+
+def test_tiles_of_two_sizes_cannot_share_a_batch():
+    small = Sample(*(np.zeros((1, 2, 2), np.uint16),) * 2, np.zeros((2, 2), np.uint8), TILE)
+
+    with pytest.raises(UsageError, match="crop_px"):
+        collate([to_batch(Tiles()[0]), to_batch(small)])
+
+
+def test_normalised_values_are_physical_ones_minus_mean_over_deviation():
+    tiles = Tiles()
+    stored = np.array([[[0, 1, 1500, 65535]], [[1, 2000, 0, 65535]]], dtype=np.uint16)
+    radar = np.array([[[9000, 0, 9200, 1]]], dtype=np.uint16)  # -10 dB, nothing, -8 dB, -99.99 dB
+    normaliser = Normaliser(tiles.primary, tiles.auxiliary, plain_statistics(tiles))
+
+    primary, auxiliary = normaliser(torch.from_numpy(stored)[None], torch.from_numpy(radar)[None])
+
+    physical = decode(stored, tiles.primary)
+    mean, std = np.array([0.1, 0.2])[:, None, None], np.array([0.05, 0.1])[:, None, None]
+    assert primary[0].numpy() == pytest.approx(np.nan_to_num((physical - mean) / std, nan=0.0), rel=1e-6, abs=1e-5)
+    assert auxiliary[0, 0, 0].tolist() == pytest.approx([0, 0, 1, (-99.99 + 10) / 2], abs=1e-5)
+    assert primary[0, 0, 0, 0] == 0  # no data
+
+
+def test_a_constant_band_becomes_zero_and_a_missing_one_is_named():
+    constant = Normaliser(("B2",), (), {"B2": (0.1, 0.0)})
+
+    primary, auxiliary = constant(torch.full((1, 1, 2, 2), 1000, dtype=torch.uint16), torch.zeros(1, 0, 2, 2))
+
+    assert primary.abs().max() < 1e-6
+    assert auxiliary.shape == (1, 0, 2, 2)
+    with pytest.raises(UsageError, match="no statistics of band B3"):
+        Normaliser(("B3",), (), {"B2": (0.1, 0.1)})
+
+
+def test_statistics_that_are_no_numbers_are_refused():
+    tiles = Tiles(statistics=Statistics({"B2": Band(0.1, 0.1), "B3": Band(float("nan"), 0.1), "VV": Band(-10, 2)}))
+
+    with pytest.raises(DataError, match="no mean or deviation of band B3"):
+        plain_statistics(tiles)
+
+
+def test_the_eight_symmetries_are_eight():
+    square = torch.arange(4).reshape(2, 2)
+
+    images = {tuple(Symmetry(turns, mirrored)(square).flatten().tolist()) for turns in range(4) for mirrored in (0, 1)}
+
+    assert len(images) == 8
+    assert Symmetry(1, False)(square).tolist() == np.rot90(square.numpy()).tolist()
+
+
+def marked_batch(count: int = 16, size: int = 6) -> Batch:
+    """Inputs and label of each sample show the same picture."""
+    picture = torch.arange(size * size).reshape(size, size)
+    stored = picture.to(torch.int32).repeat(count, 2, 1, 1).to(torch.uint16)
+    return Batch(stored, stored[:, :1].clone(), picture.to(torch.uint8).repeat(count, 1, 1), torch.arange(count))
+
+
+@pytest.mark.parametrize("crop_px", [None, 4])
+def test_inputs_and_label_are_turned_and_cropped_alike(crop_px: int | None):
+    batch = marked_batch()
+
+    out = augment(batch, seed=0, epoch=3, crop_px=crop_px)
+
+    size = crop_px or 6
+    assert out.primary.shape == (16, 2, size, size)
+    assert out.primary.dtype == torch.uint16
+    for i in range(16):
+        assert torch.equal(out.primary[i, 0].int(), out.label[i].int())
+        assert torch.equal(out.auxiliary[i, 0].int(), out.label[i].int())
+    assert len({tuple(label.flatten().tolist()) for label in out.label}) > 5  # not all the same
+
+
+def test_augmentation_depends_on_seed_epoch_and_sample_alone():
+    batch = marked_batch()
+    whole = augment(batch, seed=0, epoch=3, crop_px=4)
+
+    alone = [augment(Batch(*(part[i : i + 1] for part in batch)), seed=0, epoch=3, crop_px=4) for i in range(16)]
+
+    assert torch.equal(torch.cat([one.label for one in alone]), whole.label)
+    assert not torch.equal(augment(batch, seed=0, epoch=4, crop_px=4).label, whole.label)
+    assert not torch.equal(augment(batch, seed=1, epoch=3, crop_px=4).label, whole.label)
+
+
+def test_without_augmentation_a_batch_is_as_it_was():
+    batch = marked_batch()
+
+    out = augment(batch, seed=0, epoch=0, symmetries=False)
+
+    assert all(torch.equal(a, b) for a, b in zip(batch, out, strict=True))
+
+
+def test_a_crop_that_does_not_fit_and_a_tile_that_cannot_be_turned_are_refused():
+    batch = marked_batch(1)
+    oblong = Batch(batch.primary[:, :, :3], batch.auxiliary[:, :, :3], batch.label[:, :3], batch.number)
+
+    with pytest.raises(UsageError, match="crop_px is 7, the tiles are 6 x 6"):
+        augment(batch, seed=0, epoch=0, crop_px=7)
+    with pytest.raises(UsageError, match="cannot be turned"):
+        augment(oblong, seed=0, epoch=0)
+
+
+def test_an_epoch_does_without_a_last_batch_that_is_too_small():
+    # Given five tiles in batches of two: the fifth would come alone.
+    loader, sampler = make_loader(Tiles(count=5), batch=2, workers=0, shuffle=True, fewest=2)
+
+    epochs = []
+    for epoch in range(6):
+        sampler.set_epoch(epoch)
+        epochs.append([batch.number.tolist() for batch in loader])
+
+    assert all([len(batch) for batch in epoch] == [2, 2] for epoch in epochs)
+    assert {number for epoch in epochs for batch in epoch for number in batch} == set(range(5))  # another one each time
+    assert len(make_loader(Tiles(count=6), batch=2, workers=0, fewest=2)[0]) == 3
+    assert len(make_loader(Tiles(count=5), batch=2, workers=0)[0]) == 3

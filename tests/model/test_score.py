@@ -1,0 +1,228 @@
+"""Scoring a run whose network says water everywhere."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from dwplus.model.config import to_mapping
+from dwplus.model.metrics import ConfusionMatrix
+from dwplus.model.registry import configure, spec
+from dwplus.model.runs import DataCard, RunConfig, RunFolder
+from dwplus.model.score import Scores, load, majority_guess, predict, score
+from dwplus.model.train import TrainConfig, train
+from dwplus.pipeline.build.build import normalise_root, validate_root
+from dwplus.pipeline.cluster import in_process
+from dwplus.pipeline.dataset.samples import Dataset, Sample
+from dwplus.pipeline.errors import DataError, UsageError
+from dwplus.pipeline.progress import Silent
+from dwplus.pipeline.spec.tiles import Tile
+from support.fixture_types import LayOut
+
+WATER, TREES = 0, 1
+LABELS = (  # three tiles: half water, three quarters water, nothing marked
+    [[WATER, TREES], [WATER, TREES]],
+    [[WATER, WATER], [WATER, TREES]],
+    [[255, 255], [255, 255]],
+)
+EASTINGS = (5e5, 5e5, 5e5)
+ZONES = ("EPSG:32630", "EPSG:32620", "EPSG:32630")  # 3 W, 63 W, 3 W
+BIOMES = (1, 4, 4)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Tiny tensors: a second thread would only wait."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@dataclass
+class Band:
+    mean: float
+    std: float
+
+
+@dataclass
+class Statistics:
+    bands: dict[str, Band] = field(default_factory=lambda: {"B2": Band(0.1, 0.05), "VV": Band(-10, 2)})
+    class_counts: tuple[int, ...] = (10, 30, 0, 0, 0, 0, 0, 0, 0)
+    shards_hash: str = "abc"
+
+
+@dataclass
+class Tiles:
+    split: str = "test"
+    source: str = "SANDBOX"
+    tiles_hash: str = "0"
+    protocol: str = "strict"
+    primary: tuple[str, ...] = ("B2",)
+    auxiliary: tuple[str, ...] = ("VV",)
+    statistics: Statistics = field(default_factory=Statistics)
+
+    def __len__(self) -> int:
+        return 3
+
+    def __getitem__(self, index: int, /) -> Sample:
+        label = np.kron(np.array(LABELS[index]), np.ones((16, 16))).astype(np.uint8)
+        grid = (10, 0, EASTINGS[index], 0, -10, 5e6)
+        tile = Tile(f"dw_{index}", ZONES[index], grid, (32, 32), date(2019, 1, 1), "EH", BIOMES[index])
+        pixels = np.full((1, 32, 32), 1000, np.uint16)
+        return Sample(pixels, pixels, label, tile)
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path) -> Path:
+    """A complete run, without training: the classifier's bias alone speaks, for water."""
+    config = configure("specsar-former-small", 1, 1)
+    network = spec("specsar-former-small").network(config)
+    with torch.no_grad():
+        network.decoder.classify.weight.zero_()  # type: ignore[union-attr, operator]
+        network.decoder.classify.bias[WATER] = 1.0  # type: ignore[union-attr, index]
+    folder = RunFolder(tmp_path)
+    data = DataCard.of(Tiles("train"))
+    folder.write_config(RunConfig("0.0.0", "specsar-former-small", to_mapping(config), {}, data))
+    folder.write_weights("model.safetensors", network.state_dict())
+    return tmp_path
+
+
+def test_scores_are_those_of_all_pixels_together(run_dir: Path):
+    scores = score(run_dir, Tiles(), batch=2, workers=0, device="cpu")
+
+    # 16 x 16 px a cell: 5 of 8 cells are water and right, 3 are trees and wrong; the third tile has no say.
+    assert scores.matrix.counts[:2, 0].tolist() == [5 * 256, 3 * 256]
+    assert scores.matrix.oa == 5 / 8
+    assert scores.matrix.iou[:2].tolist() == [5 / 8, 0]
+    assert scores.tiles == 3
+    assert scores.fps > 0
+
+
+def test_regions_and_biomes_add_up_to_the_whole(run_dir: Path):
+    scores = score(run_dir, Tiles(), workers=0, device="cpu")
+
+    assert scores.regions.keys() == {"eastern-hemisphere-1", "western-hemisphere"}
+    assert scores.biomes.keys() == {"1", "4"}
+    assert scores.regions["western-hemisphere"].oa == 3 / 4
+    assert scores.biomes["1"].oa == 1 / 2
+    for parts in (scores.regions, scores.biomes):
+        assert sum(parts.values(), ConfusionMatrix.zero()) == scores.matrix
+
+
+def test_the_majority_guess_is_the_most_frequent_training_class(run_dir: Path):
+    scores = score(run_dir, Tiles(), workers=0, device="cpu")
+
+    assert scores.majority == ("trees", 3 / 8)  # trees are the most in training, 3 of 8 here
+    assert majority_guess((0, 0, 5, 0, 0, 0, 0, 0, 0), ConfusionMatrix.zero()) == ("grass", 0.0)
+
+
+def test_scores_are_written_whose_pixels_they_are_of_and_read_back(run_dir: Path):
+    scores = score(run_dir, Tiles(), workers=0, device="cpu")
+
+    written = json.loads((run_dir / "scores.json").read_text())
+
+    assert written["source"] == "SANDBOX"
+    assert written["oa"] == 5 / 8
+    assert written["classes"]["water"]["iou"] == 5 / 8
+    assert written["classes"]["snow_and_ice"]["iou"] is None
+    assert "snow_and_ice" in written["absent"]
+    assert Scores.from_dict(written) == scores
+
+
+def test_other_weights_have_scores_of_their_own(run_dir: Path):
+    (run_dir / "best.safetensors").write_bytes((run_dir / "model.safetensors").read_bytes())
+
+    score(run_dir, Tiles(), workers=0, device="cpu", weights="best.safetensors")
+
+    assert (run_dir / "scores-best.json").exists()
+    assert not (run_dir / "scores.json").exists()
+
+
+def test_progress_is_told_tile_by_tile(run_dir: Path):
+    told: list[tuple[int, int]] = []
+
+    score(run_dir, Tiles(), batch=2, workers=0, device="cpu", on_tile=lambda done, count: told.append((done, count)))
+
+    assert told == [(2, 3), (3, 3)]
+
+
+def test_a_prediction_is_a_class_for_every_pixel(run_dir: Path):
+    network, run, normaliser = load(run_dir, device="cpu")
+
+    prediction = predict(network, normaliser, Tiles()[0])
+
+    assert run.data.source == "SANDBOX"
+    assert prediction.shape == (32, 32)
+    assert prediction.dtype == np.uint8
+    assert set(prediction.flat) == {WATER}
+
+
+@pytest.mark.parametrize(
+    ("other", "error", "message"),
+    [
+        (Tiles(primary=("B3",)), UsageError, "trained with primary"),
+        (Tiles(auxiliary=("VH",)), UsageError, "trained with auxiliary"),
+        (Tiles(protocol="paper"), UsageError, "trained with protocol"),
+        (Tiles(source="earthengine"), UsageError, "trained on SANDBOX pixels, the data set is earthengine"),
+        (Tiles(statistics=Statistics(shards_hash="def")), DataError, "training split has changed"),
+    ],
+)
+def test_data_that_the_network_was_not_made_for_are_refused(
+    run_dir: Path, other: Tiles, error: type[Exception], message: str
+):
+    with pytest.raises(error, match=message):
+        score(run_dir, other, device="cpu")
+
+    assert not (run_dir / "scores.json").exists()
+
+
+def test_another_source_can_be_scored_on_purpose_and_is_named(run_dir: Path):
+    scores = score(run_dir, Tiles(source="earthengine"), workers=0, device="cpu", allow_other_source=True)
+
+    assert scores.source == "earthengine"
+
+
+def test_an_incomplete_run_is_refused(run_dir: Path, tmp_path: Path):
+    (run_dir / "model.safetensors").unlink()
+
+    with pytest.raises(DataError, match="is not complete; 'dwplus train' goes on with it"):
+        load(run_dir)
+
+
+def test_weights_of_another_network_are_refused(run_dir: Path):
+    folder = RunFolder(run_dir)
+    run = folder.read_config()
+    folder.write_config(replace(run, model_config={**run.model_config, "decoder_width": 8}))
+
+    with pytest.raises(DataError, match="does not fit the network"):
+        load(run_dir, device="cpu")
+
+
+def test_what_is_no_score_is_refused():
+    with pytest.raises(DataError, match="no scores of dwplus"):
+        Scores.from_dict({"miou": 0.5})
+
+
+def test_shards_on_disk_can_be_trained_on_and_scored(data_root: LayOut, tmp_path: Path):
+    root = data_root(train=4, test=2, size=32)
+    validate_root(root, run=in_process, progress=Silent())
+    normalise_root(root, run=in_process, progress=Silent())
+    bands = {"primary": ("B4", "B3", "B2"), "auxiliary": ("VV", "VH")}
+    config = TrainConfig("specsar-former-small", epochs=1, batch=2, batch_per_device=2, workers=0, device="cpu")
+
+    run_dir = train(
+        config,
+        dataset_train=Dataset(root, split="train", **bands),
+        dataset_val=Dataset(root, split="val", **bands),
+        run_dir=tmp_path / "run",
+    )
+    scores = score(run_dir, Dataset(root, split="test", **bands), workers=0, device="cpu")
+
+    assert (scores.source, scores.tiles) == ("SANDBOX", 2)
+    assert scores.matrix.pixels == sum(int((d.label != 255).sum()) for d in Dataset(root, split="test", **bands))

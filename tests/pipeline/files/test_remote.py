@@ -1,0 +1,256 @@
+"""Data that lies at a URL is read as if it were here; what fails is asked for again, what is missing is a finding."""
+
+import json
+import multiprocessing
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from dwplus.cli import cli
+from dwplus.pipeline.build.build import Choice, Means, build, normalise_root, validate_root
+from dwplus.pipeline.cluster import in_process
+from dwplus.pipeline.dataset.manifest import read_manifest
+from dwplus.pipeline.dataset.root import ORIGIN_FILE, check_in_sight, mirror, pixels_of
+from dwplus.pipeline.dataset.samples import Dataset
+from dwplus.pipeline.errors import AuthenticationError, DataError, ServiceError, UsageError
+from dwplus.pipeline.files.remote import Remote
+from dwplus.pipeline.progress import Silent
+from dwplus.pipeline.raster.geotiff import read_content, shard_path
+from support.file_server import CUT, FileServer, serving
+from support.fixture_types import LayOut
+
+SOON = (0.01, 0.01)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[FileServer]:
+    (tmp_path / "data").mkdir(exist_ok=True)
+    with serving(tmp_path / "data") as running:
+        yield running
+
+
+@pytest.fixture
+def file(server: FileServer, tmp_path: Path) -> Remote:
+    (tmp_path / "data" / "a.bin").write_bytes(b"0123456789")
+    return Remote(server.url, waits_s=SOON) / "a.bin"
+
+
+def test_a_file_at_a_url_is_read_by_one_request(file: Remote, server: FileServer) -> None:
+    assert (file.read_bytes(), file.name, server.asked["a.bin"]) == (b"0123456789", "a.bin", 1)
+
+
+@pytest.mark.parametrize("fault", [500, 503, 429, CUT])
+def test_a_server_that_fails_for_a_while_is_asked_again(file: Remote, server: FileServer, fault: int) -> None:
+    server.faults["a.bin"] = [fault, fault]
+
+    assert file.read_bytes() == b"0123456789"
+    assert server.asked["a.bin"] == 3
+
+
+def test_a_server_that_keeps_failing_ends_the_run_and_is_not_the_fault_of_a_tile(
+    file: Remote, server: FileServer
+) -> None:
+    server.faults["a.bin"] = [503] * 9
+
+    with pytest.raises(
+        ServiceError, match=r"cannot read http://127\.0\.0\.1.*a\.bin: .*503.*, 3 times; run the command"
+    ):
+        read_content(file)
+
+
+def test_a_server_that_is_not_there_is_told() -> None:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port = one.getsockname()[1]
+
+    with pytest.raises(ServiceError, match="Connect"):
+        Remote(f"http://127.0.0.1:{port}/a", waits_s=SOON).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"), [(401, AuthenticationError), (403, AuthenticationError), (400, ServiceError)]
+)
+def test_a_refusal_is_not_asked_again(file: Remote, server: FileServer, status: int, kind: type[Exception]) -> None:
+    server.faults["a.bin"] = [status]
+
+    with pytest.raises(kind):
+        file.read_bytes()
+    assert server.asked["a.bin"] == 1
+
+
+def test_a_missing_file_is_told_at_once(server: FileServer) -> None:
+    with pytest.raises(DataError, match=r"nothing\.tif does not exist"):
+        read_content(Remote(server.url, waits_s=SOON) / "nothing.tif")
+    assert server.asked["nothing.tif"] == 1
+
+
+def test_urls_of_no_known_kind_are_refused() -> None:
+    with pytest.raises(UsageError, match="Protocol not known: nowhere"):
+        Remote("nowhere://a/b").read_bytes()
+
+
+def test_a_missing_package_is_named() -> None:
+    # Azure's is in no extra of dwplus.
+    with pytest.raises(UsageError, match=r"reading abfs:// needs, on every machine that reads, its package: .*adlfs"):
+        Remote("abfs://container/a").read_bytes()
+
+
+def test_the_packages_of_the_extra_are_named_by_it(file: Remote) -> None:
+    code = (
+        "import sys; sys.modules['aiohttp'] = None; from dwplus.pipeline.files.remote import Remote\n"
+        f"try: Remote({file.url!r}).read_bytes()\nexcept Exception as error: print(type(error).__name__, error)"
+    )
+
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+    assert "UsageError reading http:// needs, on every machine that reads, aiohttp: pip install 'dwplus[cloud]'" in said
+
+
+def test_the_files_of_a_bucket_are_read(
+    file: Remote, server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fsspec
+
+    (tmp_path / "data" / "bucket" / "set").mkdir(parents=True)
+    shutil.copy(tmp_path / "data" / "a.bin", tmp_path / "data" / "bucket" / "set")
+    monkeypatch.setitem(fsspec.config.conf, "s3", {"anon": True, "endpoint_url": server.url})
+
+    place = Remote("s3://bucket/set", waits_s=SOON)
+
+    assert (place / "a.bin").read_bytes() == b"0123456789"
+    with pytest.raises(FileNotFoundError):
+        (place / "b.bin").read_bytes()
+
+
+def in_a_fork(read: Callable[[], bytes], answers: "multiprocessing.Queue[bytes]") -> None:
+    answers.put(read())
+
+
+def test_loaders_that_fork_read_on(file: Remote) -> None:
+    file.read_bytes()
+    context = multiprocessing.get_context("fork")
+    answers = context.Queue()
+
+    process = context.Process(target=in_a_fork, args=(file.read_bytes, answers))
+    process.start()
+
+    assert answers.get(timeout=20) == b"0123456789"
+    process.join()
+
+
+# --- data roots -------------------------------------------------------------------------------------------------------
+
+
+def stages(root: Path) -> tuple[str, dict[str, bytes]]:
+    validate_root(root, run=in_process, progress=Silent())
+    normalise_root(root, run=in_process, progress=Silent())
+    results = {p.name: p.read_bytes() for p in root.iterdir() if p.name.startswith(("findings", "stats"))}
+    return results["findings.csv"].decode(), results
+
+
+def test_stages_over_a_url_give_the_same_bytes_as_on_the_disk(
+    data_root: LayOut, server: FileServer, tmp_path: Path
+) -> None:
+    origin = data_root()
+    rows = read_manifest(origin).rows
+    shard_path(origin, rows[0].tile).unlink()
+    whole = shard_path(origin, rows[1].tile).read_bytes()
+    shard_path(origin, rows[1].tile).write_bytes(whole.replace(b"\x28\xb5\x2f\xfd", b"not Zstandard"[:4]))
+    (origin / rows[2].label).write_bytes(b"no raster")
+    root = mirror(f"{server.url}/sandbox/", tmp_path / "here", waits_s=SOON)
+
+    findings, over_url = stages(root)
+
+    found = dict(line.split(",")[:2] for line in findings.splitlines()[1:])
+    assert found == {
+        rows[0].tile.id: "readable", rows[1].tile.id: "readable", rows[2].tile.id: "label-readable",
+    }  # fmt: skip
+    assert server.url not in findings
+    assert "vsimem" not in findings
+    assert over_url.keys() == {"findings.json", "findings.csv", "stats-strict.json", "stats-paper.json"}
+    assert over_url == stages(origin)[1]
+    assert not (root / "shards").exists()
+
+
+def test_training_reads_its_samples_from_a_url(data_root: LayOut, server: FileServer, tmp_path: Path) -> None:
+    origin = data_root()
+    stages(origin)
+    root = mirror(f"{server.url}/sandbox", tmp_path / "here")
+
+    there, here = Dataset(root, split="train"), Dataset(origin, split="train")
+
+    np.testing.assert_array_equal(there[1].primary, here[1].primary)
+    np.testing.assert_array_equal(there[1].label, here[1].label)
+    assert there.tiles_hash == here.tiles_hash
+
+
+def test_a_mirror_follows_its_origin_and_keeps_its_own_results(
+    data_root: LayOut, server: FileServer, tmp_path: Path
+) -> None:
+    origin = data_root()
+    root = mirror(f"{server.url}/sandbox", tmp_path / "here")
+    assert not (root / "findings.json").exists()
+    (root / "findings.json").write_text("own")
+    (origin / "findings.json").write_text("of the origin")
+    with (origin / "ledger.jsonl").open("a") as ledger:
+        ledger.write('{"tile": "x", "state": "failed", "reason": "refused"}\n')
+
+    mirror(f"{server.url}/sandbox", root)
+
+    assert (root / "ledger.jsonl").read_bytes() == (origin / "ledger.jsonl").read_bytes()
+    assert (root / "findings.json").read_text() == "own"
+
+
+def test_a_mirror_mixes_with_nothing(data_root: LayOut, server: FileServer, tmp_path: Path) -> None:
+    origin = data_root()
+    root = mirror(f"{server.url}/sandbox", tmp_path / "here")
+
+    with pytest.raises(UsageError, match=r"belongs to http://.*/sandbox, not to http://other/sandbox"):
+        mirror("http://other/sandbox", root)
+    with pytest.raises(UsageError, match="holds something else"):
+        mirror(f"{server.url}/sandbox", origin)
+    with pytest.raises(DataError, match=r"holds no data set: no manifest\.parquet"):
+        mirror(f"{server.url}/nothing", tmp_path / "nothing", waits_s=SOON)
+    assert not (tmp_path / "nothing").exists()
+    with pytest.raises(UsageError, match="building writes to local disks only"):
+        build(root, Choice(), Means(None, in_process))  # type: ignore[arg-type]
+
+
+def test_a_root_without_origin_holds_its_own_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    assert pixels_of(Path("data")) == tmp_path / "data"
+    (tmp_path / ORIGIN_FILE).write_text(json.dumps({"url": "a folder"}))
+    with pytest.raises(DataError, match="names no URL"):
+        pixels_of(tmp_path)
+
+
+def test_a_worker_that_does_not_see_the_data_says_so_before_it_calls_tiles_missing(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=f"{socket.gethostname()} does not see {tmp_path}"):
+        check_in_sight(tmp_path)
+
+
+def test_commands_take_a_url_and_leave_results_here(
+    data_root: LayOut, server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    origin = data_root()
+    shard_path(origin, read_manifest(origin).rows[0].tile).unlink()
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    url = f"{server.url}/sandbox"
+
+    checked = CliRunner().invoke(cli, ["validate", "--data", url, "--quiet"])
+    taken = CliRunner().invoke(cli, ["normalise", "--data", url, "--quiet"])
+    refused = CliRunner().invoke(cli, ["train", "--data", url])
+
+    assert (checked.exit_code, taken.exit_code, refused.exit_code) == (3, 0, 2), (checked.output, taken.output)
+    assert "1 tiles with errors" in checked.output
+    assert (tmp_path / "work" / "sandbox" / "stats-paper.json").is_file()
+    assert f"dwplus validate --data {url} --out DIR" in " ".join(refused.output.split())
+    assert not list(Path.cwd().glob("http*"))

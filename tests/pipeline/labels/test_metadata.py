@@ -1,0 +1,64 @@
+"""What publishers say of label tiles, in the spellings they are known to use."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+import openpyxl
+import pytest
+from dwplus.pipeline.labels import metadata
+
+BRITAIN = "dw_-0.5169602165_51.4043077942-20170409"  # a test tile, biome 4
+
+
+def test_metadata_is_read_whatever_the_spelling_of_its_columns(tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    book.active.title = "expert"
+    amazon = "dw_-63.3512901800_-3.9093045532-20190812"
+    product = "S2B_MSIL2A_20190812T143759_N0213_R096_T20MMA_20190812T165657"
+    for row in (
+        ["dw_id", "S2_PRODUCT_ID", "date", "biome", "S2 GEE ID", "Bare_Ground"],
+        [amazon, product, datetime(2019, 8, 12), 1.0, "nan", 0.25],
+        [None, None, None, None, None, None],
+    ):
+        book.active.append(row)
+    other = book.create_sheet("non_expert")
+    other.append(["DW ID", "labeler", "s2_product_id", "date"])
+    other.append([amazon, "Non-expert", None, "2019-08-12"])
+    book.create_sheet("notes").append(["dw_id"])
+    book.save(tmp_path / "v1_dw_tile_metadata_for_public_release.xlsx")
+    (tmp_path / "dw_test").mkdir()
+    (tmp_path / "dw_test/other.csv").touch()
+    (tmp_path / "dw_test/tiles.csv").write_text(
+        "filename,s2_system_index\ndw_-0p5169602165_51p4043077942-20170409,20170409T105651_20170409T110425_T30UXC\n"
+    )
+
+    found = metadata.read_metadata(tmp_path)
+
+    assert found == {
+        ("expert", amazon): {"S2_PRODUCT_ID": product, "date": "2019-08-12", "biome": "1"},
+        ("non_expert", amazon): {"date": "2019-08-12"},
+        ("consensus", BRITAIN): {"S2_GEE_ID": "20170409T105651_20170409T110425_T30UXC", "date": "2017-04-09"},
+    }
+
+
+def test_a_workbook_whose_sheets_are_called_otherwise_is_not_passed_over_silently(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    book = openpyxl.Workbook()
+    book.active.title = "Experts"
+    for sheet in (book.active, book.create_sheet("Sheet2")):
+        sheet.append(["dw_id", "biome"])
+        sheet.append([BRITAIN, 4])
+    book.save(tmp_path / "sheets.xlsx")
+
+    assert metadata.read_metadata(tmp_path) == {("expert", BRITAIN): {"biome": "4"}}
+    assert "says nothing of tiles of non_expert: its sheets are Experts, Sheet2" in caplog.text
+
+
+def test_a_damaged_workbook_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "sheet.xlsx").write_bytes(b"<html>503</html>")
+
+    assert metadata.read_metadata(tmp_path) == {}
+    assert "going on without" in caplog.text

@@ -1,0 +1,66 @@
+"""Loops over pixels: compiled and in numpy, held against plain ones."""
+
+import numpy as np
+import pytest
+from dwplus.pipeline.raster import compiled_loops
+from dwplus.pipeline.raster.compiled_loops import count_values, undo_predictor
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+
+IMAGES = arrays(np.uint16, array_shapes(min_dims=2, max_dims=2, max_side=9))
+
+
+@pytest.fixture(params=["compiled", "numpy"])
+def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    if request.param == "numpy":
+        monkeypatch.setattr(compiled_loops, "_compiled", lambda: None)
+    else:
+        pytest.importorskip("numba")
+    return request.param
+
+
+def test_sums_along_rows_wrap_around(form: str) -> None:
+    values = np.empty((2, 4), dtype=np.uint16)
+
+    undo_predictor(np.array([[5, 1, 65535, 0], [65535, 1, 1, 1]], dtype=np.uint16), values)
+
+    assert values.tolist() == [[5, 6, 5, 5], [65535, 0, 1, 2]]
+
+
+def test_counts_reach_to_the_largest_value(form: str) -> None:
+    assert count_values(np.array([[3, 0], [3, 1]], dtype=np.uint16)).tolist() == [1, 1, 0, 2]
+    assert count_values(np.array([65535], dtype=np.uint16)).shape == (65536,)
+    assert count_values(np.zeros((0, 4), dtype=np.uint16)).shape == (0,)
+
+
+@given(image=IMAGES)
+def test_both_forms_are_the_same_numbers(image: np.ndarray) -> None:
+    differences = np.diff(image, axis=1, prepend=np.uint16(0))
+    found = np.empty_like(image)
+
+    undo_predictor(differences, found)
+
+    assert np.array_equal(found, image)
+    assert np.array_equal(count_values(image), np.bincount(image.ravel()))
+
+
+def test_a_part_of_a_larger_array_is_counted_and_written_too(form: str) -> None:
+    # Given views that are not contiguous.
+    image = np.arange(24, dtype=np.uint16).reshape(4, 6)
+    values = np.zeros((8, 12), dtype=np.uint16)
+
+    undo_predictor(np.diff(image, axis=1, prepend=np.uint16(0)), values[::2, ::2])
+
+    assert np.array_equal(values[::2, ::2], image)
+    assert count_values(image[:, ::3]).sum() == 8
+
+
+@given(data=st.data())
+def test_numpy_form_alone(data: st.DataObject) -> None:
+    image = data.draw(IMAGES)
+    found = np.empty_like(image)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compiled_loops, "_compiled", lambda: None)
+        undo_predictor(np.diff(image, axis=1, prepend=np.uint16(0)), found)
+    assert np.array_equal(found, image)

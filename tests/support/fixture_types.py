@@ -1,0 +1,10 @@
+"""Types of the fixtures of ``conftest``."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+Run = Callable[..., tuple[int, str, str]]
+"""Runs a command line: exit code, stdout, stderr."""
+
+LayOut = Callable[..., Path]
+"""Lays out a data root of small tiles, as ``build`` leaves it before validation."""

@@ -1,0 +1,221 @@
+"""Machine: what a build needs of this computer - versions, disk, locks, memory, open files, proxies."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import platform
+import resource
+import shutil
+import tempfile
+import urllib.request
+from collections.abc import Iterator, Mapping
+from importlib import metadata
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from ... import __version__
+from ...pipeline.build.budget import SHARD_BYTES
+from ...pipeline.errors import DwplusError
+from ...pipeline.files.atomic import check_writable
+from .checklist import Check
+
+GB = 1e9
+SHARD_MB = tuple(size / 1e6 for size in SHARD_BYTES)
+"""One tile of real Sentinel-2 (11 bands) with Sentinel-1 as a shard, measured on two real scenes."""
+
+TILES = (17_192, 24_603)
+"""Tiles that the paper kept; tiles that the releases hold (4,194 expert, about 20,000 non-expert, 409 test)."""
+
+ARCHIVES_GB, UNPACKED_GB = 4.5, 5.0
+"""Label archives as downloaded (the test archive alone has 3.9 GB), and what is unpacked of them."""
+
+SANDBOX_TILES = 132
+LEAST_FREE_GB = 1.0
+LEAST_MEMORY_GB = 2.0
+LEAST_OPEN_FILES = 1024
+
+NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "lustre", "gpfs", "beegfs", "ceph", "fuse.glusterfs", "afs", "fuse.sshfs")
+
+_PACKAGES = ("earthengine-api", "dask", "pyarrow")
+
+
+def versions() -> Iterator[Check]:
+    """dwplus, Python and the libraries whose versions matter in a report of a defect."""
+    topic = "Versions"
+    yield Check(topic, "dwplus", "ok", __version__)
+    yield Check(topic, "Python", "ok", f"{platform.python_version()} on {platform.platform(terse=True)}")
+    for name in _PACKAGES:
+        yield _version(name)
+    yield _rasterio()
+    yield _torch()
+
+
+def _version(package: str) -> Check:
+    try:
+        return Check("Versions", package, "ok", metadata.version(package))
+    except metadata.PackageNotFoundError:
+        return Check("Versions", package, "error", "not installed", f"pip install {package}")
+
+
+def _rasterio() -> Check:
+    try:
+        import rasterio
+    except ImportError as error:
+        return Check("Versions", "rasterio", "error", f"cannot be imported: {error}", "pip install rasterio")
+    return Check("Versions", "rasterio", "ok", f"{rasterio.__version__}, GDAL {rasterio.__gdal_version__}")
+
+
+def _torch() -> Check:
+    try:
+        import torch
+    except ImportError as error:
+        return Check("Versions", "torch", "warning", f"cannot be imported: {error}", "needed to train, not to build")
+    if not torch.cuda.is_available():
+        return Check("Versions", "torch", "ok", f"{torch.__version__}, no CUDA device: training runs on the CPU")
+    names = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
+    return Check("Versions", "torch", "ok", f"{torch.__version__}, CUDA {torch.version.cuda}: {', '.join(names)}")
+
+
+def local(root: Path, source: str, *, free_bytes: int | None = None) -> Iterator[Check]:
+    """The data folder and this machine.
+
+    Args:
+        root: data root of the source; it need not exist.
+        free_bytes: space on its disk; None = look.
+    """
+    yield writable(root)
+    yield disk(root, needed_gb(source), free_bytes=free_bytes)
+    yield locks(root)
+    yield memory()
+    yield Check("This machine", "cores", "ok", f"{_cores()}; --workers takes fewer")
+    yield open_files(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def needed_gb(source: str) -> tuple[float, float]:
+    """Disk that the whole data set takes, at least and at most, in GB of 10^9 bytes."""
+    if source == "sandbox":
+        return SANDBOX_TILES * SHARD_MB[0] / 1e3, SANDBOX_TILES * SHARD_MB[1] / 1e3
+    labels = ARCHIVES_GB + UNPACKED_GB
+    return TILES[0] * SHARD_MB[0] / 1e3 + labels, TILES[1] * SHARD_MB[1] / 1e3 + labels
+
+
+def writable(root: Path) -> Check:
+    try:
+        check_writable(root)
+    except DwplusError as error:
+        return Check("Data folder", "writable", "error", str(error), "name another folder with --data, or DWPLUS_DATA")
+    return Check("Data folder", "writable", "ok", str(root.absolute()))
+
+
+def disk(root: Path, needed: tuple[float, float], *, free_bytes: int | None = None) -> Check:
+    """Free space against what ``--region all`` takes beyond the shards that are there."""
+    free = (shutil.disk_usage(_nearest(root)).free if free_bytes is None else free_bytes) / GB
+    held = sum(path.stat().st_size for path in (root / "shards").rglob("*.tif")) / GB
+    least, most = (max(number - held, 0.0) for number in needed)
+    found = f"{free:,.1f} GB free; --region all needs {least:,.1f} to {most:,.1f} GB{' more' * (held > 0)}"
+    if free < min(LEAST_FREE_GB, most):
+        return Check("Data folder", "disk", "error", found, "free some space, or name another folder with --data")
+    if free < most:
+        advice = "it may not hold everything: name a larger disk with --data, or narrow with --region, --biome, --limit"
+        return Check("Data folder", "disk", "warning", found, advice)
+    return Check("Data folder", "disk", "ok", found)
+
+
+def locks(root: Path) -> Check:
+    """Whether a lock keeps a second builder out, as the ledger needs."""
+    place = _nearest(root)
+    kind = file_system(place, _mounts())
+    try:
+        works = _lock_excludes(place)
+    except OSError as error:
+        advice = "name a folder on a local disk with --data"
+        return Check("Data folder", "file locks", "error", f"refused in {place}: {error.strerror}", advice)
+    if not works:
+        advice = "two builds at once would not notice each other: run one at a time, or name a local disk with --data"
+        return Check("Data folder", "file locks", "warning", f"two processes get the same lock ({kind})", advice)
+    if kind.startswith(NETWORK_FILE_SYSTEMS):
+        advice = "locks may not reach other machines: build from one machine at a time"
+        found = f"work on this machine; {kind} is a network file system"
+        return Check("Data folder", "file locks", "warning", found, advice)
+    return Check("Data folder", "file locks", "ok", f"work ({kind})")
+
+
+def _lock_excludes(folder: Path) -> bool:
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".lock-test.") as first, Path(first.name).open("rb") as second:
+        fcntl.flock(first, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(second, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        return False
+
+
+def file_system(path: Path, mounts: str) -> str:
+    """Kind of the file system that a path is on, from the lines of ``/proc/mounts``."""
+    best, kind = "", "unknown file system"
+    resolved = path.resolve()
+    for line in mounts.splitlines():
+        fields = line.split()
+        if len(fields) > 2 and resolved.is_relative_to(fields[1]) and len(fields[1]) >= len(best):
+            best, kind = fields[1], fields[2]
+    return kind
+
+
+def _mounts() -> str:
+    try:
+        return Path("/proc/mounts").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def _nearest(path: Path) -> Path:
+    """The folder itself, or the nearest one above it that exists."""
+    return next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.is_dir())
+
+
+def memory() -> Check:
+    free = _available_gb()
+    if free is None:
+        return Check("This machine", "memory", "ok", "not told by this system")
+    if free < LEAST_MEMORY_GB:
+        advice = f"validation and statistics may need {LEAST_MEMORY_GB:g} GB: pass --workers 1"
+        return Check("This machine", "memory", "warning", f"{free:.1f} GB available", advice)
+    return Check("This machine", "memory", "ok", f"{free:.1f} GB available")
+
+
+def _available_gb() -> float | None:
+    """Memory that a process can still get: of the machine, or of the container where that allows less."""
+    try:
+        text = Path("/proc/meminfo").read_text(encoding="ascii")
+        kib = next(int(line.split()[1]) for line in text.splitlines() if line.startswith("MemAvailable"))
+    except (OSError, StopIteration, ValueError):
+        return None
+    limits = [kib * 1024]
+    group = Path("/sys/fs/cgroup")
+    with contextlib.suppress(OSError, ValueError):  # no container, or one without a limit
+        limits.append(int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()))
+    return max(min(limits), 0) / GB
+
+
+def open_files(limit: int) -> Check:
+    if 0 <= limit < LEAST_OPEN_FILES:
+        return Check("This machine", "open files", "warning", f"at most {limit}", "run 'ulimit -n 4096' before a build")
+    return Check("This machine", "open files", "ok", f"at most {limit}" if limit >= 0 else "no limit")
+
+
+def proxies(found: Mapping[str, str] | None = None) -> Check:
+    """Proxies that requests go through; user and password of their addresses are not shown."""
+    found = urllib.request.getproxies() if found is None else found
+    shown = [f"{scheme} {_without_password(url)}" for scheme, url in sorted(found.items())]
+    return Check("Network", "proxies", "ok", ", ".join(shown) or "none")
+
+
+def _without_password(url: str) -> str:
+    return urlsplit(url if "://" in url else f"//{url}").netloc.rpartition("@")[2] or url.rpartition("@")[2]

@@ -1,0 +1,267 @@
+"""Figures of the report: drawn with matplotlib, returned as PNG bytes. ``mark`` says whose pixels a figure shows."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+import numpy as np
+from numpy.typing import NDArray
+
+from ...pipeline.spec.bands import decode
+from ...pipeline.spec.landcover import CLASSES, CODE_COLOURS, IGNORE
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+mpl.use("Agg")
+
+_GREY = (0.93, 0.93, 0.93)
+_SPLIT_COLOURS = {"train": "#3a6ea5", "val": "#e0a030", "test": "#c0392b", "inspect": "#555555"}
+
+
+@dataclass(frozen=True)
+class TileView:
+    """One tile as it is drawn.
+
+    Attributes:
+        title: which tile.
+        rgb: uint16 (3, H, W), stored B4, B3, B2.
+        vv: uint16 (H, W), stored VV.
+        label: uint8 (H, W), class index or 255.
+        predictions: run -> uint8 (H, W), class index.
+    """
+
+    title: str
+    rgb: NDArray[np.uint16]
+    vv: NDArray[np.uint16]
+    label: NDArray[np.uint8]
+    predictions: Mapping[str, NDArray[np.uint8]]
+
+
+def true_colour(stored: NDArray[np.uint16]) -> NDArray[np.float32]:
+    """float32 (H, W, 3) in 0..1 of B4, B3, B2 (stored uint16 (3, H, W)), stretched to the tile's own 2..98 %."""
+    reflectance = decode(stored, ("B4", "B3", "B2"))
+    low, high = np.nanpercentile(reflectance, (2, 98)) if np.isfinite(reflectance).any() else (0.0, 1.0)
+    # Clouds and snow saturate rather than darken the ground.
+    high = min(high, 0.4)
+    # Never stretch less than 0.08: over dark water the noise would fill the picture.
+    shown = np.clip((reflectance - low) / max(high - low, 0.08), 0, 1) ** 0.85
+    return np.moveaxis(np.nan_to_num(shown, nan=0.0), 0, -1).astype(np.float32)
+
+
+def backscatter(stored: NDArray[np.uint16]) -> NDArray[np.float32]:
+    """float32 (H, W) in 0..1 of VV (stored uint16 (H, W)): -25 dB black, 0 dB white."""
+    decibel = decode(stored[None], ("VV",))[0]
+    shown: NDArray[np.float32] = np.nan_to_num(np.clip((decibel + 25) / 25, 0, 1), nan=0.0)
+    return shown
+
+
+def class_colours(indices: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """float32 (H, W, 3) in 0..1: the official colour of each class, light grey where ignored."""
+    table = np.full((256, 3), _GREY, dtype=np.float32)
+    for land_cover in CLASSES:
+        table[land_cover.index] = np.array(land_cover.rgb) / 255
+    table[IGNORE] = _GREY
+    return table[indices]
+
+
+def tiles_figure(views: Sequence[TileView], *, mark: str = "") -> bytes:
+    """A row per tile: true colour, VV, label, and one prediction per run, with the legend of classes below."""
+    runs = list(views[0].predictions)
+    titles = ["Sentinel-2 true colour", "Sentinel-1 VV, mean", "Label", *runs]
+    figure, axes = _grid(len(views), len(titles), 2.25)
+    for row, view in zip(axes, views, strict=True):
+        pictures = [true_colour(view.rgb), backscatter(view.vv), class_colours(view.label)]
+        pictures += [class_colours(view.predictions[run]) for run in runs]
+        for axis, picture in zip(row, pictures, strict=True):
+            axis.imshow(picture, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+        row[0].set_ylabel(view.title, fontsize=7)
+    for axis, title in zip(axes[0], titles, strict=True):
+        axis.set_title(title, fontsize=9)
+    _class_legend(figure)
+    return _png(figure, mark)
+
+
+def labels_figure(tiles: Sequence[tuple[str, NDArray[np.uint8]]], *, mark: str = "") -> bytes:
+    """Label tiles, four in a row, in the official colours: (title, uint8 (H, W) of released codes 0..10)."""
+    columns = min(4, len(tiles))
+    figure, axes = _grid(-(-len(tiles) // columns), columns, 3.0)
+    palette = np.zeros((256, 4), np.uint8)
+    for code, colour in CODE_COLOURS.items():
+        palette[code] = colour
+    for axis in (axis for row in axes for axis in row):
+        axis.set_axis_off()
+    for (title, codes), axis in zip(tiles, (axis for row in axes for axis in row), strict=False):
+        axis.set_axis_on()
+        axis.set_facecolor(_GREY)  # unmarked pixels are transparent
+        axis.imshow(palette[codes], interpolation="nearest")
+        axis.set_title(title, fontsize=7)
+    _class_legend(figure)
+    return _png(figure, mark)
+
+
+def class_distribution_figure(counts: Mapping[str, NDArray[np.int64]], *, mark: str = "") -> bytes:
+    """Share of each class (colours) in each group (a bar each); paper, Fig. 3."""
+    figure, axis = _axes(8.0, 0.32 * len(counts) + 1.4)
+    names = list(counts)[::-1]
+    left = np.zeros(len(names))
+    for land_cover in CLASSES:
+        share = np.array([counts[n][land_cover.index] / max(counts[n].sum(), 1) for n in names])
+        axis.barh(names, share, left=left, color=f"#{land_cover.colour}", edgecolor="white", linewidth=0.4)
+        left += share
+    axis.set_xlim(0, 1)
+    axis.set_xlabel("share of marked pixels")
+    axis.tick_params(labelsize=7)
+    _class_legend(figure)
+    return _png(figure, mark)
+
+
+def map_figure(places: Mapping[str, Sequence[tuple[float, float]]], *, mark: str = "") -> bytes:
+    """Where the tiles lie: longitude and latitude, a colour per split."""
+    figure, axis = _axes(8.0, 3.6)
+    for split, points in places.items():
+        lons, lats = zip(*points, strict=True) if points else ((), ())
+        axis.scatter(lons, lats, s=14, color=_SPLIT_COLOURS.get(split, "black"), label=f"{split} ({len(points)})")
+    for border in (-160, -20, 100):
+        axis.axvline(border, color="0.7", linewidth=0.8, linestyle=":")
+    axis.set(xlim=(-180, 180), ylim=(-60, 85), xlabel="longitude", ylabel="latitude")
+    axis.grid(color="0.92")
+    axis.legend(fontsize=7, loc="lower left", framealpha=1)
+    return _png(figure, mark)
+
+
+def confusion_figure(counts: NDArray[np.int64], title: str, *, mark: str = "") -> bytes:
+    """Rows truth, columns prediction, each row as shares of its pixels."""
+    figure, axis = _axes(5.2, 4.8)
+    totals = counts.sum(axis=1, keepdims=True)
+    share = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
+    axis.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    names = [c.title for c in CLASSES]
+    axis.set_xticks(range(len(names)), names, rotation=40, ha="right", fontsize=7)
+    axis.set_yticks(range(len(names)), names, fontsize=7)
+    for (i, j), value in np.ndenumerate(share):
+        if totals[i] and value >= 0.005:
+            axis.text(j, i, f"{value:.0%}", ha="center", va="center", fontsize=6, color="w" if value > 0.5 else "k")
+    axis.set(xlabel="prediction", ylabel="label")
+    axis.set_title(title, fontsize=9)
+    return _png(figure, mark)
+
+
+def curves_figure(runs: Mapping[str, Sequence[Mapping[str, Any]]], *, mark: str = "") -> bytes:
+    """Loss of training, and mIoU of validation where it was scored, over the epochs."""
+    figure, axes = _grid(1, 2, 3.0, ticks=True, aspect=1.4)
+    for name, rows in runs.items():
+        epochs = [row["epoch"] for row in rows]
+        axes[0][0].plot(epochs, [row["loss"] for row in rows], label=name)
+        scored = [row for row in rows if row.get("miou") is not None]
+        axes[0][1].plot([row["epoch"] for row in scored], [row["miou"] for row in scored], marker="o", label=name)
+    for axis, title in zip(axes[0], ("training loss", "validation mIoU"), strict=True):
+        axis.set_title(title, fontsize=9)
+        axis.set_xlabel("epoch")
+        axis.grid(color="0.92")
+        axis.legend(fontsize=7)
+    return _png(figure, mark)
+
+
+def strip_figure(view: TileView, *, mark: str = "") -> bytes:
+    """One tile, small: true colour, VV, label side by side."""
+    figure, axes = _grid(1, 3, 1.4)
+    for axis, picture in zip(
+        axes[0], (true_colour(view.rgb), backscatter(view.vv), class_colours(view.label)), strict=True
+    ):
+        axis.imshow(picture, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    return _png(figure, mark)
+
+
+def histogram_figure(groups: Mapping[str, NDArray[np.float64]], unit: str, *, mark: str = "") -> bytes:
+    """How values are distributed in each group, as shares of the group: a step line each, common bins."""
+    figure, axis = _axes(8.0, 2.4)
+    every = np.concatenate([*groups.values(), np.zeros(0)])
+    if every.size:
+        bins = np.histogram_bin_edges(every, bins=24).tolist()
+        for name, values in groups.items():
+            weights = np.full(len(values), 100 / max(1, len(values)))
+            colour = _SPLIT_COLOURS.get(name)
+            axis.hist(values, bins=bins, weights=weights, histtype="step", linewidth=1.6, label=name, color=colour)
+        axis.legend(fontsize=7)
+    axis.set(xlabel=unit, ylabel="% of the tiles")
+    axis.grid(color="0.92")
+    return _png(figure, mark)
+
+
+def shares_figure(groups: Mapping[str, Mapping[str, float]], *, mark: str = "") -> bytes:
+    """Share (0..1) of each kind in each group: a block of bars for each kind."""
+    figure, axis = _axes(8.0, 2.6)
+    kinds = list(next(iter(groups.values())))
+    width = 0.8 / len(groups)
+    for number, (name, shares) in enumerate(groups.items()):
+        places = np.arange(len(kinds)) + (number - (len(groups) - 1) / 2) * width
+        axis.bar(places, [100 * shares[kind] for kind in kinds], width, label=name, color=_SPLIT_COLOURS.get(name))
+    axis.set_xticks(range(len(kinds)), kinds)
+    axis.set(xlabel="biome", ylabel="% of the tiles")
+    axis.legend(fontsize=7)
+    return _png(figure, mark)
+
+
+def shift_figure(groups: Mapping[str, NDArray[np.float64]], *, mark: str = "") -> bytes:
+    """Shifts of tiles, float64 (tiles, 2) of (east, south) in pixels: a panel per group, its median as a cross."""
+    figure, axes = _grid(1, len(groups), 3.0, ticks=True)
+    for axis, (name, points) in zip(axes[0], groups.items(), strict=True):
+        reach = max(1.0, float(np.abs(points).max(initial=0)) * 1.1)
+        axis.scatter(points[:, 0], points[:, 1], s=10, color="#3a6ea5", alpha=0.6)
+        if len(points):
+            axis.plot(*np.median(points, axis=0), marker="+", markersize=14, color="#c0392b")
+        # South is down.
+        axis.set(xlim=(-reach, reach), ylim=(reach, -reach), xlabel="east, px", ylabel="south, px")
+        axis.axhline(0, color="0.8", linewidth=0.8)
+        axis.axvline(0, color="0.8", linewidth=0.8)
+        axis.set_title(f"{name}\n{len(points)} tiles", fontsize=8)
+    return _png(figure, mark)
+
+
+# --- drawing ----------------------------------------------------------------------------------------------------------
+
+
+def _axes(width: float, height: float) -> tuple[Figure, Axes]:
+    import matplotlib.pyplot as plt
+
+    return plt.subplots(figsize=(width, height), layout="constrained")
+
+
+def _grid(
+    rows: int, columns: int, size: float, *, ticks: bool = False, aspect: float = 1.0
+) -> tuple[Figure, list[list[Axes]]]:
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(size * aspect * columns, size * rows + 0.5), squeeze=False, layout="constrained"
+    )
+    if not ticks:
+        for axis in axes.flat:
+            axis.set(xticks=[], yticks=[])
+    return figure, axes.tolist()
+
+
+def _class_legend(figure: Figure) -> None:
+    from matplotlib.patches import Patch
+
+    patches = [Patch(color=f"#{c.colour}", label=c.title) for c in CLASSES]
+    figure.legend(handles=patches, loc="outside lower center", ncol=5, fontsize=7, frameon=False)
+
+
+def _png(figure: Figure, mark: str) -> bytes:
+    import matplotlib.pyplot as plt
+
+    if mark:
+        # A picture that is taken out of its page still says whose pixels it shows.
+        figure.text(0.995, 0.005, mark, ha="right", va="bottom", fontsize=8, weight="bold", color="#b58900")
+    content = io.BytesIO()
+    # No software tag: the same numbers draw the same bytes.
+    figure.savefig(content, format="png", dpi=110, metadata={"Software": None})
+    plt.close(figure)
+    return content.getvalue()

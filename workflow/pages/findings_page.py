@@ -1,0 +1,239 @@
+"""Findings page: ``findings/index.html``, what validation and audit found, with pictures of the worst tiles.
+
+Draws what the audit read; the page stands alone, pictures are inside it.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ... import __version__
+from ...pipeline.dataset.findings import Finding
+from ...pipeline.dataset.manifest import ManifestRow
+from ...pipeline.dataset.root import pixels_of
+from ...pipeline.errors import DataError
+from ...pipeline.files.atomic import write_atomically
+from ...pipeline.progress import Progress
+from ...pipeline.raster.geotiff import read_bands, read_codes, shard_path
+from ...pipeline.spec.landcover import class_indices
+from ...pipeline.spec.tiles import biome_names
+from ...pipeline.validation.audit import AuditResult
+from ...pipeline.validation.quarantine import REASON
+from ...pipeline.validation.set_rules import (
+    FEW_OBSERVATIONS,
+    NEAR_KM,
+    PAIRS,
+    RULES,
+    SetLook,
+    class_counts,
+    distances,
+    set_shifts,
+)
+from ...pipeline.validation.shift import CLEAR
+from . import figures
+
+FINDINGS_PAGE = Path("findings") / "index.html"
+
+WORST_TILES = 12
+LISTED = 200
+"""So many findings are listed on the page; all of them stand in ``findings.csv``."""
+
+
+def write_findings_page(root: Path, result: AuditResult, *, progress: Progress) -> Path:
+    """Write ``findings/index.html`` of a data root; its path."""
+    from jinja2 import Environment, StrictUndefined
+
+    with progress.stage("Writing the findings page", None, unit="pages") as step:
+        template = (files(__package__) / "findings.html.j2").read_text(encoding="utf-8")
+        environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+        page = environment.from_string(template).render(**content_of(root, result))
+        path = root / FINDINGS_PAGE
+        write_atomically(path, page.encode())
+        step.advance()
+    return path
+
+
+def content_of(root: Path, result: AuditResult) -> dict[str, Any]:
+    """Everything the page shows, by name."""
+    look = result.look
+    sources = sorted({row.source for row in look.ledger.values() if row.source})
+    source = ", ".join(sources) or "nobody yet"
+    mark = "" if sources == ["earthengine"] else source
+    counting = result.counting
+    return {
+        "version": __version__,
+        "source": source,
+        "synthetic": "SANDBOX" in sources,
+        "verified": set(sources) <= {"SANDBOX", "earthengine"},
+        "tiles": len(look.rows),
+        "errors": result.number("error"),
+        "warnings": result.number("warning"),
+        "rules": rule_table(result),
+        "set_findings": [finding for finding in counting if not finding.tile],
+        "findings": by_weight([finding for finding in counting if finding.tile])[:LISTED],
+        "listed": LISTED,
+        "tile_findings": sum(bool(finding.tile) for finding in counting),
+        "waived": [(f, w) for f, w in result.waived.items()][:LISTED],
+        "waived_number": len(result.waived),
+        "unused": result.unused,
+        "quarantined": [
+            (row.tile, row.detail) for row in sorted(look.ledger.values(), key=lambda r: r.tile) if row.reason == REASON
+        ],
+        "worst": worst_tiles(root, result, mark),
+        "splits": split_table(look),
+        "near_km": NEAR_KM,
+        "nearest": [
+            (split, other, float(km.min()), float(np.median(km)), int((km < NEAR_KM).sum()), len(km))
+            for (split, other), km in distances(look).items()
+        ],
+        "few": FEW_OBSERVATIONS,
+        "clear": CLEAR,
+        "shifts": [(PAIRS[pair], middle) for pair, middle in set_shifts(look).items()],
+        "pictures": distribution_pictures(look, mark),
+    }
+
+
+def by_weight(findings: Sequence[Finding]) -> list[Finding]:
+    """Errors first, then by tile."""
+    return sorted(findings, key=lambda f: (f.severity != "error", f.tile, f.rule))
+
+
+def rule_table(result: AuditResult) -> list[dict[str, Any]]:
+    """One row for each rule that found something, errors first: what should hold, how often it does not."""
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for finding in result.findings:
+        counts[finding.rule]["waived" if finding in result.waived else finding.severity] += 1
+    rows = [
+        {"rule": rule, "holds": RULES.get(rule, ""), **{k: of[k] for k in ("error", "warning", "waived")}}
+        for rule, of in counts.items()
+    ]
+    return sorted(rows, key=lambda row: (-row["error"], -row["warning"], row["rule"]))
+
+
+def split_table(look: SetLook) -> list[tuple[str, int, int, float, str, str]]:
+    """(split, tiles, biomes, mean marked share, first day, last day) of each split."""
+    table = []
+    for split, rows in look.by_split().items():
+        shares = [look.summaries[r.tile.id].marked_share for r in rows if r.tile.id in look.summaries]
+        days = [row.tile.date for row in rows]
+        biomes = len({row.tile.biome for row in rows if row.tile.biome})
+        marked = float(np.mean(shares)) if shares else float("nan")
+        table.append((split, len(rows), biomes, marked, min(days).isoformat(), max(days).isoformat()))
+    return table
+
+
+# --- pictures ---------------------------------------------------------------------------------------------------------
+
+
+def worst_tiles(root: Path, result: AuditResult, mark: str) -> list[dict[str, Any]]:
+    """Tiles with most errors, then most warnings: their findings, and a picture where their pixels can be read."""
+    by_tile: dict[str, list[Finding]] = defaultdict(list)
+    for finding in result.counting:
+        by_tile[finding.tile].append(finding)
+    rows = {row.tile.id: row for row in result.look.rows}
+
+    def weight(tile: str) -> tuple[int, int, str]:
+        errors = sum(finding.severity == "error" for finding in by_tile[tile])
+        return -errors, errors - len(by_tile[tile]), tile
+
+    chosen = sorted((tile for tile in by_tile if tile in rows), key=weight)[:WORST_TILES]
+    return [
+        {
+            "tile": tile,
+            "place": _place(rows[tile]),
+            "findings": by_weight(by_tile[tile]),
+            "picture": _picture(root, rows[tile], mark),
+        }
+        for tile in chosen
+    ]
+
+
+def _place(row: ManifestRow) -> str:
+    lon, lat = row.tile.centre
+    biome = biome_names().get(row.tile.biome, "biome not known")
+    return f"{row.split_strict}, {row.tile.date}, {lon:.3f}, {lat:.3f}, {biome}"
+
+
+def _picture(root: Path, row: ManifestRow, mark: str) -> str:
+    """True colour, VV and label as a data URL; empty where they cannot be read."""
+    path = shard_path(pixels_of(root), row.tile)
+    try:
+        rgb, vv = read_bands(path, ("B4", "B3", "B2")), read_bands(path, ("VV",))[0]
+        label = class_indices(read_codes(root / row.label))
+    except DataError:
+        return ""
+    return _embed(figures.strip_figure(figures.TileView(row.tile.id, rgb, vv, label, {}), mark=mark))
+
+
+def distribution_pictures(look: SetLook, mark: str) -> list[tuple[str, str, str]]:
+    """(title, what is drawn, data URL) of each distribution that has something to show."""
+    splits = look.by_split()
+    if not splits:
+        return []
+    known = {s: [look.summaries[r.tile.id] for r in rows if r.tile.id in look.summaries] for s, rows in splits.items()}
+    marked = {s: np.array([100 * t.marked_share for t in of]) for s, of in known.items()}
+    observations = {s: np.array([t.s1_median for t in of]) for s, of in known.items()}
+    months = {
+        s: np.array([r.tile.date.year + (r.tile.date.month - 0.5) / 12 for r in rows]) for s, rows in splits.items()
+    }
+    apart = {f"{split} to {other}": km for (split, other), km in distances(look).items()}
+    places = {split: [row.tile.centre for row in rows] for split, rows in splits.items()}
+    classes = {f"{s} ({len(rows)})": class_counts(rows, look.summaries) for s, rows in splits.items()}
+    drawn = [
+        ("Classes of each split", "share of marked pixels", figures.class_distribution_figure(classes, mark=mark)),
+        (
+            "Classes of each biome, split by split",
+            "share of marked pixels (paper, Fig. 3); number of tiles in brackets",
+            figures.class_distribution_figure(_by_biome(splits, look), mark=mark),
+        ),
+        ("Biomes of each split", "share of the split's tiles", figures.shares_figure(_biome_shares(splits), mark=mark)),
+        ("Where the tiles lie", "colour by split", figures.map_figure(places, mark=mark)),
+        ("Nearest tile of the other split", "km between centres", figures.histogram_figure(apart, "km", mark=mark)),
+        ("Marked share", "of each tile", figures.histogram_figure(marked, "% of pixels with a class", mark=mark)),
+        ("Dates", "of labels and their Sentinel-2 scenes", figures.histogram_figure(months, "year", mark=mark)),
+        (
+            "Sentinel-1 observations",
+            "of each tile's median pixel",
+            figures.histogram_figure(observations, "observations", mark=mark),
+        ),
+    ]
+    shifts = {
+        PAIRS[pair]: np.array([(s.dx, s.dy) for s in of.values() if s is not None and s.clear]).reshape(-1, 2)
+        for pair, of in look.shifts.items()
+    }
+    if any(len(points) for points in shifts.values()):
+        drawn.append(("Shifts", "tiles with a clear peak, pixels", figures.shift_figure(shifts, mark=mark)))
+    return [(title, words, _embed(png)) for title, words, png in drawn]
+
+
+def _by_biome(splits: Mapping[str, Sequence[ManifestRow]], look: SetLook) -> dict[str, NDArray[np.int64]]:
+    names = biome_names()
+    groups: dict[str, NDArray[np.int64]] = {}
+    for biome in sorted({row.tile.biome for rows in splits.values() for row in rows}):
+        for split, rows in splits.items():
+            of = [row for row in rows if row.tile.biome == biome]
+            if of:
+                groups[f"{biome} {names.get(biome, 'not known')}, {split} ({len(of)})"] = class_counts(
+                    of, look.summaries
+                )
+    return groups
+
+
+def _biome_shares(splits: Mapping[str, Sequence[ManifestRow]]) -> dict[str, dict[str, float]]:
+    biomes = sorted({row.tile.biome for rows in splits.values() for row in rows})
+    return {
+        split: {str(biome): sum(row.tile.biome == biome for row in rows) / len(rows) for biome in biomes}
+        for split, rows in splits.items()
+    }
+
+
+def _embed(png: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(png).decode()

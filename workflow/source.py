@@ -1,0 +1,221 @@
+"""Pixel source: Google's Earth Engine, another server of its API, or the embedded local Earth Engine."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..pipeline.dataset.manifest import MANIFEST_FILE
+from ..pipeline.dataset.root import mirror
+from ..pipeline.earthengine.configuration import Configuration, SourceName, answered_by
+from ..pipeline.earthengine.connection import connect, declared_source, service_url
+from ..pipeline.earthengine.scene_choice import SceneHint, SceneRef
+from ..pipeline.earthengine.session import Request, Session, Tally
+from ..pipeline.errors import DataError, UsageError
+from ..pipeline.files.atomic import read_json, write_json
+from ..pipeline.spec.recipe import Recipe
+from ..pipeline.spec.tiles import Tile
+
+SANDBOX_BANNER = (
+    "SANDBOX: no Earth Engine project is used. Pixels and labels come from the embedded local Earth Engine, a "
+    "synthetic planet; every file and number says SANDBOX. To use Google's Earth Engine: run 'earthengine "
+    "authenticate', then pass --source earthengine --project YOUR-PROJECT."
+)
+
+
+PLANET_FILE = "planet.json"
+"""Which synthetic planet a data root was built on."""
+
+
+class LazySource:
+    """A pixel source that is connected when it is first asked; a ``PixelSource``. Threads may share it.
+
+    A finished data set needs no server, and the sandbox's takes seconds to start.
+
+    Args:
+        name: who will answer.
+        connect: makes the connection.
+    """
+
+    def __init__(self, name: str, connect: Callable[[], Session]) -> None:
+        self.name = name
+        self._connect = connect
+        self._lock = threading.Lock()
+        self._session: Session | None = None
+
+    @property
+    def session(self) -> Session:
+        """The connection, made now if need be.
+
+        Raises:
+            ServiceError: the server cannot be reached or started.
+            AuthenticationError: it refuses project or credentials.
+        """
+        with self._lock:
+            if self._session is None:
+                self._session = self._connect()
+            return self._session
+
+    def resolve(self, tile: Tile, hint: SceneHint, recipe: Recipe, tally: Tally) -> SceneRef | None:
+        return self.session.resolve(tile, hint, recipe, tally)
+
+    def request(self, tile: Tile, recipe: Recipe, scene: SceneRef) -> Request:
+        return self.session.request(tile, recipe, scene)
+
+    def fetch(self, request: Request, tally: Tally) -> NDArray[np.uint16]:
+        return self.session.fetch(request, tally)
+
+    def settle(self, tally: Tally) -> None:
+        self.session.settle(tally)
+
+    def stop(self) -> None:
+        if self._session is not None:
+            self._session.stop()
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A source to build from; ``mirror`` gives the address of its label releases where publishers are not asked."""
+
+    pixels: LazySource
+    mirror: Callable[[], str] | None
+
+
+@contextmanager
+def open_source(
+    name: SourceName,
+    found: Configuration,
+    *,
+    root: Path,
+    concurrency: int,
+    tiles: int | None = None,
+    seed: int | None = None,
+) -> Iterator[Opened]:
+    """A source that is connected when it is first asked; the local Earth Engine runs as long as it is used.
+
+    Args:
+        root: data root that the pixels are for.
+        concurrency: requests in flight.
+        tiles, seed: of the synthetic planet (``sandbox`` alone); None = those of the root, or the defaults.
+
+    Raises:
+        UsageError: the root holds another synthetic planet.
+        ServiceError: the server cannot be reached (an address that is not Google's is looked at right away: it tells
+            what its pixels are called).
+    """
+    if name == "earthengine":
+        url = service_url(found)
+        called = answered_by(url) if found.is_google else answered_by(url, declared=declared_source(url))
+        yield Opened(LazySource(called, lambda: connect(found, concurrency=concurrency)), None)
+        return
+    planet = planet_of(root, tiles=tiles, seed=seed)
+    _check_planet(root, planet)
+    with ExitStack() as stack:
+
+        @cache
+        def local() -> Configuration:
+            return stack.enter_context(local_earth_engine(tiles=planet["tiles"], seed=planet["seed"]))
+
+        yield Opened(
+            LazySource("SANDBOX", lambda: connect(local(), concurrency=concurrency)),
+            lambda: f"{local().url}/releases",
+        )
+
+
+_DEFAULT_PLANET = {"seed": 7, "tiles": 132}
+
+
+def planet_of(root: Path, *, tiles: int | None = None, seed: int | None = None) -> dict[str, int]:
+    """Seed, tiles and version of the synthetic planet that is meant: what is named, then what the root holds.
+
+    Raises:
+        DataError: the root does not say which planet it holds.
+    """
+    from ..local_ee.planet.planet import VERSION
+
+    held = _held_planet(root)
+    named = {"seed": seed, "tiles": tiles}
+    known = {key: held.get(key, default) for key, default in _DEFAULT_PLANET.items()}
+    return {**known, **{key: value for key, value in named.items() if value is not None}, "version": VERSION}
+
+
+def _held_planet(root: Path) -> dict[str, int]:
+    path = root / PLANET_FILE
+    held = read_json(path) if path.exists() else {}
+    if not isinstance(held, dict):
+        raise DataError(f"{path} does not say which planet this is; delete {root} and build again")
+    return held
+
+
+def _check_planet(root: Path, planet: dict[str, int]) -> None:
+    """A data root belongs to one planet: tiles of two would stand side by side as if they were one Earth."""
+    path = root / PLANET_FILE
+    if not path.exists():
+        write_json(path, planet)
+        return
+    held = _held_planet(root)
+    if held != planet:
+        raise UsageError(
+            f"{root} holds the planet of {_in_words(held)}, this run asks for that of {_in_words(planet)}; name "
+            f"another folder with --data, or delete {root}"
+        )
+
+
+def _in_words(planet: dict[str, int]) -> str:
+    return f"--seed {planet.get('seed')} --tiles {planet.get('tiles')} (version {planet.get('version')})"
+
+
+def existing_root(data: Path | str, source: str, *, out: Path | None = None) -> Path:
+    """The data root that a later stage works on: ``data/<source>``, or the one that ``data`` is itself.
+
+    Args:
+        data: folder of all sources, a data root, or the URL of a data root (``--data``).
+        out: folder for the results over a URL; None = one called like the URL's last part, here.
+        source: ``sandbox``, ``earthengine``, or ``auto`` for the only one there is.
+
+    Raises:
+        DataError: there is no data set.
+        UsageError: there are several, and none is named.
+    """
+    if isinstance(data, str):
+        return mirror(data, out or Path(data.rstrip("/").rpartition("/")[2]))
+    if out is not None:
+        raise UsageError(f"--out is for data at a URL; the results over {data} stay in it")
+    if (data / MANIFEST_FILE).is_file():
+        return data
+    if source != "auto":
+        root = data / source
+        if not (root / MANIFEST_FILE).is_file():
+            raise DataError(f"{root} holds no data set; run 'dwplus build --source {source}' first")
+        return root
+    roots = sorted(path.parent for path in data.glob(f"*/{MANIFEST_FILE}"))
+    if not roots:
+        raise DataError(f"{data} holds no data set; run 'dwplus build' first, or name another folder with --data")
+    if len(roots) > 1:
+        names = ", ".join(root.name for root in roots)
+        raise UsageError(f"{data} holds several data sets ({names}); name one with --source")
+    return roots[0]
+
+
+@contextmanager
+def local_earth_engine(*, tiles: int, seed: int) -> Iterator[Configuration]:
+    """How to connect to a local Earth Engine, which runs as long as this is used; no data root is touched.
+
+    Raises:
+        ServiceError: it does not start.
+    """
+    from ..local_ee.launch import LocalEarthEngine
+
+    with LocalEarthEngine(planet={"kind": "earth", "seed": seed}, tiles=tiles) as engine:
+        # A proxy cannot reach this machine's own address.
+        for variable in ("NO_PROXY", "no_proxy"):
+            os.environ[variable] = ",".join(filter(None, [os.environ.get(variable), "127.0.0.1"]))
+        yield Configuration(url=engine.url, project=engine.project, credentials_file=engine.credentials_file)

@@ -1,0 +1,153 @@
+"""Training and scoring on a data root: opens the splits, names the run, tells progress."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from ..model.runs import RunConfig, RunFolder
+from ..model.score import Scores, score
+from ..model.train import EpochRow, TrainConfig, profile, train
+from ..model.train import Progress as TrainProgress
+from ..pipeline.dataset.manifest import Protocol, read_manifest
+from ..pipeline.dataset.root import source_of, usable_rows
+from ..pipeline.dataset.samples import Dataset, ReadFrom
+from ..pipeline.errors import DataError, UsageError
+from ..pipeline.progress import Progress, Step
+from ..pipeline.spec.bands import preset
+
+RUNS_FOLDER = "runs"
+READ_VARIABLE = "DWPLUS_READ"
+"""Environment variable: ``shards`` or ``store`` where the choice of ``auto`` shall not do."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a network sees: names of band presets; ``none`` for no auxiliary input."""
+
+    primary: str = "ms10"
+    auxiliary: str = "sar"
+
+    @property
+    def bands(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        return preset(self.primary), () if self.auxiliary == "none" else preset(self.auxiliary)
+
+    def __str__(self) -> str:
+        return self.primary if self.auxiliary == "none" else f"{self.primary}+{self.auxiliary}"
+
+
+def open_split(root: Path, split: str, protocol: Protocol, inputs: Inputs) -> Dataset:
+    primary, auxiliary = inputs.bands
+    return Dataset(root, split=split, protocol=protocol, primary=primary, auxiliary=auxiliary, read=_read_from())
+
+
+def _read_from() -> ReadFrom:
+    """Where samples are read from, by the environment; ``Dataset`` refuses what it does not know."""
+    return cast(ReadFrom, os.environ.get(READ_VARIABLE, "auto"))
+
+
+def open_as_trained(root: Path, run: RunConfig, split: str) -> Dataset:
+    """A split with the bands and the protocol that a run was trained with."""
+    protocol: Protocol = "paper" if run.data.protocol == "paper" else "strict"
+    return Dataset(
+        root,
+        split=split,
+        protocol=protocol,
+        primary=run.data.primary,
+        auxiliary=run.data.auxiliary,
+        read=_read_from(),
+    )
+
+
+def training_settings(name: str | None, root: Path, changes: Mapping[str, Any]) -> TrainConfig:
+    """Settings of a profile with some changed; without a name ``sandbox`` on synthetic pixels, ``paper`` on others.
+
+    Raises:
+        UsageError: there is no such profile, or a key or value does not fit.
+    """
+    chosen = name or ("sandbox" if source_of(root) == "SANDBOX" else "paper")
+    return profile(chosen, **changes)
+
+
+def train_run(
+    root: Path, name: str, config: TrainConfig, *, protocol: Protocol, inputs: Inputs, progress: Progress
+) -> Path:
+    """Train one network on a data root, or go on where an earlier call was stopped; the run's folder.
+
+    Raises:
+        DataError: the data set is not complete enough.
+        UsageError: settings do not fit each other, or the run was begun with others.
+    """
+    run_dir = root / RUNS_FOLDER / name
+    dataset_train = open_split(root, "train", protocol, inputs)
+    dataset_val = _validation(root, protocol, inputs, progress)
+    if dataset_train.reading != "shards":
+        progress.say(f"samples are read from {dataset_train.reading}")
+    if RunFolder(run_dir).complete:
+        progress.say(f"run {name} is complete already")
+        # Nothing is trained; settings that differ from those of the run are still refused.
+        return train(config, dataset_train=dataset_train, dataset_val=dataset_val, run_dir=run_dir)
+    with progress.stage(f"Training {name}", config.epochs, unit="epochs") as step:
+        train(
+            config,
+            dataset_train=dataset_train,
+            dataset_val=dataset_val,
+            run_dir=run_dir,
+            on_step=lambda now: _tell(step, now),
+            on_epoch=lambda row: step.advance(note=epoch_in_words(row)),
+        )
+    return run_dir
+
+
+def _validation(root: Path, protocol: Protocol, inputs: Inputs, progress: Progress) -> Dataset | None:
+    if not usable_rows(root, read_manifest(root), "val", protocol):
+        progress.say(f"no validation tile under protocol {protocol}: epochs are not scored")
+        return None
+    return open_split(root, "val", protocol, inputs)
+
+
+def _tell(step: Step, now: TrainProgress) -> None:
+    step.advance(0, note=f"epoch {now.epoch}, step {now.step % now.steps or now.steps} of {now.steps}")
+
+
+def epoch_in_words(row: EpochRow) -> str:
+    """``epoch 5: loss 0.412, val mIoU 0.431, OA 0.702``."""
+    words = f"epoch {row['epoch']}: loss {row['loss']:.3f}"
+    if row.get("miou") is not None:
+        words += f", val mIoU {row['miou']:.3f}, OA {row['oa']:.3f}"
+    return words
+
+
+def find_run(root: Path, given: str) -> Path:
+    """Folder of a run that was named by path, by ``runs/<name>`` or by name alone.
+
+    Raises:
+        DataError: there is no such run; names those there are.
+    """
+    for path in (Path(given), root / given, root / RUNS_FOLDER / given):
+        if RunFolder(path).started:
+            return path
+    runs = sorted(path.parent.name for path in (root / RUNS_FOLDER).glob("*/config.json"))
+    there = f"there are {', '.join(runs)}" if runs else "there is none yet: run 'dwplus train'"
+    raise DataError(f"no run {given!r} in {root}; {there}")
+
+
+def score_run(root: Path, run_dir: Path, *, split: str, progress: Progress, weights: str = "model") -> Scores:
+    """Score a run's network on a split; also writes its ``scores.json``.
+
+    Raises:
+        DataError: the run is not complete, or the data set is not the one it was trained on.
+    """
+    folder = RunFolder(run_dir)
+    if not folder.complete:
+        raise DataError(f"run {run_dir.name} is not complete; go on with 'dwplus train --name {run_dir.name}'")
+    if split not in ("val", "test"):
+        raise UsageError(f"scores are taken on val or test, not on {split!r}")
+    dataset = open_as_trained(root, folder.read_config(), split)
+    with progress.stage(f"Scoring {run_dir.name}", len(dataset)) as step:
+        return score(
+            run_dir, dataset, weights=f"{weights}.safetensors", on_tile=lambda done, total: step.set(done, total)
+        )
