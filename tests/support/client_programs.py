@@ -1,4 +1,4 @@
-"""Programs of other Earth Engine clients, Xee and geemap: what they run, what they once sent, what has to come of it."""
+"""Programs of two other Earth Engine clients, Xee and geemap: what they run, what they sent, what has to come back."""
 
 from __future__ import annotations
 
