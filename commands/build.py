@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ..pipeline.build.budget import Estimate
     from ..pipeline.build.build import BuildResult, Choice, Means
     from ..pipeline.build.export import Meter
+    from ..pipeline.dataset.root import DataRoot
     from ..pipeline.spec.recipe import Recipe
 
 PILOT_TILES = 50
@@ -121,7 +122,7 @@ def retry(reason: tuple[str, ...], quiet: bool, as_json: bool, **options: Any) -
     from ..workflow.source import existing_root
 
     root = existing_root(options["data"], options["source"])
-    with _means({**options, "source": root.name, "pilot": None}, quiet) as (_, means):
+    with _means({**options, "source": root.folder.name, "pilot": None}, quiet) as (_, means):
         result = retry_tiles(root, frozenset(reason), means)
     _print_build(root, result, as_json=as_json)
     exit_as(result)
@@ -135,7 +136,7 @@ def exit_as(result: BuildResult) -> None:
         raise SystemExit(ExitCode.FAILED_TILES)
 
 
-def build_from(options: dict[str, Any], quiet: bool) -> tuple[Path, BuildResult]:
+def build_from(options: dict[str, Any], quiet: bool) -> tuple[DataRoot, BuildResult]:
     """The data root and what became of its tiles, from the options of the command."""
     from ..pipeline.build.build import build as build_data_set
     from ..pipeline.spec.tiles import check_region
@@ -148,7 +149,7 @@ def build_from(options: dict[str, Any], quiet: bool) -> tuple[Path, BuildResult]
 
 
 @contextmanager
-def _means(options: dict[str, Any], quiet: bool) -> Iterator[tuple[Path, Means]]:
+def _means(options: dict[str, Any], quiet: bool) -> Iterator[tuple[DataRoot, Means]]:
     """The data root, and what a build works with."""
     from ..pipeline.build.build import Means
     from ..pipeline.cluster import open_cluster
@@ -161,8 +162,10 @@ def _means(options: dict[str, Any], quiet: bool) -> Iterator[tuple[Path, Means]]
     meter = _meter(options)
     found = configuration(url=options["ee_url"], project=options["project"])
     name = choose_source(options["source"], found)
-    root: Path = options["data"] / name
-    check_writable(root)
+    from ..pipeline.dataset.root import DataRoot
+
+    root = DataRoot.at(options["data"] / name)
+    check_writable(root.folder)
     if name == "sandbox":
         progress.say(SANDBOX_BANNER)
     with (
@@ -220,9 +223,8 @@ def _choice(options: dict[str, Any]) -> Choice:
     )
 
 
-def _recipe(options: dict[str, Any], root: Path) -> Recipe:
+def _recipe(options: dict[str, Any], root: DataRoot) -> Recipe:
     """What to ask for: what the options say, for the rest what the data root was built with, or the defaults."""
-    from ..pipeline.dataset.root import recipe_of_root
     from ..pipeline.spec.recipe import Recipe
 
     passes = {"both": ("ASCENDING", "DESCENDING"), "ascending": ("ASCENDING",), "descending": ("DESCENDING",)}
@@ -231,14 +233,14 @@ def _recipe(options: dict[str, Any], root: Path) -> Recipe:
         "s1_passes": passes.get(options["s1_pass"]),
         "s1_max_scenes": options["s1_max_scenes"],
     }
-    held = recipe_of_root(root) or Recipe()
+    held = root.recipe() or Recipe()
     return replace(held, **{name: value for name, value in given.items() if value is not None})
 
 
 # --- what would be done -----------------------------------------------------------------------------------------------
 
 
-def _dry_run(options: dict[str, Any]) -> tuple[Path, str, Estimate]:
+def _dry_run(options: dict[str, Any]) -> tuple[DataRoot, str, Estimate]:
     """The data root, what a build would do in words, and what it would take. Asks nobody, writes nothing."""
     from ..pipeline.build.forecast import forecast
     from ..pipeline.earthengine.configuration import Configuration, configuration
@@ -249,7 +251,9 @@ def _dry_run(options: dict[str, Any]) -> tuple[Path, str, Estimate]:
     # Nobody is asked, so an account that is not complete yet is good enough.
     nothing = configuration(url=options["ee_url"], project=options["project"]) == Configuration()
     name = options["source"] if options["source"] != "auto" else "sandbox" if nothing else "earthengine"
-    root: Path = options["data"] / name
+    from ..pipeline.dataset.root import DataRoot
+
+    root = DataRoot.at(options["data"] / name)
     words, estimate = forecast(
         root,
         _choice(options),
@@ -260,7 +264,7 @@ def _dry_run(options: dict[str, Any]) -> tuple[Path, str, Estimate]:
     return root, words, estimate
 
 
-def _print_estimate(root: Path, words: str, estimate: Estimate, *, as_json: bool) -> None:
+def _print_estimate(root: DataRoot, words: str, estimate: Estimate, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"root": str(root), "plan": words, **asdict(estimate)}, indent=1))
         return
@@ -275,7 +279,7 @@ def _print_estimate(root: Path, words: str, estimate: Estimate, *, as_json: bool
 # --- what was done ----------------------------------------------------------------------------------------------------
 
 
-def _print_build(root: Path, result: BuildResult, *, as_json: bool, left: Estimate | None = None) -> None:
+def _print_build(root: DataRoot, result: BuildResult, *, as_json: bool, left: Estimate | None = None) -> None:
     sources = {row.source for row in _ledger_rows(root)}
     if as_json:
         document = {
@@ -299,12 +303,11 @@ def _print_build(root: Path, result: BuildResult, *, as_json: bool, left: Estima
     if result.stopped:
         click.echo(f"stopped: {result.stopped}")
     if missing:
-        click.echo(f"{missing} tiles are not in it; the reasons stand in {root / 'failures.csv'}")
+        click.echo(f"{missing} tiles are not in it; the reasons stand in {root.failures_file}")
     if result.findings:
-        click.echo(f"{len(result.findings)} findings of the validation stand in {root / 'findings.csv'}")
+        click.echo(f"{len(result.findings)} findings of the validation stand in {root.findings_table}")
 
 
-def _ledger_rows(root: Path) -> list[Any]:
-    from ..pipeline.dataset.ledger import read_ledger
+def _ledger_rows(root: DataRoot) -> list[Any]:
 
-    return list(read_ledger(root).values())
+    return list(root.ledger().values())

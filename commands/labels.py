@@ -18,6 +18,7 @@ from .output import mark
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ..pipeline.dataset.root import DataRoot
     from ..pipeline.earthengine.configuration import SourceName
     from ..pipeline.labels.describe import LabelFacts
     from ..pipeline.labels.earth_engine import Asker
@@ -82,11 +83,10 @@ def fetch(release: tuple[str, ...], verify: bool, as_json: bool, quiet: bool, **
 
     Transfers go on where they stopped. Sizes and hashes are kept beside the files (<name>.json, <name>.members.json).
     """
-    from ..pipeline.dataset.ledger import Ledger
 
     if release and options["origin"] == "earth-engine":
         raise UsageError("--release names archives of the publishers; leave it out, or leave out --from earth-engine")
-    with _origin(options, quiet=quiet) as origin, Ledger(origin.root):
+    with _origin(options, quiet=quiet) as origin, origin.root.open_ledger():
         if options["origin"] == "earth-engine":
             _fetch_from_earth_engine(origin, options["split"], verify=verify, as_json=as_json)
         else:
@@ -112,12 +112,11 @@ def index(given: Path | None, csv_file: Path | None, as_json: bool, quiet: bool,
     dwplus labels index --split test --csv test.csv
     dwplus labels index --labels my_label_tiles --data my_data
     """
-    from ..pipeline.dataset.ledger import Ledger
     from ..pipeline.dataset.manifest import manifest_csv
     from ..pipeline.files.atomic import write_atomically
     from ..pipeline.labels.ingest import prepare_manifest
 
-    with _origin(options, quiet=quiet, given=given is not None) as origin, Ledger(origin.root):
+    with _origin(options, quiet=quiet, given=given is not None) as origin, origin.root.open_ledger():
         prepared = prepare_manifest(
             origin.root,
             labels=given,
@@ -153,8 +152,8 @@ def show(tiles: tuple[str, ...], png: Path | None, source: str, data: Path, as_j
     from ..workflow.source import existing_root
 
     ids = [one for one in tiles if not Path(one).is_file()]
-    root = existing_root(data, source) if ids else data
-    by_id = iter(describe_tiles(root, ids) if ids else ())
+    root = existing_root(data, source) if ids else None
+    by_id = iter(describe_tiles(root, ids) if root else ())
     found = [describe_file(Path(one)) if Path(one).is_file() else next(by_id) for one in tiles]
     if as_json:
         click.echo(json.dumps([facts.to_dict() for facts in found], indent=1))
@@ -176,7 +175,7 @@ def show(tiles: tuple[str, ...], png: Path | None, source: str, data: Path, as_j
 class _Origin:
     """Where labels come from in this call, and the data root that they go to."""
 
-    root: Path
+    root: DataRoot
     source: str
     mirror: Callable[[], str] | None
     asker: Asker | None
@@ -197,8 +196,10 @@ def _origin(options: dict[str, Any], *, quiet: bool, given: bool = False) -> Ite
     # The publishers give their archives to everybody: whether an account is complete does not matter for them.
     public = not asks and options["source"] != "sandbox" and (options["source"], found) != ("auto", Configuration())
     name: SourceName = "earthengine" if public else choose_source(options["source"], found)
-    root = options["data"] / name
-    check_writable(root)
+    from ..pipeline.dataset.root import DataRoot
+
+    root = DataRoot.at(options["data"] / name)
+    check_writable(root.folder)
     if given or (name == "earthengine" and not asks):
         yield _Origin(root, "" if given else name, None, None, progress)
         return
@@ -217,11 +218,10 @@ _IN_FLIGHT = 10
 def _fetch_releases(
     origin: _Origin, names: tuple[str, ...], splits: tuple[str, ...], *, verify: bool, as_json: bool
 ) -> None:
-    from ..pipeline.labels.ingest import RELEASES_FOLDER
     from ..pipeline.labels.releases import acquire, find_release, releases
 
     wanted = [find_release(name) for name in names] or [r for r in releases() if r.files[0].split != "inspect"]
-    folder = origin.root / RELEASES_FOLDER
+    folder = origin.root.releases
     with origin.progress.stage("Fetching label releases", None, unit="bytes") as step:
         brought = acquire(
             wanted,
@@ -253,13 +253,12 @@ def _fetch_releases(
 
 def _fetch_from_earth_engine(origin: _Origin, splits: tuple[str, ...], *, verify: bool, as_json: bool) -> None:
     from ..pipeline.labels.earth_engine import fetch_label_assets
-    from ..pipeline.labels.ingest import RELEASES_FOLDER
 
     assert origin.asker is not None
     with origin.progress.stage("Fetching labels from Earth Engine", None) as step:
         fetched = fetch_label_assets(
             origin.asker,
-            origin.root / RELEASES_FOLDER,
+            origin.root.releases,
             source=origin.source,
             splits=splits or ("train", "test"),
             concurrency=_IN_FLIGHT,

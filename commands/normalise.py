@@ -12,6 +12,7 @@ from .output import mark
 
 if TYPE_CHECKING:
     from ..pipeline.cluster import Runner
+    from ..pipeline.dataset.root import DataRoot
     from ..pipeline.progress import Progress
 
 
@@ -43,7 +44,6 @@ def normalise(
     """
     from ..pipeline.build.build import inspect_root
     from ..pipeline.cluster import open_cluster
-    from ..pipeline.dataset.statistics import statistics_path
     from ..workflow.console import console
     from ..workflow.source import existing_root
 
@@ -51,21 +51,17 @@ def normalise(
     with open_cluster(workers=workers, scheduler=scheduler) as run:
         for statistics in inspect_root(root, run=run, progress=progress, all_again=again)[1]:
             click.echo(
-                f"{statistics_path(root, statistics.protocol)}  {statistics.tiles} tiles {mark(statistics.source)}"
+                f"{root.statistics_file(statistics.protocol)}  {statistics.tiles} tiles {mark(statistics.source)}"
             )
         if store:
             click.echo(_write_store(root, run, progress))
 
 
-def _write_store(root: Path, run: Runner, progress: Progress) -> str:
+def _write_store(root: DataRoot, run: Runner, progress: Progress) -> str:
     """Write the training store; one line about it."""
-    from ..pipeline.dataset.manifest import read_manifest
-    from ..pipeline.dataset.root import source_of
-    from ..pipeline.dataset.store import store_path, write_store
+    from ..pipeline.dataset.store import write_store
 
     with progress.stage("Writing the training store", None) as step:
-        report = write_store(
-            root, read_manifest(root), run=run, on_plan=lambda tiles: step.set(0, tiles), on_tiles=step.advance
-        )
+        report = write_store(root, run=run, on_plan=lambda tiles: step.set(0, tiles), on_tiles=step.advance)
     said = f"{report.tiles} tiles, {report.written} of them written now ({report.bytes_written / 1e9:.2f} GB)"
-    return f"{store_path(root)}  {said} {mark(source_of(root))}".rstrip()
+    return f"{root.store}  {said} {mark(root.source())}".rstrip()

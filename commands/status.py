@@ -35,16 +35,13 @@ def status(by: tuple[str, ...], concurrency: int, source: str, data: Path, as_js
     dwplus status --by split --json
     """
     from ..pipeline.build.status import status as status_of
-    from ..pipeline.dataset.ledger import read_events
-    from ..pipeline.dataset.manifest import read_manifest
-    from ..pipeline.dataset.root import recipe_of_root
     from ..pipeline.spec.recipe import Recipe
     from ..workflow.source import existing_root
 
     root = existing_root(data, source)
-    recipe = recipe_of_root(root) or Recipe()
-    events = read_events(root)
-    now = status_of(read_manifest(root).rows, events, recipe_hash=recipe.hash, concurrency=concurrency)
+    recipe = root.recipe() or Recipe()
+    events = root.events()
+    now = status_of(root.manifest().rows, events, recipe_hash=recipe.hash, concurrency=concurrency)
     answered = sorted({row.source for row in events if row.source})
     divisions = by or tuple(now.groups)
     if as_json:

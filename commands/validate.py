@@ -15,6 +15,7 @@ from .output import mark
 
 if TYPE_CHECKING:
     from ..pipeline.cluster import Runner
+    from ..pipeline.dataset.root import DataRoot
     from ..pipeline.progress import Progress
     from ..pipeline.statistics.normalise import Counted
     from ..pipeline.validation.audit import AuditResult
@@ -130,13 +131,13 @@ def validate(
             # A tile that was counted and put aside since cannot be read any more to take its counts away again.
             _take_statistics(root, run, progress, Counted() if moved else counting.counted)
     if as_json:
-        click.echo((root / "findings.json").read_text(encoding="utf-8"), nl=False)
+        click.echo((root.findings_file).read_text(encoding="utf-8"), nl=False)
     else:
         print_findings(root, result, page, moved)
     raise SystemExit(exit_code(result, strict=audit["strict"]))
 
 
-def _take_statistics(root: Path, run: Runner, progress: Progress, counted: Counted) -> None:
+def _take_statistics(root: DataRoot, run: Runner, progress: Progress, counted: Counted) -> None:
     """All pixels were in hand: what the statistics need of them is counted already."""
     from ..pipeline.build.build import normalise_root
 
@@ -195,20 +196,19 @@ def _as_document(verdict: Verdict) -> dict[str, object]:
     }
 
 
-def prepare(root: Path, *, waivers: Path | None, restore: tuple[str, ...]) -> None:
+def prepare(root: DataRoot, *, waivers: Path | None, restore: tuple[str, ...]) -> None:
     """What has to be done before shards are read."""
-    from ..pipeline.dataset.manifest import read_manifest
     from ..pipeline.dataset.waivers import adopt_waivers
     from ..pipeline.validation.quarantine import restore as bring_back
 
     if waivers is not None:
-        adopt_waivers(root, waivers)
+        adopt_waivers(root.folder, waivers)
     for tile in restore:
-        click.echo(f"back from quarantine: {bring_back(root, read_manifest(root).rows, tile)}", err=True)
+        click.echo(f"back from quarantine: {bring_back(root, root.manifest().rows, tile)}", err=True)
 
 
 def audit_data_set(
-    root: Path, *, run: Runner, progress: Progress, sample: int | None, quarantine: bool
+    root: DataRoot, *, run: Runner, progress: Progress, sample: int | None, quarantine: bool
 ) -> tuple[AuditResult, Path, tuple[str, ...]]:
     """Audit the whole set, put shards with errors aside where that is wanted, write the page.
 
@@ -225,9 +225,8 @@ def audit_data_set(
     return result, page, moved
 
 
-def print_findings(root: Path, result: AuditResult, page: Path, moved: tuple[str, ...]) -> None:
+def print_findings(root: DataRoot, result: AuditResult, page: Path, moved: tuple[str, ...]) -> None:
     """Findings that count, errors first, then one line of numbers."""
-    from ..pipeline.dataset.root import source_of
     from ..pipeline.errors import DataError
     from ..workflow.pages.findings_page import by_weight
 
@@ -235,13 +234,13 @@ def print_findings(root: Path, result: AuditResult, page: Path, moved: tuple[str
     for finding in findings[:PRINTED]:
         click.echo(f"{finding.severity:8} {finding.tile or 'the set'}  {finding.rule}: {finding.message}")
     if len(findings) > PRINTED:
-        click.echo(f"... and {len(findings) - PRINTED} more: {root / 'findings.csv'}")
+        click.echo(f"... and {len(findings) - PRINTED} more: {root.findings_table}")
     for waiver in result.unused:
         click.echo(f"waiver covers nothing today: {waiver.rule} of {waiver.tile or 'the set'} ({waiver.reason})")
     if moved:
-        click.echo(f"{len(moved)} shards put aside below {root / 'quarantine'}")
+        click.echo(f"{len(moved)} shards put aside below {root.quarantine}")
     try:
-        source = source_of(root)
+        source = root.source()
     except DataError:
         source = "earthengine"
     click.echo(

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from dwplus import cli
 from dwplus.pipeline.build.provenance import provenance
-from dwplus.pipeline.dataset.ledger import Ledger, LedgerRow
+from dwplus.pipeline.dataset.ledger import LedgerRow
 from dwplus.pipeline.dataset.manifest import ManifestRow, write_manifest
+from dwplus.pipeline.dataset.root import DataRoot
 from dwplus.pipeline.earthengine.scene_choice import SceneRef
 from dwplus.pipeline.files.atomic import sha256_of, write_atomically
 from dwplus.pipeline.labels.splits import make_manifest
-from dwplus.pipeline.raster.geotiff import encode_shard, label_path, shard_path, write_label
+from dwplus.pipeline.raster.geotiff import encode_shard, label_name, write_label
 from dwplus.pipeline.spec.recipe import Recipe
 from dwplus.pipeline.spec.tiles import Tile
 from support.fixture_types import LayOut, Run
@@ -65,10 +66,10 @@ def tile() -> Tile:
 def data_root(tmp_path: Path) -> LayOut:
     """A function that lays out a data root of small tiles, as ``build`` would leave it before validation."""
 
-    def lay_out(train: int = 4, test: int = 2, size: int = 8, source: str = "SANDBOX") -> Path:
-        root = tmp_path / "data" / "sandbox"
+    def lay_out(train: int = 4, test: int = 2, size: int = 8, source: str = "SANDBOX") -> DataRoot:
+        root = DataRoot.at(tmp_path / "data" / "sandbox")
         rows = []
-        with Ledger(root) as ledger:
+        with root.open_ledger() as ledger:
             for number in range(train + test):
                 release = "train" if number < train else "test"
                 # Three degrees apart: every tile has a validation block of its own.
@@ -78,17 +79,13 @@ def data_root(tmp_path: Path) -> LayOut:
                 )
                 codes = np.random.default_rng(number).integers(0, 11, (size, size), dtype=np.uint8)
                 labeler = "expert" if release == "train" else "consensus"
-                path = label_path(root, one, labeler)
-                write_label(path, codes, one, {"LABELER": labeler})
-                rows.append(
-                    ManifestRow(
-                        one, labeler, release, path.relative_to(root).as_posix(), sha256_of(codes.tobytes()), 0.8
-                    )
-                )
+                label = label_name(one, labeler)
+                write_label(root.folder / label, codes, one, {"LABELER": labeler})
+                rows.append(ManifestRow(one, labeler, release, label, sha256_of(codes.tobytes()), 0.8))
                 pixels = make_pixels(size, seed=number)
                 scene = SceneRef("COPERNICUS/S2_SR_HARMONIZED", "20190701T101031_20190701T101030_T32TNQ", "index")
                 content = encode_shard(pixels, one, provenance(one, scene, Recipe(), pixels, source))
-                write_atomically(shard_path(root, one), content)
+                write_atomically(root.own_shard(one), content)
                 ledger.append(
                     LedgerRow(
                         one.id,
@@ -99,7 +96,7 @@ def data_root(tmp_path: Path) -> LayOut:
                         sha256=sha256_of(content),
                     )
                 )
-        write_manifest(root, make_manifest(rows))
+        write_manifest(root.folder, make_manifest(rows))
         return root
 
     return lay_out

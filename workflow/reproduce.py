@@ -11,10 +11,10 @@ from pathlib import Path
 
 from ..model.runs import RunFolder
 from ..pipeline.build.build import BuildResult
-from ..pipeline.dataset.root import source_of
+from ..pipeline.dataset.root import DataRoot
 from ..pipeline.progress import Progress
 from .pages.report import write_report
-from .training import RUNS_FOLDER, Inputs, open_split, score_run, train_run, training_settings
+from .training import Inputs, open_split, score_run, train_run, training_settings
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,9 @@ PAPER_TRIALS: tuple[Trial, ...] = (
 )
 
 
-def train_and_report(root: Path, result: BuildResult | None, *, profile: str | None, progress: Progress) -> Path:
+def train_and_report(root: DataRoot, result: BuildResult | None, *, profile: str | None, progress: Progress) -> Path:
     """Train and score every trial on a built data root and write the report; path of its page."""
-    trials = SANDBOX_TRIALS if source_of(root) == "SANDBOX" else PAPER_TRIALS
+    trials = SANDBOX_TRIALS if root.source() == "SANDBOX" else PAPER_TRIALS
     for trial in trials:
         settings = training_settings(profile, root, {"model": trial.model})
         set_aside_other_data(root, trial, progress)
@@ -49,9 +49,9 @@ def train_and_report(root: Path, result: BuildResult | None, *, profile: str | N
     return write_report(root, progress=progress)
 
 
-def set_aside_other_data(root: Path, trial: Trial, progress: Progress) -> None:
+def set_aside_other_data(root: DataRoot, trial: Trial, progress: Progress) -> None:
     """Rename a trial's run that was trained on other tiles than the root holds now, so that it is trained anew."""
-    folder = RunFolder(root / RUNS_FOLDER / trial.name)
+    folder = RunFolder(root.runs / trial.name)
     if not folder.started:
         return
     trained_on = folder.read_config().data.shards_hash

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..pipeline.dataset.manifest import MANIFEST_FILE
-from ..pipeline.dataset.root import mirror
+from ..pipeline.dataset.root import DataRoot
 from ..pipeline.earthengine.configuration import Configuration, SourceName, answered_by
 from ..pipeline.earthengine.connection import connect, declared_source, service_url
 from ..pipeline.earthengine.scene_choice import SceneHint, SceneRef
@@ -29,10 +29,6 @@ SANDBOX_BANNER = (
     "synthetic planet; every file and number says SANDBOX. To use Google's Earth Engine: run 'earthengine "
     "authenticate', then pass --source earthengine --project YOUR-PROJECT."
 )
-
-
-PLANET_FILE = "planet.json"
-"""Which synthetic planet a data root was built on."""
 
 
 class LazySource:
@@ -94,7 +90,7 @@ def open_source(
     name: SourceName,
     found: Configuration,
     *,
-    root: Path,
+    root: DataRoot,
     concurrency: int,
     tiles: int | None = None,
     seed: int | None = None,
@@ -133,7 +129,7 @@ def open_source(
 _DEFAULT_PLANET = {"seed": 7, "tiles": 132}
 
 
-def planet_of(root: Path, *, tiles: int | None = None, seed: int | None = None) -> dict[str, int]:
+def planet_of(root: DataRoot, *, tiles: int | None = None, seed: int | None = None) -> dict[str, int]:
     """Seed, tiles and version of the synthetic planet that is meant: what is named, then what the root holds.
 
     Raises:
@@ -147,17 +143,17 @@ def planet_of(root: Path, *, tiles: int | None = None, seed: int | None = None) 
     return {**known, **{key: value for key, value in named.items() if value is not None}, "version": VERSION}
 
 
-def _held_planet(root: Path) -> dict[str, int]:
-    path = root / PLANET_FILE
+def _held_planet(root: DataRoot) -> dict[str, int]:
+    path = root.planet_file
     held = read_json(path) if path.exists() else {}
     if not isinstance(held, dict):
         raise DataError(f"{path} does not say which planet this is; delete {root} and build again")
     return held
 
 
-def _check_planet(root: Path, planet: dict[str, int]) -> None:
+def _check_planet(root: DataRoot, planet: dict[str, int]) -> None:
     """A data root belongs to one planet: tiles of two would stand side by side as if they were one Earth."""
-    path = root / PLANET_FILE
+    path = root.planet_file
     if not path.exists():
         write_json(path, planet)
         return
@@ -173,7 +169,7 @@ def _in_words(planet: dict[str, int]) -> str:
     return f"--seed {planet.get('seed')} --tiles {planet.get('tiles')} (version {planet.get('version')})"
 
 
-def existing_root(data: Path | str, source: str, *, out: Path | None = None) -> Path:
+def existing_root(data: Path | str, source: str, *, out: Path | None = None) -> DataRoot:
     """The data root that a later stage works on: ``data/<source>``, or the one that ``data`` is itself.
 
     Args:
@@ -186,14 +182,14 @@ def existing_root(data: Path | str, source: str, *, out: Path | None = None) -> 
         UsageError: there are several, and none is named.
     """
     if isinstance(data, str):
-        return mirror(data, out or Path(data.rstrip("/").rpartition("/")[2]))
+        return DataRoot.mirror(data, out or Path(data.rstrip("/").rpartition("/")[2]))
     if out is not None:
         raise UsageError(f"--out is for data at a URL; the results over {data} stay in it")
     if (data / MANIFEST_FILE).is_file():
-        return data
+        return DataRoot.at(data)
     if source != "auto":
-        root = data / source
-        if not (root / MANIFEST_FILE).is_file():
+        root = DataRoot.at(data / source)
+        if not root.manifest_file.is_file():
             raise DataError(f"{root} holds no data set; run 'dwplus build --source {source}' first")
         return root
     roots = sorted(path.parent for path in data.glob(f"*/{MANIFEST_FILE}"))
@@ -202,7 +198,7 @@ def existing_root(data: Path | str, source: str, *, out: Path | None = None) -> 
     if len(roots) > 1:
         names = ", ".join(root.name for root in roots)
         raise UsageError(f"{data} holds several data sets ({names}); name one with --source")
-    return roots[0]
+    return DataRoot.at(roots[0])
 
 
 @contextmanager

@@ -12,14 +12,13 @@ from ..model.runs import RunConfig, RunFolder
 from ..model.score import Scores, score
 from ..model.train import EpochRow, TrainConfig, profile, train
 from ..model.train import Progress as TrainProgress
-from ..pipeline.dataset.manifest import Protocol, read_manifest
-from ..pipeline.dataset.root import source_of, usable_rows
+from ..pipeline.dataset.manifest import Protocol
+from ..pipeline.dataset.root import DataRoot
 from ..pipeline.dataset.samples import Dataset, ReadFrom
 from ..pipeline.errors import DataError, UsageError
 from ..pipeline.progress import Progress, Step
 from ..pipeline.spec.bands import preset
 
-RUNS_FOLDER = "runs"
 READ_VARIABLE = "DWPLUS_READ"
 """Environment variable: ``shards`` or ``store`` where the choice of ``auto`` shall not do."""
 
@@ -39,7 +38,7 @@ class Inputs:
         return self.primary if self.auxiliary == "none" else f"{self.primary}+{self.auxiliary}"
 
 
-def open_split(root: Path, split: str, protocol: Protocol, inputs: Inputs) -> Dataset:
+def open_split(root: DataRoot, split: str, protocol: Protocol, inputs: Inputs) -> Dataset:
     primary, auxiliary = inputs.bands
     return Dataset(root, split=split, protocol=protocol, primary=primary, auxiliary=auxiliary, read=_read_from())
 
@@ -49,7 +48,7 @@ def _read_from() -> ReadFrom:
     return cast(ReadFrom, os.environ.get(READ_VARIABLE, "auto"))
 
 
-def open_as_trained(root: Path, run: RunConfig, split: str) -> Dataset:
+def open_as_trained(root: DataRoot, run: RunConfig, split: str) -> Dataset:
     """A split with the bands and the protocol that a run was trained with."""
     protocol: Protocol = "paper" if run.data.protocol == "paper" else "strict"
     return Dataset(
@@ -62,18 +61,18 @@ def open_as_trained(root: Path, run: RunConfig, split: str) -> Dataset:
     )
 
 
-def training_settings(name: str | None, root: Path, changes: Mapping[str, Any]) -> TrainConfig:
+def training_settings(name: str | None, root: DataRoot, changes: Mapping[str, Any]) -> TrainConfig:
     """Settings of a profile with some changed; without a name ``sandbox`` on synthetic pixels, ``paper`` on others.
 
     Raises:
         UsageError: there is no such profile, or a key or value does not fit.
     """
-    chosen = name or ("sandbox" if source_of(root) == "SANDBOX" else "paper")
+    chosen = name or ("sandbox" if root.source() == "SANDBOX" else "paper")
     return profile(chosen, **changes)
 
 
 def train_run(
-    root: Path, name: str, config: TrainConfig, *, protocol: Protocol, inputs: Inputs, progress: Progress
+    root: DataRoot, name: str, config: TrainConfig, *, protocol: Protocol, inputs: Inputs, progress: Progress
 ) -> Path:
     """Train one network on a data root, or go on where an earlier call was stopped; the run's folder.
 
@@ -81,7 +80,7 @@ def train_run(
         DataError: the data set is not complete enough.
         UsageError: settings do not fit each other, or the run was begun with others.
     """
-    run_dir = root / RUNS_FOLDER / name
+    run_dir = root.runs / name
     dataset_train = open_split(root, "train", protocol, inputs)
     dataset_val = _validation(root, protocol, inputs, progress)
     if dataset_train.reading != "shards":
@@ -102,8 +101,8 @@ def train_run(
     return run_dir
 
 
-def _validation(root: Path, protocol: Protocol, inputs: Inputs, progress: Progress) -> Dataset | None:
-    if not usable_rows(root, read_manifest(root), "val", protocol):
+def _validation(root: DataRoot, protocol: Protocol, inputs: Inputs, progress: Progress) -> Dataset | None:
+    if not root.usable("val", protocol):
         progress.say(f"no validation tile under protocol {protocol}: epochs are not scored")
         return None
     return open_split(root, "val", protocol, inputs)
@@ -121,21 +120,21 @@ def epoch_in_words(row: EpochRow) -> str:
     return words
 
 
-def find_run(root: Path, given: str) -> Path:
+def find_run(root: DataRoot, given: str) -> Path:
     """Folder of a run that was named by path, by ``runs/<name>`` or by name alone.
 
     Raises:
         DataError: there is no such run; names those there are.
     """
-    for path in (Path(given), root / given, root / RUNS_FOLDER / given):
+    for path in (Path(given), root.folder / given, root.runs / given):
         if RunFolder(path).started:
             return path
-    runs = sorted(path.parent.name for path in (root / RUNS_FOLDER).glob("*/config.json"))
+    runs = sorted(path.parent.name for path in root.runs.glob("*/config.json"))
     there = f"there are {', '.join(runs)}" if runs else "there is none yet: run 'dwplus train'"
     raise DataError(f"no run {given!r} in {root}; {there}")
 
 
-def score_run(root: Path, run_dir: Path, *, split: str, progress: Progress, weights: str = "model") -> Scores:
+def score_run(root: DataRoot, run_dir: Path, *, split: str, progress: Progress, weights: str = "model") -> Scores:
     """Score a run's network on a split; also writes its ``scores.json``.
 
     Raises:

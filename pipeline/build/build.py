@@ -25,12 +25,13 @@ from ..statistics.normalise import Counted, check_usable, count_others, counted_
 from .plan import Plan
 from ..progress import Progress, Silent
 from ..spec.recipe import Recipe
-from ..dataset.root import ORIGIN_FILE, RECIPE_FILE, complete_rows, recipe_of_root, usable_rows
+from ..dataset.root import DataRoot
 from ..earthengine.session import DEFAULT_CONCURRENCY, PixelSource
 from ..dataset.statistics import Statistics, groups_path, read_statistics, statistics_path
 from ..spec.tiles import check_region
 from ..validation.validate import to_validate, validate
 from ..dataset.waivers import effective, read_waivers
+from ..dataset.root import DataRoot
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ class Means:
     progress: Progress = field(default_factory=Silent)
 
 
-def build(root: Path, choice: Choice, means: Means, *, recipe: Recipe | None = None) -> BuildResult:
+def build(root: DataRoot, choice: Choice, means: Means, *, recipe: Recipe | None = None) -> BuildResult:
     """Make the data set of one source, or complete it.
 
     Args:
@@ -115,10 +116,10 @@ def build(root: Path, choice: Choice, means: Means, *, recipe: Recipe | None = N
         ServiceError, AuthenticationError: the build cannot go on; run it again later.
     """
     check_region(choice.region)
-    check_writable(root)
-    _check_own_pixels(root)
-    recipe = recipe or recipe_of_root(root) or Recipe()
-    with Ledger(root) as ledger:
+    check_writable(root.folder)
+    root.check_own_pixels()
+    recipe = recipe or root.recipe() or Recipe()
+    with root.open_ledger() as ledger:
         _tidy(root)
         prepared = prepare_manifest(
             root,
@@ -141,7 +142,7 @@ def build(root: Path, choice: Choice, means: Means, *, recipe: Recipe | None = N
     return BuildResult(prepared.manifest, chosen, states, tuple(findings), stopped)
 
 
-def retry(root: Path, reasons: frozenset[str], means: Means) -> BuildResult:
+def retry(root: DataRoot, reasons: frozenset[str], means: Means) -> BuildResult:
     """Ask again for tiles that a build could not have.
 
     Args:
@@ -157,9 +158,9 @@ def retry(root: Path, reasons: frozenset[str], means: Means) -> BuildResult:
             f"tiles with the reason {', '.join(strange)} cannot be asked for again; choose from "
             f"{', '.join(sorted(ASKED_REASONS))}"
         )
-    _check_own_pixels(root)
-    manifest, recipe = read_manifest(root), recipe_of_root(root) or Recipe()
-    with Ledger(root) as ledger:
+    root.check_own_pixels()
+    manifest, recipe = root.manifest(), root.recipe() or Recipe()
+    with root.open_ledger() as ledger:
         _tidy(root)
         wanted = {tile for tile, row in ledger.rows.items() if row.reason in (reasons or FAILURES)}
         chosen = tuple(row for row in manifest.rows if row.tile.id in wanted and not row.discard)
@@ -170,24 +171,16 @@ def retry(root: Path, reasons: frozenset[str], means: Means) -> BuildResult:
     return BuildResult(manifest, chosen, states, tuple(findings), stopped)
 
 
-def _check_own_pixels(root: Path) -> None:
-    if (root / ORIGIN_FILE).exists():
-        raise UsageError(
-            f"the shards of {root} lie elsewhere ({ORIGIN_FILE}), and building writes to local disks only; build where "
-            "they lie, or name another folder with --data"
-        )
-
-
-def _tidy(root: Path) -> None:
+def _tidy(root: DataRoot) -> None:
     """Remove what killed runs left half written; parts of downloads are not: they are gone on with."""
-    for folder in (root / "labels", root / "shards"):
+    for folder in (root.labels, root.shards):
         remove_parts(folder)
-    for part in root.glob(".*.part"):
+    for part in root.folder.glob(".*.part"):
         part.unlink(missing_ok=True)
 
 
 def _export(
-    root: Path,
+    root: DataRoot,
     chosen: Sequence[ManifestRow],
     means: Means,
     recipe: Recipe,
@@ -202,9 +195,9 @@ def _export(
 
         def tell(plan: Plan) -> None:
             progress.say(str(plan))
-            if recipe != recipe_of_root(root):
+            if recipe != root.recipe():
                 # From here on shards of this recipe may appear.
-                write_json(root / RECIPE_FILE, {"hash": recipe.hash, **asdict(recipe)})
+                write_json(root.recipe_file, {"hash": recipe.hash, **asdict(recipe)})
             step.advance(len(plan.keep))
 
         try:
@@ -212,9 +205,10 @@ def _export(
                 chosen,
                 pixels=means.pixels,
                 recipe=recipe,
+                root=root,
                 ledger=ledger,
                 concurrency=means.concurrency,
-                damaged=unreadable_tiles(root),
+                damaged=root.unreadable(),
                 again=again,
                 meter=means.meter,
                 watch=Watch(
@@ -227,7 +221,7 @@ def _export(
             stopped = str(error)
             progress.say(stopped)
         finally:
-            write_failures(root, ledger.rows.values())
+            write_failures(root.folder, ledger.rows.values())
     return stopped
 
 
@@ -252,15 +246,15 @@ def choose(rows: Sequence[ManifestRow], choice: Choice) -> tuple[ManifestRow, ..
 # --- the stages after the export --------------------------------------------------------------------------------------
 
 
-def _finish(root: Path, means: Means, recipe: Recipe) -> list[Finding]:
+def _finish(root: DataRoot, means: Means, recipe: Recipe) -> list[Finding]:
     """Validate what is new, take the statistics of what changed, write the card."""
     findings, _ = inspect_root(root, run=means.run, progress=means.progress, all_again=False)
-    write_card(root, read_manifest(root), read_ledger(root), source=means.pixels.name, recipe=recipe)
-    return list(effective(findings, read_waivers(root)))
+    write_card(root, root.manifest(), root.ledger(), source=means.pixels.name, recipe=recipe)
+    return list(effective(findings, root.waivers()))
 
 
 def inspect_root(
-    root: Path, *, run: Runner, progress: Progress, all_again: bool = True
+    root: DataRoot, *, run: Runner, progress: Progress, all_again: bool = True
 ) -> tuple[list[Finding], list[Statistics]]:
     """``validate_root`` and ``normalise_root``, reading each shard once.
 
@@ -273,15 +267,15 @@ def inspect_root(
     return findings, statistics
 
 
-def validate_root(root: Path, *, run: Runner, progress: Progress, all_again: bool = True) -> list[Finding]:
+def validate_root(root: DataRoot, *, run: Runner, progress: Progress, all_again: bool = True) -> list[Finding]:
     """Validate every complete tile of a data root, or those that changed since the last time."""
-    rows = complete_rows(root)
+    rows = root.complete()
     with progress.stage("Validating shards", len(rows) if all_again else to_validate(rows, root=root)) as step:
         return validate(rows, root=root, run=run, all_again=all_again, on_batch=step.advance)
 
 
 def normalise_root(
-    root: Path,
+    root: DataRoot,
     *,
     run: Runner,
     progress: Progress,
@@ -295,19 +289,19 @@ def normalise_root(
         all_again: count also where the statistics on disk are of the same shards and labels.
         counted: tiles that need not be read, because somebody has counted them.
     """
-    manifest, wanted = read_manifest(root), []
+    wanted = []
     for protocol in protocols:
-        if usable_rows(root, manifest, "train", protocol):
-            check_usable(root, manifest, protocol)
+        if root.usable("train", protocol):
+            check_usable(root, protocol)
             wanted.append(protocol)
             continue
-        statistics_path(root, protocol).unlink(missing_ok=True)
-        groups_path(root, protocol).unlink(missing_ok=True)
+        root.statistics_file(protocol).unlink(missing_ok=True)
+        root.groups_file(protocol).unlink(missing_ok=True)
         progress.say(f"no training tile yet: no statistics for protocol {protocol}")
     if not wanted:
         return []
-    if not all_again and up_to_date(root, manifest, wanted):
-        return [read_statistics(root, protocol) for protocol in wanted]
-    with progress.stage("Taking statistics", len(counted_rows(root, manifest))) as step:
-        counts = count_others(root, manifest, counted or Counted(), run=run, on_batch=step.advance)
-    return [write_statistics(root, manifest, protocol, counts) for protocol in wanted]
+    if not all_again and up_to_date(root, wanted):
+        return [root.statistics(protocol) for protocol in wanted]
+    with progress.stage("Taking statistics", len(counted_rows(root))) as step:
+        counts = count_others(root, counted or Counted(), run=run, on_batch=step.advance)
+    return [write_statistics(root, protocol, counts) for protocol in wanted]

@@ -21,8 +21,8 @@ from ..dataset.manifest import MANIFEST_FILE, SPLITS, Manifest, ManifestRow
 from ..spec.recipe import S1_COLLECTIONS, S2_COLLECTION, Recipe
 from ..raster.geotiff import LABELS_FOLDER, SHARDS_FOLDER
 from ..spec.tiles import biome_names, locate, region_names
+from ..dataset.root import DataRoot
 
-CARD_FILE = "README.md"
 
 FILES: tuple[tuple[str, str], ...] = (
     (f"{SHARDS_FOLDER}/<EH or WH>/<biome>/<dw_id>.tif", "pixels of one tile, all bands, uint16; tags say their origin"),
@@ -74,9 +74,9 @@ _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"))
 _NO_NUMBERS = "no number of it says anything about the Earth"
 
 
-def write_card(root: Path, manifest: Manifest, ledger: Mapping[str, LedgerRow], *, source: str, recipe: Recipe) -> Path:
+def write_card(root: DataRoot, manifest: Manifest, ledger: Mapping[str, LedgerRow], *, source: str, recipe: Recipe) -> Path:
     """Write ``README.md`` of a data root, unless it says the same already; its path. See ``card``."""
-    path = root / CARD_FILE
+    path = root.card_file
     content = card(manifest, ledger, source=source, recipe=recipe, version=__version__).encode()
     if not path.is_file() or path.read_bytes() != content:
         write_atomically(path, content)

@@ -28,7 +28,8 @@ from .plan import Plan, discarded, plan
 from .provenance import provenance
 from ..spec.recipe import Recipe
 from ..earthengine.session import DEFAULT_CONCURRENCY, PixelSource, Tally
-from ..raster.geotiff import SHARDS_FOLDER, encode_shard, grid_of, shard_path
+from ..raster.geotiff import SHARDS_FOLDER, encode_shard, grid_of
+from ..dataset.root import DataRoot
 
 ENCODERS = os.cpu_count() or 1
 """Tiles that are encoded at a time; more would only hold memory."""
@@ -95,6 +96,7 @@ def export(
     *,
     pixels: PixelSource,
     recipe: Recipe,
+    root: DataRoot,
     ledger: Ledger,
     concurrency: int = DEFAULT_CONCURRENCY,
     damaged: frozenset[str] = frozenset(),
@@ -120,14 +122,14 @@ def export(
         KeyboardInterrupt: after the tiles in flight are complete.
     """
     watch, meter = watch or Watch(), meter or Unmetered()
-    remove_parts(ledger.root / SHARDS_FOLDER)
+    remove_parts(root.shards)
     todo = plan(
-        rows, known=ledger.rows, root=ledger.root, recipe=recipe, source=pixels.name, damaged=damaged, again=again
+        rows, known=ledger.rows, root=root, recipe=recipe, source=pixels.name, damaged=damaged, again=again
     )
     watch.on_plan(todo)
     for known in todo.record:
         ledger.append(known)
-    run = _Run(pixels, recipe, ledger, concurrency, meter, watch)
+    run = _Run(pixels, recipe, root, ledger, concurrency, meter, watch)
     run.through(todo.ask)
     unanswered = [row for row in todo.ask if ledger.rows[row.tile.id].reason in ("no_answer", "bad_answer")]
     if unanswered:
@@ -140,9 +142,16 @@ class _Run:
     """Tiles on their way: a bounded number in flight, each settled in the ledger as it comes."""
 
     def __init__(
-        self, pixels: PixelSource, recipe: Recipe, ledger: Ledger, concurrency: int, meter: Meter, watch: Watch
+        self,
+        pixels: PixelSource,
+        recipe: Recipe,
+        root: DataRoot,
+        ledger: Ledger,
+        concurrency: int,
+        meter: Meter,
+        watch: Watch,
     ) -> None:
-        self._pixels, self._recipe, self._ledger = pixels, recipe, ledger
+        self._pixels, self._recipe, self._root, self._ledger = pixels, recipe, root, ledger
         # More tiles than requests: where answers come in waves, a wave is encoded while the next one is in flight.
         self._most = concurrency + max(concurrency, ENCODERS)
         self._meter, self._watch = meter, watch
@@ -226,7 +235,7 @@ class _Run:
             row,
             pixels=self._pixels,
             recipe=self._recipe,
-            root=self._ledger.root,
+            root=self._root,
             tally=Tally(measure=measure),
             encoders=self._encoders,
         )
@@ -237,7 +246,7 @@ def make_shard(
     *,
     pixels: PixelSource,
     recipe: Recipe,
-    root: Path,
+    root: DataRoot,
     tally: Tally | None = None,
     encoders: threading.Semaphore | None = None,
 ) -> LedgerRow:
@@ -264,9 +273,9 @@ def make_shard(
 
 
 def _settled(
-    row: ManifestRow, pixels: PixelSource, recipe: Recipe, root: Path, tally: Tally, encoders: threading.Semaphore
+    row: ManifestRow, pixels: PixelSource, recipe: Recipe, root: DataRoot, tally: Tally, encoders: threading.Semaphore
 ) -> LedgerRow:
-    tile, path = row.tile, shard_path(root, row.tile)
+    tile, path = row.tile, root.own_shard(row.tile)
     try:
         hint = SceneHint(row.s2_index or None, row.s2_product_id or None)
         scene = pixels.resolve(tile, hint, recipe, tally)

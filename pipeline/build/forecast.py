@@ -13,12 +13,12 @@ from ..dataset.ledger import read_events, read_ledger
 from ..dataset.manifest import MANIFEST_FILE, ManifestRow, read_manifest
 from .plan import plan
 from ..spec.recipe import Recipe
-from ..dataset.root import recipe_of_root
 from ..labels.splits import make_manifest
+from ..dataset.root import DataRoot
 
 
 def forecast(
-    root: Path, choice: Choice, *, recipe: Recipe | None, concurrency: int, sandbox_tiles: int | None = None
+    root: DataRoot, choice: Choice, *, recipe: Recipe | None, concurrency: int, sandbox_tiles: int | None = None
 ) -> tuple[str, Estimate]:
     """What a build of this choice would do, in words, and what it would take.
 
@@ -32,25 +32,25 @@ def forecast(
         UsageError: the choice names nothing that exists, or the build would be refused.
         DataError: a label given by hand cannot be used.
     """
-    recipe = recipe or recipe_of_root(root) or Recipe()
-    known = measured(read_events(root), recipe.hash)
+    recipe = recipe or root.recipe() or Recipe()
+    known = measured(root.events(), recipe.hash)
     rows = _rows(root, choice)
     if rows is None:
         tiles, words = _published(choice, sandbox_tiles)
         return words, estimate(tiles, known, concurrency=concurrency)
-    ledger = read_ledger(root)
+    ledger = root.ledger()
     # Who answered so far; a build by somebody else would be refused when it begins.
     source = next((row.source for row in ledger.values() if row.source), "")
     todo = plan(choose(rows, choice), known=ledger, root=root, recipe=recipe, source=source)
     return str(todo), estimate(len(todo.ask), known, concurrency=concurrency)
 
 
-def _rows(root: Path, choice: Choice) -> Sequence[ManifestRow] | None:
+def _rows(root: DataRoot, choice: Choice) -> Sequence[ManifestRow] | None:
     """The tiles that a build could choose from; None where no label is on disk yet."""
     if choice.labels is not None:
         return make_manifest(rows_of_folder(choice.labels)).rows
-    if (root / MANIFEST_FILE).is_file():
-        return [row for row in read_manifest(root).rows if row.release != "inspect"]
+    if root.manifest_file.is_file():
+        return [row for row in root.manifest().rows if row.release != "inspect"]
     return None
 
 

@@ -17,9 +17,9 @@ from ..validation.file_view import Look
 from ..dataset.manifest import ManifestRow
 from ..statistics.normalise import Counted
 from ..files.remote import Place
-from ..dataset.root import check_in_sight
 from ..validation.rules import judge
 from ..validation.validate import ValidateBatch, look_at
+from ..dataset.root import DataRoot
 
 
 def counts_of(look: Look) -> Histograms:
@@ -32,12 +32,12 @@ def counts_of(look: Look) -> Histograms:
 class InspectBatch:
     """The task of one worker (a class, so that it can be sent to other processes)."""
 
-    root: Place
+    root: DataRoot
 
     def __call__(self, items: Sequence[tuple[ManifestRow, str]]) -> tuple[list[Finding], list[str], Packed]:
         """Findings of tiles, each with the hash of its shard by the ledger; and of those without an error their ids and
         histograms."""
-        check_in_sight(self.root)
+        self.root.check_in_sight()
         findings: list[Finding] = []
         good: list[str] = []
         total: Counts = {}

@@ -17,8 +17,9 @@ from ..files.atomic import sha256_of
 from ..dataset.ledger import REASONS, LedgerRow
 from ..dataset.manifest import ManifestRow
 from ..spec.recipe import Recipe
-from ..raster.geotiff import grid_of, read_header, shard_name, shard_path
+from ..raster.geotiff import grid_of, read_header, shard_name
 from ..spec.tiles import Tile
+from ..dataset.root import DataRoot
 
 Why = Literal["new", "failed before", "another recipe", "another grid", "shard missing", "shard damaged", "asked for"]
 """Why the pixels of a tile are asked for."""
@@ -56,7 +57,7 @@ def plan(
     rows: Sequence[ManifestRow],
     *,
     known: Mapping[str, LedgerRow],
-    root: Path,
+    root: DataRoot,
     recipe: Recipe,
     source: str,
     damaged: frozenset[str] = frozenset(),
@@ -101,7 +102,7 @@ def plan(
 
 
 def _check_unmixed(
-    rows: Sequence[ManifestRow], known: Mapping[str, LedgerRow], recipe: Recipe, source: str, root: Path
+    rows: Sequence[ManifestRow], known: Mapping[str, LedgerRow], recipe: Recipe, source: str, root: DataRoot
 ) -> None:
     """Shards of two sources or two recipes never stand side by side: averages in dB and of power differ by 0.5-1 dB."""
     chosen = {row.tile.id for row in rows}
@@ -122,7 +123,7 @@ def _check_unmixed(
 def _why(
     row: ManifestRow,
     last: LedgerRow | None,
-    root: Path,
+    root: DataRoot,
     recipe_hash: str,
     damaged: frozenset[str],
     again: frozenset[str],
@@ -152,9 +153,9 @@ def _why(
     return None if size == last.bytes else "shard damaged"
 
 
-def shard_on_disk(tile: Tile, root: Path, recipe: Recipe, source: str) -> LedgerRow | None:
+def shard_on_disk(tile: Tile, root: DataRoot, recipe: Recipe, source: str) -> LedgerRow | None:
     """Ledger row of a shard that a run left without one; None where there is no such shard, or another one."""
-    path = shard_path(root, tile)
+    path = root.shard(tile)
     try:
         header = read_header(path)
     except DataError:

@@ -45,56 +45,56 @@ _LOOK_AGAIN = _BROKEN_FILE | {"label-readable"}
 """Rules about the bytes on disk, which may be other ones the next time although the ledger says the same."""
 
 
-def read_findings(root: Path) -> list[Finding]:
+def read_findings(folder: Path) -> list[Finding]:
     """Findings of the last validation.
 
     Raises:
         DataError: the data set was not validated yet.
     """
-    return [Finding(**finding) for finding in _read_document(root)["findings"]]
+    return [Finding(**finding) for finding in _read_document(folder)["findings"]]
 
 
-def _looked_at(root: Path) -> set[str] | None:
+def validated_ids(folder: Path) -> set[str] | None:
     """Tiles that the findings on disk are about; None where there are none."""
-    return set(_read_document(root)["validated"]) if (root / FINDINGS_JSON).is_file() else None
+    return set(_read_document(folder)["validated"]) if (folder / FINDINGS_JSON).is_file() else None
 
 
-def _validated_states(root: Path) -> dict[str, str]:
+def validated_states(folder: Path) -> dict[str, str]:
     """Tile id -> what the last validation saw of it; without those whose bytes on disk were broken."""
-    if not (root / FINDINGS_JSON).is_file():
+    if not (folder / FINDINGS_JSON).is_file():
         return {}
-    broken = {finding.tile for finding in read_findings(root) if finding.rule in _LOOK_AGAIN}
-    return {tile: state for tile, state in _read_document(root)["validated"].items() if tile not in broken}
+    broken = {finding.tile for finding in read_findings(folder) if finding.rule in _LOOK_AGAIN}
+    return {tile: state for tile, state in _read_document(folder)["validated"].items() if tile not in broken}
 
 
-def validated_tiles(root: Path) -> dict[str, str]:
+def validated_tiles(folder: Path) -> dict[str, str]:
     """Tile id -> hash of its shard, of every tile that the last validation saw.
 
     Raises:
         DataError: the data set was not validated yet.
     """
-    return {tile: state.split(" ")[0] for tile, state in _read_document(root)["validated"].items()}
+    return {tile: state.split(" ")[0] for tile, state in _read_document(folder)["validated"].items()}
 
 
-def _read_document(root: Path) -> dict[str, Any]:
-    path = root / FINDINGS_JSON
+def _read_document(folder: Path) -> dict[str, Any]:
+    path = folder / FINDINGS_JSON
     if not path.is_file():
-        raise DataError(f"{root} is not validated yet; run 'dwplus validate'")
+        raise DataError(f"{folder} is not validated yet; run 'dwplus validate'")
     document = read_json(path)
     if not isinstance(document, dict) or not {"findings", "validated"} <= set(document):
         raise DataError(f"{path} holds no findings; run 'dwplus validate' again")
     return document
 
 
-def unreadable_tiles(root: Path) -> frozenset[str]:
+def unreadable_tiles(folder: Path) -> frozenset[str]:
     """Tiles whose shard the last validation could not read, or found to be another file than the ledger says.
 
     None where there was no validation.
     """
-    if not (root / FINDINGS_JSON).is_file():
+    if not (folder / FINDINGS_JSON).is_file():
         return frozenset()
-    seen, ledger = validated_tiles(root), read_ledger(root)
-    broken = (f.tile for f in read_findings(root) if f.rule in _BROKEN_FILE)
+    seen, ledger = validated_tiles(folder), read_ledger(folder)
+    broken = (f.tile for f in read_findings(folder) if f.rule in _BROKEN_FILE)
     # A shard that was written anew since then is another one.
     return frozenset(tile for tile in broken if tile in ledger and ledger[tile].sha256 == seen.get(tile))
 

@@ -95,14 +95,14 @@ _KINDS: dict[str, tuple[type, ...]] = {
 """What the values of a line have to be."""
 
 
-def read_ledger(root: Path) -> dict[str, LedgerRow]:
+def read_ledger(folder: Path) -> dict[str, LedgerRow]:
     """The last row of every tile, by tile id; lines that cannot be read are left out."""
-    return {row.tile: row for row in read_events(root)}
+    return {row.tile: row for row in read_events(folder)}
 
 
-def read_events(root: Path) -> tuple[LedgerRow, ...]:
+def read_events(folder: Path) -> tuple[LedgerRow, ...]:
     """All rows in the order in which they were written; lines that cannot be read are left out."""
-    path = root / LEDGER_FILE
+    path = folder / LEDGER_FILE
     try:
         state = path.stat()
     except OSError:
@@ -137,13 +137,13 @@ class Ledger:
         DwplusError: another process has it open, or the folder cannot be written.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.path = root / LEDGER_FILE
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.path = folder / LEDGER_FILE
 
     def __enter__(self) -> Ledger:
         try:
-            self.root.mkdir(parents=True, exist_ok=True)
+            self.folder.mkdir(parents=True, exist_ok=True)
             self._file = self.path.open("a+b", buffering=0)
         except OSError as error:
             raise DwplusError(
@@ -154,10 +154,10 @@ class Ledger:
         except OSError as error:
             self._file.close()
             raise DwplusError(
-                f"another build is writing in {self.root}; wait for it, or name another folder with --data"
+                f"another build is writing in {self.folder}; wait for it, or name another folder with --data"
             ) from error
         self._drop_torn_line()
-        self.rows = read_ledger(self.root)
+        self.rows = read_ledger(self.folder)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -184,14 +184,14 @@ class Ledger:
             os.truncate(self.path, whole)
 
 
-def write_failures(root: Path, rows: Iterable[LedgerRow]) -> int:
+def write_failures(folder: Path, rows: Iterable[LedgerRow]) -> int:
     """Write ``failures.csv``: every tile that is not in the data set, with the reason; how many there are."""
     missing = sorted((r for r in rows if r.state != "done"), key=lambda r: (r.state, r.reason, r.tile))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["tile", "state", "reason", "attempts", "detail"])
     writer.writerows([r.tile, r.state, r.reason, r.attempts, r.detail] for r in missing)
-    write_atomically(root / FAILURES_FILE, text.getvalue().encode())
+    write_atomically(folder / FAILURES_FILE, text.getvalue().encode())
     return len(missing)
 
 

@@ -162,14 +162,14 @@ COLUMNS = (*_TILE_COLUMNS, *_PLACE_COLUMNS, *_ROW_COLUMNS, "geometry")
 """Columns of the file, in order."""
 
 
-def write_manifest(root: Path, manifest: Manifest) -> Path:
+def write_manifest(folder: Path, manifest: Manifest) -> Path:
     """Write ``manifest.parquet``: GeoParquet 1.0.0, geometry in EPSG:4326, the grid in each tile's own CRS."""
     import pyarrow
     import pyarrow.parquet as parquet
 
     content = pyarrow.BufferOutputStream()
     parquet.write_table(_table(manifest), content, compression="zstd")
-    path = root / MANIFEST_FILE
+    path = folder / MANIFEST_FILE
     write_atomically(path, content.getvalue().to_pybytes())
     return path
 
@@ -237,17 +237,17 @@ def manifest_csv(manifest: Manifest) -> str:
     return text.getvalue()
 
 
-def read_manifest(root: Path) -> Manifest:
+def read_manifest(folder: Path) -> Manifest:
     """The manifest of a data root.
 
     Raises:
         DataError: there is none, it cannot be read, or it was changed by something else than dwplus.
     """
-    path = root / MANIFEST_FILE
+    path = folder / MANIFEST_FILE
     try:
         state = path.stat()
     except OSError:
-        raise DataError(f"{root} holds no data set ({MANIFEST_FILE} is missing); run 'dwplus build' first") from None
+        raise DataError(f"{folder} holds no data set ({MANIFEST_FILE} is missing); run 'dwplus build' first") from None
     return _read(path, state.st_size, state.st_mtime_ns)
 
 

@@ -1,117 +1,347 @@
-"""A data root: where the files of one data set lie, and which of its tiles are complete and usable."""
+"""``DataRoot``: where the files of one data set lie, and which of its tiles are complete and usable.
+
+Formats of the records are in ``manifest``, ``ledger``, ``findings``, ``waivers`` and ``statistics``; here is only where
+each of them is found. Every stage takes a ``DataRoot`` and joins no path itself.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import socket
 from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 from ..errors import DataError, UsageError
 from ..files.atomic import read_json, write_atomically, write_json
 from ..files.remote import WAITS_S, Place, Remote, is_url
+from ..raster.geotiff import LABELS_FOLDER, SHARDS_FOLDER, shard_name
 from ..spec.recipe import Recipe, recipe_from
-from .findings import validated_tiles
-from .ledger import read_ledger
-from .manifest import Manifest, ManifestRow, Protocol, read_manifest
-from .waivers import unfit_tiles
+from ..spec.tiles import Tile
+from .findings import (
+    FINDINGS_CSV,
+    FINDINGS_JSON,
+    Finding,
+    read_findings,
+    unreadable_tiles,
+    validated_tiles,
+)
+from .ledger import FAILURES_FILE, LEDGER_FILE, Ledger, LedgerRow, read_events, read_ledger
+from .manifest import MANIFEST_FILE, Manifest, ManifestRow, Protocol, read_manifest
+from .statistics import Statistics, groups_path, read_statistics, statistics_path
+from .waivers import WAIVERS_FILE, Waiver, read_waivers, unfit_tiles
 
-ORIGIN_FILE = "origin.json"
+MIRROR_FILE = "origin.json"
 """In a data root whose shards and labels lie elsewhere: where."""
 
+RECIPE_FILE = "recipe.json"
 
-_ALWAYS = ("manifest.parquet", "ledger.jsonl")
-
-
-_WHERE_THERE = ("recipe.json",)
-
-
-_RESULTS = ("findings.json", "findings.csv", "stats-strict.json", "stats-paper.json")
-"""Of the origin, until there are own ones."""
+_ALWAYS = (MANIFEST_FILE, LEDGER_FILE)
+_WHERE_THERE = (RECIPE_FILE,)
+_RESULTS = (FINDINGS_JSON, FINDINGS_CSV, "stats-strict.json", "stats-paper.json")
+"""Of the data set at the URL, until there are own ones."""
 
 
-def pixels_of(root: Path) -> Place:
-    """Where the shards and labels of a data root lie: what tasks on workers read from.
+class _Below:
+    """The path of a file or folder of a data root, by its name."""
 
-    Raises:
-        DataError: ``origin.json`` cannot be read.
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, root: DataRoot, _owner: object = None) -> Path:
+        return root.folder / self.name
+
+
+@dataclass(frozen=True)
+class DataRoot:
+    """One data set of one source: the only code that knows where its files lie.
+
+    Small enough to be sent to workers. Reads records when asked, and keeps none: stages write them meanwhile.
+
+    Attributes:
+        folder: where manifest, ledger and results are, and where new files are written.
+        pixels: where shards and labels are read from: ``folder``, or the URL that ``folder`` mirrors.
     """
-    path = root / ORIGIN_FILE
-    if not path.is_file():
-        # Workers of another cluster have another current folder.
-        return root.absolute()
-    content = read_json(path)
-    if not isinstance(content, dict) or not is_url(str(content.get("url", ""))):
-        raise DataError(f"{path} names no URL; remove {root} and name the URL again with --data")
-    return Remote(content["url"])
+
+    folder: Path
+    pixels: Place
+
+    # What lies where. Training runs, the store and the pages belong to it as much as the records do.
+    manifest_file = _Below(MANIFEST_FILE)
+    ledger_file = _Below(LEDGER_FILE)
+    failures_file = _Below(FAILURES_FILE)
+    recipe_file = _Below(RECIPE_FILE)
+    planet_file = _Below("planet.json")
+    label_origin_file = _Below("manifest.origin.json")
+    mirror_file = _Below(MIRROR_FILE)
+    findings_file = _Below(FINDINGS_JSON)
+    findings_table = _Below(FINDINGS_CSV)
+    findings_page = _Below("findings/index.html")
+    waivers_file = _Below(WAIVERS_FILE)
+    summaries_file = _Below("findings/tiles.json")
+    shifts_file = _Below("findings/shifts.json")
+    card_file = _Below("README.md")
+    report_page = _Below("report/index.html")
+    releases = _Below("releases")
+    labels = _Below(LABELS_FOLDER)
+    shards = _Below(SHARDS_FOLDER)
+    quarantine = _Below("quarantine")
+    store = _Below("store.zarr")
+    runs = _Below("runs")
+
+    def __str__(self) -> str:
+        return str(self.folder)
+
+    @classmethod
+    def at(cls, folder: DataRoot | Path | str) -> DataRoot:
+        """The data root in a local folder; it need not hold anything yet.
+
+        Raises:
+            DataError: the folder mirrors a data set at a URL, and does not say which.
+        """
+        if isinstance(folder, DataRoot):
+            return folder
+        folder = Path(folder)
+        path = folder / MIRROR_FILE
+        if not path.is_file():
+            # Workers of another cluster have another current folder.
+            return cls(folder, folder.absolute())
+        content = read_json(path)
+        if not isinstance(content, dict) or not is_url(str(content.get("url", ""))):
+            raise DataError(f"{path} names no URL; remove {folder} and name the URL again with --data")
+        return cls(folder, Remote(content["url"]))
+
+    @classmethod
+    def mirror(cls, url: str, folder: Path, *, waits_s: tuple[float, ...] = WAITS_S) -> DataRoot:
+        """A local data root of the data set at a URL: its manifest and ledger as they are now; pixels stay there.
+
+        Results (findings, statistics) are those at the URL until ``validate`` and ``normalise`` write own ones.
+
+        Raises:
+            UsageError: the folder holds another data set.
+            DataError: there is no data set at the URL.
+            ServiceError, AuthenticationError: it cannot be read.
+        """
+        origin = Remote(url.rstrip("/"), waits_s)
+        _check_own(folder, origin.url)
+        contents = _records_at(origin, [name for name in _RESULTS if not (folder / name).exists()])
+        if not (folder / MIRROR_FILE).exists():
+            write_json(folder / MIRROR_FILE, {"url": origin.url})
+        for name, content in contents.items():
+            if not (folder / name).exists() or (folder / name).read_bytes() != content:
+                write_atomically(folder / name, content)
+        return cls.at(folder)
+
+    # --- pixels -------------------------------------------------------------------------------------------------------
+
+    def shard(self, tile: Tile) -> Place:
+        """The shard of a tile, to read."""
+        return self.pixels / shard_name(tile)
+
+    def label(self, row: ManifestRow) -> Place:
+        """The label raster of a row, to read."""
+        return self.pixels / row.label
+
+    def own_shard(self, tile: Tile) -> Path:
+        """Where the shard of a tile is written.
+
+        Raises:
+            UsageError: the pixels of this root lie elsewhere.
+        """
+        self.check_own_pixels()
+        return self.folder / shard_name(tile)
+
+    def own_label(self, row: ManifestRow) -> Path:
+        """Where the label raster of a row is written.
+
+        Raises:
+            UsageError: the pixels of this root lie elsewhere.
+        """
+        self.check_own_pixels()
+        return self.folder / row.label
+
+    def set_aside(self, tile: Tile) -> Path:
+        """Where the shard of a tile lies while it is in quarantine."""
+        return self.quarantine / shard_name(tile)
+
+    def check_own_pixels(self) -> None:
+        """Refuse to write pixels of a data set that lies elsewhere.
+
+        Raises:
+            UsageError: it does.
+        """
+        if self.mirror_file.exists():
+            raise UsageError(
+                f"the shards of {self} lie elsewhere ({MIRROR_FILE}), and building writes to local disks only; build "
+                "where they lie, or name another folder with --data"
+            )
+
+    def check_in_sight(self) -> None:
+        """Make sure that this machine sees a local data root, before every tile of it is called missing.
+
+        Raises:
+            DataError: it does not.
+        """
+        if isinstance(self.pixels, Path) and not (self.pixels / MANIFEST_FILE).is_file():
+            raise DataError(
+                f"{socket.gethostname()} does not see {self.pixels}; put the data on a file system that all workers "
+                "share under the same path, or name it by a URL"
+            )
+
+    # --- records ------------------------------------------------------------------------------------------------------
+
+    def manifest(self) -> Manifest:
+        """All tiles with their splits.
+
+        Raises:
+            DataError: there is no data set, or its manifest cannot be read.
+        """
+        return read_manifest(self.folder)
+
+    def ledger(self) -> dict[str, LedgerRow]:
+        """Tile id -> the last row about it."""
+        return read_ledger(self.folder)
+
+    def events(self) -> tuple[LedgerRow, ...]:
+        """All rows of the ledger, in the order in which they were written."""
+        return read_events(self.folder)
+
+    def open_ledger(self) -> Ledger:
+        """The ledger, to be written in a ``with`` statement."""
+        return Ledger(self.folder)
+
+    def findings(self) -> list[Finding]:
+        """Findings of the last validation, waived ones too.
+
+        Raises:
+            DataError: the data set was not validated yet.
+        """
+        return read_findings(self.folder)
+
+    def validated(self) -> dict[str, str]:
+        """Tile id -> hash of its shard, of every tile that the last validation read.
+
+        Raises:
+            DataError: the data set was not validated yet.
+        """
+        return validated_tiles(self.folder)
+
+    def unreadable(self) -> frozenset[str]:
+        """Tiles whose shard was found to be broken, or another file than the ledger says."""
+        return unreadable_tiles(self.folder)
+
+    def waivers(self) -> tuple[Waiver, ...]:
+        """Findings that are accepted.
+
+        Raises:
+            UsageError, DataError: the file cannot be read.
+        """
+        return read_waivers(self.folder)
+
+    def unfit(self, *, today: date | None = None) -> frozenset[str]:
+        """Tiles with an error that is not waived: statistics and training leave them out.
+
+        Raises:
+            DataError: the data set was not validated yet.
+        """
+        return unfit_tiles(self.folder, today=today)
+
+    def statistics(self, protocol: str) -> Statistics:
+        """Statistics of the training split.
+
+        Raises:
+            DataError: there are none.
+        """
+        return read_statistics(self.folder, protocol)
+
+    def statistics_file(self, protocol: str) -> Path:
+        return statistics_path(self.folder, protocol)
+
+    def groups_file(self, protocol: str) -> Path:
+        """Numbers of each split, region and biome; training never reads them."""
+        return groups_path(self.folder, protocol)
+
+    def recipe(self) -> Recipe | None:
+        """The recipe that the shards were built with; None where there is none yet.
+
+        Raises:
+            DataError: it cannot be read.
+        """
+        return _read_recipe(self.recipe_file) if self.recipe_file.is_file() else None
+
+    # --- what follows from the records --------------------------------------------------------------------------------
+
+    def source(self) -> str:
+        """Where the pixels came from: ``earthengine``, ``SANDBOX`` or ``UNVERIFIED <host>``.
+
+        Raises:
+            DataError: no tile is complete.
+        """
+        source = next((row.source for row in self.ledger().values() if row.state == "done"), None)
+        if source is None:
+            raise DataError(f"{self} holds no complete tile; run 'dwplus build' first")
+        return source
+
+    def complete(self) -> tuple[ManifestRow, ...]:
+        """Tiles whose shard is complete, in manifest order.
+
+        Raises:
+            DataError: the root holds no data set.
+        """
+        ledger = self.ledger()
+        rows = self.manifest().rows
+        return tuple(row for row in rows if row.tile.id in ledger and ledger[row.tile.id].state == "done")
+
+    def usable(self, split: str, protocol: Protocol) -> tuple[ManifestRow, ...]:
+        """Tiles of a split whose shard is complete and was found without error, in manifest order.
+
+        Raises:
+            DataError: the data set was not validated yet.
+        """
+        ledger, bad, seen = self.ledger(), self.unfit(), self.validated()
+
+        def usable(tile_id: str) -> bool:
+            last = ledger.get(tile_id)
+            # A shard that was written after the last validation was not read by it.
+            return last is not None and last.state == "done" and tile_id not in bad and seen.get(tile_id) == last.sha256
+
+        return tuple(row for row in self.manifest().of_split(split, protocol) if usable(row.tile.id))
+
+    def content_hash(self, rows: Iterable[ManifestRow]) -> str:
+        """Twelve hexadecimal digits that change with any shard or label of these tiles."""
+        ledger = self.ledger()
+        lines = sorted(f"{row.tile.id} {ledger[row.tile.id].sha256} {row.labeler} {row.label_sha256}" for row in rows)
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
 
 
-def mirror(url: str, root: Path, *, waits_s: tuple[float, ...] = WAITS_S) -> Path:
-    """A local data root of the data set at a URL: its manifest and ledger as they are now; pixels stay where they are.
-
-    Results (findings, statistics) are those of the origin until ``validate`` and ``normalise`` write own ones.
-
-    Raises:
-        UsageError: the folder holds another data set.
-        DataError: there is no data set at the URL.
-        ServiceError, AuthenticationError: it cannot be read.
-    """
-    origin = Remote(url.rstrip("/"), waits_s)
-    _check_own(root, origin.url)
+def _records_at(origin: Remote, results: Iterable[str]) -> dict[str, bytes]:
+    """Content of the records of a data set at a URL."""
     try:
         contents = {name: (origin / name).read_bytes() for name in _ALWAYS}
     except FileNotFoundError as error:
         raise DataError(
-            f"{origin.url} holds no data set: no {Path(str(error)).name or 'manifest.parquet'}; name the folder that "
-            "holds manifest.parquet, such as s3://bucket/data/earthengine"
+            f"{origin.url} holds no data set: no {Path(str(error)).name or MANIFEST_FILE}; name the folder that "
+            f"holds {MANIFEST_FILE}, such as s3://bucket/data/earthengine"
         ) from None
-    for name in (*_WHERE_THERE, *(name for name in _RESULTS if not (root / name).exists())):
+    for name in (*_WHERE_THERE, *results):
         try:
             contents[name] = (origin / name).read_bytes()
         except FileNotFoundError:
             continue
-    if not (root / ORIGIN_FILE).exists():
-        write_json(root / ORIGIN_FILE, {"url": origin.url})
-    for name, content in contents.items():
-        if not (root / name).exists() or (root / name).read_bytes() != content:
-            write_atomically(root / name, content)
-    return root
+    return contents
 
 
-def _check_own(root: Path, url: str) -> None:
-    if (root / ORIGIN_FILE).is_file():
-        if str(pixels_of(root)) != url:
-            raise UsageError(f"{root} belongs to {pixels_of(root)}, not to {url}; name another folder with --out")
-    elif root.exists() and any(root.iterdir()):
-        raise UsageError(f"{root} holds something else already; name an empty or new folder with --out")
+def _check_own(folder: Path, url: str) -> None:
+    if (folder / MIRROR_FILE).is_file():
+        there = DataRoot.at(folder).pixels
+        if str(there) != url:
+            raise UsageError(f"{folder} belongs to {there}, not to {url}; name another folder with --out")
+    elif folder.exists() and any(folder.iterdir()):
+        raise UsageError(f"{folder} holds something else already; name an empty or new folder with --out")
 
 
-def check_in_sight(place: Place) -> None:
-    """Make sure that this machine sees a local data root, before every tile of it is called missing.
-
-    Raises:
-        DataError: it does not.
-    """
-    if isinstance(place, Path) and not (place / _ALWAYS[0]).is_file():
-        raise DataError(
-            f"{socket.gethostname()} does not see {place}; put the data on a file system that all workers share under "
-            "the same path, or name it by a URL"
-        )
-
-
-RECIPE_FILE = "recipe.json"
-"""What the shards of a data root were asked for with."""
-
-
-def recipe_of_root(root: Path) -> Recipe | None:
-    """The recipe that a data root was built with; None where there is none yet.
-
-    Raises:
-        DataError: it cannot be read.
-    """
-    path = root / RECIPE_FILE
-    if not path.is_file():
-        return None
+def _read_recipe(path: Path) -> Recipe:
     content = read_json(path)
     if not isinstance(content, dict):
         raise DataError(f"{path} holds no recipe; remove it, name the recipe (--s1-mean ...) and build again")
@@ -122,50 +352,3 @@ def recipe_of_root(root: Path) -> Recipe | None:
             f"{path}: {error}; build with the version that wrote it, or remove the file and name the recipe "
             "(--s1-mean ...)"
         ) from None
-
-
-def complete_rows(root: Path) -> tuple[ManifestRow, ...]:
-    """Tiles whose shard is complete, in manifest order.
-
-    Raises:
-        DataError: the root holds no data set.
-    """
-    ledger = read_ledger(root)
-    rows = read_manifest(root).rows
-    return tuple(row for row in rows if row.tile.id in ledger and ledger[row.tile.id].state == "done")
-
-
-def source_of(root: Path) -> str:
-    """Who answered for the pixels of a data root: ``earthengine``, ``SANDBOX`` or ``UNVERIFIED <host>``.
-
-    Raises:
-        DataError: no tile is complete.
-    """
-    done = (row.source for row in read_ledger(root).values() if row.state == "done")
-    source = next(done, None)
-    if source is None:
-        raise DataError(f"{root} holds no complete tile; run 'dwplus build' first")
-    return source
-
-
-def usable_rows(root: Path, manifest: Manifest, split: str, protocol: Protocol) -> tuple[ManifestRow, ...]:
-    """Tiles of a split whose shard is complete and was found without error.
-
-    Raises:
-        DataError: the data set was not validated yet.
-    """
-    ledger, bad, seen = read_ledger(root), unfit_tiles(root), validated_tiles(root)
-
-    def usable(tile: str) -> bool:
-        last = ledger.get(tile)
-        # A shard that was written after the last validation has not been looked at.
-        return last is not None and last.state == "done" and tile not in bad and seen.get(tile) == last.sha256
-
-    return tuple(row for row in manifest.of_split(split, protocol) if usable(row.tile.id))
-
-
-def shards_hash(root: Path, rows: Iterable[ManifestRow]) -> str:
-    """Twelve hexadecimal digits that change with any shard or label of these tiles."""
-    ledger = read_ledger(root)
-    lines = sorted(f"{row.tile.id} {ledger[row.tile.id].sha256} {row.labeler} {row.label_sha256}" for row in rows)
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]

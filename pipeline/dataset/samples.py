@@ -15,14 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError, UsageError
-from ..raster.geotiff import read_bands, read_codes, shard_path
+from ..raster.geotiff import read_bands, read_codes
 from ..spec.bands import PRESETS, SHARD_BANDS
 from ..spec.landcover import class_indices
 from ..spec.tiles import Tile
-from .manifest import PROTOCOLS, SPLITS, ManifestRow, Protocol, read_manifest
-from .root import pixels_of, shards_hash, usable_rows
-from .statistics import Statistics, read_statistics
-from .store import Store, store_path
+from .manifest import PROTOCOLS, SPLITS, ManifestRow, Protocol
+from .root import DataRoot
+from .statistics import Statistics
+from .store import Store
 
 ReadFrom = Literal["auto", "shards", "store"]
 """Where samples are read from; ``auto`` is the training store where it is complete and fresh, the shards otherwise."""
@@ -50,7 +50,6 @@ class Dataset(Sequence[Sample]):
 
     Attributes:
         root: data root of one source.
-        pixels: where its shards and labels lie: the root, or a URL.
         primary, auxiliary: band names, in channel order.
         split: ``train``, ``val`` or ``test``.
         protocol: ``strict`` or ``paper`` (``val`` of ``paper`` is its test split).
@@ -61,7 +60,7 @@ class Dataset(Sequence[Sample]):
 
     def __init__(
         self,
-        root: Path,
+        root: DataRoot | Path | str,
         *,
         split: str,
         protocol: Protocol = "strict",
@@ -78,18 +77,16 @@ class Dataset(Sequence[Sample]):
         _check_names(split, protocol, (*primary, *auxiliary))
         if read not in get_args(ReadFrom):
             raise UsageError(f"cannot read from {read!r}; choose one of {', '.join(get_args(ReadFrom))}")
-        self.root = root
-        self.pixels = pixels_of(root)
+        self.root = root = DataRoot.at(root)
         self.split = split
         self.protocol = protocol
         self.primary = primary
         self.auxiliary = auxiliary
-        manifest = read_manifest(root)
-        self.rows: tuple[ManifestRow, ...] = usable_rows(root, manifest, split, protocol)
+        self.rows: tuple[ManifestRow, ...] = root.usable(split, protocol)
         if not self.rows:
             raise DataError(f"{root} holds no usable tile of split {split}; build some with 'dwplus build'")
-        self.statistics: Statistics = read_statistics(root, protocol)
-        _check_fresh(self.statistics, root, usable_rows(root, manifest, "train", protocol))
+        self.statistics: Statistics = root.statistics(protocol)
+        _check_fresh(self.statistics, root, root.usable("train", protocol))
         self._store, self.reading = _open_store(root, self.rows, read)
 
     @property
@@ -99,7 +96,7 @@ class Dataset(Sequence[Sample]):
     @property
     def tiles_hash(self) -> str:
         """Changes with any shard or label of this split."""
-        return shards_hash(self.root, self.rows)
+        return self.root.content_hash(self.rows)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -109,21 +106,21 @@ class Dataset(Sequence[Sample]):
         if self._store is not None:
             label, (primary, auxiliary) = self._store.read(row.tile.id, self.primary, self.auxiliary)
             return Sample(primary, auxiliary, label, row.tile)
-        pixels = read_bands(shard_path(self.pixels, row.tile), (*self.primary, *self.auxiliary))
+        pixels = read_bands(self.root.shard(row.tile), (*self.primary, *self.auxiliary))
         return Sample(
             primary=pixels[: len(self.primary)],
             auxiliary=pixels[len(self.primary) :],
-            label=class_indices(read_codes(self.pixels / row.label)),
+            label=class_indices(read_codes(self.root.label(row))),
             tile=row.tile,
         )
 
 
-def _open_store(root: Path, rows: Sequence[ManifestRow], read: ReadFrom) -> tuple[Store | None, str]:
+def _open_store(root: DataRoot, rows: Sequence[ManifestRow], read: ReadFrom) -> tuple[Store | None, str]:
     """The training store if samples shall come from it, and in words where they come from."""
-    if read == "shards" or (read == "auto" and not store_path(root).is_dir()):
+    if read == "shards" or (read == "auto" and not root.store.is_dir()):
         return None, "shards"
     try:
-        return Store(root, rows), store_path(root).name
+        return Store(root, rows), root.store.name
     except (DataError, UsageError) as error:
         if read == "store":
             raise
@@ -140,8 +137,8 @@ def _check_names(split: str, protocol: str, bands: tuple[str, ...]) -> None:
         raise UsageError(f"shards hold no band {', '.join(strange)}; they hold {', '.join(SHARD_BANDS)}")
 
 
-def _check_fresh(statistics: Statistics, root: Path, training: Sequence[ManifestRow]) -> None:
-    if statistics.shards_hash != shards_hash(root, training):
+def _check_fresh(statistics: Statistics, root: DataRoot, training: Sequence[ManifestRow]) -> None:
+    if statistics.shards_hash != root.content_hash(training):
         raise DataError(
             f"the training tiles in {root} have changed since their statistics were taken; run 'dwplus normalise' again"
         )

@@ -49,24 +49,24 @@ class Statistics:
 STATISTICS_SPLITS = ("train", "val", "test")
 
 
-def statistics_path(root: Path, protocol: str) -> Path:
-    return root / f"stats-{protocol}.json"
+def statistics_path(folder: Path, protocol: str) -> Path:
+    return folder / f"stats-{protocol}.json"
 
 
-def groups_path(root: Path, protocol: str) -> Path:
+def groups_path(folder: Path, protocol: str) -> Path:
     """Where the numbers of each split, region and biome stand; training never reads them."""
-    return root / f"groups-{protocol}.json"
+    return folder / f"groups-{protocol}.json"
 
 
-def read_statistics(root: Path, protocol: str) -> Statistics:
+def read_statistics(folder: Path, protocol: str) -> Statistics:
     """Statistics that ``normalise`` wrote.
 
     Raises:
         DataError: there are none.
     """
-    path = statistics_path(root, protocol)
+    path = statistics_path(folder, protocol)
     if not path.is_file():
-        raise DataError(f"{root} has no statistics for protocol {protocol}; run 'dwplus normalise' first")
+        raise DataError(f"{folder} has no statistics for protocol {protocol}; run 'dwplus normalise' first")
     try:
         content: dict[str, Any] = read_json(path)
         bands = {name: BandStatistics(**values) for name, values in content.pop("bands").items()}

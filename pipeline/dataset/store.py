@@ -28,16 +28,14 @@ from numpy.typing import NDArray
 from ..cluster import Runner
 from ..errors import DataError, DwplusError
 from ..files.atomic import read_json, remove_parts, sha256_of, write_atomically
-from ..raster.geotiff import read_bands, read_codes, shard_path
+from ..raster.geotiff import read_bands, read_codes
 from ..spec.bands import SHARD_BANDS
 from ..spec.landcover import class_indices
-from .ledger import read_ledger
-from .manifest import Manifest, ManifestRow
-from .root import shards_hash, usable_rows
+from .manifest import ManifestRow
+from .root import DataRoot
 from .store_metadata import LABEL, TILES_PER_FILE, VARIABLES, Facts, Variable, view_files
 from .zarr_chunks import Contents, encode_chunk, join_chunks, need, read_chunk, read_contents
 
-STORE_FOLDER = "store.zarr"
 _ROOT = "zarr.json"
 _FORMAT = 1
 _LOCK = ".lock"
@@ -45,8 +43,8 @@ _LOCK = ".lock"
 STORED_SPLITS = ("train", "val", "test")
 
 
-def store_path(root: Path) -> Path:
-    return root / STORE_FOLDER
+def store_path(root: DataRoot) -> Path:
+    return root.store
 
 
 # --- which tiles, and where -------------------------------------------------------------------------------------------
@@ -73,8 +71,8 @@ class Entry:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def entries_of(root: Path, rows: Sequence[ManifestRow]) -> tuple[Entry, ...]:
-    ledger = read_ledger(root)
+def entries_of(root: DataRoot, rows: Sequence[ManifestRow]) -> tuple[Entry, ...]:
+    ledger = root.ledger()
     return tuple(Entry(row, ledger[row.tile.id].sha256) for row in rows)
 
 
@@ -179,14 +177,14 @@ def _places_before(store: Path) -> list[str]:
 class WriteFiles:
     """The task of one worker: every file is written by exactly one task (a class, so that it can be sent)."""
 
-    root: Path
+    root: DataRoot
 
     def __call__(self, plans: Sequence[FilePlan]) -> tuple[int, int]:
         """(tiles, bytes) written."""
         return sum(len(plan.entries) for plan in plans), sum(write_files(plan, self.root) for plan in plans)
 
 
-def write_files(plan: FilePlan, root: Path) -> int:
+def write_files(plan: FilePlan, root: DataRoot) -> int:
     """Write one file of each variable; the bytes they take.
 
     Raises:
@@ -199,18 +197,18 @@ def write_files(plan: FilePlan, root: Path) -> int:
     size = 0
     for variable in VARIABLES:
         content = join_chunks(chunks[variable.name], TILES_PER_FILE, plan.note)
-        write_atomically(_file(store_path(root), variable, plan.number), content)
+        write_atomically(_file(root.store, variable, plan.number), content)
         size += len(content)
     return size
 
 
-def _values_of(entry: Entry, root: Path) -> dict[str, NDArray[Any]]:
+def _values_of(entry: Entry, root: DataRoot) -> dict[str, NDArray[Any]]:
     """Values of one tile by variable, as they are stored."""
-    path = shard_path(root, entry.row.tile)
+    path = root.shard(entry.row.tile)
     pixels = read_bands(path, SHARD_BANDS)
     if sha256_of(path.read_bytes()) != entry.shard_sha256:
         raise DataError(f"tile {entry.tile}: {path} is not the file that was validated; run 'dwplus validate'")
-    values: dict[str, NDArray[Any]] = {LABEL.name: class_indices(read_codes(root / entry.row.label))}
+    values: dict[str, NDArray[Any]] = {LABEL.name: class_indices(read_codes(root.label(entry.row)))}
     for variable in VARIABLES:
         if variable.bands:
             first = SHARD_BANDS.index(variable.bands[0])
@@ -235,13 +233,13 @@ class StoreReport:
     bytes_written: int
 
 
-def stored_rows(root: Path, manifest: Manifest) -> tuple[ManifestRow, ...]:
+def stored_rows(root: DataRoot) -> tuple[ManifestRow, ...]:
     """Tiles that belong into the store: all that can be trained on or scored.
 
     Raises:
         DataError: there are none, they differ in size, or the data set was not validated yet.
     """
-    rows = tuple(row for split in STORED_SPLITS for row in usable_rows(root, manifest, split, "strict"))
+    rows = tuple(row for split in STORED_SPLITS for row in root.usable(split, "strict"))
     if not rows:
         raise DataError(f"{root} holds no usable tile; build some with 'dwplus build'")
     shapes = {row.tile.shape: row.tile.id for row in rows}
@@ -251,8 +249,8 @@ def stored_rows(root: Path, manifest: Manifest) -> tuple[ManifestRow, ...]:
     return tuple(sorted(rows, key=lambda row: row.tile.id))
 
 
-def _plan(root: Path, manifest: Manifest) -> list[FilePlan]:
-    return plan_files(entries_of(root, stored_rows(root, manifest)), _places_before(store_path(root)))
+def _plan(root: DataRoot) -> list[FilePlan]:
+    return plan_files(entries_of(root, stored_rows(root)), _places_before(root.store))
 
 
 def _stale(store: Path, plans: Sequence[FilePlan]) -> list[FilePlan]:
@@ -264,8 +262,7 @@ def _note(found: Mapping[str, Contents]) -> Mapping[str, Any]:
 
 
 def write_store(
-    root: Path,
-    manifest: Manifest,
+    root: DataRoot,
     *,
     run: Runner,
     on_plan: Callable[[int], None] | None = None,
@@ -285,10 +282,10 @@ def write_store(
     """
     for package in ("zarr", "numcodecs.blosc", "google_crc32c"):
         need(package)
-    store = store_path(root)
+    store = root.store
     with _alone(store):
         remove_parts(store)
-        plans = _plan(root, manifest)
+        plans = _plan(root)
         tiles = [entry for plan in plans for entry in plan.entries]
         stale = _stale(store, plans)
         if on_plan is not None:
@@ -308,16 +305,16 @@ def write_store(
     return StoreReport(len(tiles), written, size)
 
 
-def _facts(root: Path, entries: Sequence[Entry]) -> Facts:
+def _facts(root: DataRoot, entries: Sequence[Entry]) -> Facts:
     # Imports the whole of Earth Engine's client, which nobody needs who reads.
     from ..spec.licences import licence_of
 
     rows = tuple(entry.row for entry in entries)
-    ledger = read_ledger(root)
+    ledger = root.ledger()
     sources = ", ".join(sorted({ledger[row.tile.id].source for row in rows}))
     recipes = ", ".join(sorted({ledger[row.tile.id].recipe for row in rows}))
     licence = licence_of(sources, [row.tile.date for row in rows])
-    return Facts(rows, source=sources, recipe=recipes, licence=licence, shards_hash=shards_hash(root, rows))
+    return Facts(rows, source=sources, recipe=recipes, licence=licence, shards_hash=root.content_hash(rows))
 
 
 def _write_view(store: Path, facts: Facts, *, complete: bool) -> None:
@@ -347,7 +344,7 @@ def _alone(store: Path) -> Iterator[None]:
     """Nobody else writes the store meanwhile."""
     try:
         store.mkdir(parents=True, exist_ok=True)
-        lock = (store.parent / f".{STORE_FOLDER}{_LOCK}").open("ab")
+        lock = (store.parent / f".{store.name}{_LOCK}").open("ab")
     except OSError as error:
         raise DwplusError(f"cannot write {store}: {error.strerror}; change the permissions of its folder") from error
     with lock:
@@ -369,10 +366,10 @@ class Store:
         UsageError: the extra ``store`` is not installed.
     """
 
-    def __init__(self, root: Path, rows: Sequence[ManifestRow]) -> None:
+    def __init__(self, root: DataRoot, rows: Sequence[ManifestRow]) -> None:
         for package in ("numcodecs.blosc", "google_crc32c"):
             need(package)
-        self.path = store_path(root)
+        self.path = root.store
         if not self.path.is_dir():
             raise DataError(f"{self.path} does not exist; run 'dwplus normalise --store'")
         states = {entry.tile: entry.state for entry in entries_of(root, rows)}

@@ -130,14 +130,14 @@ def check_waivers(
 # --- files ------------------------------------------------------------------------------------------------------------
 
 
-def read_waivers(root: Path) -> tuple[Waiver, ...]:
+def read_waivers(folder: Path) -> tuple[Waiver, ...]:
     """Waivers of a data root; none where it has no ``waivers.toml``.
 
     Raises:
         UsageError: the file says something that is no waiver.
         DataError: it cannot be read.
     """
-    path = root / WAIVERS_FILE
+    path = folder / WAIVERS_FILE
     return _read(path) if path.is_file() else ()
 
 
@@ -148,7 +148,7 @@ def _read(path: Path) -> tuple[Waiver, ...]:
         raise DataError(f"cannot read {path}: {error}") from None
 
 
-def adopt_waivers(root: Path, given: Path) -> None:
+def adopt_waivers(folder: Path, given: Path) -> None:
     """Copy waivers to the data root, where statistics and training find them; an earlier copy is replaced.
 
     Raises:
@@ -156,7 +156,7 @@ def adopt_waivers(root: Path, given: Path) -> None:
         DataError: it cannot be read.
     """
     _read(given)
-    own = root / WAIVERS_FILE
+    own = folder / WAIVERS_FILE
     if own.is_file():
         if own.samefile(given):
             return
@@ -167,10 +167,10 @@ def adopt_waivers(root: Path, given: Path) -> None:
     write_atomically(own, _COPIED.encode() + given.read_bytes())
 
 
-def unfit_tiles(root: Path, *, today: date | None = None) -> frozenset[str]:
+def unfit_tiles(folder: Path, *, today: date | None = None) -> frozenset[str]:
     """Tiles that statistics and training leave out: those with an error that is not waived.
 
     Raises:
         DataError: the data set was not validated yet.
     """
-    return bad_tiles(effective(read_findings(root), read_waivers(root), today=today))
+    return bad_tiles(effective(read_findings(folder), read_waivers(folder), today=today))

@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..dataset.ledger import LedgerRow, read_ledger
-from ..dataset.manifest import Manifest, ManifestRow, read_manifest
+from ..dataset.ledger import LedgerRow
+from ..dataset.manifest import Manifest, ManifestRow
+from ..dataset.root import DataRoot
 from ..errors import DataError, UsageError
-from ..raster.geotiff import LABELS_FOLDER, read_header
+from ..files.remote import Place
+from ..raster.geotiff import read_header
 from ..raster.label_raster import read_label
 from ..spec.landcover import CLASSES, CODE_CLOUD, CODE_UNMARKED, marked_share
 from ..spec.test_tiles import biome_of, is_test_tile
@@ -67,7 +69,7 @@ class LabelFacts:
     """
 
     tile: Tile
-    path: Path
+    path: Place
     codes: NDArray[np.uint8]
     row: ManifestRow | None = None
     labelers: tuple[str, ...] = field(default=())
@@ -149,20 +151,20 @@ def describe_file(path: Path) -> LabelFacts:
     return LabelFacts(tile, path, raster.codes, labelers=labelers, source=tags.get("SOURCE", ""))
 
 
-def describe_tiles(root: Path, ids: Sequence[str]) -> list[LabelFacts]:
+def describe_tiles(root: DataRoot, ids: Sequence[str]) -> list[LabelFacts]:
     """What a data root knows of tiles.
 
     Raises:
         UsageError: it has no tile of that name; says which come close.
         DataError: the root holds no manifest, or a label cannot be read.
     """
-    manifest = read_manifest(root)
-    ledger = read_ledger(root)
+    manifest = root.manifest()
+    ledger = root.ledger()
     rows = {row.tile.id: row for row in manifest.rows}
     return [_describe_row(root, _row_of(one, rows, manifest, root), ledger) for one in ids]
 
 
-def _row_of(given: str, rows: dict[str, ManifestRow], manifest: Manifest, root: Path) -> ManifestRow:
+def _row_of(given: str, rows: dict[str, ManifestRow], manifest: Manifest, root: DataRoot) -> ManifestRow:
     try:
         dw_id = dw_id_of(given.removesuffix(".tif"))
     except DataError:
@@ -176,13 +178,13 @@ def _row_of(given: str, rows: dict[str, ManifestRow], manifest: Manifest, root: 
     raise UsageError(f"{root} knows no label tile {given!r}, and there is no such file{hint}")
 
 
-def _describe_row(root: Path, row: ManifestRow, ledger: dict[str, LedgerRow]) -> LabelFacts:
-    tile, path = row.tile, root / row.label
-    if not path.is_file():
+def _describe_row(root: DataRoot, row: ManifestRow, ledger: dict[str, LedgerRow]) -> LabelFacts:
+    tile, path = row.tile, root.label(row)
+    if isinstance(path, Path) and not path.is_file():
         raise DataError(f"{path} is missing; run 'dwplus labels index' to write it again")
     raster = read_label(path)
-    there = (root / LABELS_FOLDER).glob(f"*/{tile.hemisphere}/{tile.biome}/{tile.id}.tif")
-    others = {found.relative_to(root / LABELS_FOLDER).parts[0] for found in there} - {row.labeler}
+    there = root.labels.glob(f"*/{tile.hemisphere}/{tile.biome}/{tile.id}.tif")
+    others = {found.relative_to(root.labels).parts[0] for found in there} - {row.labeler}
     return LabelFacts(
         tile=tile,
         path=path,

@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..dataset.ledger import LedgerRow
-from ..dataset.manifest import MANIFEST_FILE, Manifest, ManifestRow, read_manifest, write_manifest
+from ..dataset.manifest import Manifest, ManifestRow, write_manifest
+from ..dataset.root import DataRoot
 from ..earthengine.scene_choice import index_of
 from ..errors import DataError
 from ..files.atomic import sha256_of
 from ..progress import Progress, Silent
-from ..raster.geotiff import label_path, read_header, write_label
+from ..raster.geotiff import label_name, read_header, write_label
 from ..raster.label_raster import LabelRaster, read_label
 from ..spec.landcover import marked_share
 from ..spec.tiles import Tile, parse_tile_id
@@ -45,7 +46,6 @@ from .supply import Source, Supply, expected_hashes, fingerprints
 if TYPE_CHECKING:
     from .earth_engine import Asker
 
-RELEASES_FOLDER = "releases"
 
 _WORKERS = min(8, (os.cpu_count() or 1) + 2)
 """Threads that read label tiles: GDAL works without Python's lock, and each written label waits for the disk."""
@@ -92,7 +92,7 @@ class Ingested:
 
 
 def prepare_manifest(
-    root: Path,
+    root: DataRoot,
     *,
     labels: Path | None = None,
     splits: Iterable[str] = (),
@@ -119,21 +119,21 @@ def prepare_manifest(
     if labels is not None:
         return _prepare_given(root, labels, progress)
     wanted = frozenset("train" if split == "val" else split for split in splits) or frozenset({"train", "test"})
-    supply = Supply(root / RELEASES_FOLDER, tuple(sorted(wanted)), origin, mirror, asker, source, progress)
+    supply = Supply(root.releases, tuple(sorted(wanted)), origin, mirror, asker, source, progress)
     sources, failed = supply(verify=False)
     held = read_origin(root)
     if held.is_up_to_date(origin, fingerprints(sources)):
-        manifest = read_manifest(root)
+        manifest = root.manifest()
         if not _missing_labels(root, manifest.rows):
             return _prepared(manifest, wanted, held.bad_labels, failed, read=0)
     manifest, held, read = _make(root, supply, sources, held, progress)
-    write_manifest(root, manifest)
+    write_manifest(root.folder, manifest)
     write_origin(root, held, reading=reading_code())
     return _prepared(manifest, wanted, held.bad_labels, failed, read=read)
 
 
 def _make(
-    root: Path, supply: Supply, sources: Sequence[Source], held: ManifestOrigin, progress: Progress
+    root: DataRoot, supply: Supply, sources: Sequence[Source], held: ManifestOrigin, progress: Progress
 ) -> tuple[Manifest, ManifestOrigin, int]:
     """The manifest with the labels of the sources, what it was made from, and how many labels were opened."""
     earlier = _earlier_rows(root)
@@ -169,7 +169,7 @@ def _make(
     )
 
 
-def _prepare_given(root: Path, labels: Path, progress: Progress) -> Prepared:
+def _prepare_given(root: DataRoot, labels: Path, progress: Progress) -> Prepared:
     """Tiles given by hand; a file that is as it was when its row was made is not read again."""
     held, folder = read_origin(root), str(labels.absolute())
     current = held.making == making_code() and held.reading == reading_code()
@@ -177,7 +177,7 @@ def _prepare_given(root: Path, labels: Path, progress: Progress) -> Prepared:
     stamp = folder_stamp(labels)
     known = held.folders.get(folder, {})
     if current and known.get("stamp") == stamp:
-        manifest, ids = read_manifest(root), frozenset(known["tiles"])
+        manifest, ids = root.manifest(), frozenset(known["tiles"])
         if not _missing_labels(root, [row for row in manifest.rows if row.tile.id in ids]):
             return Prepared(manifest, ids, (), 0)
     files, metadata = from_folder(labels), read_metadata(labels)
@@ -189,7 +189,7 @@ def _prepare_given(root: Path, labels: Path, progress: Progress) -> Prepared:
     rows = [*(_described(*unchanged[dw_id], _hint(metadata, *unchanged[dw_id])) for dw_id in unchanged), *found.rows]
     ids = frozenset(row.tile.id for row in rows)
     manifest = make_manifest([*_kept(root, earlier, rows), *rows])
-    write_manifest(root, manifest)
+    write_manifest(root.folder, manifest)
     hashes = {row.tile.id: row.label_sha256 for row in rows}
     given = {str(file.path.absolute()): stamp_of(file.path, hashes[file.dw_id]) for file in files}
     if held.reading != reading_code():
@@ -205,7 +205,7 @@ def _prepare_given(root: Path, labels: Path, progress: Progress) -> Prepared:
 
 
 def _unchanged(
-    root: Path, files: Sequence[LabelFile], held: ManifestOrigin, earlier: Iterable[ManifestRow]
+    root: DataRoot, files: Sequence[LabelFile], held: ManifestOrigin, earlier: Iterable[ManifestRow]
 ) -> dict[str, tuple[ManifestRow, LabelFile]]:
     """Files given by hand whose rows stand in the manifest, by tile id."""
     if held.reading != reading_code():
@@ -257,14 +257,16 @@ def _prepared(
     return Prepared(manifest, ids, (*bad, *unheard), read)
 
 
-def _earlier_rows(root: Path) -> list[ManifestRow]:
-    return list(read_manifest(root).rows) if (root / MANIFEST_FILE).is_file() else []
+def _earlier_rows(root: DataRoot) -> list[ManifestRow]:
+    return list(root.manifest().rows) if root.manifest_file.is_file() else []
 
 
-def _kept(root: Path, earlier: Iterable[ManifestRow], fresh: Iterable[ManifestRow]) -> list[ManifestRow]:
+def _kept(root: DataRoot, earlier: Iterable[ManifestRow], fresh: Iterable[ManifestRow]) -> list[ManifestRow]:
     """Tiles of earlier builds in this root that this one does not bring again: nothing is forgotten."""
     brought = {row.label for row in fresh}
-    return [replace(row, discard="") for row in earlier if row.label not in brought and (root / row.label).is_file()]
+    return [
+        replace(row, discard="") for row in earlier if row.label not in brought and _has_bytes(f"{root}/{row.label}")
+    ]
 
 
 def _without_other(found: Ingested) -> dict[str, str]:
@@ -273,7 +275,7 @@ def _without_other(found: Ingested) -> dict[str, str]:
     return {dw_id: why for dw_id, why in found.unusable.items() if dw_id not in usable}
 
 
-def _missing_labels(root: Path, rows: Iterable[ManifestRow]) -> bool:
+def _missing_labels(root: DataRoot, rows: Iterable[ManifestRow]) -> bool:
     return any(not _has_bytes(f"{root}/{row.label}") for row in rows)
 
 
@@ -288,7 +290,7 @@ def _has_bytes(path: str) -> bool:
 
 
 def ingest_labels(
-    root: Path,
+    root: DataRoot,
     files: Sequence[LabelFile],
     metadata: Metadata,
     *,
@@ -348,7 +350,7 @@ def _pool() -> Iterator[ThreadPoolExecutor]:
 
 
 def _ingest_file(
-    root: Path, file: LabelFile, hint: Mapping[str, str], expected: str | None, source: str
+    root: DataRoot, file: LabelFile, hint: Mapping[str, str], expected: str | None, source: str
 ) -> ManifestRow | DataError | None:
     """The row of a tile, why its label cannot be used, or None where the file is not what was unpacked."""
     try:
@@ -366,11 +368,11 @@ def _sha256_of_file(path: Path) -> str | None:
 
 
 def ingest_label(
-    root: Path, file: LabelFile, raster: LabelRaster, hint: Mapping[str, str], *, source: str = ""
+    root: DataRoot, file: LabelFile, raster: LabelRaster, hint: Mapping[str, str], *, source: str = ""
 ) -> ManifestRow:
     """Keep one label raster below ``labels/`` (where it is not there yet) and describe it."""
     row = _row_of(file, raster, hint)
-    path = root / row.label
+    path = root.own_label(row)
     if not _holds_label(path, raster.sha256):
         tags = {"TILE": row.tile.id, "LABELER": file.labeler, "RELEASED_SHA256": raster.sha256}
         write_label(path, raster.codes, row.tile, tags | ({"SOURCE": source} if source else {}))
@@ -387,13 +389,12 @@ def _row_of(file: LabelFile, raster: LabelRaster, hint: Mapping[str, str]) -> Ma
         hemisphere=file.hemisphere,
         biome=file.biome,
     )
-    # Labels given by hand never replace released ones of the same name.
-    path = label_path(Path(), tile, file.labeler if file.split != "inspect" else "inspect")
     row = ManifestRow(
         tile=tile,
         labeler=file.labeler,
         release=file.split,
-        label=path.as_posix(),
+        # Labels given by hand never replace released ones of the same name.
+        label=label_name(tile, file.labeler if file.split != "inspect" else "inspect"),
         label_sha256=raster.sha256,
         marked_share=marked_share(raster.codes),
     )

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from ..dataset.manifest import MANIFEST_FILE
+from ..dataset.root import DataRoot
 from ..errors import DataError
 from ..files.atomic import read_json, sha256_of, write_json
 from ..spec.test_tiles import is_test_tile
@@ -118,21 +118,21 @@ def _code_hash(names: tuple[str, ...]) -> str:
     return total.hexdigest()[:12]
 
 
-def _manifest_hash(root: Path) -> str:
-    path = root / MANIFEST_FILE
+def _manifest_hash(root: DataRoot) -> str:
+    path = root.manifest_file
     return sha256_of(path.read_bytes()) if path.is_file() else ""
 
 
-def read_origin(root: Path) -> ManifestOrigin:
+def read_origin(root: DataRoot) -> ManifestOrigin:
     """What the manifest of a root was made from; an empty one where it does not say, or where it was made otherwise."""
     try:
-        found = ManifestOrigin(**read_json(root / ORIGIN_FILE))
+        found = ManifestOrigin(**read_json(root.label_origin_file))
     except (DataError, TypeError):
         return ManifestOrigin()
     return found if found.manifest == _manifest_hash(root) else ManifestOrigin()
 
 
-def write_origin(root: Path, origin: ManifestOrigin, *, reading: str) -> None:
+def write_origin(root: DataRoot, origin: ManifestOrigin, *, reading: str) -> None:
     """Keep what the manifest that was just written is made from; ``reading`` is the code that read its labels."""
     made = replace(origin, reading=reading, making=making_code(), manifest=_manifest_hash(root))
-    write_json(root / ORIGIN_FILE, asdict(made))
+    write_json(root.label_origin_file, asdict(made))

@@ -78,19 +78,14 @@ class ShardHeader:
     tags: Mapping[str, str]
 
 
-def shard_path(root: AnyPlace, tile: Tile) -> AnyPlace:
-    """``shards/<EH|WH>/<biome>/<dw_id>.tif`` below a data root, or below the place of its pixels."""
-    return root / shard_name(tile)
-
-
 def shard_name(tile: Tile) -> str:
-    """Path of a tile's shard relative to its data root."""
+    """Path of a tile's shard in its data set: ``shards/<EH|WH>/<biome>/<tile id>.tif``."""
     return f"{SHARDS_FOLDER}/{tile.hemisphere}/{tile.biome}/{tile.id}.tif"
 
 
-def label_path(root: Path, tile: Tile, labeler: str) -> Path:
-    """``labels/<labeler>/<EH|WH>/<biome>/<dw_id>.tif`` below a data root."""
-    return root / LABELS_FOLDER / labeler / tile.hemisphere / str(tile.biome) / f"{tile.id}.tif"
+def label_name(tile: Tile, labeler: str) -> str:
+    """Path of a tile's label in its data set: ``labels/<labeler>/<EH|WH>/<biome>/<tile id>.tif``."""
+    return f"{LABELS_FOLDER}/{labeler}/{tile.hemisphere}/{tile.biome}/{tile.id}.tif"
 
 
 def grid_of(tile: Tile) -> Grid:

@@ -20,6 +20,7 @@ from rasterio.io import DatasetReader, MemoryFile
 
 from ..errors import DataError
 from ..files.atomic import sha256_of
+from ..files.remote import Place, Remote
 from ..spec.landcover import RELEASED_CODES
 from ..spec.test_tiles import TEST_SIZE_PX
 from ..spec.tiles import RESOLUTION_M, TILE_SIZE_PX
@@ -50,7 +51,7 @@ class LabelRaster:
         return self.codes.shape[0], self.codes.shape[1]
 
 
-def read_label(path: Path) -> LabelRaster:
+def read_label(path: Place) -> LabelRaster:
     """Open a label tile as released: 510 x 510 px, or 512 x 512 px, which loses one pixel on each side.
 
     The file is read once, so that hash and pixels belong together; it is opened as GeoTIFF, whatever its name says.
@@ -81,17 +82,18 @@ def read_label(path: Path) -> LabelRaster:
     )
 
 
-def _content(path: Path) -> bytes:
+def _content(path: Place) -> bytes:
     try:
-        size = path.stat().st_size
+        content = path.read_bytes() if isinstance(path, Remote) else b""
+        size = len(content) or (path.stat().st_size if isinstance(path, Path) else 0)
         if not 0 < size <= _LARGEST_LABEL_FILE:
             raise DataError(f"{path} has {size} bytes; a label tile has some thousand")
-        return path.read_bytes()
+        return content or path.read_bytes()
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def _grid(raster: DatasetReader, path: Path) -> tuple[str, tuple[float, float, float, float, float, float]]:
+def _grid(raster: DatasetReader, path: Place) -> tuple[str, tuple[float, float, float, float, float, float]]:
     """CRS and transform of a raster with a grid that label tiles have.
 
     That the origin is a multiple of 10 m is not asked for: the grid of the label is the authority, wherever it lies.
@@ -124,7 +126,7 @@ def _crs_name(crs: Any) -> str:
     return "none" if crs is None else str(pyproj.CRS.from_wkt(crs.to_wkt()).name)
 
 
-def _label_band(raster: DatasetReader, path: Path) -> int:
+def _label_band(raster: DatasetReader, path: Place) -> int:
     """Number (from 1) of the band that holds the label, by name where there are several."""
     names = tuple(raster.descriptions)
     if LABEL_BAND in names:
@@ -135,7 +137,7 @@ def _label_band(raster: DatasetReader, path: Path) -> int:
     raise DataError(f"{path} has the bands {listed}; a label tile has one without a name, or one named {LABEL_BAND!r}")
 
 
-def _checked_codes(values: NDArray[Any], path: Path) -> NDArray[np.uint8]:
+def _checked_codes(values: NDArray[Any], path: Place) -> NDArray[np.uint8]:
     if values.dtype == np.uint8 and values.max() <= max(RELEASED_CODES):
         return values  # nearly all tiles: sorting out which codes there are takes a hundred times as long
     found = np.unique(values)

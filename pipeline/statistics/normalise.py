@@ -9,17 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 
 from ..cluster import Runner
-from ..dataset.ledger import read_ledger
-from ..dataset.manifest import PROTOCOLS, Manifest, ManifestRow, Protocol
-from ..dataset.root import check_in_sight, pixels_of, shards_hash, usable_rows
-from ..dataset.statistics import STATISTICS_SPLITS, Statistics, groups_path, read_statistics, statistics_path
+from ..dataset.manifest import PROTOCOLS, ManifestRow, Protocol
+from ..dataset.root import DataRoot
+from ..dataset.statistics import STATISTICS_SPLITS, Statistics
 from ..errors import DataError
 from ..files.atomic import read_json, write_json
-from ..files.remote import Place
-from ..raster.geotiff import read_bands, read_codes, shard_path
+from ..raster.geotiff import read_bands, read_codes
 from ..spec.bands import SHARD_BANDS
 from .histograms import Counts, Packed, add_counts, cell_of, count_pixels, pack, unpack
 from .summary import class_shares, groups, of_split, summarise
@@ -34,19 +31,19 @@ from .summary import class_shares, groups, of_split, summarise
 class CountBatch:
     """The task of one worker (a class, so that it can be sent to other processes)."""
 
-    root: Place
+    root: DataRoot
 
     def __call__(self, rows: Sequence[ManifestRow]) -> Packed:
-        check_in_sight(self.root)
+        self.root.check_in_sight()
         total: Counts = {}
         for row in rows:
-            pixels = read_bands(shard_path(self.root, row.tile), SHARD_BANDS)
-            add_counts(total, {cell_of(row): count_pixels(pixels, read_codes(self.root / row.label))})
+            pixels = read_bands(self.root.shard(row.tile), SHARD_BANDS)
+            add_counts(total, {cell_of(row): count_pixels(pixels, read_codes(self.root.label(row)))})
         return pack(total)
 
 
 def count_tiles(
-    root: Path, rows: Sequence[ManifestRow], *, run: Runner, on_batch: Callable[[int], None] | None = None
+    root: DataRoot, rows: Sequence[ManifestRow], *, run: Runner, on_batch: Callable[[int], None] | None = None
 ) -> Counts:
     """Histograms of tiles by cell.
 
@@ -55,7 +52,7 @@ def count_tiles(
     """
     total: Counts = {}
     # Neighbours in this order share a cell, so that a batch has few of them to send.
-    for tiles, part in run(CountBatch(pixels_of(root)), sorted(rows, key=lambda row: (cell_of(row), row.tile.id))):
+    for tiles, part in run(CountBatch(root), sorted(rows, key=lambda row: (cell_of(row), row.tile.id))):
         add_counts(total, unpack(part))
         if on_batch is not None:
             on_batch(tiles)
@@ -76,8 +73,7 @@ class Counted:
 
 
 def count_others(
-    root: Path,
-    manifest: Manifest,
+    root: DataRoot,
     counted: Counted,
     *,
     run: Runner,
@@ -91,8 +87,8 @@ def count_others(
     Raises:
         DataError: the data set was not validated yet, or a shard or label is damaged.
     """
-    usable = {row.tile.id: row for row in counted_rows(root, manifest)}
-    surplus = [row for row in manifest.rows if row.tile.id in counted.tiles - usable.keys()]
+    usable = {row.tile.id: row for row in counted_rows(root)}
+    surplus = [row for row in root.manifest().rows if row.tile.id in counted.tiles - usable.keys()]
     missing = [row for tile, row in usable.items() if tile not in counted.tiles]
     if on_batch is not None:
         on_batch(len(usable) - len(missing))
@@ -104,7 +100,7 @@ def count_others(
     return {cell: one for cell, one in total.items() if one.tiles}
 
 
-def counted_rows(root: Path, manifest: Manifest) -> tuple[ManifestRow, ...]:
+def counted_rows(root: DataRoot) -> tuple[ManifestRow, ...]:
     """Tiles whose pixels enter some statistics: the usable ones of all splits.
 
     Raises:
@@ -114,7 +110,7 @@ def counted_rows(root: Path, manifest: Manifest) -> tuple[ManifestRow, ...]:
         row.tile.id: row
         for protocol in PROTOCOLS
         for split in STATISTICS_SPLITS
-        for row in usable_rows(root, manifest, split, protocol)
+        for row in root.usable(split, protocol)
     }
     return tuple(found[tile] for tile in sorted(found))
 
@@ -122,8 +118,8 @@ def counted_rows(root: Path, manifest: Manifest) -> tuple[ManifestRow, ...]:
 # --- the stage --------------------------------------------------------------------------------------------------------
 
 
-def _check_one_recipe(root: Path, rows: Sequence[ManifestRow]) -> None:
-    ledger = read_ledger(root)
+def _check_one_recipe(root: DataRoot, rows: Sequence[ManifestRow]) -> None:
+    ledger = root.ledger()
     recipes = {(ledger[row.tile.id].source, ledger[row.tile.id].recipe) for row in rows}
     if len(recipes) > 1:
         raise DataError(
@@ -132,54 +128,54 @@ def _check_one_recipe(root: Path, rows: Sequence[ManifestRow]) -> None:
         )
 
 
-def up_to_date(root: Path, manifest: Manifest, protocols: Sequence[Protocol] = PROTOCOLS) -> bool:
+def up_to_date(root: DataRoot, protocols: Sequence[Protocol] = PROTOCOLS) -> bool:
     """Whether statistics and groups of all protocols are those of the usable tiles as they are now."""
-    everything = shards_hash(root, counted_rows(root, manifest))
+    everything = root.content_hash(counted_rows(root))
     return all(
-        _statistics_of(root, p, shards_hash(root, usable_rows(root, manifest, "train", p))) is not None
+        _statistics_of(root, p, root.content_hash(root.usable("train", p))) is not None
         and _groups_hash(root, p) == everything
         for p in protocols
     )
 
 
-def check_usable(root: Path, manifest: Manifest, protocol: Protocol) -> None:
+def check_usable(root: DataRoot, protocol: Protocol) -> None:
     """Refuse a data root that has no statistics of its training split.
 
     Raises:
         DataError: no training tile is usable, shards of two recipes are mixed, or nothing was validated yet.
     """
-    rows = usable_rows(root, manifest, "train", protocol)
+    rows = root.usable("train", protocol)
     if not rows:
         raise DataError(f"{root} holds no usable training tile; build some with 'dwplus build --split train'")
     _check_one_recipe(root, rows)
 
 
-def write_statistics(root: Path, manifest: Manifest, protocol: Protocol, counts: Counts) -> Statistics:
+def write_statistics(root: DataRoot, protocol: Protocol, counts: Counts) -> Statistics:
     """Write what follows from the counts of ``counted_rows``; the statistics of the training split."""
-    training = usable_rows(root, manifest, "train", protocol)
-    source = read_ledger(root)[training[0].tile.id].source
+    training = root.usable("train", protocol)
+    source = root.ledger()[training[0].tile.id].source
     total = of_split(counts, "train", protocol)
     assert total.tiles == len(training), (total.tiles, len(training))
-    statistics = summarise(total, protocol=protocol, source=source, digest=shards_hash(root, training))
+    statistics = summarise(total, protocol=protocol, source=source, digest=root.content_hash(training))
     shares = {"class_shares": class_shares(statistics.class_counts)}
-    write_json(statistics_path(root, protocol), {**asdict(statistics), **shares})
-    everything = shards_hash(root, counted_rows(root, manifest))
+    write_json(root.statistics_file(protocol), {**asdict(statistics), **shares})
+    everything = root.content_hash(counted_rows(root))
     document = {"protocol": protocol, "source": source, "shards_hash": everything, "groups": groups(counts, protocol)}
-    write_json(groups_path(root, protocol), document)
+    write_json(root.groups_file(protocol), document)
     return statistics
 
 
-def _groups_hash(root: Path, protocol: str) -> str:
+def _groups_hash(root: DataRoot, protocol: str) -> str:
     try:
-        return str(read_json(groups_path(root, protocol))["shards_hash"])
+        return str(read_json(root.groups_file(protocol))["shards_hash"])
     except (DataError, KeyError, TypeError):
         return ""
 
 
-def _statistics_of(root: Path, protocol: str, digest: str) -> Statistics | None:
+def _statistics_of(root: DataRoot, protocol: str, digest: str) -> Statistics | None:
     """The statistics that stand there, if they are of just these shards and labels."""
     try:
-        statistics = read_statistics(root, protocol)
+        statistics = root.statistics(protocol)
     except DataError:
         return None
     return statistics if statistics.shards_hash == digest else None

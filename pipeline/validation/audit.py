@@ -11,22 +11,20 @@ import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..cluster import Runner
-from ..dataset.findings import FINDINGS_CSV, FINDINGS_JSON, Finding, bad_tiles, read_findings
-from ..dataset.ledger import LedgerRow, read_ledger
-from ..dataset.manifest import ManifestRow, read_manifest, select
-from ..dataset.root import pixels_of
-from ..dataset.waivers import Waiver, check_waivers, read_waivers, waiver_of
+from ..dataset.findings import Finding, bad_tiles
+from ..dataset.ledger import LedgerRow
+from ..dataset.manifest import ManifestRow, select
+from ..dataset.root import DataRoot
+from ..dataset.waivers import Waiver, check_waivers, waiver_of
 from ..errors import DataError
 from ..files.atomic import read_json, write_atomically, write_json
-from ..files.remote import Place
 from ..progress import Progress
-from ..raster.geotiff import read_bands, read_codes, shard_path
+from ..raster.geotiff import read_bands, read_codes
 from ..spec.bands import decode
 from ..spec.landcover import CLASS_NAMES, class_indices
 from . import set_rules as rules_of_the_set
@@ -38,7 +36,6 @@ from .tile_summaries import state_of, tile_summaries
 SHIFT_SAMPLE = 200
 """Tiles whose shift is measured when nothing else is said, spread over regions and biomes: a minute on two cores."""
 
-SHIFTS_FILE = Path("findings") / "shifts.json"
 
 SHIFT_METHOD = 1
 """Goes up when shifts are measured in another way, so that those kept on disk are measured anew."""
@@ -79,7 +76,7 @@ class AuditResult:
 
 
 def audit_root(
-    root: Path, *, run: Runner, progress: Progress, sample: int | None = SHIFT_SAMPLE, today: date | None = None
+    root: DataRoot, *, run: Runner, progress: Progress, sample: int | None = SHIFT_SAMPLE, today: date | None = None
 ) -> AuditResult:
     """Audit a validated data root; also written to ``findings.json`` and ``findings.csv``.
 
@@ -91,8 +88,8 @@ def audit_root(
         DataError: the root holds no data set, or it was not validated yet.
         UsageError: ``waivers.toml`` cannot be understood, or names no rule or tile.
     """
-    manifest, ledger, waivers = read_manifest(root), read_ledger(root), read_waivers(root)
-    single = tuple(f for f in read_findings(root) if f.rule not in rules_of_the_set.RULES)
+    manifest, ledger, waivers = root.manifest(), root.ledger(), root.waivers()
+    single = tuple(f for f in root.findings() if f.rule not in rules_of_the_set.RULES)
     check_waivers(waivers, rules=known_rules(single), tiles={row.tile.id for row in manifest.rows})
     rows = tuple(row for row in manifest.rows if row.tile.id in ledger and ledger[row.tile.id].state == "done")
     with progress.stage("Auditing the set", len(rows)) as step:
@@ -134,17 +131,17 @@ def sampled(rows: Sequence[ManifestRow], sample: int | None) -> tuple[ManifestRo
     return select(rows, limit=sample)
 
 
-def measure(row: ManifestRow, root: Place) -> Measured:
+def measure(row: ManifestRow, root: DataRoot) -> Measured:
     """Shifts of one tile against its own Sentinel-2 pixels.
 
     Raises:
         DataError: a file cannot be read.
     """
     bands = (*OPTICAL_BANDS, *RADAR_BANDS)
-    values = decode(read_bands(shard_path(root, row.tile), bands), bands)
+    values = decode(read_bands(root.shard(row.tile), bands), bands)
     optical = edges_of_bands(values[: len(OPTICAL_BANDS)])
     radar = edges_of_bands(values[len(OPTICAL_BANDS) :])
-    label = edges_of_label(class_indices(read_codes(root / row.label)))
+    label = edges_of_label(class_indices(read_codes(root.label(row))))
     if label.shape != optical.shape:
         return {"s1": shift_between(optical, radar), "label": None}
     return {"s1": shift_between(optical, radar), "label": shift_between(optical, label)}
@@ -154,7 +151,7 @@ def measure(row: ManifestRow, root: Place) -> Measured:
 class ShiftBatch:
     """The task of one worker (a class, so that it can be sent to other processes)."""
 
-    root: Place
+    root: DataRoot
 
     def __call__(self, rows: Sequence[ManifestRow]) -> list[tuple[str, Measured]]:
         measured = []
@@ -171,7 +168,7 @@ def measured_shifts(
     rows: Sequence[ManifestRow],
     chosen: Sequence[ManifestRow],
     *,
-    root: Path,
+    root: DataRoot,
     ledger: Mapping[str, LedgerRow],
     run: Runner,
     on_batch: Callable[[int], None] = lambda _: None,
@@ -181,7 +178,7 @@ def measured_shifts(
     found = {tile: of for tile, (state, of) in _kept(root).items() if states.get(tile) == state}
     missing = [row for row in chosen if row.tile.id not in found]
     on_batch(len(chosen) - len(missing))
-    for tiles, part in run(ShiftBatch(pixels_of(root)), missing):
+    for tiles, part in run(ShiftBatch(root), missing):
         found |= dict(part)
         on_batch(tiles)
     if missing:
@@ -189,16 +186,16 @@ def measured_shifts(
             tile: {"state": states[tile], **{pair: shift and asdict(shift) for pair, shift in found[tile].items()}}
             for tile in sorted(found)
         }
-        write_json(root / SHIFTS_FILE, {"method": SHIFT_METHOD, "tiles": tiles_found})
+        write_json(root.shifts_file, {"method": SHIFT_METHOD, "tiles": tiles_found})
     return {pair: {tile: found[tile][pair] for tile in sorted(found)} for pair in rules_of_the_set.PAIRS}
 
 
-def _kept(root: Path) -> dict[str, tuple[str, Measured]]:
+def _kept(root: DataRoot) -> dict[str, tuple[str, Measured]]:
     """Tile -> state and shifts of an earlier audit; nothing where that cannot be understood."""
-    if not (root / SHIFTS_FILE).is_file():
+    if not (root.shifts_file).is_file():
         return {}
     try:
-        content = read_json(root / SHIFTS_FILE)
+        content = read_json(root.shifts_file)
         if content["method"] != SHIFT_METHOD:
             return {}
         return {
@@ -212,21 +209,21 @@ def _kept(root: Path) -> dict[str, tuple[str, Measured]]:
 # --- writing ----------------------------------------------------------------------------------------------------------
 
 
-def _write(root: Path, result: AuditResult) -> None:
-    document = dict(read_json(root / FINDINGS_JSON))
+def _write(root: DataRoot, result: AuditResult) -> None:
+    document = dict(read_json(root.findings_file))
     document["findings"] = [asdict(finding) for finding in result.findings]
     document["waived"] = [
         {**asdict(finding), "reason": waiver.reason, "until": waiver.until and waiver.until.isoformat()}
         for finding, waiver in result.waived.items()
     ]
     document["audit"] = numbers(result)
-    write_json(root / FINDINGS_JSON, document)
+    write_json(root.findings_file, document)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["tile", "rule", "severity", "message", "waived"])
     for f in result.findings:
         writer.writerow([f.tile, f.rule, f.severity, f.message, result.waived[f].reason if f in result.waived else ""])
-    write_atomically(root / FINDINGS_CSV, text.getvalue().encode())
+    write_atomically(root.findings_table, text.getvalue().encode())
 
 
 def numbers(result: AuditResult) -> dict[str, Any]:

@@ -15,12 +15,11 @@ from pathlib import Path
 from ..dataset.findings import Finding
 from ..dataset.ledger import Ledger, LedgerRow, write_failures
 from ..dataset.manifest import ManifestRow
+from ..dataset.root import DataRoot
 from ..errors import DataError, UsageError
 from ..files.atomic import read_json, sha256_of, write_json
-from ..raster.geotiff import shard_name, shard_path
 from ..spec.tiles import Tile
 
-QUARANTINE_FOLDER = "quarantine"
 REASON = "quarantined"
 
 
@@ -53,12 +52,7 @@ def plan_quarantine(
     )
 
 
-def quarantine_path(root: Path, tile: Tile) -> Path:
-    """``quarantine/shards/<EH|WH>/<biome>/<dw_id>.tif`` below a data root."""
-    return root / QUARANTINE_FOLDER / shard_name(tile)
-
-
-def quarantine(root: Path, rows: Sequence[ManifestRow], findings: Iterable[Finding]) -> tuple[str, ...]:
+def quarantine(root: DataRoot, rows: Sequence[ManifestRow], findings: Iterable[Finding]) -> tuple[str, ...]:
     """Put the shards of tiles with errors aside; ids of those tiles.
 
     A shard that does not exist is left to the next build, which asks for it.
@@ -66,17 +60,17 @@ def quarantine(root: Path, rows: Sequence[ManifestRow], findings: Iterable[Findi
     Raises:
         DwplusError: another process writes in the data root.
     """
-    with Ledger(root) as ledger:
+    with root.open_ledger() as ledger:
         _finish_moves(root, rows, ledger)
-        moves = [m for m in plan_quarantine(rows, findings, ledger.rows) if shard_path(root, m.tile).is_file()]
+        moves = [m for m in plan_quarantine(rows, findings, ledger.rows) if root.own_shard(m.tile).is_file()]
         for move in moves:
             _put_aside(root, move, ledger)
-        write_failures(root, ledger.rows.values())
+        write_failures(root.folder, ledger.rows.values())
     return tuple(move.tile.id for move in moves)
 
 
-def _put_aside(root: Path, move: Move, ledger: Ledger) -> None:
-    source, target = shard_path(root, move.tile), quarantine_path(root, move.tile)
+def _put_aside(root: DataRoot, move: Move, ledger: Ledger) -> None:
+    source, target = root.own_shard(move.tile), root.set_aside(move.tile)
     _make_room(target)
     note = {
         "tile": move.tile.id,
@@ -103,15 +97,15 @@ def _make_room(target: Path) -> None:
             path.replace(path.with_suffix(f".{number}{path.suffix}"))
 
 
-def _finish_moves(root: Path, rows: Sequence[ManifestRow], ledger: Ledger) -> None:
+def _finish_moves(root: DataRoot, rows: Sequence[ManifestRow], ledger: Ledger) -> None:
     """Move what a killed run had only written down."""
     for row in rows:
-        last, source, target = ledger.rows.get(row.tile.id), shard_path(root, row.tile), quarantine_path(root, row.tile)
+        last, source, target = ledger.rows.get(row.tile.id), root.own_shard(row.tile), root.set_aside(row.tile)
         if last is not None and last.reason == REASON and source.is_file() and not target.is_file():
             source.replace(target)
 
 
-def restore(root: Path, rows: Iterable[ManifestRow], tile_id: str) -> Path:
+def restore(root: DataRoot, rows: Iterable[ManifestRow], tile_id: str) -> Path:
     """Bring a shard back from quarantine, as it was; its path. It is validated anew before anything uses it.
 
     Raises:
@@ -119,14 +113,14 @@ def restore(root: Path, rows: Iterable[ManifestRow], tile_id: str) -> Path:
         DataError: what lies in quarantine is not what was put there.
     """
     tile = next((row.tile for row in rows if row.tile.id == tile_id), None)
-    with Ledger(root) as ledger:
+    with root.open_ledger() as ledger:
         last = ledger.rows.get(tile_id)
         if tile is None or last is None or last.reason != REASON:
             state = "is not in the manifest" if tile is None else "is not in quarantine"
             there = sorted(t for t, row in ledger.rows.items() if row.reason == REASON)
             listed = f"in quarantine: {', '.join(there[:5])}" if there else "nothing is in quarantine"
             raise UsageError(f"tile {tile_id} {state}; {listed}")
-        source, target = quarantine_path(root, tile), shard_path(root, tile)
+        source, target = root.set_aside(tile), root.own_shard(tile)
         before, sha256 = _read_note(source.with_suffix(".json"))
         # A move that was killed left the shard where it was.
         _check_same(source if source.is_file() else target, sha256)
@@ -135,7 +129,7 @@ def restore(root: Path, rows: Iterable[ManifestRow], tile_id: str) -> Path:
             source.replace(target)
         ledger.append(before)
         source.with_suffix(".json").unlink()
-        write_failures(root, ledger.rows.values())
+        write_failures(root.folder, ledger.rows.values())
     return target
 
 

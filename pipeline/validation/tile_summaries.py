@@ -8,22 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
 
 from ..cluster import Runner
 from ..dataset.ledger import LedgerRow
 from ..dataset.manifest import ManifestRow
-from ..dataset.root import pixels_of
+from ..dataset.root import DataRoot
 from ..errors import DataError
 from ..files.atomic import read_json, write_json
-from ..files.remote import Place
-from ..raster.geotiff import read_bands, read_codes, shard_path
+from ..raster.geotiff import read_bands, read_codes
 from ..spec.bands import NODATA
 from ..spec.landcover import CLASS_COUNT, IGNORE, class_indices
-
-SUMMARIES_FILE = Path("findings") / "tiles.json"
 
 
 @dataclass(frozen=True)
@@ -55,11 +51,11 @@ def state_of(row: ManifestRow, last: LedgerRow) -> str:
     return f"{last.sha256} {row.label_sha256}"
 
 
-def summarise_tile(row: ManifestRow, root: Place, state: str) -> TileSummary | None:
+def summarise_tile(row: ManifestRow, root: DataRoot, state: str) -> TileSummary | None:
     """Numbers of one tile; None where a file cannot be read, which is a finding of the validation."""
     try:
-        observations = read_bands(shard_path(root, row.tile), ("S1_N",))[0]
-        counts = np.bincount(class_indices(read_codes(root / row.label)).ravel(), minlength=256)
+        observations = read_bands(root.shard(row.tile), ("S1_N",))[0]
+        counts = np.bincount(class_indices(read_codes(root.label(row))).ravel(), minlength=256)
     except DataError:
         return None
     return TileSummary(
@@ -76,7 +72,7 @@ def summarise_tile(row: ManifestRow, root: Place, state: str) -> TileSummary | N
 class SummaryBatch:
     """The task of one worker (a class, so that it can be sent to other processes)."""
 
-    root: Place
+    root: DataRoot
 
     def __call__(self, rows: Sequence[tuple[ManifestRow, str]]) -> list[TileSummary]:
         found = (summarise_tile(row, self.root, state) for row, state in rows)
@@ -86,7 +82,7 @@ class SummaryBatch:
 def tile_summaries(
     rows: Sequence[ManifestRow],
     *,
-    root: Path,
+    root: DataRoot,
     ledger: Mapping[str, LedgerRow],
     run: Runner,
     on_batch: Callable[[int], None] = lambda _: None,
@@ -97,21 +93,21 @@ def tile_summaries(
     on_batch(len(kept))
     fresh = [(row, states[row.tile.id]) for row in rows if row.tile.id not in kept]
     found = dict(kept)
-    for tiles, part in run(SummaryBatch(pixels_of(root)), fresh):
+    for tiles, part in run(SummaryBatch(root), fresh):
         found |= {summary.tile: summary for summary in part}
         on_batch(tiles)
     ordered = {tile: found[tile] for tile in sorted(found)}
     if fresh or len(kept) != len(_kept(root)):
-        write_json(root / SUMMARIES_FILE, [list(asdict(summary).values()) for summary in ordered.values()])
+        write_json(root.summaries_file, [list(asdict(summary).values()) for summary in ordered.values()])
     return ordered
 
 
-def _kept(root: Path) -> dict[str, TileSummary]:
+def _kept(root: DataRoot) -> dict[str, TileSummary]:
     """What an earlier audit read; nothing where that cannot be understood, since it can be read again."""
-    if not (root / SUMMARIES_FILE).is_file():
+    if not (root.summaries_file).is_file():
         return {}
     try:
-        rows = [TileSummary(row[0], row[1], tuple(row[2]), *row[3:]) for row in read_json(root / SUMMARIES_FILE)]
+        rows = [TileSummary(row[0], row[1], tuple(row[2]), *row[3:]) for row in read_json(root.summaries_file)]
     except (DataError, TypeError, IndexError):
         return {}
     return {summary.tile: summary for summary in rows}

@@ -10,27 +10,25 @@ import csv
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from ..cluster import Runner
-from ..dataset.findings import FINDINGS_CSV, FINDINGS_JSON, Finding, _looked_at, _validated_states, read_findings
-from ..dataset.ledger import LedgerRow, read_ledger
+from ..dataset.findings import Finding, validated_ids, validated_states
+from ..dataset.ledger import LedgerRow
 from ..dataset.manifest import ManifestRow
-from ..dataset.root import check_in_sight, pixels_of
+from ..dataset.root import DataRoot
 from ..files.atomic import write_atomically, write_json
-from ..files.remote import Place
-from ..raster.geotiff import grid_of, shard_path
+from ..raster.geotiff import grid_of
 from .file_view import Look, open_fully
 from .rules import judge
 
 
-def look_at(row: ManifestRow, root: Place, *, sha256: str = "") -> Look:
+def look_at(row: ManifestRow, root: DataRoot, *, sha256: str = "") -> Look:
     """One tile of a data root as the rules see it: shard and label, each read once.
 
     Args:
         sha256: of the shard by the ledger; empty = not known.
     """
-    shard, label = open_fully(shard_path(root, row.tile)), open_fully(root / row.label)
+    shard, label = open_fully(root.shard(row.tile)), open_fully(root.label(row))
     return Look(
         kind="shard",
         name=row.tile.id,
@@ -47,7 +45,7 @@ def look_at(row: ManifestRow, root: Place, *, sha256: str = "") -> Look:
     )
 
 
-def validate_tile(row: ManifestRow, root: Place, *, sha256: str = "") -> list[Finding]:
+def validate_tile(row: ManifestRow, root: DataRoot, *, sha256: str = "") -> list[Finding]:
     """Findings of one tile; a file that cannot be read to its end is a finding too."""
     return judge(look_at(row, root, sha256=sha256))
 
@@ -56,18 +54,18 @@ def validate_tile(row: ManifestRow, root: Place, *, sha256: str = "") -> list[Fi
 class ValidateBatch:
     """The task of one worker (a class, so that it can be sent to other processes)."""
 
-    root: Place
+    root: DataRoot
 
     def __call__(self, items: Sequence[tuple[ManifestRow, str]]) -> list[Finding]:
         """Findings of tiles, each with the hash of its shard by the ledger."""
-        check_in_sight(self.root)
+        self.root.check_in_sight()
         return [finding for row, sha256 in items for finding in validate_tile(row, self.root, sha256=sha256)]
 
 
 def validate(
     rows: Sequence[ManifestRow],
     *,
-    root: Path,
+    root: DataRoot,
     run: Runner,
     all_again: bool = True,
     on_batch: Callable[[int], None] | None = None,
@@ -77,27 +75,27 @@ def validate(
     Args:
         all_again: read also what the last validation saw in the same state, which a build need not.
     """
-    ledger = read_ledger(root)
+    ledger = root.ledger()
     seen = _states(rows, ledger)
-    before = {} if all_again else _validated_states(root)
+    before = {} if all_again else validated_states(root.folder)
     same = {tile for tile, state in seen.items() if before.get(tile) == state}
     fresh = [row for row in rows if row.tile.id not in same]
-    if not all_again and not fresh and _looked_at(root) == seen.keys():
-        return read_findings(root)
-    findings = [f for f in read_findings(root) if f.tile in same] if same else []
+    if not all_again and not fresh and validated_ids(root.folder) == seen.keys():
+        return root.findings()
+    findings = [f for f in root.findings() if f.tile in same] if same else []
     work = [(row, ledger[row.tile.id].sha256 if row.tile.id in ledger else "") for row in fresh]
-    for tiles, part in run(ValidateBatch(pixels_of(root)), work):
+    for tiles, part in run(ValidateBatch(root), work):
         findings += part
         if on_batch is not None:
             on_batch(tiles)
     findings.sort(key=lambda f: (f.tile, f.rule))
     document = {"tiles": len(rows), "findings": [asdict(f) for f in findings], "validated": seen}
-    write_json(root / FINDINGS_JSON, document)
+    write_json(root.findings_file, document)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["tile", "rule", "severity", "message"])
     writer.writerows([f.tile, f.rule, f.severity, f.message] for f in findings)
-    write_atomically(root / FINDINGS_CSV, text.getvalue().encode())
+    write_atomically(root.findings_table, text.getvalue().encode())
     return findings
 
 
@@ -110,7 +108,7 @@ def _states(rows: Sequence[ManifestRow], ledger: Mapping[str, LedgerRow]) -> dic
     return {row.tile.id: _state_of(row, ledger[row.tile.id].sha256) for row in rows if row.tile.id in ledger}
 
 
-def to_validate(rows: Sequence[ManifestRow], *, root: Path) -> int:
+def to_validate(rows: Sequence[ManifestRow], *, root: DataRoot) -> int:
     """How many of these tiles the last validation did not see as they are now."""
-    before = _validated_states(root)
-    return sum(before.get(tile) != state for tile, state in _states(rows, read_ledger(root)).items())
+    before = validated_states(root.folder)
+    return sum(before.get(tile) != state for tile, state in _states(rows, root.ledger()).items())

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from dwplus.local_ee.launch import LocalEarthEngine
-from dwplus.pipeline.dataset.ledger import Ledger, read_ledger
+from dwplus.pipeline.dataset.ledger import Ledger
+from dwplus.pipeline.dataset.root import DataRoot
 from dwplus.pipeline.raster.geotiff import write_label
 from support.fixture_types import Run
 from support.tiles import make_tile
@@ -82,7 +83,7 @@ def test_a_pilot_measures_and_the_rest_is_estimated_from_it(run: Run, labels: Pa
     code, out, _ = run(*build(labels), "--pilot", "2", "--json")
 
     document = json.loads(out)
-    rows = read_ledger(root_of(tmp_path)).values()
+    rows = DataRoot.at(root_of(tmp_path)).ledger().values()
     assert (code, document["tiles"], len(rows)) == (0, 2, 2)
     assert all(row.eecu_s > 0 for row in rows)
     left = document["left"]
@@ -96,7 +97,7 @@ def test_a_budget_ends_the_run_with_5_and_the_next_run_goes_on(
     run: Run, engine: LocalEarthEngine, labels: Path, tmp_path: Path
 ) -> None:
     code, out, err = run(*build(labels), "--max-eecu-hours", "0.000001")
-    done = sum(row.state == "done" for row in read_ledger(root_of(tmp_path)).values())
+    done = sum(row.state == "done" for row in DataRoot.at(root_of(tmp_path)).ledger().values())
     before = pixel_requests(engine)
 
     # The first tile shows what a tile costs: no other was begun.
@@ -156,7 +157,7 @@ def test_an_interrupt_finishes_what_is_in_flight(
     process.send_signal(end)
     _, err = process.communicate(timeout=30)
 
-    done = {tile for tile, row in read_ledger(root_of(tmp_path)).items() if row.state == "done"}
+    done = {tile for tile, row in DataRoot.at(root_of(tmp_path)).ledger().items() if row.state == "done"}
     shards = {path.stem for path in (root_of(tmp_path) / "shards").rglob("*.tif")}
     assert process.returncode == 130, err
     assert "tiles in flight; interrupt again to leave them" in err

@@ -137,9 +137,9 @@ def test_a_label_of_another_size_or_crs_is_named_and_nothing_is_built(run: Run, 
 
 def test_several_data_sets_need_a_name(run: Run, data_root: LayOut) -> None:
     root = data_root(train=1, test=1)
-    shutil.copytree(root, root.parent / "earthengine")
+    shutil.copytree(root.folder, root.folder.parent / "earthengine")
 
-    code, _, err = run("report", "--data", str(root.parent))
+    code, _, err = run("report", "--data", str(root.folder.parent))
 
     assert code == 2
     assert "holds several data sets (earthengine, sandbox); name one with --source" in err
@@ -147,10 +147,10 @@ def test_several_data_sets_need_a_name(run: Run, data_root: LayOut) -> None:
 
 def test_validate_lists_findings_and_tells_by_its_exit_code(run: Run, data_root: LayOut) -> None:
     root = data_root(train=2, test=1)
-    assert run("validate", "--data", str(root.parent), "--workers", "1", "-q")[0] == 0
-    next((root / "shards").rglob("*.tif")).write_bytes(b"half")
+    assert run("validate", "--data", str(root.folder.parent), "--workers", "1", "-q")[0] == 0
+    next((root.folder / "shards").rglob("*.tif")).write_bytes(b"half")
 
-    code, out, _ = run("validate", "--data", str(root.parent), "--workers", "1", "-q", "--json")
+    code, out, _ = run("validate", "--data", str(root.folder.parent), "--workers", "1", "-q", "--json")
 
     assert code == 3
     assert {f["rule"] for f in json.loads(out)["findings"] if f["severity"] == "error"} == {"readable"}
@@ -161,7 +161,7 @@ def test_validate_judges_single_files(run: Run, data_root: LayOut, tmp_path: Pat
     root = data_root(train=1, test=1)
     folder = tmp_path / "files"
     folder.mkdir()
-    label = next((root / "labels").rglob("*.tif"))
+    label = next((root.folder / "labels").rglob("*.tif"))
     shutil.copy(label, folder)
     (folder / "empty.tif").touch()
 
@@ -181,7 +181,7 @@ def test_validate_judges_single_files(run: Run, data_root: LayOut, tmp_path: Pat
 
 def test_a_config_file_sets_options_and_unknown_keys_are_refused(run: Run, data_root: LayOut) -> None:
     root = data_root(train=1, test=1)
-    Path("ok.toml").write_text(f'[validate]\ndata = "{root.parent}"\nworkers = 1\nquiet = true\n')
+    Path("ok.toml").write_text(f'[validate]\ndata = "{root.folder.parent}"\nworkers = 1\nquiet = true\n')
     Path("bad.toml").write_text('[validate]\ndatta = "x"\n')
 
     Path("several.toml").write_text('[build]\nbiome = 4\njson = true\nregion = "mars"\n')
@@ -203,9 +203,9 @@ def test_a_config_file_imports_the_commands_that_it_names_alone(tmp_path: Path) 
     command = [sys.executable, "-c", code, str(tmp_path / "x.toml")]
     answer = subprocess.run(command, capture_output=True, text=True, check=True)
 
-    assert "'inspect'" in answer.stdout
+    assert "'validate'" in answer.stdout
     assert "'build'" not in answer.stdout
-    assert "'training'" not in answer.stdout
+    assert "'train'" not in answer.stdout
 
 
 def test_a_run_that_does_not_exist_is_named_with_those_that_do(run: Run, data_root: LayOut) -> None:
@@ -213,7 +213,7 @@ def test_a_run_that_does_not_exist_is_named_with_those_that_do(run: Run, data_ro
     validate_root(root, run=in_process, progress=Silent())
     normalise_root(root, run=in_process, progress=Silent())
 
-    code, _, err = run("score", "runs/x", "--data", str(root.parent))
+    code, _, err = run("score", "runs/x", "--data", str(root.folder.parent))
 
     assert code == 1
     assert "no run 'runs/x'" in err

@@ -13,10 +13,11 @@ import pytest
 from dwplus.local_ee.launch import LocalEarthEngine
 from dwplus.pipeline.build.export import make_shard
 from dwplus.pipeline.dataset.manifest import ManifestRow
+from dwplus.pipeline.dataset.root import DataRoot
 from dwplus.pipeline.earthengine.configuration import Configuration
 from dwplus.pipeline.earthengine.connection import connect
 from dwplus.pipeline.errors import DwplusError
-from dwplus.pipeline.raster.geotiff import read_bands, read_header, shard_path
+from dwplus.pipeline.raster.geotiff import read_bands, read_header
 from dwplus.pipeline.spec.bands import BANDS, S2_BANDS, decode
 from dwplus.pipeline.spec.recipe import Recipe
 from dwplus.pipeline.spec.tiles import Tile
@@ -94,7 +95,7 @@ def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         "dn": DN, "dn_east": DN_EAST, "dn_north": DN_NORTH, "dn_band": DN_BAND,
         "db": DB, "db_east": DB_EAST, "db_north": DB_NORTH, "db_cross": DB_CROSS,
     }  # fmt: skip
-    root = tmp_path_factory.mktemp("root")
+    root = DataRoot.at(tmp_path_factory.mktemp("root"))
     named = STRADDLING[request.param].hint if request.param in STRADDLING else {}
     with LocalEarthEngine(planet=planet, workers=1) as engine:
         found = Configuration(url=engine.url, project=engine.project, credentials_file=engine.credentials_file)
@@ -102,7 +103,7 @@ def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         outcome = make_shard(row, pixels=connect(found), recipe=Recipe(), root=root)
     if outcome.state != "done":
         raise DwplusError(f"{tile.id}: {outcome}")
-    return Exported(request.param, tile, shard_path(root, tile))
+    return Exported(request.param, tile, root.shard(tile))
 
 
 @pytest.mark.parametrize("band", S2_BANDS)

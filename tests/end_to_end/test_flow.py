@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
-from dwplus.pipeline.dataset.ledger import read_ledger
+from dwplus.pipeline.dataset.root import DataRoot
 
 TILES = "12"
 TINY = """
@@ -57,27 +57,27 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def root(folder: Path) -> Path:
-    return folder / "data" / "sandbox"
+def root(folder: Path) -> DataRoot:
+    return DataRoot.at(folder / "data" / "sandbox")
 
 
-def test_every_tile_is_a_whole_shard_or_has_a_reason(root: Path) -> None:
-    ledger = read_ledger(root)
-    shards = {path.stem: path for path in (root / "shards").rglob("*.tif")}
+def test_every_tile_is_a_whole_shard_or_has_a_reason(root: DataRoot) -> None:
+    ledger = root.ledger()
+    shards = {path.stem: path for path in (root.folder / "shards").rglob("*.tif")}
 
     assert set(shards) == {tile for tile, row in ledger.items() if row.state == "done"}
     assert len(shards) >= 6
     for tile, path in shards.items():
         assert hashlib.sha256(path.read_bytes()).hexdigest() == ledger[tile].sha256
-    missing = (root / "failures.csv").read_text().splitlines()[1:]
+    missing = (root.folder / "failures.csv").read_text().splitlines()[1:]
     assert {line.split(",")[0] for line in missing} == set(ledger) - set(shards)
-    assert not list(root.rglob("*.part"))
+    assert not list(root.folder.rglob("*.part"))
 
 
-def test_shards_lie_on_the_released_labels_and_say_sandbox(root: Path) -> None:
-    for path in (root / "shards").rglob("*.tif"):
+def test_shards_lie_on_the_released_labels_and_say_sandbox(root: DataRoot) -> None:
+    for path in (root.folder / "shards").rglob("*.tif"):
         with rasterio.open(path) as shard:
-            labels = list((root / "labels").rglob(path.name))
+            labels = list((root.folder / "labels").rglob(path.name))
             assert shard.tags()["DWPLUS_SOURCE"] == "SANDBOX"
             for label in labels:
                 with rasterio.open(label) as released:
@@ -89,17 +89,17 @@ def test_shards_lie_on_the_released_labels_and_say_sandbox(root: Path) -> None:
                     assert released.read(1).max() <= 10
 
 
-def test_no_clock_address_or_path_stands_in_a_shard(root: Path) -> None:
-    path = next((root / "shards").rglob("*.tif"))
+def test_no_clock_address_or_path_stands_in_a_shard(root: DataRoot) -> None:
+    path = next((root.folder / "shards").rglob("*.tif"))
     content = path.read_bytes()
 
     for trace in (b"127.0.0.1", b"http", str(root).encode(), b"20" + time.strftime("%y-%m-%dT").encode()):
         assert trace not in content
 
 
-def test_scores_come_from_one_confusion_matrix_and_say_sandbox(root: Path) -> None:
+def test_scores_come_from_one_confusion_matrix_and_say_sandbox(root: DataRoot) -> None:
     for name in ("specsar-s1s2", "segformer-s2"):
-        scores = json.loads((root / "runs" / name / "scores.json").read_text())
+        scores = json.loads((root.folder / "runs" / name / "scores.json").read_text())
         counts = np.array(scores["matrix"]["counts"])
 
         assert (scores["source"], scores["split"]) == ("SANDBOX", "test")
@@ -107,8 +107,8 @@ def test_scores_come_from_one_confusion_matrix_and_say_sandbox(root: Path) -> No
         assert scores["tiles"] > 0
 
 
-def test_the_report_shows_scores_tiles_and_what_is_missing(root: Path) -> None:
-    page = (root / "report" / "index.html").read_text()
+def test_the_report_shows_scores_tiles_and_what_is_missing(root: DataRoot) -> None:
+    page = (root.folder / "report" / "index.html").read_text()
 
     assert page.count("SANDBOX") > 5
     assert "specsar-s1s2" in page
@@ -116,20 +116,20 @@ def test_the_report_shows_scores_tiles_and_what_is_missing(root: Path) -> None:
     assert "property of the synthetic planet" in page
     assert "26,704,265" in page
     assert "109.59" in page
-    for row in read_ledger(root).values():
+    for row in root.ledger().values():
         if row.state != "done":
             assert row.reason in page
 
 
-def test_running_again_asks_for_nothing_and_changes_nothing(folder: Path, root: Path) -> None:
-    before = {path: path.stat().st_mtime_ns for path in (root / "shards").rglob("*.tif")}
+def test_running_again_asks_for_nothing_and_changes_nothing(folder: Path, root: DataRoot) -> None:
+    before = {path: path.stat().st_mtime_ns for path in (root.folder / "shards").rglob("*.tif")}
 
     again = dwplus("build", "--source", "sandbox", "--tiles", TILES, "--workers", "1", "--json", cwd=folder)
 
     assert again.returncode == 0
     assert json.loads(again.stdout)["source"] == ["SANDBOX"]
     assert "none to ask for" in again.stderr
-    assert {path: path.stat().st_mtime_ns for path in (root / "shards").rglob("*.tif")} == before
+    assert {path: path.stat().st_mtime_ns for path in (root.folder / "shards").rglob("*.tif")} == before
 
 
 def test_another_planet_is_not_mixed_in(folder: Path) -> None:

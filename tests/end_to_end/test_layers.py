@@ -259,9 +259,9 @@ def test_samples_are_read_without_the_code_that_made_them() -> None:
 
 def test_local_data_is_read_without_the_packages_for_urls() -> None:
     code = (
-        "import sys; from pathlib import Path; from dwplus.pipeline.dataset import root; "
+        "import sys; from dwplus.pipeline.dataset.root import DataRoot; "
         "from dwplus.pipeline.validation import validate; "
-        "root.pixels_of(Path('data')); print(sorted({'fsspec', 'aiohttp', 's3fs'} & set(sys.modules)))"
+        "DataRoot.at('data'); print(sorted({'fsspec', 'aiohttp', 's3fs'} & set(sys.modules)))"
     )
 
     assert printed(code) == "[]"

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
-from dwplus.pipeline.dataset.ledger import read_ledger
+from dwplus.pipeline.dataset.root import DataRoot
 from shard_size import real_shard, stacks
 
 
@@ -20,7 +20,7 @@ def built(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_all_three_tiles_become_shards(built: Path) -> None:
-    assert [(row.state, row.rule) for row in read_ledger(built).values()] == [("done", "same-day")] * 3
+    assert [(row.state, row.rule) for row in DataRoot.at(built).ledger().values()] == [("done", "same-day")] * 3
 
 
 def test_labels_are_those_of_the_release_and_pixels_lie_on_their_grid(built: Path, real_data: Path) -> None:

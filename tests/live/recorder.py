@@ -19,7 +19,8 @@ from unittest import mock
 import dwplus
 import ee
 import numpy as np
-from dwplus.pipeline.dataset.ledger import LedgerRow, read_ledger
+from dwplus.pipeline.dataset.ledger import LedgerRow
+from dwplus.pipeline.dataset.root import DataRoot
 from dwplus.pipeline.raster.geotiff import read_bands
 from dwplus.pipeline.spec.bands import S1_BANDS, SHARD_BANDS
 
@@ -79,9 +80,9 @@ def _sha256(graph: Any) -> str:
     return hashlib.sha256(json.dumps(graph, sort_keys=True).encode()).hexdigest()
 
 
-def record(root: Path, requests: Requests) -> Record:
+def record(root: DataRoot, requests: Requests) -> Record:
     """The record of the build that a data root holds."""
-    rows = read_ledger(root)
+    rows = root.ledger()
     return {
         "recorded": datetime.now(UTC).date().isoformat(),
         "dwplus": dwplus.__version__,
@@ -93,9 +94,9 @@ def record(root: Path, requests: Requests) -> Record:
     }
 
 
-def _tile(row: LedgerRow, root: Path) -> Record:
+def _tile(row: LedgerRow, root: DataRoot) -> Record:
     known = {"state": row.state, "reason": row.reason, "scene": row.scene, "rule": row.rule}
-    path = next((root / "shards").rglob(f"{row.tile}.tif"), None)
+    path = next((root.folder / "shards").rglob(f"{row.tile}.tif"), None)
     if path is None:
         return known
     stored = read_bands(path, SHARD_BANDS)

@@ -18,25 +18,24 @@ from dwplus.pipeline.cluster import (
     local_cluster,
     open_cluster,
 )
-from dwplus.pipeline.dataset.manifest import read_manifest
+from dwplus.pipeline.dataset.root import DataRoot
 from dwplus.pipeline.errors import DataError, ServiceError, UsageError
 from dwplus.pipeline.progress import Silent
-from dwplus.pipeline.raster.geotiff import shard_path
 from support.dask_processes import dask_processes, pid_after_a_while
 from support.file_server import serving
 from support.fixture_types import LayOut
 
 
-def results(root: Path) -> dict[str, str]:
+def results(root: DataRoot) -> dict[str, str]:
     """Hashes of all that validation and statistics leave behind."""
-    names = [path for path in root.glob("*.*") if path.name.startswith(("findings", "stats", "groups"))]
+    names = [path for path in root.folder.glob("*.*") if path.name.startswith(("findings", "stats", "groups"))]
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in names}
 
 
 def test_a_worker_that_dies_midway_changes_no_byte_of_the_result(data_root: LayOut, tmp_path: Path) -> None:
     root = data_root(train=24, test=2)
-    broken = read_manifest(root).rows[3]
-    shard_path(root, broken.tile).write_bytes(b"II*\0 this is no raster")
+    broken = root.manifest().rows[3]
+    root.shard(broken.tile).write_bytes(b"II*\0 this is no raster")
     validate_root(root, run=in_process, progress=Silent())
     normalise_root(root, run=in_process, progress=Silent())
     expected = results(root)
@@ -54,7 +53,7 @@ def test_a_worker_that_dies_midway_changes_no_byte_of_the_result(data_root: LayO
 
         validate_root(root, run=run_and_kill, progress=Silent())
         normalise_root(root, run=run, progress=Silent())
-        with serving(root.parent) as server:
+        with serving(root.folder.parent) as server:
             # The worker that is left reads from the server; manifest and results are here.
             over_url = ["--data", f"{server.url}/sandbox", "--out", str(tmp_path / "out"), "--quiet"]
             environment = {"DWPLUS_SCHEDULER": cluster.address}
@@ -69,7 +68,7 @@ def test_a_worker_that_dies_midway_changes_no_byte_of_the_result(data_root: LayO
     assert codes == [3, 0]
     # The command also audits the set, whose findings stand in the same files.
     statistics = {name: digest for name, digest in expected.items() if not name.startswith("findings")}
-    assert statistics.items() <= results(tmp_path / "out").items()
+    assert statistics.items() <= results(DataRoot.at(tmp_path / "out")).items()
 
 
 def test_batches_of_a_dead_worker_are_done_by_the_other_one(tmp_path: Path) -> None:

@@ -1,10 +1,11 @@
 """Types of the fixtures of ``conftest``."""
 
 from collections.abc import Callable
-from pathlib import Path
+
+from dwplus.pipeline.dataset.root import DataRoot
 
 Run = Callable[..., tuple[int, str, str]]
 """Runs a command line: exit code, stdout, stderr."""
 
-LayOut = Callable[..., Path]
+LayOut = Callable[..., DataRoot]
 """Lays out a data root of small tiles, as ``build`` leaves it before validation."""

@@ -91,7 +91,7 @@ def test_a_page_without_runs_says_what_to_do_and_whose_pixels_it_shows(
 def test_scores_that_cannot_be_read_are_named_with_what_to_do(data_root: LayOut) -> None:
     root = data_root(train=1, test=1)
     validate_root(root, run=in_process, progress=Silent())
-    scores = root / "runs" / "old" / "scores.json"
+    scores = root.folder / "runs" / "old" / "scores.json"
     scores.parent.mkdir(parents=True)
     scores.write_text('{"split": "test"}')
 

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from ... import __version__
 from ...pipeline.build.budget import SHARD_BYTES
+from ...pipeline.dataset.root import DataRoot
 from ...pipeline.errors import DwplusError
 from ...pipeline.files.atomic import check_writable
 from .checklist import Check
@@ -117,7 +118,7 @@ def writable(root: Path) -> Check:
 def disk(root: Path, needed: tuple[float, float], *, free_bytes: int | None = None) -> Check:
     """Free space against what ``--region all`` takes beyond the shards that are there."""
     free = (shutil.disk_usage(_nearest(root)).free if free_bytes is None else free_bytes) / GB
-    held = sum(path.stat().st_size for path in (root / "shards").rglob("*.tif")) / GB
+    held = sum(path.stat().st_size for path in DataRoot.at(root).shards.rglob("*.tif")) / GB
     least, most = (max(number - held, 0.0) for number in needed)
     found = f"{free:,.1f} GB free; --region all needs {least:,.1f} to {most:,.1f} GB{' more' * (held > 0)}"
     if free < min(LEAST_FREE_GB, most):

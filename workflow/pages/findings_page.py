@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from ... import __version__
 from ...pipeline.dataset.findings import Finding
 from ...pipeline.dataset.manifest import ManifestRow
-from ...pipeline.dataset.root import pixels_of
+from ...pipeline.dataset.root import DataRoot
 from ...pipeline.errors import DataError
 from ...pipeline.files.atomic import write_atomically
 from ...pipeline.progress import Progress
-from ...pipeline.raster.geotiff import read_bands, read_codes, shard_path
+from ...pipeline.raster.geotiff import read_bands, read_codes
 from ...pipeline.spec.landcover import class_indices
 from ...pipeline.spec.tiles import biome_names
 from ...pipeline.validation.audit import AuditResult
@@ -40,14 +40,12 @@ from ...pipeline.validation.set_rules import (
 from ...pipeline.validation.shift import CLEAR
 from . import figures
 
-FINDINGS_PAGE = Path("findings") / "index.html"
-
 WORST_TILES = 12
 LISTED = 200
 """So many findings are listed on the page; all of them stand in ``findings.csv``."""
 
 
-def write_findings_page(root: Path, result: AuditResult, *, progress: Progress) -> Path:
+def write_findings_page(root: DataRoot, result: AuditResult, *, progress: Progress) -> Path:
     """Write ``findings/index.html`` of a data root; its path."""
     from jinja2 import Environment, StrictUndefined
 
@@ -55,13 +53,13 @@ def write_findings_page(root: Path, result: AuditResult, *, progress: Progress) 
         template = (files(__package__) / "findings.html.j2").read_text(encoding="utf-8")
         environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
         page = environment.from_string(template).render(**content_of(root, result))
-        path = root / FINDINGS_PAGE
+        path = root.findings_page
         write_atomically(path, page.encode())
         step.advance()
     return path
 
 
-def content_of(root: Path, result: AuditResult) -> dict[str, Any]:
+def content_of(root: DataRoot, result: AuditResult) -> dict[str, Any]:
     """Everything the page shows, by name."""
     look = result.look
     sources = sorted({row.source for row in look.ledger.values() if row.source})
@@ -133,7 +131,7 @@ def split_table(look: SetLook) -> list[tuple[str, int, int, float, str, str]]:
 # --- pictures ---------------------------------------------------------------------------------------------------------
 
 
-def worst_tiles(root: Path, result: AuditResult, mark: str) -> list[dict[str, Any]]:
+def worst_tiles(root: DataRoot, result: AuditResult, mark: str) -> list[dict[str, Any]]:
     """Tiles with most errors, then most warnings: their findings, and a picture where their pixels can be read."""
     by_tile: dict[str, list[Finding]] = defaultdict(list)
     for finding in result.counting:
@@ -162,12 +160,12 @@ def _place(row: ManifestRow) -> str:
     return f"{row.split_strict}, {row.tile.date}, {lon:.3f}, {lat:.3f}, {biome}"
 
 
-def _picture(root: Path, row: ManifestRow, mark: str) -> str:
+def _picture(root: DataRoot, row: ManifestRow, mark: str) -> str:
     """True colour, VV and label as a data URL; empty where they cannot be read."""
-    path = shard_path(pixels_of(root), row.tile)
+    path = root.shard(row.tile)
     try:
         rgb, vv = read_bands(path, ("B4", "B3", "B2")), read_bands(path, ("VV",))[0]
-        label = class_indices(read_codes(root / row.label))
+        label = class_indices(read_codes(root.label(row)))
     except DataError:
         return ""
     return _embed(figures.strip_figure(figures.TileView(row.tile.id, rgb, vv, label, {}), mark=mark))

@@ -26,21 +26,19 @@ from ...model.registry import MODELS
 from ...model.registry import build as build_network
 from ...model.runs import RunConfig, RunFolder
 from ...model.score import Scores, load, predict
-from ...pipeline.dataset.findings import read_findings
-from ...pipeline.dataset.ledger import REASONS, read_ledger
-from ...pipeline.dataset.manifest import Manifest, ManifestRow, read_manifest
-from ...pipeline.dataset.root import complete_rows, pixels_of, source_of
-from ...pipeline.dataset.statistics import Statistics, read_statistics
+from ...pipeline.dataset.ledger import REASONS
+from ...pipeline.dataset.manifest import Manifest, ManifestRow
+from ...pipeline.dataset.root import DataRoot
+from ...pipeline.dataset.statistics import Statistics
 from ...pipeline.errors import DataError
 from ...pipeline.files.atomic import read_json, write_atomically
 from ...pipeline.progress import Progress
-from ...pipeline.raster.geotiff import read_bands, read_codes, shard_path
+from ...pipeline.raster.geotiff import read_bands, read_codes
 from ...pipeline.spec.landcover import CLASS_COUNT, CLASSES, class_indices
 from ...pipeline.spec.tiles import biome_names, region_names
-from ..training import RUNS_FOLDER, open_as_trained
+from ..training import open_as_trained
 from . import figures
 
-REPORT_PAGE = Path("report") / "index.html"
 TILES_DRAWN = 6
 
 
@@ -62,7 +60,7 @@ class Run:
         return " + ".join(part for part in parts if part)
 
 
-def write_report(root: Path, *, progress: Progress) -> Path:
+def write_report(root: DataRoot, *, progress: Progress) -> Path:
     """Write ``report/index.html`` of a data root; its path.
 
     Raises:
@@ -75,17 +73,17 @@ def write_report(root: Path, *, progress: Progress) -> Path:
         environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
         environment.filters.update(percent=_percent, number=_number)
         page = environment.from_string(template).render(**content_of(root))
-        path = root / REPORT_PAGE
+        path = root.report_page
         write_atomically(path, page.encode())
         step.advance()
     return path
 
 
-def content_of(root: Path) -> dict[str, Any]:
+def content_of(root: DataRoot) -> dict[str, Any]:
     """Everything the page shows, by name."""
-    manifest = read_manifest(root)
-    rows = complete_rows(root)
-    source = source_of(root)
+    manifest = root.manifest()
+    rows = root.complete()
+    source = root.source()
     runs = scored_runs(root)
     mark = "" if source == "earthengine" else source
     return {
@@ -98,7 +96,7 @@ def content_of(root: Path) -> dict[str, Any]:
         "manifest_hash": manifest.hash,
         "tiles": tile_table(rows),
         "missing": missing_table(manifest, root),
-        "findings": read_findings(root)[:50],
+        "findings": root.findings()[:50],
         "map": _embed(figures.map_figure(_places(rows), mark=mark)),
         "classes": _embed(figures.class_distribution_figure(class_counts(root, rows), mark=mark)),
         "statistics": _statistics(root),
@@ -130,9 +128,9 @@ def tile_table(rows: Sequence[ManifestRow]) -> dict[str, Any]:
     }
 
 
-def missing_table(manifest: Manifest, root: Path) -> list[tuple[str, str, int, list[str]]]:
+def missing_table(manifest: Manifest, root: DataRoot) -> list[tuple[str, str, int, list[str]]]:
     """(reason, in words, tiles, first few ids) of every tile that is not in the data set."""
-    ledger = read_ledger(root)
+    ledger = root.ledger()
     known = {row.tile.id for row in manifest.rows}
     by_reason: dict[str, list[str]] = defaultdict(list)
     for row in ledger.values():
@@ -141,13 +139,12 @@ def missing_table(manifest: Manifest, root: Path) -> list[tuple[str, str, int, l
     return [(reason, REASONS.get(reason, ""), len(ids), sorted(ids)[:4]) for reason, ids in sorted(by_reason.items())]
 
 
-def class_counts(root: Path, rows: Sequence[ManifestRow]) -> dict[str, NDArray[np.int64]]:
+def class_counts(root: DataRoot, rows: Sequence[ManifestRow]) -> dict[str, NDArray[np.int64]]:
     """Marked pixels of the nine classes in each biome: name -> int64 (9,); paper, Fig. 3."""
     names = biome_names()
     counts: dict[int, NDArray[np.int64]] = defaultdict(lambda: np.zeros(CLASS_COUNT, dtype=np.int64))
-    pixels = pixels_of(root)
     for row in rows:
-        indices = class_indices(read_codes(pixels / row.label))
+        indices = class_indices(read_codes(root.label(row)))
         counts[row.tile.biome] += np.bincount(indices.ravel(), minlength=256)[:CLASS_COUNT]
     return {f"{number} {names.get(number, 'biome not known')}": counts[number] for number in sorted(counts)}
 
@@ -159,9 +156,9 @@ def _places(rows: Sequence[ManifestRow]) -> dict[str, list[tuple[float, float]]]
     return dict(places)
 
 
-def _statistics(root: Path) -> Statistics | None:
+def _statistics(root: DataRoot) -> Statistics | None:
     try:
-        return read_statistics(root, "strict")
+        return root.statistics("strict")
     except DataError:
         return None
 
@@ -169,13 +166,13 @@ def _statistics(root: Path) -> Statistics | None:
 # --- runs -------------------------------------------------------------------------------------------------------------
 
 
-def scored_runs(root: Path) -> list[Run]:
+def scored_runs(root: DataRoot) -> list[Run]:
     """Runs with scores on the test split, in order of their names.
 
     Raises:
         DataError: scores or settings of a run cannot be read.
     """
-    return [_scored_run(path) for path in sorted((root / RUNS_FOLDER).glob("*/scores.json"))]
+    return [_scored_run(path) for path in sorted(root.runs.glob("*/scores.json"))]
 
 
 def _scored_run(path: Path) -> Run:
@@ -217,7 +214,7 @@ def run_summary(run: Run) -> dict[str, Any]:
     }
 
 
-def is_stale(run: Run, root: Path) -> bool:
+def is_stale(run: Run, root: DataRoot) -> bool:
     """Whether the data set has changed since the run was scored."""
     try:
         dataset = open_as_trained(root, run.config, run.scores.split)
@@ -293,16 +290,15 @@ def cost_rows() -> tuple[dict[str, Any], ...]:
 # --- pictures ---------------------------------------------------------------------------------------------------------
 
 
-def tile_views(root: Path, rows: Sequence[ManifestRow], runs: Sequence[Run]) -> list[figures.TileView]:
+def tile_views(root: DataRoot, rows: Sequence[ManifestRow], runs: Sequence[Run]) -> list[figures.TileView]:
     """A few tiles to look at: test tiles of different biomes first, then whatever there is."""
     chosen = _varied([r for r in rows if r.release == "test"] or list(rows), TILES_DRAWN)
     predictions = _predictions(root, chosen, runs)
     views = []
-    pixels = pixels_of(root)
     for row in chosen:
-        path = shard_path(pixels, row.tile)
+        path = root.shard(row.tile)
         place = f"{row.tile.id[:24]}\nbiome {row.tile.biome}, {row.tile.date}, {row.split_strict}"
-        label = class_indices(read_codes(pixels / row.label))
+        label = class_indices(read_codes(root.label(row)))
         shown = {name: tiles[row.tile.id] for name, tiles in predictions.items()}
         views.append(
             figures.TileView(place, read_bands(path, ("B4", "B3", "B2")), read_bands(path, ("VV",))[0], label, shown)
@@ -328,7 +324,7 @@ def hash_order(tile_id: str) -> int:
 
 
 def _predictions(
-    root: Path, chosen: Sequence[ManifestRow], runs: Sequence[Run]
+    root: DataRoot, chosen: Sequence[ManifestRow], runs: Sequence[Run]
 ) -> dict[str, dict[str, NDArray[np.uint8]]]:
     """run -> tile id -> uint8 (H, W), of the chosen tiles that the run was scored on."""
     wanted = {row.tile.id for row in chosen}
@@ -358,6 +354,6 @@ def _number(value: float, digits: int = 2) -> str:
     return "–" if value is None or np.isnan(value) else f"{value:,.{digits}f}"
 
 
-def summary_json(root: Path) -> str:
+def summary_json(root: DataRoot) -> str:
     """Scores of all runs of a data root as one JSON document."""
     return json.dumps([{"run": run.name, **run.scores.to_dict()} for run in scored_runs(root)], indent=1)

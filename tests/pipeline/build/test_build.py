@@ -4,19 +4,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.tiles import make_tile
 from dwplus.pipeline.build.build import Choice, Means, build, retry
 from dwplus.pipeline.cluster import in_process
+from dwplus.pipeline.dataset.manifest import read_manifest
+from dwplus.pipeline.dataset.root import DataRoot
 from dwplus.pipeline.errors import DataError, QuotaError, TileError, UsageError
-from dwplus.pipeline.dataset.findings import validated_tiles
+from dwplus.pipeline.labels.index import index
 from dwplus.pipeline.labels.ingest import ingest_labels
 from dwplus.pipeline.labels.metadata import read_metadata
-from dwplus.pipeline.labels.index import index
-from dwplus.pipeline.dataset.manifest import read_manifest
-from dwplus.pipeline.spec.recipe import Recipe
-from dwplus.pipeline.dataset.root import recipe_of_root
 from dwplus.pipeline.raster.geotiff import read_codes, write_label
+from dwplus.pipeline.spec.recipe import Recipe
 from support.builds import Pixels as FewPixels
+from support.tiles import make_tile
 
 
 class Pixels(FewPixels):
@@ -38,7 +37,7 @@ def release(folder: Path, *ids: str, place: str = "Experts/EH/4", damage: bool =
     return folder
 
 
-def run(root: Path, labels: Path, pixels: Pixels, **choice: object):  # type: ignore[no-untyped-def]
+def run(root: DataRoot, labels: Path, pixels: Pixels, **choice: object):  # type: ignore[no-untyped-def]
     return build(root, Choice(labels=labels, **choice), Means(pixels, in_process))  # type: ignore[arg-type]
 
 
@@ -46,33 +45,33 @@ A, B = "dw_7.8_45.0-20190701", "dw_7.9_45.0-20190701"
 
 
 def test_label_tiles_given_by_hand_become_shards_to_inspect(tmp_path: Path) -> None:
-    result = run(tmp_path / "data", release(tmp_path / "labels", A, B), Pixels())
+    result = run(DataRoot.at(tmp_path / "data"), release(tmp_path / "labels", A, B), Pixels())
 
     assert result.states == {"done": 2}
-    assert {row.split_strict for row in read_manifest(tmp_path / "data").rows} == {"inspect"}
+    assert {row.split_strict for row in DataRoot.at(tmp_path / "data").manifest().rows} == {"inspect"}
     assert not list((tmp_path / "data").glob("stats-*.json"))
 
 
 def test_a_second_build_keeps_the_tiles_of_the_first(tmp_path: Path) -> None:
-    run(tmp_path / "data", release(tmp_path / "one", A), Pixels())
+    run(DataRoot.at(tmp_path / "data"), release(tmp_path / "one", A), Pixels())
     second = Pixels()
 
-    run(tmp_path / "data", release(tmp_path / "two", B, place="Experts/EH/5"), second)
+    run(DataRoot.at(tmp_path / "data"), release(tmp_path / "two", B, place="Experts/EH/5"), second)
 
-    assert [row.tile.id for row in read_manifest(tmp_path / "data").rows] == [A, B]
+    assert [row.tile.id for row in DataRoot.at(tmp_path / "data").manifest().rows] == [A, B]
     assert second.asked == [B]
 
 
 def test_a_new_label_of_a_tile_is_taken_up_without_asking_for_pixels(tmp_path: Path) -> None:
-    run(tmp_path / "data", release(tmp_path / "labels", A), Pixels())
+    run(DataRoot.at(tmp_path / "data"), release(tmp_path / "labels", A), Pixels())
     again = Pixels()
     tile = make_tile(A, x=400000.0, size=510)
     write_label(tmp_path / "labels" / "Experts/EH/4" / f"{A}.tif", np.full((510, 510), 7, np.uint8), tile, {})
 
-    run(tmp_path / "data", tmp_path / "labels", again)
+    run(DataRoot.at(tmp_path / "data"), tmp_path / "labels", again)
 
     assert again.asked == []
-    row = read_manifest(tmp_path / "data").rows[0]
+    row = DataRoot.at(tmp_path / "data").manifest().rows[0]
     assert (read_codes(tmp_path / "data" / row.label) == 7).all()
 
 
@@ -80,7 +79,7 @@ def test_a_damaged_label_given_by_hand_stops_before_any_request(tmp_path: Path) 
     pixels = Pixels()
 
     with pytest.raises(DataError, match=A):
-        run(tmp_path / "data", release(tmp_path / "labels", A, damage=True), pixels)
+        run(DataRoot.at(tmp_path / "data"), release(tmp_path / "labels", A, damage=True), pixels)
 
     assert pixels.asked == []
 
@@ -89,7 +88,7 @@ def test_a_damaged_label_of_a_release_is_a_discarded_tile(tmp_path: Path) -> Non
     folder = release(tmp_path / "labels", A)
     release(tmp_path / "labels", B, damage=True, place="Experts/EH/5")
 
-    found = ingest_labels(tmp_path / "data", index(folder), read_metadata(folder))
+    found = ingest_labels(DataRoot.at(tmp_path / "data"), index(folder), read_metadata(folder))
 
     assert [row.tile.id for row in found.rows] == [A]
     assert list(found.unusable) == [B]
@@ -97,7 +96,7 @@ def test_a_damaged_label_of_a_release_is_a_discarded_tile(tmp_path: Path) -> Non
 
 def test_regions_are_checked_before_anything_is_made(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="unknown region"):
-        run(tmp_path / "data", release(tmp_path / "labels", A), Pixels(), region="mars")
+        run(DataRoot.at(tmp_path / "data"), release(tmp_path / "labels", A), Pixels(), region="mars")
 
     assert not (tmp_path / "data").exists()
 
@@ -108,7 +107,7 @@ def test_what_failed_is_asked_for_again_and_nothing_else(tmp_path: Path) -> None
         if tile.id == A:
             raise TileError("HTTP 400", reason="refused")
 
-    root = tmp_path / "data"
+    root = DataRoot.at(tmp_path / "data")
     assert run(root, release(tmp_path / "labels", A, B), Pixels(react=refuse)).failed == 1
     again = Pixels()
 
@@ -122,7 +121,7 @@ def test_a_first_build_without_any_complete_tile_says_what_failed(tmp_path: Path
     def refuse(_tile, _pixels):  # type: ignore[no-untyped-def]
         raise TileError("HTTP 400", reason="refused")
 
-    result = run(tmp_path / "data", release(tmp_path / "labels", A, B), Pixels(react=refuse))
+    result = run(DataRoot.at(tmp_path / "data"), release(tmp_path / "labels", A, B), Pixels(react=refuse))
 
     assert (result.states, result.failed, result.findings) == ({"refused": 2}, 2, ())
     assert (tmp_path / "data" / "README.md").is_file()
@@ -132,7 +131,7 @@ def test_a_first_build_that_a_quota_ends_says_so(tmp_path: Path) -> None:
     def use_up(_tile, _pixels):  # type: ignore[no-untyped-def]
         raise QuotaError("the quota is used up")
 
-    result = run(tmp_path / "data", release(tmp_path / "labels", A, B), Pixels(react=use_up))
+    result = run(DataRoot.at(tmp_path / "data"), release(tmp_path / "labels", A, B), Pixels(react=use_up))
 
     assert (result.stopped, result.states) == ("the quota is used up", {})
 
@@ -142,7 +141,7 @@ def test_a_reason_chooses_what_is_asked_for_again(tmp_path: Path) -> None:
         if tile.id == A:
             pixels[11:] = 0
 
-    root = tmp_path / "data"
+    root = DataRoot.at(tmp_path / "data")
     assert run(root, release(tmp_path / "labels", A, B), Pixels(react=miss)).states == {"done": 1, "no_s1": 1}
     nothing, again = Pixels(), Pixels()
 
@@ -153,24 +152,24 @@ def test_a_reason_chooses_what_is_asked_for_again(tmp_path: Path) -> None:
 
 
 def test_what_comes_from_labels_cannot_be_asked_for_again(tmp_path: Path) -> None:
-    run(tmp_path / "data", release(tmp_path / "labels", A), Pixels())
+    run(DataRoot.at(tmp_path / "data"), release(tmp_path / "labels", A), Pixels())
 
     with pytest.raises(UsageError, match="bad_label cannot be asked for again; choose from bad_answer, no_answer"):
-        retry(tmp_path / "data", frozenset({"bad_label"}), Means(Pixels(), in_process))
+        retry(DataRoot.at(tmp_path / "data"), frozenset({"bad_label"}), Means(Pixels(), in_process))
 
 
 def test_a_root_keeps_its_recipe_until_another_one_is_named(tmp_path: Path) -> None:
-    labels, root = release(tmp_path / "labels", A), tmp_path / "data"
+    labels, root = release(tmp_path / "labels", A), DataRoot.at(tmp_path / "data")
     linear = Recipe(s1_mean="linear")
     means = Means(Pixels(), in_process)
     build(root, Choice(labels=labels), means, recipe=linear)
 
-    assert recipe_of_root(root) == linear
+    assert root.recipe() == linear
     build(root, Choice(labels=labels), means)  # nothing is said: the root's recipe holds
     assert len(means.pixels.asked) == 1  # type: ignore[attr-defined]
     build(root, Choice(labels=labels), means, recipe=Recipe())
     assert len(means.pixels.asked) == 2  # type: ignore[attr-defined]
-    assert recipe_of_root(root) == Recipe()
+    assert root.recipe() == Recipe()
 
 
 def test_a_second_build_validates_what_is_new_alone(tmp_path: Path) -> None:
@@ -180,10 +179,10 @@ def test_a_second_build_validates_what_is_new_alone(tmp_path: Path) -> None:
         looked.append(len(items))
         return in_process(function, items)
 
-    root = tmp_path / "data"
+    root = DataRoot.at(tmp_path / "data")
     build(root, Choice(labels=release(tmp_path / "one", A)), Means(Pixels(), counting))
     build(root, Choice(labels=release(tmp_path / "two", B, place="Experts/EH/5")), Means(Pixels(), counting))
     build(root, Choice(labels=tmp_path / "two"), Means(Pixels(), counting))
 
     assert looked == [1, 1]
-    assert set(validated_tiles(root)) == {A, B}
+    assert set(root.validated()) == {A, B}

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from dwplus.pipeline.build.card import READING, card, write_card
+from dwplus.pipeline.dataset.ledger import LedgerRow
+from dwplus.pipeline.dataset.manifest import Manifest, ManifestRow
+from dwplus.pipeline.raster.geotiff import read_bands, read_codes
+from dwplus.pipeline.spec.bands import BANDS, decode
+from dwplus.pipeline.spec.landcover import class_indices
+from dwplus.pipeline.spec.recipe import Recipe
 from support.fixture_types import LayOut
 from support.tiles import make_tile
-from dwplus.pipeline.spec.bands import BANDS, decode
-from dwplus.pipeline.build.card import CARD_FILE, READING, card, write_card
-from dwplus.pipeline.spec.landcover import class_indices
-from dwplus.pipeline.dataset.ledger import LedgerRow, read_ledger
-from dwplus.pipeline.dataset.manifest import Manifest, ManifestRow, read_manifest
-from dwplus.pipeline.spec.recipe import Recipe
-from dwplus.pipeline.raster.geotiff import read_bands, read_codes, shard_path
 
 
 def row(number: int, split: str = "train", *, lon: int = 9, biome: int = 4, discard: str = "") -> ManifestRow:
@@ -198,7 +198,7 @@ def test_tables_line_up_as_plain_text() -> None:
 
 def test_a_build_that_ends_the_same_writes_the_same_bytes_and_only_once(data_root: LayOut, tmp_path: Path) -> None:
     root = data_root(train=2, test=1)
-    manifest, ledger = read_manifest(root), read_ledger(root)
+    manifest, ledger = root.manifest(), root.ledger()
 
     path = write_card(root, manifest, ledger, source="SANDBOX", recipe=Recipe())
     first, node = path.read_bytes(), path.stat().st_ino
@@ -208,29 +208,27 @@ def test_a_build_that_ends_the_same_writes_the_same_bytes_and_only_once(data_roo
     }
     write_card(root, manifest, slower, source="SANDBOX", recipe=Recipe())
 
-    assert path == root / CARD_FILE
+    assert path == root.card_file
     assert (path.read_bytes(), path.stat().st_ino) == (first, node)
-    assert not list(root.glob(".*.part"))
+    assert not list(root.folder.glob(".*.part"))
     for word in (str(tmp_path), "2031", "localhost", "127.0.0.1"):
         assert word not in first.decode()
 
 
-def test_the_python_of_the_card_runs_and_reads_what_we_read(
-    data_root: LayOut, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_python_of_the_card_runs_and_reads_what_we_read(data_root: LayOut, monkeypatch: pytest.MonkeyPatch) -> None:
     root = data_root(train=1, test=1)
-    shown = write_card(root, read_manifest(root), read_ledger(root), source="SANDBOX", recipe=Recipe()).read_text()
+    shown = write_card(root, root.manifest(), root.ledger(), source="SANDBOX", recipe=Recipe()).read_text()
     block = shown.split("```python\n")[1].split("\n```")[0]
     monkeypatch.chdir(root)
 
     names: dict[str, Any] = {}
-    exec(compile(block, CARD_FILE, "exec"), names)
+    exec(compile(block, "README.md", "exec"), names)
 
-    wanted = min(read_manifest(root).rows, key=lambda row: shard_path(root, row.tile))
-    stored = read_bands(shard_path(root, wanted.tile), ("B4", "VV"))
+    wanted = min(root.manifest().rows, key=lambda row: root.shard(row.tile))
+    stored = read_bands(root.shard(wanted.tile), ("B4", "VV"))
     red, vv_db = decode(stored, ("B4", "VV"))
     assert block == READING
     np.testing.assert_allclose(names["red"], red, rtol=1e-6)
     np.testing.assert_allclose(names["vv_db"], vv_db, rtol=1e-6)
-    np.testing.assert_array_equal(names["classes"], class_indices(read_codes(root / wanted.label)))
+    np.testing.assert_array_equal(names["classes"], class_indices(read_codes(root.folder / wanted.label)))
     assert names["tile"]["split_strict"] == wanted.split_strict

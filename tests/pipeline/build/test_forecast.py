@@ -3,16 +3,17 @@
 from pathlib import Path
 
 import pytest
-from support.fixture_types import LayOut
+from dwplus.pipeline.dataset.root import DataRoot
 from dwplus.pipeline.build.build import Choice
-from dwplus.pipeline.errors import UsageError
 from dwplus.pipeline.build.forecast import forecast
+from dwplus.pipeline.errors import UsageError
 from dwplus.pipeline.spec.recipe import Recipe
+from support.fixture_types import LayOut
 
 
 def test_without_labels_the_published_numbers_are_planned_with(tmp_path: Path) -> None:
-    words, will = forecast(tmp_path / "data", Choice(), recipe=None, concurrency=20)
-    tests, _ = forecast(tmp_path / "data", Choice(splits=frozenset({"test"})), recipe=None, concurrency=20)
+    words, will = forecast(DataRoot.at(tmp_path / "data"), Choice(), recipe=None, concurrency=20)
+    tests, _ = forecast(DataRoot.at(tmp_path / "data"), Choice(splits=frozenset({"test"})), recipe=None, concurrency=20)
 
     assert "about 24,603 tiles are published" in words
     assert (will.tiles, will.requests) == (24_603, 49_206)
@@ -22,7 +23,7 @@ def test_without_labels_the_published_numbers_are_planned_with(tmp_path: Path) -
 
 
 def test_a_limit_and_the_planets_size_bound_the_plan(tmp_path: Path) -> None:
-    words, will = forecast(tmp_path, Choice(limit=50), recipe=None, concurrency=20, sandbox_tiles=132)
+    words, will = forecast(DataRoot.at(tmp_path), Choice(limit=50), recipe=None, concurrency=20, sandbox_tiles=132)
 
     assert "the synthetic planet has 132 label tiles" in words
     assert will.tiles == 50
@@ -31,7 +32,7 @@ def test_a_limit_and_the_planets_size_bound_the_plan(tmp_path: Path) -> None:
 def test_with_a_manifest_the_plan_is_that_of_the_build(data_root: LayOut) -> None:
     # Given four training and two test tiles with their shards, of which one is gone.
     root = data_root(train=4, test=2)
-    next(iter((root / "shards").rglob("*.tif"))).unlink()
+    next(iter((root.folder / "shards").rglob("*.tif"))).unlink()
 
     words, will = forecast(root, Choice(), recipe=Recipe(), concurrency=20)
 

@@ -6,31 +6,29 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.fixture_types import LayOut
 from dwplus.pipeline.build import build, inspection
-from dwplus.pipeline.statistics import normalise
 from dwplus.pipeline.build.build import inspect_root, normalise_root, validate_root
 from dwplus.pipeline.cluster import batches, in_process
 from dwplus.pipeline.dataset.findings import FINDINGS_CSV, FINDINGS_JSON
-from dwplus.pipeline.dataset.ledger import Ledger
-from dwplus.pipeline.dataset.manifest import PROTOCOLS, read_manifest
-from dwplus.pipeline.progress import Silent
-from dwplus.pipeline.dataset.root import usable_rows
-from dwplus.pipeline.raster.geotiff import shard_path
+from dwplus.pipeline.dataset.manifest import PROTOCOLS
+from dwplus.pipeline.dataset.root import DataRoot
 from dwplus.pipeline.dataset.statistics import groups_path, statistics_path
+from dwplus.pipeline.progress import Silent
+from dwplus.pipeline.statistics import normalise
+from support.fixture_types import LayOut
 
 
 @pytest.fixture
 def root(data_root: LayOut) -> Path:
     """17 tiles, one of them with a shard that is cut off."""
     root = data_root(train=14, test=3)
-    path = shard_path(root, read_manifest(root).rows[3].tile)
+    path = root.shard(root.manifest().rows[3].tile)
     path.write_bytes(path.read_bytes()[:700])
     return root
 
 
-def written(root: Path) -> list[bytes]:
-    names = [root / FINDINGS_JSON, root / FINDINGS_CSV]
+def written(root: DataRoot) -> list[bytes]:
+    names = [root.findings_file, root.findings_table]
     names += [path(root, protocol) for path in (statistics_path, groups_path) for protocol in PROTOCOLS]
     content = [path.read_bytes() for path in names]
     for path in names:
@@ -38,12 +36,12 @@ def written(root: Path) -> list[bytes]:
     return content
 
 
-def one_pass(root: Path, run) -> list[bytes]:
+def one_pass(root: DataRoot, run) -> list[bytes]:
     inspect_root(root, run=run, progress=Silent())
     return written(root)
 
 
-def test_one_pass_writes_the_same_bytes_as_two(root: Path) -> None:
+def test_one_pass_writes_the_same_bytes_as_two(root: DataRoot) -> None:
     findings = validate_root(root, run=in_process, progress=Silent())
     normalise_root(root, run=in_process, progress=Silent())
     expected = written(root)
@@ -57,7 +55,7 @@ def test_one_pass_writes_the_same_bytes_as_two(root: Path) -> None:
     assert one_pass(root, shuffled) == expected
 
 
-def test_each_shard_is_read_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_shard_is_read_once(root: DataRoot, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
     look_at = inspection.look_at
 
@@ -70,46 +68,44 @@ def test_each_shard_is_read_once(root: Path, monkeypatch: pytest.MonkeyPatch) ->
 
     findings, statistics = inspect_root(root, run=in_process, progress=Silent())
 
-    assert sorted(read) == sorted(row.tile.id for row in read_manifest(root).rows)
+    assert sorted(read) == sorted(row.tile.id for row in root.manifest().rows)
     assert [one.protocol for one in statistics] == list(PROTOCOLS)
-    assert {finding.tile for finding in findings} == {read_manifest(root).rows[3].tile.id}
+    assert {finding.tile for finding in findings} == {root.manifest().rows[3].tile.id}
 
 
 def test_a_tile_that_is_left_out_for_another_reason_is_taken_away_again(
-    root: Path, monkeypatch: pytest.MonkeyPatch
+    root: DataRoot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Given a tile without a finding that is not usable all the same, as one in quarantine.
-    tile = read_manifest(root).rows[5].tile.id
+    tile = root.manifest().rows[5].tile.id
     validate = build.validate
 
     def validate_and_change(rows, **named):
         found = validate(rows, **named)
-        with Ledger(root) as ledger:
+        with root.open_ledger() as ledger:
             ledger.append(replace(ledger.rows[tile], state="failed"))
         return found
 
     monkeypatch.setattr(build, "validate", validate_and_change)
-    manifest = read_manifest(root)
-
     _, (strict, paper) = inspect_root(root, run=in_process, progress=Silent())
 
-    assert tile not in {row.tile.id for row in usable_rows(root, manifest, "train", "paper")}
+    assert tile not in {row.tile.id for row in root.usable("train", "paper")}
     assert paper.tiles == 14 - 1 - 1
-    together = [statistics_path(root, protocol).read_bytes() for protocol in PROTOCOLS]
+    together = [root.statistics_file(protocol).read_bytes() for protocol in PROTOCOLS]
     normalise_root(root, run=in_process, progress=Silent())
-    assert [statistics_path(root, protocol).read_bytes() for protocol in PROTOCOLS] == together
+    assert [root.statistics_file(protocol).read_bytes() for protocol in PROTOCOLS] == together
     assert strict.tiles <= paper.tiles
 
 
-def test_tiles_that_were_validated_before_are_counted_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tiles_that_were_validated_before_are_counted_once(root: DataRoot, monkeypatch: pytest.MonkeyPatch) -> None:
     # Given a root whose tiles are validated but for one, which was written anew.
     validate_root(root, run=in_process, progress=Silent())
-    tile = read_manifest(root).rows[7].tile.id
-    with Ledger(root) as ledger:
+    tile = root.manifest().rows[7].tile.id
+    with root.open_ledger() as ledger:
         ledger.append(replace(ledger.rows[tile], seconds=1.0, sha256=ledger.rows[tile].sha256))
-    document = json.loads((root / FINDINGS_JSON).read_text())
+    document = json.loads(root.findings_file.read_text())
     document["validated"][tile] = "another state"
-    (root / FINDINGS_JSON).write_text(json.dumps(document))
+    root.findings_file.write_text(json.dumps(document))
     counted: list[str] = []
     count_tiles = normalise.count_tiles
 

@@ -7,19 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.paths import REPOSITORY
-from support.tiles import make_pixels
-from support.tiles import make_tile
-from dwplus.pipeline.earthengine.connection import connect
-from dwplus.pipeline.errors import DataError
 from dwplus.local_ee.launch import LocalEarthEngine
-from dwplus.pipeline.earthengine.scene_choice import Candidate, SceneRef
 from dwplus.pipeline.build.provenance import asked_for, provenance
-from dwplus.pipeline.spec.recipe import Recipe
-from dwplus.pipeline.earthengine.graphs import pixel_request, used_s1_scenes
-from dwplus.pipeline.raster.geotiff import encode_shard, read_header
 from dwplus.pipeline.earthengine.configuration import Configuration
+from dwplus.pipeline.earthengine.connection import connect
+from dwplus.pipeline.earthengine.graphs import pixel_request, used_s1_scenes
+from dwplus.pipeline.earthengine.scene_choice import Candidate, SceneRef
+from dwplus.pipeline.errors import DataError
+from dwplus.pipeline.raster.geotiff import encode_shard, read_header
+from dwplus.pipeline.spec.recipe import Recipe
 from ee import serializer
+from support.paths import REPOSITORY
+from support.tiles import make_pixels, make_tile
 
 S1 = tuple(f"S1A_IW_GRDH_1SDV_2019070{day}T101010_2019070{day}T101035_028000_032900_ABCD" for day in range(1, 6))
 NEIGHBOUR = Candidate("20190701T101031_20190701T101030_T32TPQ", "PRODUCT_B", "32TPQ", "02.13", ())

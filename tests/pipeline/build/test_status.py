@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from dwplus.pipeline.dataset.ledger import LedgerRow
 from dwplus.pipeline.build.status import Group, status
+from dwplus.pipeline.dataset.ledger import LedgerRow
 from support.builds import rows
 
 

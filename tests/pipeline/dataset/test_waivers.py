@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 from dwplus.pipeline.cluster import in_process
 from dwplus.pipeline.dataset.findings import Finding
-from dwplus.pipeline.dataset.manifest import read_manifest
-from dwplus.pipeline.dataset.root import usable_rows
+from dwplus.pipeline.dataset.root import DataRoot
 from dwplus.pipeline.dataset.waivers import (
     WAIVERS_FILE,
     Waiver,
@@ -15,10 +14,8 @@ from dwplus.pipeline.dataset.waivers import (
     check_waivers,
     effective,
     parse_waivers,
-    read_waivers,
 )
 from dwplus.pipeline.errors import UsageError
-from dwplus.pipeline.raster.geotiff import shard_path
 from dwplus.pipeline.validation.validate import validate
 from support.fixture_types import LayOut
 
@@ -86,28 +83,28 @@ def test_rules_and_tiles_that_do_not_exist_are_errors() -> None:
 
 
 def test_a_given_file_is_copied_again_and_again_but_never_over_one_written_by_hand(tmp_path: Path) -> None:
-    root, given = tmp_path / "root", tmp_path / "ours.toml"
-    root.mkdir()
+    root, given = DataRoot.at(tmp_path / "root"), tmp_path / "ours.toml"
+    root.folder.mkdir()
     given.write_text(WORDS)
-    adopt_waivers(root, given)
+    adopt_waivers(root.folder, given)
     given.write_text(WORDS.replace("salt lake", "salt pan"))
-    adopt_waivers(root, given)
-    assert read_waivers(root)[0].reason.startswith("salt pan")
+    adopt_waivers(root.folder, given)
+    assert root.waivers()[0].reason.startswith("salt pan")
 
-    (root / WAIVERS_FILE).write_text("# mine\n" + WORDS)
+    (root.folder / WAIVERS_FILE).write_text("# mine\n" + WORDS)
     with pytest.raises(UsageError, match="written by hand"):
-        adopt_waivers(root, given)
+        adopt_waivers(root.folder, given)
 
 
 def test_training_takes_tiles_whose_errors_are_waived(data_root: LayOut) -> None:
     # Given a training tile whose shard cannot be read.
     root = data_root(train=4, test=1)
-    manifest = read_manifest(root)
+    manifest = root.manifest()
     bad = manifest.of_split("train", "strict")[0].tile
-    shard_path(root, bad).write_bytes(b"not a raster")
+    root.shard(bad).write_bytes(b"not a raster")
     validate(manifest.rows, root=root, run=in_process)
-    assert bad not in [row.tile for row in usable_rows(root, manifest, "train", "strict")]
+    assert bad not in [row.tile for row in root.usable("train", "strict")]
 
-    (root / WAIVERS_FILE).write_text(f'[[waiver]]\nrule = "readable"\ntile = "{bad.id}"\nreason = "to see it"\n')
+    (root.folder / WAIVERS_FILE).write_text(f'[[waiver]]\nrule = "readable"\ntile = "{bad.id}"\nreason = "to see it"\n')
 
-    assert bad in [row.tile for row in usable_rows(root, manifest, "train", "strict")]
+    assert bad in [row.tile for row in root.usable("train", "strict")]

@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 from dwplus.local_ee.launch import LocalEarthEngine
 from dwplus.pipeline.build.export import export
-from dwplus.pipeline.dataset.ledger import Ledger, LedgerRow, read_ledger
+from dwplus.pipeline.dataset.ledger import LedgerRow
 from dwplus.pipeline.dataset.manifest import ManifestRow
+from dwplus.pipeline.dataset.root import DataRoot
 from dwplus.pipeline.earthengine.configuration import Configuration
 from dwplus.pipeline.earthengine.connection import connect
 from dwplus.pipeline.earthengine.session import Patience, Session
@@ -87,7 +88,7 @@ class Service:
     _sessions: dict[Patience, Session] = field(default_factory=dict)
     _last: Patience | None = None
 
-    def run(self, root: Path, fault: Fault | None, patience: Patience = QUICK) -> Result:
+    def run(self, root: DataRoot, fault: Fault | None, patience: Patience = QUICK) -> Result:
         """Export the two tiles, or what is left of them to do."""
         self.front.spoil(None)
         # The deadline is a setting of the client, not of a session.
@@ -98,15 +99,15 @@ class Service:
         self.front.spoil(fault)
         started = time.monotonic()
         try:
-            with Ledger(root) as ledger:
-                export([ILL, WELL], pixels=session, recipe=Recipe(), ledger=ledger, concurrency=2)
+            with root.open_ledger() as ledger:
+                export([ILL, WELL], pixels=session, recipe=Recipe(), root=root, ledger=ledger, concurrency=2)
             # A session whose run was stopped asks nothing any more: only the others are kept.
             self._sessions[patience] = session
         except DwplusError as stopped:
             error = stopped
-        shards = {path.stem: path.read_bytes() for path in root.rglob("dw_*.tif")}
-        parts = [path.name for path in root.rglob("*.part")]
-        return Result(read_ledger(root), shards, parts, self.front.asked, time.monotonic() - started, error)
+        shards = {path.stem: path.read_bytes() for path in root.folder.rglob("dw_*.tif")}
+        parts = [path.name for path in root.folder.rglob("*.part")]
+        return Result(root.ledger(), shards, parts, self.front.asked, time.monotonic() - started, error)
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +115,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     with LocalEarthEngine(workers=1) as engine, front_of(engine.url) as front:
         found = Configuration(url=front.url, project=engine.project, credentials_file=engine.credentials_file)
         service = Service(front, found)
-        result = service.run(tmp_path_factory.mktemp("undisturbed"), None)
+        result = service.run(DataRoot.at(tmp_path_factory.mktemp("undisturbed")), None)
         assert sorted(result.shards) == sorted((ILL.tile.id, WELL.tile.id))
         service.undisturbed.update(result.shards)
         yield service
@@ -232,7 +233,7 @@ def check_nothing_wrong_on_disk(result: Result, service: Service) -> None:
     assert done == set(result.shards)
 
 
-def check_that_the_next_run_has_both(root: Path, service: Service) -> None:
+def check_that_the_next_run_has_both(root: DataRoot, service: Service) -> None:
     again = service.run(root, None)
     assert again.shards == service.undisturbed
     assert {known.state for known in again.rows.values()} == {"done"}
@@ -240,7 +241,7 @@ def check_that_the_next_run_has_both(root: Path, service: Service) -> None:
 
 @pytest.mark.parametrize("fault", PASSES.values(), ids=PASSES.keys())
 def test_what_gets_better_leaves_no_trace(tmp_path: Path, service: Service, fault: Fault) -> None:
-    result = service.run(tmp_path, fresh(fault))
+    result = service.run(DataRoot.at(tmp_path), fresh(fault))
 
     assert result.error is None
     assert {tile: known.state for tile, known in result.rows.items()} == dict.fromkeys(service.undisturbed, "done")
@@ -250,33 +251,33 @@ def test_what_gets_better_leaves_no_trace(tmp_path: Path, service: Service, faul
 
 @pytest.mark.parametrize(("fault", "reason"), FAILS.values(), ids=FAILS.keys())
 def test_what_lasts_fails_the_tile_with_its_reason(tmp_path: Path, service: Service, fault: Fault, reason: str) -> None:
-    result = service.run(tmp_path, fresh(fault))
+    result = service.run(DataRoot.at(tmp_path), fresh(fault))
 
     assert result.error is None
     check_nothing_wrong_on_disk(result, service)
     assert result.rows[WELL.tile.id].state == "done"
     assert (result.rows[ILL.tile.id].state, result.rows[ILL.tile.id].reason) == ("failed", reason)
     assert result.rows[ILL.tile.id].detail
-    check_that_the_next_run_has_both(tmp_path, service)
+    check_that_the_next_run_has_both(DataRoot.at(tmp_path), service)
 
 
 @pytest.mark.parametrize(("fault", "code"), STOPS.values(), ids=STOPS.keys())
 def test_what_no_tile_gets_past_stops_the_run(tmp_path: Path, service: Service, fault: Fault, code: ExitCode) -> None:
-    result = service.run(tmp_path, fresh(fault))
+    result = service.run(DataRoot.at(tmp_path), fresh(fault))
 
     assert result.error is not None
     assert result.error.exit_code == code
     assert result.shards == {}
     assert {known.state for known in result.rows.values()} <= {"failed"}
     check_nothing_wrong_on_disk(result, service)
-    check_that_the_next_run_has_both(tmp_path, service)
+    check_that_the_next_run_has_both(DataRoot.at(tmp_path), service)
 
 
 @pytest.mark.parametrize("fault", [OTHER_400, status(404)], ids=["400", "404"])
 def test_a_request_that_is_refused_for_good_is_sent_once(
     tmp_path: Path, service: Service, fault: Callable[..., object]
 ) -> None:
-    result = service.run(tmp_path, Fault(fault, text=ONE_TILE))  # type: ignore[arg-type]
+    result = service.run(DataRoot.at(tmp_path), Fault(fault, text=ONE_TILE))  # type: ignore[arg-type]
 
     assert sum(code >= 400 for _, code in result.asked) == 1
 
@@ -286,7 +287,7 @@ def test_a_tile_that_is_too_heavy_in_one_piece_is_had_in_parts(
     tmp_path: Path, service: Service, error: Callable[..., object]
 ) -> None:
     # Given a service that has no memory for more than 64 pixels at a time.
-    result = service.run(tmp_path, Fault(error, text="", from_width=65))  # type: ignore[arg-type]
+    result = service.run(DataRoot.at(tmp_path), Fault(error, text="", from_width=65))  # type: ignore[arg-type]
 
     # Then the shards are those of tiles in one piece.
     assert result.shards == service.undisturbed
@@ -294,7 +295,7 @@ def test_a_tile_that_is_too_heavy_in_one_piece_is_had_in_parts(
 
 
 def test_a_wait_that_the_service_asks_for_is_kept(tmp_path: Path, service: Service) -> None:
-    result = service.run(tmp_path, Fault(status(429, "Too many.", retry_after=0.5), 1))
+    result = service.run(DataRoot.at(tmp_path), Fault(status(429, "Too many.", retry_after=0.5), 1))
 
     assert result.shards == service.undisturbed
     assert result.seconds >= 0.5
@@ -306,7 +307,7 @@ def test_a_wait_that_the_service_asks_for_is_kept(tmp_path: Path, service: Servi
     ids=["stall", "trickle"],
 )
 def test_an_answer_that_is_late_is_given_up_at_the_deadline(tmp_path: Path, service: Service, fault: Fault) -> None:
-    result = service.run(tmp_path, fresh(fault), HASTY)
+    result = service.run(DataRoot.at(tmp_path), fresh(fault), HASTY)
 
     assert result.shards == service.undisturbed
     assert 1.0 <= result.seconds < 6.0
@@ -314,7 +315,7 @@ def test_an_answer_that_is_late_is_given_up_at_the_deadline(tmp_path: Path, serv
 
 
 def test_a_tile_that_is_late_each_time_fails(tmp_path: Path, service: Service) -> None:
-    result = service.run(tmp_path, Fault(stall(8.0), text=ONE_TILE), HASTY)
+    result = service.run(DataRoot.at(tmp_path), Fault(stall(8.0), text=ONE_TILE), HASTY)
 
     check_nothing_wrong_on_disk(result, service)
     assert result.rows[WELL.tile.id].state == "done"

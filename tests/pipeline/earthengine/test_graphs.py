@@ -11,6 +11,7 @@ from dwplus.local_ee.launch import LocalEarthEngine
 from dwplus.pipeline.build.export import make_shard
 from dwplus.pipeline.build.provenance import asked_for
 from dwplus.pipeline.dataset.manifest import ManifestRow
+from dwplus.pipeline.dataset.root import DataRoot
 from dwplus.pipeline.earthengine.configuration import Configuration
 from dwplus.pipeline.earthengine.connection import connect
 from dwplus.pipeline.earthengine.decoding import stored_values
@@ -18,7 +19,7 @@ from dwplus.pipeline.earthengine.graphs import pixel_request, used_s1_scenes
 from dwplus.pipeline.earthengine.scene_choice import SceneHint, SceneRef
 from dwplus.pipeline.earthengine.session import Session, Tally
 from dwplus.pipeline.errors import DataError
-from dwplus.pipeline.raster.geotiff import read_bands, read_header, shard_path
+from dwplus.pipeline.raster.geotiff import read_bands, read_header
 from dwplus.pipeline.spec.bands import SHARD_BANDS
 from dwplus.pipeline.spec.recipe import Recipe, recipe_from
 from dwplus.pipeline.spec.tiles import Tile
@@ -121,8 +122,9 @@ def test_of_a_scene_that_was_processed_twice_the_newest_is_taken_unless_the_rele
 def test_a_tile_is_made_again_from_its_shard_alone(session: Session, tmp_path: Path) -> None:
     recipe = Recipe(s1_max_scenes=5, s1_mean="linear")
     row = ManifestRow(TILE, "expert", "train", "labels/x.tif", "0", 1.0)
-    assert make_shard(row, pixels=session, recipe=recipe, root=tmp_path).state == "done"
-    path = shard_path(tmp_path, TILE)
+    root = DataRoot.at(tmp_path)
+    assert make_shard(row, pixels=session, recipe=recipe, root=root).state == "done"
+    path = root.shard(TILE)
 
     again = asked_for(read_header(path))
     answer = session.pixels(pixel_request(*again))

@@ -15,13 +15,12 @@ from click.testing import CliRunner
 from dwplus.cli import cli
 from dwplus.pipeline.build.build import Choice, Means, build, normalise_root, validate_root
 from dwplus.pipeline.cluster import in_process
-from dwplus.pipeline.dataset.manifest import read_manifest
-from dwplus.pipeline.dataset.root import ORIGIN_FILE, check_in_sight, mirror, pixels_of
+from dwplus.pipeline.dataset.root import MIRROR_FILE, DataRoot
 from dwplus.pipeline.dataset.samples import Dataset
 from dwplus.pipeline.errors import AuthenticationError, DataError, ServiceError, UsageError
 from dwplus.pipeline.files.remote import Remote
 from dwplus.pipeline.progress import Silent
-from dwplus.pipeline.raster.geotiff import read_content, shard_path
+from dwplus.pipeline.raster.geotiff import read_content
 from support.file_server import CUT, FileServer, serving
 from support.fixture_types import LayOut
 
@@ -147,10 +146,10 @@ def test_loaders_that_fork_read_on(file: Remote) -> None:
 # --- data roots -------------------------------------------------------------------------------------------------------
 
 
-def stages(root: Path) -> tuple[str, dict[str, bytes]]:
+def stages(root: DataRoot) -> tuple[str, dict[str, bytes]]:
     validate_root(root, run=in_process, progress=Silent())
     normalise_root(root, run=in_process, progress=Silent())
-    results = {p.name: p.read_bytes() for p in root.iterdir() if p.name.startswith(("findings", "stats"))}
+    results = {p.name: p.read_bytes() for p in root.folder.iterdir() if p.name.startswith(("findings", "stats"))}
     return results["findings.csv"].decode(), results
 
 
@@ -158,12 +157,12 @@ def test_stages_over_a_url_give_the_same_bytes_as_on_the_disk(
     data_root: LayOut, server: FileServer, tmp_path: Path
 ) -> None:
     origin = data_root()
-    rows = read_manifest(origin).rows
-    shard_path(origin, rows[0].tile).unlink()
-    whole = shard_path(origin, rows[1].tile).read_bytes()
-    shard_path(origin, rows[1].tile).write_bytes(whole.replace(b"\x28\xb5\x2f\xfd", b"not Zstandard"[:4]))
-    (origin / rows[2].label).write_bytes(b"no raster")
-    root = mirror(f"{server.url}/sandbox/", tmp_path / "here", waits_s=SOON)
+    rows = origin.manifest().rows
+    origin.shard(rows[0].tile).unlink()
+    whole = origin.shard(rows[1].tile).read_bytes()
+    origin.shard(rows[1].tile).write_bytes(whole.replace(b"\x28\xb5\x2f\xfd", b"not Zstandard"[:4]))
+    (origin.folder / rows[2].label).write_bytes(b"no raster")
+    root = DataRoot.mirror(f"{server.url}/sandbox/", tmp_path / "here", waits_s=SOON)
 
     findings, over_url = stages(root)
 
@@ -175,13 +174,13 @@ def test_stages_over_a_url_give_the_same_bytes_as_on_the_disk(
     assert "vsimem" not in findings
     assert over_url.keys() == {"findings.json", "findings.csv", "stats-strict.json", "stats-paper.json"}
     assert over_url == stages(origin)[1]
-    assert not (root / "shards").exists()
+    assert not (root.folder / "shards").exists()
 
 
 def test_training_reads_its_samples_from_a_url(data_root: LayOut, server: FileServer, tmp_path: Path) -> None:
     origin = data_root()
     stages(origin)
-    root = mirror(f"{server.url}/sandbox", tmp_path / "here")
+    root = DataRoot.mirror(f"{server.url}/sandbox", tmp_path / "here")
 
     there, here = Dataset(root, split="train"), Dataset(origin, split="train")
 
@@ -194,29 +193,29 @@ def test_a_mirror_follows_its_origin_and_keeps_its_own_results(
     data_root: LayOut, server: FileServer, tmp_path: Path
 ) -> None:
     origin = data_root()
-    root = mirror(f"{server.url}/sandbox", tmp_path / "here")
-    assert not (root / "findings.json").exists()
-    (root / "findings.json").write_text("own")
-    (origin / "findings.json").write_text("of the origin")
-    with (origin / "ledger.jsonl").open("a") as ledger:
+    root = DataRoot.mirror(f"{server.url}/sandbox", tmp_path / "here")
+    assert not (root.folder / "findings.json").exists()
+    (root.folder / "findings.json").write_text("own")
+    (origin.folder / "findings.json").write_text("of the origin")
+    with (origin.folder / "ledger.jsonl").open("a") as ledger:
         ledger.write('{"tile": "x", "state": "failed", "reason": "refused"}\n')
 
-    mirror(f"{server.url}/sandbox", root)
+    DataRoot.mirror(f"{server.url}/sandbox", root.folder)
 
-    assert (root / "ledger.jsonl").read_bytes() == (origin / "ledger.jsonl").read_bytes()
-    assert (root / "findings.json").read_text() == "own"
+    assert (root.folder / "ledger.jsonl").read_bytes() == (origin.folder / "ledger.jsonl").read_bytes()
+    assert (root.folder / "findings.json").read_text() == "own"
 
 
 def test_a_mirror_mixes_with_nothing(data_root: LayOut, server: FileServer, tmp_path: Path) -> None:
     origin = data_root()
-    root = mirror(f"{server.url}/sandbox", tmp_path / "here")
+    root = DataRoot.mirror(f"{server.url}/sandbox", tmp_path / "here")
 
     with pytest.raises(UsageError, match=r"belongs to http://.*/sandbox, not to http://other/sandbox"):
-        mirror("http://other/sandbox", root)
+        DataRoot.mirror("http://other/sandbox", root.folder)
     with pytest.raises(UsageError, match="holds something else"):
-        mirror(f"{server.url}/sandbox", origin)
+        DataRoot.mirror(f"{server.url}/sandbox", origin.folder)
     with pytest.raises(DataError, match=r"holds no data set: no manifest\.parquet"):
-        mirror(f"{server.url}/nothing", tmp_path / "nothing", waits_s=SOON)
+        DataRoot.mirror(f"{server.url}/nothing", tmp_path / "nothing", waits_s=SOON)
     assert not (tmp_path / "nothing").exists()
     with pytest.raises(UsageError, match="building writes to local disks only"):
         build(root, Choice(), Means(None, in_process))  # type: ignore[arg-type]
@@ -225,22 +224,22 @@ def test_a_mirror_mixes_with_nothing(data_root: LayOut, server: FileServer, tmp_
 def test_a_root_without_origin_holds_its_own_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
-    assert pixels_of(Path("data")) == tmp_path / "data"
-    (tmp_path / ORIGIN_FILE).write_text(json.dumps({"url": "a folder"}))
+    assert DataRoot.at("data").pixels == tmp_path / "data"
+    (tmp_path / MIRROR_FILE).write_text(json.dumps({"url": "a folder"}))
     with pytest.raises(DataError, match="names no URL"):
-        pixels_of(tmp_path)
+        DataRoot.at(tmp_path)
 
 
 def test_a_worker_that_does_not_see_the_data_says_so_before_it_calls_tiles_missing(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=f"{socket.gethostname()} does not see {tmp_path}"):
-        check_in_sight(tmp_path)
+        DataRoot.at(tmp_path).check_in_sight()
 
 
 def test_commands_take_a_url_and_leave_results_here(
     data_root: LayOut, server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     origin = data_root()
-    shard_path(origin, read_manifest(origin).rows[0].tile).unlink()
+    origin.shard(origin.manifest().rows[0].tile).unlink()
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
     url = f"{server.url}/sandbox"

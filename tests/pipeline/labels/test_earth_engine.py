@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import rasterio
 from dwplus.local_ee.launch import LocalEarthEngine
+from dwplus.pipeline.dataset.root import DataRoot
 from dwplus.pipeline.errors import DataError, ServiceError, UsageError
 from dwplus.pipeline.files.archives import members_path, read_members
 from dwplus.pipeline.labels import earth_engine, index
@@ -178,7 +179,7 @@ def test_real_label_tiles_come_back_as_they_were_released(
 
 def test_a_manifest_is_made_of_them_as_of_the_archives(asker: Asker, tmp_path: Path) -> None:
     def prepare(**more: Any) -> Prepared:
-        return prepare_manifest(tmp_path, origin="earth-engine", asker=asker, source="SANDBOX", **more)
+        return prepare_manifest(DataRoot.at(tmp_path), origin="earth-engine", asker=asker, source="SANDBOX", **more)
 
     first = prepare()
     asker.asked.clear()
@@ -198,7 +199,7 @@ def test_a_label_that_did_not_come_is_a_failed_tile(engine: LocalEarthEngine, as
         [{"match": "computePixels", "body": TRAIN.replace(".", "d"), "status": 400, "message": "no luck"}]
     )
 
-    prepared = prepare_manifest(tmp_path, origin="earth-engine", asker=asker, source="SANDBOX")
+    prepared = prepare_manifest(DataRoot.at(tmp_path), origin="earth-engine", asker=asker, source="SANDBOX")
 
     assert [(row.tile, row.state, row.reason) for row in prepared.unusable] == [(TRAIN, "failed", "no_answer")]
     assert "no luck" in prepared.unusable[0].detail
@@ -206,4 +207,4 @@ def test_a_label_that_did_not_come_is_a_failed_tile(engine: LocalEarthEngine, as
 
 def test_without_a_session_labels_cannot_come_from_earth_engine(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="need a session"):
-        prepare_manifest(tmp_path, origin="earth-engine")
+        prepare_manifest(DataRoot.at(tmp_path), origin="earth-engine")

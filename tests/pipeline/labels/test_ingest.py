@@ -15,12 +15,11 @@ from typing import Any
 import numpy as np
 import openpyxl
 import pytest
-from dwplus.pipeline.dataset.manifest import MANIFEST_FILE, read_manifest
+from dwplus.pipeline.dataset.root import DataRoot
 from dwplus.pipeline.files.archives import members_path
 from dwplus.pipeline.files.downloads import Patience
 from dwplus.pipeline.labels import ingest, origin, releases, supply
 from dwplus.pipeline.labels.ingest import Prepared, prepare_manifest
-from dwplus.pipeline.labels.origin import ORIGIN_FILE
 from dwplus.pipeline.raster.geotiff import read_codes, read_header, write_label
 from support.tiles import make_tile
 
@@ -101,19 +100,19 @@ def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirror]:
 
 @pytest.fixture
 def prepare(mirror: Mirror, tmp_path: Path) -> Callable[..., Prepared]:
-    return partial(prepare_manifest, tmp_path / "data", mirror=mirror.url)
+    return partial(prepare_manifest, DataRoot.at(tmp_path / "data"), mirror=mirror.url)
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return tmp_path / "data"
+def root(tmp_path: Path) -> DataRoot:
+    return DataRoot.at(tmp_path / "data")
 
 
 def tiles(prepared: Prepared) -> list[tuple[str, str, str]]:
     return [(row.tile.id, row.labeler, row.release) for row in prepared.manifest.rows]
 
 
-def test_released_labels_become_a_manifest(prepare: Callable[..., Prepared], root: Path) -> None:
+def test_released_labels_become_a_manifest(prepare: Callable[..., Prepared], root: DataRoot) -> None:
     prepared = prepare(source="SANDBOX")
 
     assert tiles(prepared) == [
@@ -126,18 +125,18 @@ def test_released_labels_become_a_manifest(prepare: Callable[..., Prepared], roo
     assert prepared.read == 5
     row = prepared.manifest.rows[0]
     assert (row.s2_index, row.tile.biome, row.marked_share) == (SCENE, 4, 1.0)
-    assert (read_codes(root / row.label) == 5).all()
-    assert read_header(root / row.label).tags["SOURCE"] == "SANDBOX"
-    assert read_manifest(root) == prepared.manifest
+    assert (read_codes(root.label(row)) == 5).all()
+    assert read_header(root.label(row)).tags["SOURCE"] == "SANDBOX"
+    assert root.manifest() == prepared.manifest
 
 
 def test_nothing_is_read_again_while_nothing_changed(
-    prepare: Callable[..., Prepared], mirror: Mirror, root: Path, monkeypatch: pytest.MonkeyPatch
+    prepare: Callable[..., Prepared], mirror: Mirror, root: DataRoot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mirror.workbook((A, PRODUCT))
     first = prepare()
     mirror.asked.clear()
-    made = (root / MANIFEST_FILE).stat().st_mtime_ns
+    made = root.manifest_file.stat().st_mtime_ns
     for module, reader in ((supply, "read_metadata"), (supply, "index"), (ingest, "read_label")):
         monkeypatch.setattr(module, reader, lambda *_, reader=reader, **__: pytest.fail(f"{reader} was called"))
 
@@ -147,12 +146,12 @@ def test_nothing_is_read_again_while_nothing_changed(
     assert (second.manifest, second.ids, second.read) == (first.manifest, first.ids, 0)
     assert test_alone.ids == {TEST}
     assert mirror.asked == []
-    assert (root / MANIFEST_FILE).stat().st_mtime_ns == made
+    assert root.manifest_file.stat().st_mtime_ns == made
 
 
-def test_a_label_that_was_lost_is_the_only_one_read_again(prepare: Callable[..., Prepared], root: Path) -> None:
+def test_a_label_that_was_lost_is_the_only_one_read_again(prepare: Callable[..., Prepared], root: DataRoot) -> None:
     first = prepare()
-    lost = root / first.manifest.rows[2].label
+    lost = root.label(first.manifest.rows[2])
     lost.unlink()
 
     second = prepare()
@@ -184,9 +183,9 @@ def test_a_workbook_that_comes_late_fills_in_scenes_without_reading_labels(
     assert prepared.read == 1  # the markup of A that no row stands for
 
 
-def test_a_released_label_that_a_person_changed_is_put_back(prepare: Callable[..., Prepared], root: Path) -> None:
+def test_a_released_label_that_a_person_changed_is_put_back(prepare: Callable[..., Prepared], root: DataRoot) -> None:
     first = prepare()
-    released = root / "releases/pangaea/Experts_tiles/Experts/EH/4" / f"{B}.tif"
+    released = root.folder / "releases/pangaea/Experts_tiles/Experts/EH/4" / f"{B}.tif"
     content = released.read_bytes()
     released.write_bytes(b"of another size")
 
@@ -194,14 +193,14 @@ def test_a_released_label_that_a_person_changed_is_put_back(prepare: Callable[..
     assert released.read_bytes() == content
 
     released.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))  # same size: found when it is read
-    (root / ORIGIN_FILE).unlink()
+    root.label_origin_file.unlink()
     assert prepare().manifest == first.manifest
     assert released.read_bytes() == content
 
 
-def test_a_manifest_that_somebody_else_wrote_is_made_anew(prepare: Callable[..., Prepared], root: Path) -> None:
+def test_a_manifest_that_somebody_else_wrote_is_made_anew(prepare: Callable[..., Prepared], root: DataRoot) -> None:
     first = prepare()
-    (root / MANIFEST_FILE).unlink()
+    root.manifest_file.unlink()
 
     second = prepare()
 
@@ -228,7 +227,7 @@ def test_a_bad_label_is_told_each_time_until_it_is_mended(prepare: Callable[...,
 
 
 def test_labels_given_by_hand_are_read_each_time_and_leave_the_rest_alone(
-    prepare: Callable[..., Prepared], mirror: Mirror, root: Path, tmp_path: Path
+    prepare: Callable[..., Prepared], mirror: Mirror, root: DataRoot, tmp_path: Path
 ) -> None:
     prepare()
     own = tmp_path / "own" / f"{A}.tif"
@@ -237,28 +236,28 @@ def test_labels_given_by_hand_are_read_each_time_and_leave_the_rest_alone(
         own.write_bytes(mirror.tile(A, code))
         given = prepare(labels=own.parent)
         assert (given.ids, given.read) == ({A}, 1)
-        assert (read_codes(root / f"labels/inspect/EH/0/{A}.tif") == code).all()
+        assert (read_codes(root.folder / f"labels/inspect/EH/0/{A}.tif") == code).all()
 
     assert prepare().read == 0
 
 
 def test_an_archive_may_be_deleted_once_everything_of_it_is_unpacked(
-    prepare: Callable[..., Prepared], mirror: Mirror, root: Path
+    prepare: Callable[..., Prepared], mirror: Mirror, root: DataRoot
 ) -> None:
     first = prepare(splits={"test"})
-    archive = root / "releases/zenodo/dw_test.zip"
+    archive = root.folder / "releases/zenodo/dw_test.zip"
     archive.unlink()
     mirror.asked.clear()
 
     assert (prepare(splits={"test"}).manifest, mirror.asked) == (first.manifest, [])
-    next((root / "releases/zenodo/dw_test").rglob("label_*.tif")).unlink()
+    next((root.folder / "releases/zenodo/dw_test").rglob("label_*.tif")).unlink()
     assert prepare(splits={"test"}).manifest == first.manifest
     assert mirror.asked == ["/zenodo/dw_test.zip"]
 
 
-def test_a_killed_unpacking_goes_on(prepare: Callable[..., Prepared], root: Path) -> None:
+def test_a_killed_unpacking_goes_on(prepare: Callable[..., Prepared], root: DataRoot) -> None:
     first = prepare()
-    folder = root / "releases/pangaea/Experts_tiles"
+    folder = root.folder / "releases/pangaea/Experts_tiles"
     members_path(folder).unlink()
     (folder / "Experts/EH/4" / f"{A}.tif").unlink()
 

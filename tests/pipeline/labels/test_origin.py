@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from dwplus.pipeline.dataset.manifest import MANIFEST_FILE
+from dwplus.pipeline.dataset.root import DataRoot
 from dwplus.pipeline.files.atomic import write_atomically
 from dwplus.pipeline.labels.origin import ManifestOrigin, making_code, read_origin, reading_code, write_origin
 
@@ -41,9 +41,10 @@ def test_labels_from_elsewhere_forget_what_the_archives_gave() -> None:
 
 
 def test_a_manifest_that_changed_since_has_no_origin(tmp_path: Path) -> None:
-    write_atomically(tmp_path / MANIFEST_FILE, b"manifest")
-    write_origin(tmp_path, HELD, reading=reading_code())
+    root = DataRoot.at(tmp_path)
+    write_atomically(root.manifest_file, b"manifest")
+    write_origin(root, HELD, reading=reading_code())
 
-    assert read_origin(tmp_path).sources == HELD.sources
-    (tmp_path / MANIFEST_FILE).write_bytes(b"another one")
-    assert read_origin(tmp_path) == ManifestOrigin()
+    assert read_origin(root).sources == HELD.sources
+    root.manifest_file.write_bytes(b"another one")
+    assert read_origin(root) == ManifestOrigin()

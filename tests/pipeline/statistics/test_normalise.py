@@ -9,13 +9,11 @@ import numpy as np
 import pytest
 from dwplus.pipeline.build.build import normalise_root, validate_root
 from dwplus.pipeline.cluster import batches, in_process, local_cluster
-from dwplus.pipeline.dataset.ledger import Ledger
-from dwplus.pipeline.dataset.manifest import PROTOCOLS, read_manifest
-from dwplus.pipeline.dataset.root import usable_rows
-from dwplus.pipeline.dataset.statistics import groups_path, read_statistics, statistics_path
+from dwplus.pipeline.dataset.manifest import PROTOCOLS
+from dwplus.pipeline.dataset.root import DataRoot
 from dwplus.pipeline.errors import DataError
 from dwplus.pipeline.progress import Silent
-from dwplus.pipeline.raster.geotiff import read_bands, read_codes, shard_path
+from dwplus.pipeline.raster.geotiff import read_bands, read_codes
 from dwplus.pipeline.spec.bands import SHARD_BANDS, decode
 from dwplus.pipeline.spec.landcover import class_indices
 from dwplus.pipeline.statistics.histograms import Cell, add_counts, count_pixels, merged, pack, unpack
@@ -45,26 +43,24 @@ def test_statistics_of_four_pixels_by_hand() -> None:
     assert (statistics.min, statistics.max, statistics.percentiles["50"]) == pytest.approx((0.1, 0.3, 0.1))
 
 
-def test_statistics_equal_those_of_numpy_over_all_training_pixels(validated: Path) -> None:
-    manifest = read_manifest(validated)
-
+def test_statistics_equal_those_of_numpy_over_all_training_pixels(validated: DataRoot) -> None:
     statistics = normalise_root(validated, run=in_process, progress=Silent(), protocols=["strict"])[0]
 
-    rows = usable_rows(validated, manifest, "train", "strict")
-    pixels = np.stack([read_bands(shard_path(validated, row.tile), SHARD_BANDS) for row in rows], axis=1)
+    rows = validated.usable("train", "strict")
+    pixels = np.stack([read_bands(validated.shard(row.tile), SHARD_BANDS) for row in rows], axis=1)
     values = decode(pixels.reshape(len(SHARD_BANDS), -1, 8), SHARD_BANDS).astype(np.float64)
     for index, band in enumerate(SHARD_BANDS):
         assert statistics.bands[band].mean == pytest.approx(np.nanmean(values[index]), rel=1e-6)
         assert statistics.bands[band].std == pytest.approx(np.nanstd(values[index]), rel=1e-4, abs=1e-9)
-    labels = np.stack([class_indices(read_codes(validated / row.label)) for row in rows])
+    labels = np.stack([class_indices(read_codes(validated.folder / row.label)) for row in rows])
     assert statistics.class_counts == tuple(int((labels == c).sum()) for c in range(9))
     assert statistics.ignored == int((labels == 255).sum())
-    assert read_statistics(validated, "strict") == statistics
+    assert validated.statistics("strict") == statistics
 
 
-def _written(root: Path, run) -> list[bytes]:
+def _written(root: DataRoot, run) -> list[bytes]:
     """What a run of the stage writes, from nothing."""
-    paths = [path(root, protocol) for path in (statistics_path, groups_path) for protocol in PROTOCOLS]
+    paths = [path(protocol) for path in (root.statistics_file, root.groups_file) for protocol in PROTOCOLS]
     for path in paths:
         path.unlink(missing_ok=True)
     normalise_root(root, run=run, progress=Silent())
@@ -89,21 +85,21 @@ def test_neither_order_nor_batches_nor_workers_change_a_bit(data_root: LayOut) -
         assert _written(root, run) == expected
 
 
-def test_groups_hold_the_tiles_of_their_split_region_and_biome(validated: Path) -> None:
+def test_groups_hold_the_tiles_of_their_split_region_and_biome(validated: DataRoot) -> None:
     normalise_root(validated, run=in_process, progress=Silent())
 
-    document = json.loads(groups_path(validated, "strict").read_text())
+    document = json.loads(validated.groups_file("strict").read_text())
 
     by_key = {(g["split"], g["region"], g["biome"]): g for g in document["groups"]}
     assert len(by_key) == len(document["groups"])
-    rows = [row for row in read_manifest(validated).rows if row.split_strict == "train"]
+    rows = [row for row in validated.manifest().rows if row.split_strict == "train"]
     whole = by_key["train", None, None]
     assert whole["tiles"] == len(rows)
-    assert whole["bands"] == json.loads(statistics_path(validated, "strict").read_text())["bands"]
+    assert whole["bands"] == json.loads(validated.statistics_file("strict").read_text())["bands"]
     for row in rows:
         one = by_key["train", None, row.tile.biome]
-        values = read_bands(shard_path(validated, row.tile), ("B4",)) * 1e-4
-        classes = class_indices(read_codes(validated / row.label))
+        values = read_bands(validated.shard(row.tile), ("B4",)) * 1e-4
+        classes = class_indices(read_codes(validated.folder / row.label))
         assert one["bands"]["B4"]["mean"] == pytest.approx(values.mean(), rel=1e-12)
         assert one["class_counts"] == [int((classes == c).sum()) for c in range(9)]
         assert sum(one["class_shares"]) == pytest.approx(1)
@@ -141,34 +137,34 @@ def test_what_a_task_returns_is_small_and_complete() -> None:
     assert not any(values.any() for values in merged(total.values()).bands.values())
 
 
-def test_shards_of_two_recipes_are_not_averaged(validated: Path) -> None:
-    with Ledger(validated) as ledger:
-        tile = usable_rows(validated, read_manifest(validated), "train", "paper")[0].tile.id
+def test_shards_of_two_recipes_are_not_averaged(validated: DataRoot) -> None:
+    with validated.open_ledger() as ledger:
+        tile = validated.usable("train", "paper")[0].tile.id
         ledger.append(replace(ledger.rows[tile], recipe="another"))
 
     with pytest.raises(DataError, match="shards of 2 recipes"):
         normalise_root(validated, run=in_process, progress=Silent(), protocols=["paper"])
 
 
-def test_a_shard_that_was_written_after_the_validation_is_not_used(validated: Path) -> None:
-    with Ledger(validated) as ledger:
-        tile = usable_rows(validated, read_manifest(validated), "train", "paper")[0].tile.id
+def test_a_shard_that_was_written_after_the_validation_is_not_used(validated: DataRoot) -> None:
+    with validated.open_ledger() as ledger:
+        tile = validated.usable("train", "paper")[0].tile.id
         ledger.append(replace(ledger.rows[tile], sha256="written since"))
 
-    rows = usable_rows(validated, read_manifest(validated), "train", "paper")
+    rows = validated.usable("train", "paper")
     assert tile not in {row.tile.id for row in rows}
     assert len(rows) == 5
 
 
 @pytest.mark.parametrize("content", ['{"tiles": 3}', "[]", "{"])
-def test_damaged_statistics_say_what_to_do(validated: Path, content: str) -> None:
-    statistics_path(validated, "strict").write_text(content)
+def test_damaged_statistics_say_what_to_do(validated: DataRoot, content: str) -> None:
+    validated.statistics_file("strict").write_text(content)
 
     with pytest.raises(DataError, match="run 'dwplus normalise' again"):
-        read_statistics(validated, "strict")
+        validated.statistics("strict")
 
 
-def test_test_tiles_do_not_enter(validated: Path) -> None:
+def test_test_tiles_do_not_enter(validated: DataRoot) -> None:
     (statistics,) = normalise_root(validated, run=in_process, progress=Silent(), protocols=["paper"])
 
     assert statistics.tiles == 6
@@ -180,4 +176,4 @@ def test_without_a_training_tile_there_are_no_statistics(data_root: LayOut) -> N
 
     assert normalise_root(root, run=in_process, progress=Silent()) == []
     with pytest.raises(DataError, match="no usable training tile"):
-        check_usable(root, read_manifest(root), "strict")
+        check_usable(root, "strict")
