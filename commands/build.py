@@ -18,7 +18,7 @@ from .output import figure, mark
 
 if TYPE_CHECKING:
     from ..pipeline.build.budget import Estimate
-    from ..pipeline.build.build import BuildResult, Choice, Means
+    from ..pipeline.build.build import BuildResult, BuildSetup, Selection
     from ..pipeline.build.export import Meter
     from ..pipeline.dataset.root import DataRoot
     from ..pipeline.spec.recipe import Recipe
@@ -122,8 +122,8 @@ def retry(reason: tuple[str, ...], quiet: bool, as_json: bool, **options: Any) -
     from ..workflow.source import existing_root
 
     root = existing_root(options["data"], options["source"])
-    with _means({**options, "source": root.folder.name, "pilot": None}, quiet) as (_, means):
-        result = retry_tiles(root, frozenset(reason), means)
+    with _setup({**options, "source": root.folder.name, "pilot": None}, quiet) as (_, setup):
+        result = retry_tiles(root, frozenset(reason), setup)
     _print_build(root, result, as_json=as_json)
     exit_as(result)
 
@@ -142,16 +142,16 @@ def build_from(options: dict[str, Any], quiet: bool) -> tuple[DataRoot, BuildRes
     from ..pipeline.spec.tiles import check_region
 
     check_region(options["region"])
-    choice = _choice(options)
-    with _means(options, quiet) as (root, means):
-        result = build_data_set(root, choice, means, recipe=_recipe(options, root))
+    selection = _selection(options)
+    with _setup(options, quiet) as (root, setup):
+        result = build_data_set(root, selection, setup, recipe=_recipe(options, root))
     return root, result
 
 
 @contextmanager
-def _means(options: dict[str, Any], quiet: bool) -> Iterator[tuple[DataRoot, Means]]:
+def _setup(options: dict[str, Any], quiet: bool) -> Iterator[tuple[DataRoot, BuildSetup]]:
     """The data root, and what a build works with."""
-    from ..pipeline.build.build import Means
+    from ..pipeline.build.build import BuildSetup
     from ..pipeline.cluster import open_cluster
     from ..pipeline.earthengine.configuration import choose_source, configuration
     from ..pipeline.files.atomic import check_writable
@@ -161,16 +161,16 @@ def _means(options: dict[str, Any], quiet: bool) -> Iterator[tuple[DataRoot, Mea
     progress = console(quiet=quiet)
     meter = _meter(options)
     found = configuration(url=options["ee_url"], project=options["project"])
-    name = choose_source(options["source"], found)
+    source = choose_source(options["source"], found)
     from ..pipeline.dataset.root import DataRoot
 
-    root = DataRoot.at(options["data"] / name)
+    root = DataRoot.at(options["data"] / source.folder)
     check_writable(root.folder)
-    if name == "sandbox":
+    if source.synthetic:
         progress.say(SANDBOX_BANNER)
     with (
         open_source(
-            name,
+            source,
             found,
             root=root,
             tiles=options["tiles"],
@@ -181,12 +181,12 @@ def _means(options: dict[str, Any], quiet: bool) -> Iterator[tuple[DataRoot, Mea
     ):
         yield (
             root,
-            Means(
+            BuildSetup(
                 pixels=opened.pixels,
                 run=run,
                 mirror=opened.mirror,
                 # Asking for labels needs the client's words, which come with the connection.
-                asker=opened.pixels.session if options.get("labels_from") == "earth-engine" else None,
+                client=opened.pixels.session if options.get("labels_from") == "earth-engine" else None,
                 concurrency=options["concurrency"],
                 meter=meter,
                 progress=progress,
@@ -207,13 +207,13 @@ def _meter(options: dict[str, Any]) -> Meter | None:
     return Budget(max_eecu_hours=hours, until=moment, measure_all=pilot is not None)
 
 
-def _choice(options: dict[str, Any]) -> Choice:
-    from ..pipeline.build.build import Choice
+def _selection(options: dict[str, Any]) -> Selection:
+    from ..pipeline.build.build import Selection
 
     labels, limit, pilot = options["labels"], options["limit"], options.get("pilot")
     if labels is not None and not labels.is_dir():
         raise UsageError(f"--labels {labels}: no such folder; name one that holds label tiles (dw_....tif)")
-    return Choice(
+    return Selection(
         region=options["region"],
         biomes=frozenset(options["biome"]),
         splits=frozenset(options["split"]),
@@ -244,22 +244,23 @@ def _dry_run(options: dict[str, Any]) -> tuple[DataRoot, str, Estimate]:
     """The data root, what a build would do in words, and what it would take. Asks nobody, writes nothing."""
     from ..pipeline.build.forecast import forecast
     from ..pipeline.earthengine.configuration import Configuration, configuration
+    from ..pipeline.spec.sources import CHOICES, EARTH_ENGINE, SANDBOX
     from ..pipeline.spec.tiles import check_region
     from ..workflow.source import planet_of
 
     check_region(options["region"])
     # Nobody is asked, so an account that is not complete yet is good enough.
     nothing = configuration(url=options["ee_url"], project=options["project"]) == Configuration()
-    name = options["source"] if options["source"] != "auto" else "sandbox" if nothing else "earthengine"
+    source = CHOICES.get(options["source"]) or (SANDBOX if nothing else EARTH_ENGINE)
     from ..pipeline.dataset.root import DataRoot
 
-    root = DataRoot.at(options["data"] / name)
+    root = DataRoot.at(options["data"] / source.folder)
     words, estimate = forecast(
         root,
-        _choice(options),
+        _selection(options),
         recipe=_recipe(options, root),
         concurrency=options["concurrency"],
-        sandbox_tiles=planet_of(root, tiles=options["tiles"])["tiles"] if name == "sandbox" else None,
+        sandbox_tiles=planet_of(root, tiles=options["tiles"])["tiles"] if source.synthetic else None,
     )
     return root, words, estimate
 

@@ -19,9 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..pipeline.dataset.root import DataRoot
-    from ..pipeline.earthengine.configuration import SourceName
     from ..pipeline.labels.describe import LabelFacts
-    from ..pipeline.labels.earth_engine import Asker
+    from ..pipeline.labels.earth_engine import LabelClient
     from ..pipeline.labels.ingest import Prepared
     from ..pipeline.progress import Progress
     from ..pipeline.validation.manifest_checks import ManifestFinding
@@ -123,7 +122,7 @@ def index(given: Path | None, csv_file: Path | None, as_json: bool, quiet: bool,
             splits=options["split"],
             origin=options["origin"],
             mirror=origin.mirror,
-            asker=origin.asker,
+            client=origin.client,
             source=origin.source,
             progress=origin.progress,
         )
@@ -178,7 +177,7 @@ class _Origin:
     root: DataRoot
     source: str
     mirror: Callable[[], str] | None
-    asker: Asker | None
+    client: LabelClient | None
     progress: Progress
 
 
@@ -187,6 +186,7 @@ def _origin(options: dict[str, Any], *, quiet: bool, given: bool = False) -> Ite
     """The planet's own releases in the sandbox, the publishers' otherwise; a session only where one is needed."""
     from ..pipeline.earthengine.configuration import Configuration, choose_source, configuration
     from ..pipeline.files.atomic import check_writable
+    from ..pipeline.spec.sources import EARTH_ENGINE, SANDBOX
     from ..workflow.console import console
     from ..workflow.source import SANDBOX_BANNER, open_source
 
@@ -194,19 +194,21 @@ def _origin(options: dict[str, Any], *, quiet: bool, given: bool = False) -> Ite
     found = configuration(url=options["ee_url"], project=options["project"])
     asks = options["origin"] == "earth-engine"
     # The publishers give their archives to everybody: whether an account is complete does not matter for them.
-    public = not asks and options["source"] != "sandbox" and (options["source"], found) != ("auto", Configuration())
-    name: SourceName = "earthengine" if public else choose_source(options["source"], found)
+    public = (
+        not asks and options["source"] != SANDBOX.folder and (options["source"], found) != ("auto", Configuration())
+    )
+    source = EARTH_ENGINE if public else choose_source(options["source"], found)
     from ..pipeline.dataset.root import DataRoot
 
-    root = DataRoot.at(options["data"] / name)
+    root = DataRoot.at(options["data"] / source.folder)
     check_writable(root.folder)
-    if given or (name == "earthengine" and not asks):
-        yield _Origin(root, "" if given else name, None, None, progress)
+    if given or not (source.synthetic or asks):
+        yield _Origin(root, "" if given else source.name, None, None, progress)
         return
-    if name == "sandbox":
+    if source.synthetic:
         progress.say(SANDBOX_BANNER)
     with open_source(
-        name, found, root=root, tiles=options["tiles"], seed=options["seed"], concurrency=_IN_FLIGHT
+        source, found, root=root, tiles=options["tiles"], seed=options["seed"], concurrency=_IN_FLIGHT
     ) as opened:
         yield _Origin(root, opened.pixels.name, opened.mirror, opened.pixels.session if asks else None, progress)
 
@@ -254,10 +256,10 @@ def _fetch_releases(
 def _fetch_from_earth_engine(origin: _Origin, splits: tuple[str, ...], *, verify: bool, as_json: bool) -> None:
     from ..pipeline.labels.earth_engine import fetch_label_assets
 
-    assert origin.asker is not None
+    assert origin.client is not None
     with origin.progress.stage("Fetching labels from Earth Engine", None) as step:
         fetched = fetch_label_assets(
-            origin.asker,
+            origin.client,
             origin.root.releases,
             source=origin.source,
             splits=splits or ("train", "test"),

@@ -10,7 +10,9 @@ if TYPE_CHECKING:
 
 def mark(source: str) -> str:
     """Beside a number: who the pixels came from, where it was not Google's service."""
-    return "" if source == "earthengine" else f"[{source}]"
+    from ..pipeline.spec.sources import Source
+
+    return Source.of(source).tag
 
 
 def figure(title: str, unit: str, value: Range) -> str:

@@ -221,7 +221,7 @@ def audit_data_set(
 
     result = audit_root(root, run=run, progress=progress, sample=sample)
     page = write_findings_page(root, result, progress=progress)
-    moved = put_aside(root, result.look.rows, result.counting) if quarantine else ()
+    moved = put_aside(root, result.view.rows, result.counting) if quarantine else ()
     return result, page, moved
 
 
@@ -240,13 +240,13 @@ def print_findings(root: DataRoot, result: AuditResult, page: Path, moved: tuple
     if moved:
         click.echo(f"{len(moved)} shards put aside below {root.quarantine}")
     try:
-        source = root.source()
+        printed = mark(root.source())
     except DataError:
-        source = "earthengine"
+        printed = ""
     click.echo(
         f"{len({f.tile for f in findings if f.severity == 'error'} - {''})} tiles with errors, "
         f"{result.number('error')} errors, {result.number('warning')} warnings, {len(result.waived)} waived; {page} "
-        f"{mark(source)}".rstrip()
+        f"{printed}".rstrip()
     )
 
 

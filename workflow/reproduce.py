@@ -13,6 +13,7 @@ from ..model.runs import RunFolder
 from ..pipeline.build.build import BuildResult
 from ..pipeline.dataset.root import DataRoot
 from ..pipeline.progress import Progress
+from ..pipeline.spec.sources import Source
 from .pages.report import write_report
 from .training import Inputs, open_split, score_run, train_run, training_settings
 
@@ -38,7 +39,7 @@ PAPER_TRIALS: tuple[Trial, ...] = (
 
 def train_and_report(root: DataRoot, result: BuildResult | None, *, profile: str | None, progress: Progress) -> Path:
     """Train and score every trial on a built data root and write the report; path of its page."""
-    trials = SANDBOX_TRIALS if root.source() == "SANDBOX" else PAPER_TRIALS
+    trials = SANDBOX_TRIALS if Source.of(root.source()).synthetic else PAPER_TRIALS
     for trial in trials:
         settings = training_settings(profile, root, {"model": trial.model})
         set_aside_other_data(root, trial, progress)

@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 
 from ..pipeline.dataset.manifest import MANIFEST_FILE
 from ..pipeline.dataset.root import DataRoot
-from ..pipeline.earthengine.configuration import Configuration, SourceName, answered_by
+from ..pipeline.earthengine.configuration import Configuration, answered_by
 from ..pipeline.earthengine.connection import connect, declared_source, service_url
 from ..pipeline.earthengine.scene_choice import SceneHint, SceneRef
 from ..pipeline.earthengine.session import Request, Session, Tally
 from ..pipeline.errors import DataError, UsageError
 from ..pipeline.files.atomic import read_json, write_json
 from ..pipeline.spec.recipe import Recipe
+from ..pipeline.spec.sources import SANDBOX, Source
 from ..pipeline.spec.tiles import Tile
 
 SANDBOX_BANNER = (
@@ -87,7 +88,7 @@ class Opened:
 
 @contextmanager
 def open_source(
-    name: SourceName,
+    source: Source,
     found: Configuration,
     *,
     root: DataRoot,
@@ -107,7 +108,7 @@ def open_source(
         ServiceError: the server cannot be reached (an address that is not Google's is looked at right away: it tells
             what its pixels are called).
     """
-    if name == "earthengine":
+    if not source.synthetic:
         url = service_url(found)
         called = answered_by(url) if found.is_google else answered_by(url, declared=declared_source(url))
         yield Opened(LazySource(called, lambda: connect(found, concurrency=concurrency)), None)
@@ -121,7 +122,7 @@ def open_source(
             return stack.enter_context(local_earth_engine(tiles=planet["tiles"], seed=planet["seed"]))
 
         yield Opened(
-            LazySource("SANDBOX", lambda: connect(local(), concurrency=concurrency)),
+            LazySource(SANDBOX.name, lambda: connect(local(), concurrency=concurrency)),
             lambda: f"{local().url}/releases",
         )
 

@@ -18,6 +18,7 @@ from ..pipeline.dataset.samples import Dataset, ReadFrom
 from ..pipeline.errors import DataError, UsageError
 from ..pipeline.progress import Progress, Step
 from ..pipeline.spec.bands import preset
+from ..pipeline.spec.sources import Source
 
 READ_VARIABLE = "DWPLUS_READ"
 """Environment variable: ``shards`` or ``store`` where the choice of ``auto`` shall not do."""
@@ -67,7 +68,7 @@ def training_settings(name: str | None, root: DataRoot, changes: Mapping[str, An
     Raises:
         UsageError: there is no such profile, or a key or value does not fit.
     """
-    chosen = name or ("sandbox" if root.source() == "SANDBOX" else "paper")
+    chosen = name or ("sandbox" if Source.of(root.source()).synthetic else "paper")
     return profile(chosen, **changes)
 
 

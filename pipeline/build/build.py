@@ -12,12 +12,12 @@ from pathlib import Path
 from .card import write_card
 from ..cluster import Runner
 from ..errors import QuotaError, UsageError
-from .export import Meter, Watch, export
+from .export import Meter, Callbacks, export
 from ..files.atomic import check_writable, remove_parts, write_json
 from ..dataset.findings import Finding, bad_tiles, unreadable_tiles
 from ..labels.ingest import prepare_manifest
 from .inspection import Counting
-from ..labels.earth_engine import Asker
+from ..labels.earth_engine import LabelClient
 from ..dataset.ledger import ASKED_REASONS, FAILURES, Ledger, count_states, read_ledger, write_failures
 from ..dataset.manifest import PROTOCOLS, Manifest, ManifestRow, Protocol, read_manifest, select
 from ..labels.origin import LabelOrigin
@@ -35,7 +35,7 @@ from ..dataset.root import DataRoot
 
 
 @dataclass(frozen=True)
-class Choice:
+class Selection:
     """Which tiles a build is about.
 
     Attributes:
@@ -81,7 +81,7 @@ class BuildResult:
 
 
 @dataclass(frozen=True)
-class Means:
+class BuildSetup:
     """What a build works with.
 
     Attributes:
@@ -97,13 +97,13 @@ class Means:
     pixels: PixelSource
     run: Runner
     mirror: Callable[[], str] | None = None
-    asker: Asker | None = None
+    client: LabelClient | None = None
     concurrency: int = DEFAULT_CONCURRENCY
     meter: Meter | None = None
     progress: Progress = field(default_factory=Silent)
 
 
-def build(root: DataRoot, choice: Choice, means: Means, *, recipe: Recipe | None = None) -> BuildResult:
+def build(root: DataRoot, selection: Selection, setup: BuildSetup, *, recipe: Recipe | None = None) -> BuildResult:
     """Make the data set of one source, or complete it.
 
     Args:
@@ -115,7 +115,7 @@ def build(root: DataRoot, choice: Choice, means: Means, *, recipe: Recipe | None
         DataError: a label given by hand cannot be used.
         ServiceError, AuthenticationError: the build cannot go on; run it again later.
     """
-    check_region(choice.region)
+    check_region(selection.region)
     check_writable(root.folder)
     root.check_own_pixels()
     recipe = recipe or root.recipe() or Recipe()
@@ -123,26 +123,26 @@ def build(root: DataRoot, choice: Choice, means: Means, *, recipe: Recipe | None
         _tidy(root)
         prepared = prepare_manifest(
             root,
-            labels=choice.labels,
-            splits=choice.splits,
-            origin=choice.labels_from,
-            mirror=means.mirror,
-            asker=means.asker,
-            source=means.pixels.name,
-            progress=means.progress,
+            labels=selection.labels,
+            splits=selection.splits,
+            origin=selection.labels_from,
+            mirror=setup.mirror,
+            client=setup.client,
+            source=setup.pixels.name,
+            progress=setup.progress,
         )
         for row in prepared.unusable:
             if (known := ledger.rows.get(row.tile)) is None or known.detail != row.detail:
-                ledger.append(replace(row, source=means.pixels.name))
-        chosen = choose(prepared.candidates, choice)
-        stopped = _export(root, chosen, means, recipe, ledger)
+                ledger.append(replace(row, source=setup.pixels.name))
+        chosen = select_rows(prepared.candidates, selection)
+        stopped = _export(root, chosen, setup, recipe, ledger)
         ids = {row.tile.id for row in chosen} | {row.tile for row in prepared.unusable}
         states = count_states({tile: row for tile, row in ledger.rows.items() if tile in ids})
-    findings = _finish(root, means, recipe)
+    findings = _finish(root, setup, recipe)
     return BuildResult(prepared.manifest, chosen, states, tuple(findings), stopped)
 
 
-def retry(root: DataRoot, reasons: frozenset[str], means: Means) -> BuildResult:
+def retry(root: DataRoot, reasons: frozenset[str], setup: BuildSetup) -> BuildResult:
     """Ask again for tiles that a build could not have.
 
     Args:
@@ -165,9 +165,9 @@ def retry(root: DataRoot, reasons: frozenset[str], means: Means) -> BuildResult:
         wanted = {tile for tile, row in ledger.rows.items() if row.reason in (reasons or FAILURES)}
         chosen = tuple(row for row in manifest.rows if row.tile.id in wanted and not row.discard)
         ids = frozenset(row.tile.id for row in chosen)
-        stopped = _export(root, chosen, means, recipe, ledger, again=ids)
+        stopped = _export(root, chosen, setup, recipe, ledger, again=ids)
         states = count_states({tile: row for tile, row in ledger.rows.items() if tile in ids})
-    findings = _finish(root, means, recipe) if chosen else []
+    findings = _finish(root, setup, recipe) if chosen else []
     return BuildResult(manifest, chosen, states, tuple(findings), stopped)
 
 
@@ -182,14 +182,14 @@ def _tidy(root: DataRoot) -> None:
 def _export(
     root: DataRoot,
     chosen: Sequence[ManifestRow],
-    means: Means,
+    setup: BuildSetup,
     recipe: Recipe,
     ledger: Ledger,
     *,
     again: frozenset[str] = frozenset(),
 ) -> str:
     """Run the export under a progress bar; why it ended early, empty where it did not."""
-    progress = means.progress
+    progress = setup.progress
     stopped = ""
     with progress.stage("Exporting tiles", len(chosen)) as step:
 
@@ -203,15 +203,15 @@ def _export(
         try:
             export(
                 chosen,
-                pixels=means.pixels,
+                pixels=setup.pixels,
                 recipe=recipe,
                 root=root,
                 ledger=ledger,
-                concurrency=means.concurrency,
+                concurrency=setup.concurrency,
                 damaged=root.unreadable(),
                 again=again,
-                meter=means.meter,
-                watch=Watch(
+                meter=setup.meter,
+                callbacks=Callbacks(
                     on_plan=tell,
                     on_row=lambda row: step.advance(note=f"{row.tile} {row.reason or row.state}"),
                     say=progress.say,
@@ -225,31 +225,31 @@ def _export(
     return stopped
 
 
-def choose(rows: Sequence[ManifestRow], choice: Choice) -> tuple[ManifestRow, ...]:
+def select_rows(rows: Sequence[ManifestRow], selection: Selection) -> tuple[ManifestRow, ...]:
     """The rows that a build is about, in manifest order.
 
     Args:
-        rows: those given by hand where ``choice.labels`` names a folder, those of the releases otherwise.
+        rows: those given by hand where ``selection.labels`` names a folder, those of the releases otherwise.
 
     Raises:
         UsageError: nothing is left.
     """
     return select(
         rows,
-        region=choice.region,
-        biomes=choice.biomes,
-        splits=choice.splits if choice.labels is None else frozenset(),
-        limit=choice.limit,
+        region=selection.region,
+        biomes=selection.biomes,
+        splits=selection.splits if selection.labels is None else frozenset(),
+        limit=selection.limit,
     )
 
 
 # --- the stages after the export --------------------------------------------------------------------------------------
 
 
-def _finish(root: DataRoot, means: Means, recipe: Recipe) -> list[Finding]:
+def _finish(root: DataRoot, setup: BuildSetup, recipe: Recipe) -> list[Finding]:
     """Validate what is new, take the statistics of what changed, write the card."""
-    findings, _ = inspect_root(root, run=means.run, progress=means.progress, all_again=False)
-    write_card(root, root.manifest(), root.ledger(), source=means.pixels.name, recipe=recipe)
+    findings, _ = inspect_root(root, run=setup.run, progress=setup.progress, all_again=False)
+    write_card(root, root.manifest(), root.ledger(), source=setup.pixels.name, recipe=recipe)
     return list(effective(findings, root.waivers()))
 
 

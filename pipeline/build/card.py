@@ -22,6 +22,7 @@ from ..spec.recipe import S1_COLLECTIONS, S2_COLLECTION, Recipe
 from ..raster.geotiff import LABELS_FOLDER, SHARDS_FOLDER
 from ..spec.tiles import biome_names, locate, region_names
 from ..dataset.root import DataRoot
+from ..spec.sources import Source
 
 
 FILES: tuple[tuple[str, str], ...] = (
@@ -155,19 +156,20 @@ def _state(row: ManifestRow, last: LedgerRow | None) -> str:
 
 
 def _name(source: str) -> str:
-    return "Dynamic World+" if source == "earthengine" else f"Dynamic World+ ({source})"
+    mark = Source.of(source).mark
+    return f"Dynamic World+ ({mark})" if mark else "Dynamic World+"
 
 
 def _front_matter(tiles: int, source: str) -> str:
     size = next((name for limit, name in _SIZES if tiles < limit), "100K<n<1M")
     tags = ["remote-sensing", "land-cover", "sentinel-1", "sentinel-2", "dynamic-world"]
-    if source != "earthengine":
-        tags.append(source.split(" ")[0].casefold())
+    if mark := Source.of(source).mark:
+        tags.append(mark.split(" ")[0].casefold())
     lines = (
         # A JSON string is a YAML string: a host with a colon stays one.
         f"pretty_name: {json.dumps(_name(source))}",
         # Labels are CC BY 4.0, which a copy of the whole has to keep; nobody has rights in what a sandbox computes.
-        *(("license: other", "license_name: synthetic-test-data") if source == "SANDBOX" else ("license: cc-by-4.0",)),
+        *(("license: other", "license_name: synthetic-test-data") if Source.of(source).synthetic else ("license: cc-by-4.0",)),
         "task_categories:",
         "- image-segmentation",
         "tags:",
@@ -179,9 +181,9 @@ def _front_matter(tiles: int, source: str) -> str:
 
 
 def _banner(rows: Sequence[ManifestRow], source: str) -> str:
-    if source == "earthengine":
+    if not Source.of(source).mark:
         return ""
-    if source != "SANDBOX":
+    if not Source.of(source).verified:
         return (
             f"> **{source}**: the pixels come from a server that is neither Google's nor the sandbox. What they show "
             "is not verified."
@@ -302,14 +304,13 @@ def _recipe(recipe: Recipe) -> str:
 
 def _rebuild(rows: Sequence[ManifestRow], source: str, recipe: Recipe) -> str:
     given = _by_hand(rows)
-    server = {"earthengine": " --source earthengine --project YOUR-PROJECT", "SANDBOX": " --source sandbox"}.get(
-        source, " --source earthengine --project YOUR-PROJECT --ee-url URL"
-    )
-    options = server + _recipe_options(recipe)
+    known = Source.of(source)
+    account = "" if known.synthetic else " --project YOUR-PROJECT" + ("" if known.verified else " --ee-url URL")
+    options = f" --source {known.folder}{account}" + _recipe_options(recipe)
     commands = [f"dwplus build --region all{options}"] if given < len(rows) or not rows else []
     commands += [f"dwplus build --labels FOLDER{options}"] if given else []
     notes = ["`--data DIR` names the folder above this one. A build asks for no complete tile again."]
-    if source == "SANDBOX":
+    if known.synthetic:
         notes.append("The synthetic planet is the one of `planet.json`: `--tiles` and `--seed`.")
     if recipe.half_window_days != Recipe().half_window_days:
         notes.append("No option sets the window of days: lay `recipe.json` of this folder into the new one first.")
@@ -324,13 +325,13 @@ def _recipe_options(recipe: Recipe) -> str:
 
 def _attribution(rows: Sequence[ManifestRow], complete: Sequence[ManifestRow], source: str, recipe: Recipe) -> str:
     given = " Labels given by hand keep the licence of their makers." if _by_hand(rows) else ""
-    if source == "SANDBOX":
+    if Source.of(source).synthetic:
         return (
             "The pixels are computed: they contain no Copernicus data. A data set of the real Earth has to say "
             '"Contains modified Copernicus Sentinel data" with the years of its scenes, and its labels are CC BY 4.0.'
             f"{given} The works that this one imitates:"
         )
-    unsure = "" if source == "earthengine" else " (as far as the server's pixels are what it says)"
+    unsure = "" if Source.of(source).verified else " (as far as the server's pixels are what it says)"
     return (
         f"Contains modified Copernicus Sentinel data{_years(complete, recipe)}{unsure}, processed by Earth Engine; "
         f"this notice stays with every copy ([terms]({COPERNICUS_TERMS})). Use of Earth Engine is subject to "

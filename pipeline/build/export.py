@@ -77,7 +77,7 @@ class Unmetered:
 
 
 @dataclass(frozen=True)
-class Watch:
+class Callbacks:
     """Who is told of an export as it goes, from the calling thread.
 
     Attributes:
@@ -102,7 +102,7 @@ def export(
     damaged: frozenset[str] = frozenset(),
     again: frozenset[str] = frozenset(),
     meter: Meter | None = None,
-    watch: Watch | None = None,
+    callbacks: Callbacks | None = None,
 ) -> Plan:
     """Make the shards of some tiles; what became of each stands in the ledger.
 
@@ -121,19 +121,19 @@ def export(
         AuthenticationError, QuotaError, ServiceError: the run cannot go on; running again goes on where it stopped.
         KeyboardInterrupt: after the tiles in flight are complete.
     """
-    watch, meter = watch or Watch(), meter or Unmetered()
+    callbacks, meter = callbacks or Callbacks(), meter or Unmetered()
     remove_parts(root.shards)
     todo = plan(
         rows, known=ledger.rows, root=root, recipe=recipe, source=pixels.name, damaged=damaged, again=again
     )
-    watch.on_plan(todo)
+    callbacks.on_plan(todo)
     for known in todo.record:
         ledger.append(known)
-    run = _Run(pixels, recipe, root, ledger, concurrency, meter, watch)
+    run = _Run(pixels, recipe, root, ledger, concurrency, meter, callbacks)
     run.through(todo.ask)
     unanswered = [row for row in todo.ask if ledger.rows[row.tile.id].reason in ("no_answer", "bad_answer")]
     if unanswered:
-        watch.say(f"{len(unanswered)} tiles got no answer; asking for them once more")
+        callbacks.say(f"{len(unanswered)} tiles got no answer; asking for them once more")
         run.through(unanswered)
     return todo
 
@@ -149,12 +149,12 @@ class _Run:
         ledger: Ledger,
         concurrency: int,
         meter: Meter,
-        watch: Watch,
+        callbacks: Callbacks,
     ) -> None:
         self._pixels, self._recipe, self._root, self._ledger = pixels, recipe, root, ledger
         # More tiles than requests: where answers come in waves, a wave is encoded while the next one is in flight.
         self._most = concurrency + max(concurrency, ENCODERS)
-        self._meter, self._watch = meter, watch
+        self._meter, self._callbacks = meter, callbacks
         self._encoders = threading.BoundedSemaphore(ENCODERS)
         self._unanswered = 0
         self._waits = 0
@@ -196,7 +196,7 @@ class _Run:
             row = self._ledger.append(replace(row, attempts=1 + (before.attempts if before else 0)))
             self._unanswered = self._unanswered + 1 if row.reason == "no_answer" else 0
             self._meter.spent(row)
-            self._watch.on_row(row)
+            self._callbacks.on_row(row)
 
     def _sit_out_an_outage(self) -> None:
         """Wait while the service answers nobody, so that an hour of trouble does not fail a thousand tiles."""
@@ -211,7 +211,7 @@ class _Run:
             )
         seconds = _OUTAGE_WAITS_S[self._waits]
         self._waits += 1
-        self._watch.say(f"no answer for {self._unanswered} tiles in a row; waiting {seconds:g} s for the service")
+        self._callbacks.say(f"no answer for {self._unanswered} tiles in a row; waiting {seconds:g} s for the service")
         # In short naps: an end of the run that is set by the clock comes also now.
         while seconds > 0 and not self._meter.why_stop(0):
             time.sleep(min(seconds, _NAP_S))
@@ -220,7 +220,7 @@ class _Run:
     def _finish(self, running: set[Future[LedgerRow]], error: BaseException) -> None:
         """Begin no more, let the tiles in flight become complete; a second interrupt leaves at once."""
         if isinstance(error, KeyboardInterrupt) and running:
-            self._watch.say(f"finishing the {len(running)} tiles in flight; interrupt again to leave them")
+            self._callbacks.say(f"finishing the {len(running)} tiles in flight; interrupt again to leave them")
         self._pixels.stop()
         for future in tuple(running):
             if future.cancel():

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .budget import Estimate, estimate, measured
-from .build import Choice, choose
+from .build import Selection, select_rows
 from ..labels.ingest import rows_of_folder
 from ..labels.releases import releases
 from ..dataset.ledger import read_events, read_ledger
@@ -18,7 +18,7 @@ from ..dataset.root import DataRoot
 
 
 def forecast(
-    root: DataRoot, choice: Choice, *, recipe: Recipe | None, concurrency: int, sandbox_tiles: int | None = None
+    root: DataRoot, selection: Selection, *, recipe: Recipe | None, concurrency: int, sandbox_tiles: int | None = None
 ) -> tuple[str, Estimate]:
     """What a build of this choice would do, in words, and what it would take.
 
@@ -34,39 +34,39 @@ def forecast(
     """
     recipe = recipe or root.recipe() or Recipe()
     known = measured(root.events(), recipe.hash)
-    rows = _rows(root, choice)
+    rows = _rows(root, selection)
     if rows is None:
-        tiles, words = _published(choice, sandbox_tiles)
+        tiles, words = _published(selection, sandbox_tiles)
         return words, estimate(tiles, known, concurrency=concurrency)
     ledger = root.ledger()
     # Who answered so far; a build by somebody else would be refused when it begins.
     source = next((row.source for row in ledger.values() if row.source), "")
-    todo = plan(choose(rows, choice), known=ledger, root=root, recipe=recipe, source=source)
+    todo = plan(select_rows(rows, selection), known=ledger, root=root, recipe=recipe, source=source)
     return str(todo), estimate(len(todo.ask), known, concurrency=concurrency)
 
 
-def _rows(root: DataRoot, choice: Choice) -> Sequence[ManifestRow] | None:
+def _rows(root: DataRoot, selection: Selection) -> Sequence[ManifestRow] | None:
     """The tiles that a build could choose from; None where no label is on disk yet."""
-    if choice.labels is not None:
-        return make_manifest(rows_of_folder(choice.labels)).rows
+    if selection.labels is not None:
+        return make_manifest(rows_of_folder(selection.labels)).rows
     if root.manifest_file.is_file():
         return [row for row in root.manifest().rows if row.release != "inspect"]
     return None
 
 
-def _published(choice: Choice, sandbox_tiles: int | None) -> tuple[int, str]:
+def _published(selection: Selection, sandbox_tiles: int | None) -> tuple[int, str]:
     """How many tiles there will be, by what the publishers say of their archives."""
-    narrowed = choice.region != "all" or bool(choice.biomes)
+    narrowed = selection.region != "all" or bool(selection.biomes)
     advice = "'dwplus labels fetch' brings the labels, then the plan is exact"
     if sandbox_tiles is not None:
         tiles = sandbox_tiles
         words = f"labels are not fetched yet; the synthetic planet has {tiles} label tiles"
     else:
-        splits = choice.splits or {"train", "test"}
+        splits = selection.splits or {"train", "test"}
         tiles = sum(f.tiles or 0 for release in releases() for f in release.files if f.split in splits)
         words = f"labels are not fetched yet; about {tiles:,} tiles are published; {advice}"
     if narrowed:
         words += " (and narrowed to the region and biomes that were named)"
-    if choice.limit is not None:
-        tiles = min(tiles, choice.limit)
+    if selection.limit is not None:
+        tiles = min(tiles, selection.limit)
     return tiles, words

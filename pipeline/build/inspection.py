@@ -13,19 +13,19 @@ from ..spec.bands import SHARD_BANDS
 from ..cluster import Runner
 from ..dataset.findings import Finding
 from ..statistics.histograms import Counts, Histograms, Packed, add_counts, cell_of, pack, unpack
-from ..validation.file_view import Look
+from ..validation.file_view import FileView
 from ..dataset.manifest import ManifestRow
 from ..statistics.normalise import Counted
 from ..files.remote import Place
 from ..validation.rules import judge
-from ..validation.validate import ValidateBatch, look_at
+from ..validation.validate import ValidateBatch, view_of
 from ..dataset.root import DataRoot
 
 
-def counts_of(look: Look) -> Histograms:
+def counts_of(view: FileView) -> Histograms:
     """Histograms of a tile that was found without error, as its rules have counted it already."""
-    assert look.code_counts is not None, look.name
-    return Histograms({band: look.counts(band) for band in SHARD_BANDS}, look.code_counts, 1)
+    assert view.code_counts is not None, view.name
+    return Histograms({band: view.counts(band) for band in SHARD_BANDS}, view.code_counts, 1)
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,12 @@ class InspectBatch:
         good: list[str] = []
         total: Counts = {}
         for row, sha256 in items:
-            look = look_at(row, self.root, sha256=sha256)
-            found = judge(look)
+            view = view_of(row, self.root, sha256=sha256)
+            found = judge(view)
             findings += found
             if not any(finding.severity == "error" for finding in found):
                 good.append(row.tile.id)
-                add_counts(total, {cell_of(row): counts_of(look)})
+                add_counts(total, {cell_of(row): counts_of(view)})
         return findings, good, pack(total)
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ... import __version__
 from ..spec.bands import NODATA, S2_BANDS, SHARD_BANDS
 from ..errors import DataError
-from ..spec.licences import _licence
+from ..spec.licences import licence_between
 from ..earthengine.scene_choice import Candidate, SceneRef
 from ..spec.recipe import S1_COLLECTIONS, Recipe, recipe_from
 from ..earthengine.graphs import used_s1_scenes
@@ -71,7 +71,7 @@ def provenance(tile: Tile, scene: SceneRef, recipe: Recipe, stored: NDArray[np.u
         "S1_OBSERVATIONS": f"{count.min()}..{count.max()}",
         "S1_COVERED_SHARE": f"{(count > 0).mean():.4f}",
         "S1_SCENES": " ".join(used_s1_scenes(scene.s1_scenes, recipe)),
-        "LICENCE": _licence(source, start, last_day),
+        "LICENCE": licence_between(source, start, last_day),
     }
     return {name: value for name, value in tags.items() if value}
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ... import __version__
 from ..spec.bands import BANDS, NODATA, S1_BANDS, S2_BANDS
 from ..spec.landcover import CLASS_NAMES, IGNORE
+from ..spec.sources import Source
 from ..spec.tiles import locate
 from .manifest import ManifestRow
 from .zarr_chunks import BLOSC_LEVEL, need
@@ -82,7 +83,7 @@ class Facts:
         return {
             "Conventions": "CF-1.11",
             "title": f"Dynamic World+ training store, {len(self.rows)} tiles"
-            + (" [SANDBOX: synthetic pixels]" if "SANDBOX" in self.source else ""),
+            + (" [SANDBOX: synthetic pixels]" if Source.of(self.source).synthetic else ""),
             "source": self.source,
             "license": self.licence,
             "recipe": self.recipe,

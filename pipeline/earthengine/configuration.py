@@ -7,15 +7,13 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 from urllib.parse import urlsplit
 
 from ..errors import AuthenticationError
+from ..spec.sources import EARTH_ENGINE, SANDBOX, Source
 
 HIGH_VOLUME_URL = "https://earthengine-highvolume.googleapis.com"
 """Google's endpoint for many small requests (developers.google.com/earth-engine/cloud/highvolume)."""
-
-SourceName = Literal["sandbox", "earthengine"]
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,7 @@ class Configuration:
 
     @property
     def is_google(self) -> bool:
-        return answered_by(self.url or HIGH_VOLUME_URL) == "earthengine"
+        return answered_by(self.url or HIGH_VOLUME_URL) == EARTH_ENGINE.name
 
 
 def configuration(
@@ -66,15 +64,15 @@ def _saved_project(login: Path) -> str | None:
         return None
 
 
-def choose_source(requested: str, found: Configuration) -> SourceName:
-    """The source that ``--source`` means: ``sandbox`` only where nothing of Earth Engine is configured at all.
+def choose_source(requested: str, found: Configuration) -> Source:
+    """The source that ``--source`` means: the sandbox only where nothing of Earth Engine is configured at all.
 
     Raises:
         AuthenticationError: only a part of what Earth Engine needs is configured.
     """
     has_credentials = found.credentials_file is not None or found.signed_in
-    if requested == "sandbox" or (requested == "auto" and found == Configuration()):
-        return "sandbox"
+    if requested == SANDBOX.folder or (requested == "auto" and found == Configuration()):
+        return SANDBOX
     if found.project is None:
         given = f"{_credentials_in_words(found)} found, but no project" if has_credentials else "no project"
         raise AuthenticationError(
@@ -91,7 +89,7 @@ def choose_source(requested: str, found: Configuration) -> SourceName:
             f"GOOGLE_APPLICATION_CREDENTIALS names {found.credentials_file}, which does not exist; correct it, or "
             "unset it to use the login of 'earthengine authenticate'"
         )
-    return "earthengine"
+    return EARTH_ENGINE
 
 
 def _credentials_in_words(found: Configuration) -> str:
@@ -106,5 +104,5 @@ def answered_by(url: str, *, declared: str | None = None) -> str:
     """
     host = urlsplit(url).hostname or url
     if host == "googleapis.com" or host.endswith(".googleapis.com"):
-        return "earthengine"
-    return "SANDBOX" if declared == "SANDBOX" else f"UNVERIFIED {host}"
+        return EARTH_ENGINE.name
+    return SANDBOX.name if declared == SANDBOX.name else Source.unverified(host).name

@@ -22,7 +22,7 @@ from ..files.atomic import read_json
 from ..files.downloads import shown_url
 from .configuration import HIGH_VOLUME_URL, Configuration, answered_by
 from .faults import fault_of
-from .session import DEFAULT_CONCURRENCY, Patience, Session
+from .session import DEFAULT_CONCURRENCY, RequestRetries, Session
 from .transport import Transport, is_loopback
 
 _SCOPES = ["https://www.googleapis.com/auth/earthengine", "https://www.googleapis.com/auth/cloud-platform"]
@@ -32,7 +32,7 @@ _CONNECT_ATTEMPTS = 4
 
 
 def connect(
-    found: Configuration, *, patience: Patience | None = None, concurrency: int = DEFAULT_CONCURRENCY
+    found: Configuration, *, retries: RequestRetries | None = None, concurrency: int = DEFAULT_CONCURRENCY
 ) -> Session:
     """A session with the server, project and credentials of a configuration.
 
@@ -44,10 +44,10 @@ def connect(
         AuthenticationError: it does not accept project or credentials.
     """
     url = service_url(found)
-    patience, shown = patience or Patience(), shown_url(url)
+    retries, shown = retries or RequestRetries(), shown_url(url)
     name = answered_by(url, declared=declared_source(url))
     credentials = _credentials(found)
-    transport = Transport(deadline_s=min(_CONNECT_DEADLINE_S, patience.deadline_s), connections=concurrency)
+    transport = Transport(deadline_s=min(_CONNECT_DEADLINE_S, retries.deadline_s), connections=concurrency)
     for attempt in range(1, _CONNECT_ATTEMPTS + 1):
         error = _initialize(url, found.project, credentials, transport)
         if error is None:
@@ -60,12 +60,12 @@ def connect(
             ) from error
         if attempt == _CONNECT_ATTEMPTS:
             raise ServiceError(f"Earth Engine at {shown} does not start a session: {fault.message}; try again later")
-        time.sleep(patience.wait_s(attempt, random.Random()))
+        time.sleep(retries.wait_s(attempt, random.Random()))
     # The session asks again by itself: it spreads the waits of all threads and honours Retry-After.
     ee.data.setMaxRetries(0)
     ee.data.setUserAgent(f"dwplus/{__version__} (gzip)")
-    transport.deadline_s = patience.deadline_s
-    return Session(name=name, url=url, patience=patience, concurrency=concurrency, transport=transport)
+    transport.deadline_s = retries.deadline_s
+    return Session(name=name, url=url, retries=retries, concurrency=concurrency, transport=transport)
 
 
 def service_url(found: Configuration) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
-from ..spec.bands import BANDS, NODATA, S1_BANDS, S2_BANDS, SHARD_BANDS
+from ..spec.bands import BANDS, S1_BANDS, S2_BANDS, SHARD_BANDS
 from ..spec.recipe import REQUEST_BANDS, S1_FILL
 
 _BAND_TYPES = {band: np.dtype("<f4" if band in S1_BANDS else "<u2") for band in REQUEST_BANDS}
@@ -84,11 +84,7 @@ _BLOCK_PX = 8192
 def _stored_decibel(decibel: NDArray[np.float32], count: NDArray[np.uint16], band: str) -> NDArray[np.uint16]:
     """Stored values of a Sentinel-1 band; 0 where nothing was observed."""
     seen = (count > 0) & (decibel > np.float32(S1_FILL + 1)) & np.isfinite(decibel)
-    value = np.where(seen, decibel, np.float32(0)).astype(np.float64)
-    value -= BANDS[band].offset
-    value /= BANDS[band].scale
-    np.clip(np.rint(value, out=value), 1, 65535, out=value)
-    return np.where(seen, value, NODATA).astype(np.uint16)
+    return BANDS[band].stored(np.where(seen, decibel, np.float32(np.nan)))
 
 
 _NUMBER = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?)\s")

@@ -1,8 +1,8 @@
 """Earth Engine expressions for label tiles: which images a collection of labels holds, and the pixels of one of them.
 
-Builds graphs, never asks the server; ``label_assets`` does. What is known of the collection: Brown et al. 2022 (the
-data set's address), and the recipe it was uploaded with (band ``lulc``, 0 as missing data, ``dw_id`` and ``S2_GEE_ID``
-among the properties).
+Builds expressions and sends nothing; ``labels.earth_engine`` does. What is known of the collection: Brown et al. 2022
+(the data set's address), and the recipe it was uploaded with (band ``lulc``, 0 as missing data, ``dw_id`` and
+``S2_GEE_ID`` among the properties).
 """
 
 from __future__ import annotations

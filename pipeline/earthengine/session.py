@@ -109,7 +109,7 @@ class PixelSource(Protocol):
 
 
 @dataclass(frozen=True)
-class Patience:
+class RequestRetries:
     """How long to wait for one answer, and how often to ask again.
 
     Attributes:
@@ -141,10 +141,10 @@ class _TooHeavyError(Exception):
 class Session:
     """A connection to a server of the Earth Engine API; a ``PixelSource``. Threads may share it."""
 
-    def __init__(self, *, name: str, url: str, patience: Patience, concurrency: int, transport: Transport) -> None:
+    def __init__(self, *, name: str, url: str, retries: RequestRetries, concurrency: int, transport: Transport) -> None:
         self.name = name
         self.url = url
-        self.patience = patience
+        self.retries = retries
         self.transport = transport
         self._limiter = Limiter(concurrency)
         self._rng = random.Random()
@@ -287,7 +287,7 @@ class Session:
             if fault.kind == "slow-down":
                 tally.refused += 1
                 refusals += 1
-                if time.monotonic() - started > self.patience.refused_s:
+                if time.monotonic() - started > self.retries.refused_s:
                     raise QuotaError(
                         f"{what}: Earth Engine refused {refusals} requests: {fault.message}; start the same "
                         "command again later, or with a smaller --concurrency"
@@ -301,7 +301,7 @@ class Session:
             overloads += fault.kind == "overload"
             if overloads > 1:
                 raise _TooHeavyError(fault.message)
-            if attempt >= self.patience.attempts:
+            if attempt >= self.retries.attempts:
                 raise TileError(
                     f"{what}: no answer after {attempt} attempts, last: {fault.message}",
                     reason="bad_answer" if fault.kind == "bad-answer" else "no_answer",
@@ -310,7 +310,7 @@ class Session:
 
     def _wait_s(self, attempt: int, fault: Fault) -> float:
         asked_for = min(fault.retry_after_s or 0.0, _LONGEST_RETRY_AFTER_S)
-        return max(self.patience.wait_s(attempt, self._rng), asked_for)
+        return max(self.retries.wait_s(attempt, self._rng), asked_for)
 
 
 def quarters(window: Window) -> tuple[Window, ...]:

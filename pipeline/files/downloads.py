@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Patience:
+class DownloadRetries:
     """How long a download keeps trying.
 
     A request that runs into ``request_s`` is cut and continued by the next one. Attempts count from the last
@@ -84,7 +84,7 @@ def download(
     *,
     expected_size: int | None,
     progress: Callable[[int, int | None], None],
-    patience: Patience,
+    retries: DownloadRetries,
     rng: random.Random,
 ) -> None:
     """Fill a part file, as many requests as it takes."""
@@ -93,22 +93,22 @@ def download(
         http.trust_env = not _is_loopback(url)  # a proxy cannot reach our own machine
         while True:
             try:
-                return _receive(http, url, part, expected_size=expected_size, progress=progress, patience=patience)
+                return _receive(http, url, part, expected_size=expected_size, progress=progress, retries=retries)
             except _Interrupted as interruption:
-                if part.size - furthest >= patience.progress_bytes:
+                if part.size - furthest >= retries.progress_bytes:
                     failures = 0
                 furthest = max(furthest, part.size)
                 failures += 1
-                if failures >= patience.attempts:
+                if failures >= retries.attempts:
                     raise _unreachable(url, f"{interruption} ({failures} attempts)") from interruption
                 _log.info("%s: %s; trying again", shown_url(url), interruption)
-                time.sleep(_wait_s(failures, interruption.retry_after_s, patience, rng))
+                time.sleep(_wait_s(failures, interruption.retry_after_s, retries, rng))
 
 
-def _wait_s(failures: int, retry_after_s: float | None, patience: Patience, rng: random.Random) -> float:
+def _wait_s(failures: int, retry_after_s: float | None, retries: DownloadRetries, rng: random.Random) -> float:
     """Seconds until the next attempt: doubling with jitter, or what the server asks for, never beyond the longest."""
-    backoff = patience.first_wait_s * 2.0 ** (failures - 1) * rng.uniform(0.5, 1.0)
-    return min(max(backoff, retry_after_s or 0.0), patience.longest_wait_s)
+    backoff = retries.first_wait_s * 2.0 ** (failures - 1) * rng.uniform(0.5, 1.0)
+    return min(max(backoff, retry_after_s or 0.0), retries.longest_wait_s)
 
 
 def _receive(
@@ -118,7 +118,7 @@ def _receive(
     *,
     expected_size: int | None,
     progress: Callable[[int, int | None], None],
-    patience: Patience,
+    retries: DownloadRetries,
 ) -> None:
     """One request that goes on where the part ends; returns when the file is complete.
 
@@ -128,10 +128,10 @@ def _receive(
         DataError: the server has a file of another size than was published.
         DwplusError: the disk is full.
     """
-    ends_at = time.monotonic() + patience.request_s
+    ends_at = time.monotonic() + retries.request_s
     try:
         response = http.get(
-            url, headers=_range_headers(part), stream=True, timeout=(min(30.0, patience.silence_s), patience.silence_s)
+            url, headers=_range_headers(part), stream=True, timeout=(min(30.0, retries.silence_s), retries.silence_s)
         )
     except requests.RequestException as error:
         raise _Interrupted(_reason(error)) from error
@@ -148,7 +148,7 @@ def _receive(
         check_space(part.path.parent, None if total is None else total - start, shown_url(url))
         said = {"etag": response.headers.get("ETag"), "last_modified": response.headers.get("Last-Modified")}
         write_json(part.record_path, {**said, "size": total})
-        blocks = _blocks(response, patience=patience, ends_at=ends_at)
+        blocks = _blocks(response, retries=retries, ends_at=ends_at)
         done = _store(blocks, part.path, start=start, report=lambda done: progress(done, total))
     if total is not None and done != total:
         raise _Interrupted(f"ended after {done} of {total} bytes")
@@ -221,7 +221,7 @@ def _retry_after_s(value: str | None) -> float | None:
     return max(0.0, when.timestamp() - time.time())
 
 
-def _blocks(response: requests.Response, *, patience: Patience, ends_at: float) -> Iterator[bytes]:
+def _blocks(response: requests.Response, *, retries: DownloadRetries, ends_at: float) -> Iterator[bytes]:
     """The body as it comes: ``read1`` hands over what has arrived, so that a trickle cannot outlive the deadline."""
     read = getattr(response.raw, "read1", response.raw.read)
     while True:
@@ -233,7 +233,7 @@ def _blocks(response: requests.Response, *, patience: Patience, ends_at: float) 
             return
         yield block
         if time.monotonic() > ends_at:
-            raise _Interrupted(f"not complete within {patience.request_s:g} s")
+            raise _Interrupted(f"not complete within {retries.request_s:g} s")
 
 
 def _reason(error: BaseException) -> str:

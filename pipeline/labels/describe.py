@@ -23,7 +23,7 @@ from ..raster.geotiff import read_header
 from ..raster.label_raster import read_label
 from ..spec.landcover import CLASSES, CODE_CLOUD, CODE_UNMARKED, marked_share
 from ..spec.test_tiles import biome_of, is_test_tile
-from ..spec.tiles import Tile, biome_names, dw_id_of, hemisphere_of, parse_tile_id
+from ..spec.tiles import Tile, biome_names, hemisphere_of, parse_tile_id, tile_id_of
 
 # Counts over a manifest -----------------------------------------------------------------------------------------------
 
@@ -133,18 +133,18 @@ def describe_file(path: Path) -> LabelFacts:
     Raises:
         DataError: it is not a label tile.
     """
-    dw_id = dw_id_of(path.stem)
+    tile_id = tile_id_of(path.stem)
     raster = read_label(path)
-    named = parse_tile_id(dw_id)
+    named = parse_tile_id(tile_id)
     folder = path.parent.parent.name
     tile = Tile(
-        id=dw_id,
+        id=tile_id,
         crs=raster.crs,
         transform=raster.transform,
         shape=raster.shape,
         date=named.date,
         hemisphere="EH" if folder == "EH" else "WH" if folder == "WH" else hemisphere_of(named.lon),
-        biome=biome_of(dw_id, path.parent.name),
+        biome=biome_of(tile_id, path.parent.name),
     )
     tags = read_header(path).tags
     labelers = tuple(filter(None, [tags.get("LABELER")]))
@@ -166,11 +166,11 @@ def describe_tiles(root: DataRoot, ids: Sequence[str]) -> list[LabelFacts]:
 
 def _row_of(given: str, rows: dict[str, ManifestRow], manifest: Manifest, root: DataRoot) -> ManifestRow:
     try:
-        dw_id = dw_id_of(given.removesuffix(".tif"))
+        tile_id = tile_id_of(given.removesuffix(".tif"))
     except DataError:
-        dw_id = given
-    if dw_id in rows:
-        return rows[dw_id]
+        tile_id = given
+    if tile_id in rows:
+        return rows[tile_id]
     close = [row.tile.id for row in manifest.rows if given and given in row.tile.id]
     if len(close) == 1:
         return rows[close[0]]

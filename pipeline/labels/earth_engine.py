@@ -27,7 +27,7 @@ from ..files.archives import Member, MembersRecord, member_of, read_members, wri
 from ..files.atomic import remove_parts, write_atomically
 from ..raster.geotiff import LABEL_BAND, write_label
 from ..spec.test_tiles import biome_of, is_test_tile
-from ..spec.tiles import RESOLUTION_M, TILE_SIZE_PX, Hemisphere, Labeler, Tile, dw_id_of, hemisphere_of, parse_tile_id
+from ..spec.tiles import RESOLUTION_M, TILE_SIZE_PX, Hemisphere, Labeler, Tile, hemisphere_of, parse_tile_id, tile_id_of
 from .index import labeler_of_folder
 from .metadata import LABEL_LIST, plain_name
 
@@ -44,7 +44,7 @@ _INSTEAD = (
 )
 
 
-class Asker(Protocol):
+class LabelClient(Protocol):
     """Who asks the server, patiently; a session with Earth Engine."""
 
     def value(self, expression: Any) -> Any:
@@ -68,7 +68,7 @@ class LabelAsset:
     """
 
     asset: str
-    dw_id: str
+    tile_id: str
     labeler: Labeler
     band: str
     crs: str
@@ -82,7 +82,7 @@ class LabelAsset:
     def path(self) -> str:
         """Where its tile lies below the folder of this origin."""
         place = f"{self.hemisphere}/{self.biome}/" if self.biome else ""
-        return f"{self.labeler}/{place}{self.dw_id}.tif"
+        return f"{self.labeler}/{place}{self.tile_id}.tif"
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class FetchedLabels:
 
 
 def fetch_label_assets(
-    asker: Asker,
+    client: LabelClient,
     releases: Path,
     *,
     source: str,
@@ -138,18 +138,18 @@ def fetch_label_assets(
         for path in spoilt:
             (folder / path).unlink(missing_ok=True)
     remove_parts(folder)
-    found, ignored = list_label_assets(asker, collection)
+    found, ignored = list_label_assets(client, collection)
     wanted = [asset for asset in found if _split_of(asset) in splits]
     write_atomically(folder / LABEL_LIST, _list_of(found, source))
     members: dict[str, Member] = {}
     failed: dict[str, str] = {}
     before = {asset.path for asset in wanted if (folder / asset.path).is_file()}
-    with closing(_each(asker, wanted, folder, source=source, concurrency=concurrency)) as outcomes:
+    with closing(_each(client, wanted, folder, source=source, concurrency=concurrency)) as outcomes:
         for done, (asset, outcome) in enumerate(outcomes, start=1):
             if isinstance(outcome, Member):
                 members[asset.path] = outcome
             else:
-                failed[asset.dw_id] = outcome
+                failed[asset.tile_id] = outcome
             progress(done, len(wanted))
     if failed and not members:
         raise ServiceError(f"none of {len(wanted)} label images of {collection} could be had: {_first(failed)}")
@@ -176,7 +176,7 @@ def _complete(splits: Sequence[str], failed: Mapping[str, str], known: MembersRe
 
 
 def _split_of(asset: LabelAsset) -> str:
-    return "test" if is_test_tile(asset.dw_id) else "train"
+    return "test" if is_test_tile(asset.tile_id) else "train"
 
 
 def _first(reasons: Mapping[str, str]) -> str:
@@ -187,7 +187,7 @@ def _first(reasons: Mapping[str, str]) -> str:
 # Listing --------------------------------------------------------------------------------------------------------------
 
 
-def list_label_assets(asker: Asker, collection: str = COLLECTION) -> tuple[list[LabelAsset], dict[str, str]]:
+def list_label_assets(client: LabelClient, collection: str = COLLECTION) -> tuple[list[LabelAsset], dict[str, str]]:
     """The label images of a collection in the order of their ids, and the others with the reason.
 
     Raises:
@@ -196,7 +196,7 @@ def list_label_assets(asker: Asker, collection: str = COLLECTION) -> tuple[list[
     """
     found: dict[str, LabelAsset] = {}
     ignored: dict[str, str] = {}
-    for image in _images(asker, collection):
+    for image in _images(client, collection):
         name = str(image.get("id", "an image without id"))
         try:
             asset = _label_asset(image)
@@ -212,12 +212,12 @@ def list_label_assets(asker: Asker, collection: str = COLLECTION) -> tuple[list[
     return list(found.values()), ignored
 
 
-def _images(asker: Asker, collection: str) -> Iterator[Mapping[str, Any]]:
+def _images(client: LabelClient, collection: str) -> Iterator[Mapping[str, Any]]:
     """Every image of a collection as ``getInfo`` describes it, page by page."""
     last = ""
     while True:
         try:
-            answer = asker.value(images_after(collection, last, _PAGE))
+            answer = client.value(images_after(collection, last, _PAGE))
         except (QuotaError, ServiceError):
             raise
         except DwplusError as error:
@@ -241,7 +241,7 @@ def _label_asset(image: Mapping[str, Any]) -> LabelAsset:
         DataError: it is none; LookupError, TypeError, ValueError: it is described in another way.
     """
     properties = {plain_name(name): value for name, value in image["properties"].items()}
-    dw_id = _dw_id(properties)
+    tile_id = _tile_id(properties)
     band = _band(image["bands"])
     width, height = (int(size) for size in band["dimensions"])
     a, b, c, d, e, f = (float(number) for number in band["crs_transform"])
@@ -255,17 +255,19 @@ def _label_asset(image: Mapping[str, Any]) -> LabelAsset:
     places = str(properties.get("folder", "")).split("/")
     biome = str(properties.get("biome", "")).removesuffix(".0") or (places[-1] if len(places) > 1 else "")
     side = str(properties.get("hemisphere", "")) or next((p for p in places if p in ("EH", "WH")), "")
-    hemisphere: Hemisphere = "EH" if side == "EH" else "WH" if side == "WH" else hemisphere_of(parse_tile_id(dw_id).lon)
+    hemisphere: Hemisphere = (
+        "EH" if side == "EH" else "WH" if side == "WH" else hemisphere_of(parse_tile_id(tile_id).lon)
+    )
     return LabelAsset(
         asset=str(image["id"]),
-        dw_id=dw_id,
-        labeler=_labeler(dw_id, str(properties.get("labeler", "")), places),
+        tile_id=tile_id,
+        labeler=_labeler(tile_id, str(properties.get("labeler", "")), places),
         band=str(band["id"]),
         crs=crs,
         transform=(a, b, c, d, e, f),
         shape=(height, width),
         hemisphere=hemisphere,
-        biome=biome_of(dw_id, biome),
+        biome=biome_of(tile_id, biome),
         properties={
             column: str(properties[plain_name(column)])
             for column in _PROPERTIES
@@ -274,10 +276,10 @@ def _label_asset(image: Mapping[str, Any]) -> LabelAsset:
     )
 
 
-def _dw_id(properties: Mapping[str, Any]) -> str:
+def _tile_id(properties: Mapping[str, Any]) -> str:
     """Released name of an image, by its property or, without one, by its index with ``d`` for the decimal point."""
     given = str(properties.get("dwid", "") or properties["system:index"])
-    return dw_id_of(re.sub(r"(?<=\d)d(?=\d)", ".", given))
+    return tile_id_of(re.sub(r"(?<=\d)d(?=\d)", ".", given))
 
 
 def _band(bands: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
@@ -287,13 +289,13 @@ def _band(bands: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     return named[0]
 
 
-def _labeler(dw_id: str, stated: str, places: Iterable[str]) -> Labeler:
+def _labeler(tile_id: str, stated: str, places: Iterable[str]) -> Labeler:
     """Who drew it: as the image says, else consensus for test tiles; of the others nobody can tell."""
     for place in (stated, *places):
         found = labeler_of_folder(place)
         if found is not None:
             return found
-    return "consensus" if is_test_tile(dw_id) else "unknown"
+    return "consensus" if is_test_tile(tile_id) else "unknown"
 
 
 _PROPERTIES = ("S2_GEE_ID", "S2_PRODUCT_ID", "S2_DATASTRIP_ID", "S2_GRID", "date", "biome_name", "eco_region")
@@ -306,7 +308,7 @@ def _list_of(assets: Iterable[LabelAsset], source: str) -> bytes:
     rows.writerow(["dw_id", "labeler", "crs", "hemisphere", "biome", *_PROPERTIES, "asset", "source"])
     for one in assets:
         values = [one.properties.get(column, "") for column in _PROPERTIES]
-        rows.writerow([one.dw_id, one.labeler, one.crs, one.hemisphere, one.biome or "", *values, one.asset, source])
+        rows.writerow([one.tile_id, one.labeler, one.crs, one.hemisphere, one.biome or "", *values, one.asset, source])
     return text.getvalue().encode()
 
 
@@ -314,14 +316,14 @@ def _list_of(assets: Iterable[LabelAsset], source: str) -> bytes:
 
 
 def _each(
-    asker: Asker, assets: Sequence[LabelAsset], folder: Path, *, source: str, concurrency: int
+    client: LabelClient, assets: Sequence[LabelAsset], folder: Path, *, source: str, concurrency: int
 ) -> Generator[tuple[LabelAsset, Member | str]]:
     """Every tile as it is on disk, or why it could not be had; several at a time.
 
     Whatever ends it early (credentials, quota, Ctrl-C) drops what has not begun.
     """
     with ThreadPoolExecutor(concurrency, thread_name_prefix="labels") as pool:
-        waiting = {pool.submit(_tile_on_disk, asker, asset, folder, source): asset for asset in assets}
+        waiting = {pool.submit(_tile_on_disk, client, asset, folder, source): asset for asset in assets}
         try:
             for future in as_completed(waiting):
                 try:
@@ -333,13 +335,13 @@ def _each(
             raise
 
 
-def _tile_on_disk(asker: Asker, asset: LabelAsset, folder: Path, source: str) -> Member:
+def _tile_on_disk(client: LabelClient, asset: LabelAsset, folder: Path, source: str) -> Member:
     path = folder / asset.path
     if not path.is_file():
-        answer = asker.pixels(
+        answer = client.pixels(
             code_request(asset.asset, asset.band, crs=asset.crs, transform=asset.transform, shape=asset.shape)
         )
-        tags = {"TILE": asset.dw_id, "LABELER": asset.labeler, "ASSET": asset.asset, "SOURCE": source}
+        tags = {"TILE": asset.tile_id, "LABELER": asset.labeler, "ASSET": asset.asset, "SOURCE": source}
         write_label(path, _codes(answer, asset), _tile_of(asset), tags)
     return member_of(path.read_bytes())
 
@@ -359,5 +361,5 @@ def _codes(answer: NDArray[np.void], asset: LabelAsset) -> NDArray[np.uint8]:
 
 
 def _tile_of(asset: LabelAsset) -> Tile:
-    day = parse_tile_id(asset.dw_id).date
-    return Tile(asset.dw_id, asset.crs, asset.transform, asset.shape, day, asset.hemisphere, asset.biome)
+    day = parse_tile_id(asset.tile_id).date
+    return Tile(asset.tile_id, asset.crs, asset.transform, asset.shape, day, asset.hemisphere, asset.biome)

@@ -13,7 +13,7 @@ from pathlib import Path
 from ..errors import DataError, UsageError
 from ..raster.geotiff import LABEL_BAND
 from ..spec.test_tiles import biome_of, is_test_tile
-from ..spec.tiles import TEST_PREFIX, Hemisphere, Labeler, biome_names, dw_id_of, hemisphere_of, parse_tile_id
+from ..spec.tiles import TEST_PREFIX, Hemisphere, Labeler, biome_names, hemisphere_of, parse_tile_id, tile_id_of
 from .metadata import Metadata, read_metadata
 from .releases import ReleaseSplit
 
@@ -32,7 +32,7 @@ class LabelFile:
         band: name of the band that holds the label, None where the file has one band only.
     """
 
-    dw_id: str
+    tile_id: str
     labeler: Labeler
     path: Path
     hemisphere: Hemisphere
@@ -100,7 +100,7 @@ def survey(folder: Path, *, metadata: Metadata | None = None) -> Survey:
         except DataError as error:
             ignored.append(Ignored(path, str(error)))
             continue
-        first = labels.setdefault((label.labeler, label.dw_id), label)
+        first = labels.setdefault((label.labeler, label.tile_id), label)
         if first is not label:
             ignored.append(Ignored(path, f"same tile of the same labeler as {first.path}"))
     return Survey(tuple(labels[key] for key in sorted(labels)), tuple(ignored))
@@ -128,20 +128,20 @@ def from_folder(folder: Path) -> list[LabelFile]:
 def from_earth_engine(folder: Path, *, metadata: Metadata | None = None) -> list[LabelFile]:
     """Label tiles that ``label_assets`` brought: nobody's folder says train or test, the list of test tiles does."""
     found = index(folder, metadata=metadata)
-    return [replace(label, split="test" if is_test_tile(label.dw_id) else "train") for label in found]
+    return [replace(label, split="test" if is_test_tile(label.tile_id) else "train") for label in found]
 
 
 def _label_file(path: Path, folder: Path, metadata: Metadata) -> LabelFile:
-    dw_id = dw_id_of(path.stem)
+    tile_id = tile_id_of(path.stem)
     labeler = _labeler_of(path, folder)
-    known = metadata.get((labeler, dw_id), {})
+    known = metadata.get((labeler, tile_id), {})
     hemisphere, biome = _place(path)
     return LabelFile(
-        dw_id=dw_id,
+        tile_id=tile_id,
         labeler=labeler,
         path=path,
-        hemisphere=hemisphere or hemisphere_of(parse_tile_id(dw_id).lon),
-        biome=biome or biome_of(dw_id, known.get("biome", "")),
+        hemisphere=hemisphere or hemisphere_of(parse_tile_id(tile_id).lon),
+        biome=biome or biome_of(tile_id, known.get("biome", "")),
         split=_SPLIT_OF_LABELER[labeler],
         band=LABEL_BAND if path.name.startswith(TEST_PREFIX) else None,
     )

@@ -41,10 +41,10 @@ from .origin import (
 )
 from .releases import Mirror
 from .splits import make_manifest
-from .supply import Source, Supply, expected_hashes, fingerprints
+from .supply import LabelSource, Supply, expected_hashes, fingerprints
 
 if TYPE_CHECKING:
-    from .earth_engine import Asker
+    from .earth_engine import LabelClient
 
 
 _WORKERS = min(8, (os.cpu_count() or 1) + 2)
@@ -98,7 +98,7 @@ def prepare_manifest(
     splits: Iterable[str] = (),
     origin: LabelOrigin = "releases",
     mirror: Mirror | None = None,
-    asker: Asker | None = None,
+    client: LabelClient | None = None,
     source: str = "",
     progress: Progress | None = None,
 ) -> Prepared:
@@ -119,7 +119,7 @@ def prepare_manifest(
     if labels is not None:
         return _prepare_given(root, labels, progress)
     wanted = frozenset("train" if split == "val" else split for split in splits) or frozenset({"train", "test"})
-    supply = Supply(root.releases, tuple(sorted(wanted)), origin, mirror, asker, source, progress)
+    supply = Supply(root.releases, tuple(sorted(wanted)), origin, mirror, client, source, progress)
     sources, failed = supply(verify=False)
     held = read_origin(root)
     if held.is_up_to_date(origin, fingerprints(sources)):
@@ -133,7 +133,7 @@ def prepare_manifest(
 
 
 def _make(
-    root: DataRoot, supply: Supply, sources: Sequence[Source], held: ManifestOrigin, progress: Progress
+    root: DataRoot, supply: Supply, sources: Sequence[LabelSource], held: ManifestOrigin, progress: Progress
 ) -> tuple[Manifest, ManifestOrigin, int]:
     """The manifest with the labels of the sources, what it was made from, and how many labels were opened."""
     earlier = _earlier_rows(root)
@@ -184,14 +184,17 @@ def _prepare_given(root: DataRoot, labels: Path, progress: Progress) -> Prepared
     earlier = _earlier_rows(root)
     unchanged = _unchanged(root, files, held, earlier)
     found = ingest_labels(
-        root, [file for file in files if file.dw_id not in unchanged], metadata, strict=True, progress=progress
+        root, [file for file in files if file.tile_id not in unchanged], metadata, strict=True, progress=progress
     )
-    rows = [*(_described(*unchanged[dw_id], _hint(metadata, *unchanged[dw_id])) for dw_id in unchanged), *found.rows]
+    rows = [
+        *(_described(*unchanged[tile_id], _hint(metadata, *unchanged[tile_id])) for tile_id in unchanged),
+        *found.rows,
+    ]
     ids = frozenset(row.tile.id for row in rows)
     manifest = make_manifest([*_kept(root, earlier, rows), *rows])
     write_manifest(root.folder, manifest)
     hashes = {row.tile.id: row.label_sha256 for row in rows}
-    given = {str(file.path.absolute()): stamp_of(file.path, hashes[file.dw_id]) for file in files}
+    given = {str(file.path.absolute()): stamp_of(file.path, hashes[file.tile_id]) for file in files}
     if held.reading != reading_code():
         # Released rows were made by other code: they are read again when a build is about them.
         held = replace(held, sources={}, given={}, folders={})
@@ -213,15 +216,15 @@ def _unchanged(
     known = {_key(row.labeler, row.tile): row for row in earlier if row.release == "inspect"}
     unchanged = {}
     for file in files:
-        row = known.get((file.labeler, file.dw_id, file.hemisphere, file.biome))
+        row = known.get((file.labeler, file.tile_id, file.hemisphere, file.biome))
         stamp = held.given.get(str(file.path.absolute()))
         if row is not None and stamp == stamp_of(file.path, row.label_sha256) and _has_bytes(f"{root}/{row.label}"):
-            unchanged[file.dw_id] = (row, file)
+            unchanged[file.tile_id] = (row, file)
     return unchanged
 
 
 def _hint(metadata: Metadata, _row: ManifestRow, file: LabelFile) -> Mapping[str, str]:
-    return metadata.get((file.labeler, file.dw_id), {})
+    return metadata.get((file.labeler, file.tile_id), {})
 
 
 def rows_of_folder(labels: Path) -> list[ManifestRow]:
@@ -232,7 +235,7 @@ def rows_of_folder(labels: Path) -> list[ManifestRow]:
     """
     metadata = read_metadata(labels)
     return [
-        _row_of(file, read_label(file.path), metadata.get((file.labeler, file.dw_id), {}))
+        _row_of(file, read_label(file.path), metadata.get((file.labeler, file.tile_id), {}))
         for file in from_folder(labels)
     ]
 
@@ -247,12 +250,12 @@ def _prepared(
 ) -> Prepared:
     ids = frozenset(row.tile.id for row in manifest.rows if row.release in wanted)
     bad = (
-        LedgerRow(dw_id, "discarded", "bad_label", why)
-        for dw_id, why in sorted(bad_labels.items())
-        if split_of(dw_id) in wanted and dw_id not in ids
+        LedgerRow(tile_id, "discarded", "bad_label", why)
+        for tile_id, why in sorted(bad_labels.items())
+        if split_of(tile_id) in wanted and tile_id not in ids
     )
     unheard = (
-        LedgerRow(dw_id, "failed", "no_answer", why) for dw_id, why in sorted(failed.items()) if dw_id not in ids
+        LedgerRow(tile_id, "failed", "no_answer", why) for tile_id, why in sorted(failed.items()) if tile_id not in ids
     )
     return Prepared(manifest, ids, (*bad, *unheard), read)
 
@@ -272,7 +275,7 @@ def _kept(root: DataRoot, earlier: Iterable[ManifestRow], fresh: Iterable[Manife
 def _without_other(found: Ingested) -> dict[str, str]:
     """Labels that cannot be used, of tiles of which no other labeler's markup can be used."""
     usable = {row.tile.id for row in found.rows}
-    return {dw_id: why for dw_id, why in found.unusable.items() if dw_id not in usable}
+    return {tile_id: why for tile_id, why in found.unusable.items() if tile_id not in usable}
 
 
 def _missing_labels(root: DataRoot, rows: Iterable[ManifestRow]) -> bool:
@@ -318,8 +321,8 @@ def ingest_labels(
     with (progress or Silent()).stage("Reading labels", len(files)) as step, _pool() as pool:
         waiting: list[tuple[LabelFile, ManifestRow | Future[ManifestRow | DataError | None]]] = []
         for file in files:
-            row = known.get((file.labeler, file.dw_id, file.hemisphere, file.biome))
-            hint = metadata.get((file.labeler, file.dw_id), {})
+            row = known.get((file.labeler, file.tile_id, file.hemisphere, file.biome))
+            hint = metadata.get((file.labeler, file.tile_id), {})
             if row is not None and row.label_sha256 == expected.get(file.path) and _has_bytes(f"{root}/{row.label}"):
                 waiting.append((file, _described(row, file, hint)))
                 continue
@@ -333,7 +336,7 @@ def ingest_labels(
             elif isinstance(outcome, DataError):
                 if strict:
                     raise outcome
-                found.unusable[file.dw_id] = str(outcome)
+                found.unusable[file.tile_id] = str(outcome)
             else:
                 found.changed.append(file)
     return replace(found, read=opened)
@@ -381,11 +384,11 @@ def ingest_label(
 
 def _row_of(file: LabelFile, raster: LabelRaster, hint: Mapping[str, str]) -> ManifestRow:
     tile = Tile(
-        id=file.dw_id,
+        id=file.tile_id,
         crs=raster.crs,
         transform=raster.transform,
         shape=raster.shape,
-        date=parse_tile_id(file.dw_id).date,
+        date=parse_tile_id(file.tile_id).date,
         hemisphere=file.hemisphere,
         biome=file.biome,
     )

@@ -20,7 +20,7 @@ import openpyxl
 from openpyxl.utils.exceptions import InvalidFileException
 
 from ..errors import DataError
-from ..spec.tiles import Labeler, dw_id_of
+from ..spec.tiles import Labeler, tile_id_of
 
 _log = logging.getLogger(__name__)
 
@@ -156,11 +156,11 @@ def _entries(labeler: Labeler, rows: Iterator[Sequence[Any]], *, id_column: tupl
     found: Metadata = {}
     for row in rows:
         try:
-            dw_id = dw_id_of(PurePosixPath(str(row[id_at])).name.removesuffix(".tif"))
+            tile_id = tile_id_of(PurePosixPath(str(row[id_at])).name.removesuffix(".tif"))
         except (DataError, IndexError):
             continue
         cells = ((column, _text(row[at])) for at, column in kept if at < len(row))
-        found[labeler, dw_id] = {column: text for column, text in cells if text.casefold() not in _EMPTY}
+        found[labeler, tile_id] = {column: text for column, text in cells if text.casefold() not in _EMPTY}
     return found
 
 

@@ -7,15 +7,16 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
+from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
+from ... import manifests
 from ..dataset.root import DataRoot
 from ..errors import DataError
 from ..files.atomic import read_json, sha256_of, write_json
 from ..spec.test_tiles import is_test_tile
-
-ORIGIN_FILE = "manifest.origin.json"
 
 LabelOrigin = Literal["releases", "earth-engine"]
 
@@ -38,9 +39,9 @@ def folder_stamp(folder: Path) -> str:
     return total.hexdigest()
 
 
-def split_of(dw_id: str) -> str:
+def split_of(tile_id: str) -> str:
     """Release of a tile by its name alone: ``test`` for the 409 tiles of the test release, else ``train``."""
-    return "test" if is_test_tile(dw_id) else "train"
+    return "test" if is_test_tile(tile_id) else "train"
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class ManifestOrigin:
     ) -> ManifestOrigin:
         """After these sources were read; those of an earlier call stay, unless labels came from elsewhere then."""
         before = self if self.reads_alike(origin) else ManifestOrigin()
-        others = {dw_id: why for dw_id, why in before.bad_labels.items() if split_of(dw_id) not in splits}
+        others = {tile_id: why for tile_id, why in before.bad_labels.items() if split_of(tile_id) not in splits}
         return ManifestOrigin(
             origin=origin,
             sources={**before.sources, **sources},
@@ -90,32 +91,49 @@ class ManifestOrigin:
         )
 
 
-_READING = (
-    *("ingest.py", "label_sources.py", "labels.py", "label_metadata.py", "landcover.py", "matching.py"),
-    *("shards.py", "tiles.py"),
+READING = (
+    *("..spec.landcover", "..spec.test_tiles", "..spec.tiles"),
+    *("..raster.geotiff", "..raster.label_raster", "..earthengine.scene_choice"),
+    *(".releases", ".metadata", ".index", ".supply", ".ingest"),
 )
-_MAKING = ("manifest.py", "splits.py", "footprints.py", "../manifests/test_409.csv", "../manifests/regions.toml")
-"""Files that decide what a row says, and what becomes of rows. A change of any of them makes everything anew: cheaper
-than a number that somebody has to remember to raise."""
+"""Modules that decide what a row of the manifest says. A change of any of them reads every label again: cheaper than a
+version number to maintain by hand."""
+
+MAKING = ("..spec.overlaps", "..spec.test_tiles", "..spec.tiles", "..dataset.manifest", ".splits")
+_TABLES = ("test_409.csv", "regions.toml")
+"""Modules and tables that decide which split a row belongs to, and which rows are discarded."""
 
 
 def reading_code() -> str:
     """Changes with the code that reads labels."""
-    return _code_hash(_READING)
+    return _hash_of(READING, ())
 
 
 def making_code() -> str:
     """Changes with the code and the tables that make a manifest of rows."""
-    return _code_hash(_MAKING)
+    return _hash_of(MAKING, _TABLES)
 
 
 @cache
-def _code_hash(names: tuple[str, ...]) -> str:
+def _hash_of(modules: tuple[str, ...], tables: tuple[str, ...]) -> str:
     total = hashlib.sha256()
-    for path in (Path(__file__).parent / name for name in names):
-        if path.is_file():
-            total.update(path.read_bytes())
+    for name in modules:
+        total.update(source_file(name).read_bytes())
+    for name in tables:
+        total.update((files(manifests) / name).read_bytes())
     return total.hexdigest()[:12]
+
+
+def source_file(module: str) -> Path:
+    """The file of a module, named relative to this package. The module is found, not imported: ``ingest`` imports this.
+
+    Raises:
+        ModuleNotFoundError: there is no such module; the lists above have to follow when a file moves.
+    """
+    spec = find_spec(module, __package__)
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError(f"{__name__} names {module}, which does not exist")
+    return Path(spec.origin)
 
 
 def _manifest_hash(root: DataRoot) -> str:

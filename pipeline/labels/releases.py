@@ -20,7 +20,7 @@ from ...manifests import load_toml
 from ..errors import DataError, ServiceError, UsageError
 from ..files.archives import MembersRecord, extract, members_path, read_members
 from ..files.atomic import read_json, write_json
-from ..files.downloads import Part, Patience, check_space, download, shown_url
+from ..files.downloads import DownloadRetries, Part, check_space, download, shown_url
 from ..spec.tiles import Labeler
 
 _log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ ReleaseSplit = Literal["train", "test", "inspect"]
 Mirror = str | Callable[[], str]
 """Base URL that serves ``<release>/<file>`` in place of the publishers; a function is called when a file is fetched."""
 
-Progress = Callable[[str, int, int | None], None]
+OnBytes = Callable[[str, int, int | None], None]
 """Called with (file name, bytes so far, bytes in all or None) while a file arrives."""
 
 
@@ -130,8 +130,8 @@ def acquire(
     mirror: Mirror | None = None,
     splits: Sequence[str] = ("train", "test"),
     verify: bool = False,
-    progress: Progress = _silent,
-    patience: Patience | None = None,
+    progress: OnBytes = _silent,
+    retries: DownloadRetries | None = None,
 ) -> tuple[Acquired, ...]:
     """Download and unpack what the splits need of the releases; what is there already is left alone.
 
@@ -149,8 +149,7 @@ def acquire(
     if mirror is None:
         _check_room(files, folder)
     return tuple(
-        _acquire_file(file, folder, mirror=mirror, verify=verify, progress=progress, patience=patience)
-        for file in files
+        _acquire_file(file, folder, mirror=mirror, verify=verify, progress=progress, retries=retries) for file in files
     )
 
 
@@ -160,8 +159,8 @@ def _acquire_file(
     *,
     mirror: Mirror | None,
     verify: bool,
-    progress: Progress,
-    patience: Patience | None,
+    progress: OnBytes,
+    retries: DownloadRetries | None,
 ) -> Acquired:
     unpacked = unpacked_folder(file, folder)
     target = folder / file.release / file.name
@@ -169,7 +168,7 @@ def _acquire_file(
         record = _record_without_archive(file, folder, published=mirror is None, verify=verify)
         if record is not None:
             return Acquired(file, target, str(record.origin["sha256"]), members=len(record.members))
-    path = fetch(file, folder, mirror=mirror, verify=verify, progress=progress, patience=patience)
+    path = fetch(file, folder, mirror=mirror, verify=verify, progress=progress, retries=retries)
     if path is None:
         return Acquired(file, None)
     if file.kind != "labels":
@@ -221,7 +220,7 @@ def _check_room(files: Sequence[ReleaseFile], folder: Path) -> None:
         check_space(folder, needed, f"all of {', '.join(file.name for file in files)} with what is unpacked from it")
 
 
-_SHORT_PATIENCE = Patience(attempts=3)
+_FEW_RETRIES = DownloadRetries(attempts=3)
 """For files that nothing depends on: no build waits long for them."""
 
 
@@ -231,8 +230,8 @@ def fetch(
     *,
     mirror: Mirror | None = None,
     verify: bool = False,
-    progress: Progress = _silent,
-    patience: Patience | None = None,
+    progress: OnBytes = _silent,
+    retries: DownloadRetries | None = None,
     rng: random.Random | None = None,
 ) -> Path | None:
     """Bring one file to ``folder/<release>/<name>``, going on from what an earlier run got of it.
@@ -268,7 +267,7 @@ def fetch(
             part,
             expected_size=file.size if mirror is None else None,
             progress=lambda done, total: progress(file.name, done, total),
-            patience=patience or (_SHORT_PATIENCE if file.optional else Patience()),
+            retries=retries or (_FEW_RETRIES if file.optional else DownloadRetries()),
             rng=rng or random.Random(),
         )
         etag = part.record().get("etag")

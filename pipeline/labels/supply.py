@@ -14,17 +14,18 @@ from ..errors import UsageError
 from ..files.archives import members_path, read_members
 from ..files.atomic import sha256_of
 from ..progress import Progress
+from ..spec.sources import Source
 from .index import LabelFile, from_earth_engine, index
 from .metadata import Metadata, read_metadata
 from .origin import LabelOrigin
 from .releases import Acquired, Mirror, acquire, releases, unpacked_folder
 
 if TYPE_CHECKING:
-    from .earth_engine import Asker
+    from .earth_engine import LabelClient
 
 
 @dataclass(frozen=True)
-class Source:
+class LabelSource:
     """One origin of labels or metadata on disk: an archive, the workbook, the collection of Earth Engine.
 
     Attributes:
@@ -46,21 +47,21 @@ class Supply:
     splits: tuple[str, ...]
     origin: LabelOrigin
     mirror: Mirror | None
-    asker: Asker | None
+    client: LabelClient | None
     source: str
     progress: Progress
 
-    def __call__(self, *, verify: bool) -> tuple[tuple[Source, ...], Mapping[str, str]]:
+    def __call__(self, *, verify: bool) -> tuple[tuple[LabelSource, ...], Mapping[str, str]]:
         """What lies on disk now, and tiles whose labels could not be had, with the reason."""
         return self._from_earth_engine(verify) if self.origin == "earth-engine" else self._from_releases(verify)
 
     @property
     def label_source(self) -> str:
         """Whom a label names as its maker: who answered for it, or the planet whose mirror serves it."""
-        of_planet = self.mirror is not None and self.source == "SANDBOX"
+        of_planet = self.mirror is not None and Source.of(self.source).synthetic
         return self.source if of_planet or self.origin == "earth-engine" else ""
 
-    def _from_releases(self, verify: bool) -> tuple[tuple[Source, ...], Mapping[str, str]]:
+    def _from_releases(self, verify: bool) -> tuple[tuple[LabelSource, ...], Mapping[str, str]]:
         with self.progress.stage("Fetching label releases", None, unit="bytes") as step:
             brought = acquire(
                 releases(),
@@ -72,20 +73,20 @@ class Supply:
             )
         return tuple(_source_of(one, self.folder) for one in brought if one.path is not None), {}
 
-    def _from_earth_engine(self, verify: bool) -> tuple[tuple[Source, ...], Mapping[str, str]]:
+    def _from_earth_engine(self, verify: bool) -> tuple[tuple[LabelSource, ...], Mapping[str, str]]:
         # Imports the client, which the archives do not need.
         from .earth_engine import EARTH_ENGINE_FOLDER, fetch_label_assets
 
-        if self.asker is None:
+        if self.client is None:
             raise UsageError("labels out of Earth Engine need a session with it; this call has none")
         with self.progress.stage("Fetching labels from Earth Engine", None) as step:
             fetched = fetch_label_assets(
-                self.asker, self.folder, source=self.source, splits=self.splits, verify=verify, progress=step.set
+                self.client, self.folder, source=self.source, splits=self.splits, verify=verify, progress=step.set
             )
         record = members_path(fetched.folder).read_bytes()
-        return (Source(EARTH_ENGINE_FOLDER, sha256_of(record), fetched.folder),), fetched.failed
+        return (LabelSource(EARTH_ENGINE_FOLDER, sha256_of(record), fetched.folder),), fetched.failed
 
-    def labels(self, sources: Sequence[Source]) -> tuple[list[LabelFile], Metadata]:
+    def labels(self, sources: Sequence[LabelSource]) -> tuple[list[LabelFile], Metadata]:
         """The label tiles of the sources, and what their publishers say of them."""
         files: list[LabelFile] = []
         metadata: Metadata = {}
@@ -99,20 +100,20 @@ class Supply:
         return files, metadata
 
 
-def _source_of(one: Acquired, folder: Path) -> Source:
+def _source_of(one: Acquired, folder: Path) -> LabelSource:
     """An archive or workbook is known by the SHA-256 that its record holds, and by what was left out of it."""
     file = one.file
     fingerprint = sha256_of(f"{one.sha256} {file.skip} {file.labeler} {file.split}".encode())
-    return Source(
+    return LabelSource(
         f"{file.release}/{file.name}", fingerprint, unpacked_folder(file, folder) if file.kind == "labels" else None
     )
 
 
-def fingerprints(sources: Iterable[Source]) -> dict[str, str]:
+def fingerprints(sources: Iterable[LabelSource]) -> dict[str, str]:
     return {source.name: source.fingerprint for source in sources}
 
 
-def expected_hashes(sources: Iterable[Source]) -> dict[Path, str]:
+def expected_hashes(sources: Iterable[LabelSource]) -> dict[Path, str]:
     """SHA-256 of each unpacked file, as it was when it was unpacked."""
     expected: dict[Path, str] = {}
     for source in sources:

@@ -52,7 +52,7 @@ AnyPlace = TypeVar("AnyPlace", Path, Remote, Place)
 
 
 @dataclass(frozen=True)
-class Grid:
+class RasterGrid:
     """CRS, transform and shape of a raster; two rasters are aligned when their grids are equal."""
 
     crs: str
@@ -68,7 +68,7 @@ class Grid:
 class ShardHeader:
     """What a shard says about itself."""
 
-    grid: Grid
+    grid: RasterGrid
     bands: tuple[str, ...]
     dtypes: tuple[str, ...]
     driver: str
@@ -88,8 +88,8 @@ def label_name(tile: Tile, labeler: str) -> str:
     return f"{LABELS_FOLDER}/{labeler}/{tile.hemisphere}/{tile.biome}/{tile.id}.tif"
 
 
-def grid_of(tile: Tile) -> Grid:
-    return Grid(tile.crs, tile.transform, tile.shape)
+def grid_of(tile: Tile) -> RasterGrid:
+    return RasterGrid(tile.crs, tile.transform, tile.shape)
 
 
 def encode_shard(pixels: NDArray[np.uint16], tile: Tile, tags: Mapping[str, str]) -> bytes:
@@ -204,7 +204,7 @@ def read_content(place: Place) -> bytes:
 def header_of(file: DatasetReader) -> ShardHeader:
     epsg = file.crs.to_epsg() if file.crs else None
     return ShardHeader(
-        grid=Grid(
+        grid=RasterGrid(
             f"EPSG:{epsg}" if epsg else (file.crs.to_string() if file.crs else "no CRS"),
             tuple(file.transform)[:6],
             (file.height, file.width),

@@ -44,6 +44,21 @@ class Band:
     valid_max: float
     title: str
 
+    def stored(self, values: NDArray[np.floating]) -> NDArray[np.uint16]:
+        """Stored values of physical ones, the way back of ``decode``: uint16, ``NODATA`` where a value is NaN.
+
+        Values beyond what can be stored become the nearest that can, 1 or 65535: 0 always means no data.
+
+        Args:
+            values: any float dtype and shape, in ``unit``.
+        """
+        steps = np.rint((values.astype(np.float64) - self.offset) / self.scale)
+        return np.where(np.isnan(values), NODATA, np.clip(steps, 1, 65535)).astype(np.uint16)
+
+    def physical(self, stored: int) -> float:
+        """Value in ``unit`` of one stored number, in double precision."""
+        return stored * self.scale + self.offset
+
 
 def _s2(name: str, native_m: int, title: str) -> Band:
     return Band(name, "S2", native_m, "reflectance", 1e-4, 0.0, 0.0, 6.5535, title)
@@ -78,14 +93,16 @@ S2_BANDS: tuple[str, ...] = tuple(b.name for b in BANDS.values() if b.sensor == 
 S1_BANDS: tuple[str, ...] = ("VV", "VH")
 SHARD_BANDS: tuple[str, ...] = tuple(BANDS)
 
+# fmt: off
 PRESETS: dict[str, tuple[str, ...]] = {
-    "ms10": tuple(name for name in S2_BANDS if name != "B1"),
-    "ms11": S2_BANDS,
+    "ms10": ("B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B11", "B12"),
+    "ms11": ("B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B11", "B12"),
     "rgb": ("B4", "B3", "B2"),
-    "other9": (*(n for n in S2_BANDS if n not in ("B1", "B2", "B3", "B4")), *S1_BANDS),
-    "ms10sar": (*(n for n in S2_BANDS if n != "B1"), *S1_BANDS),
-    "sar": S1_BANDS,
+    "other9": ("B5", "B6", "B7", "B8", "B8A", "B11", "B12", "VV", "VH"),
+    "ms10sar": ("B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B11", "B12", "VV", "VH"),
+    "sar": ("VV", "VH"),
 }
+# fmt: on
 """Named choices of bands, in channel order. ``ms10`` is the paper's count (B1, 60 m, left out): the text says 10 and
 lists 11, parameters and FLOPs fit 10 only."""
 

@@ -6,20 +6,7 @@ from collections.abc import Sequence
 from datetime import date, timedelta
 
 from .recipe import Recipe
-
-LICENCES: dict[str, str] = {
-    "SANDBOX": "SANDBOX: synthetic pixels and labels, no Copernicus data; a tile of the synthetic planet is cited by "
-    "the version of dwplus that made it"
-}
-"""Terms of pixels that no satellite has seen, by who answered."""
-
-
-LICENCE = (
-    "Contains modified Copernicus Sentinel data {years}; labels CC BY 4.0 (Tait et al. 2021, doi "
-    "10.1594/PANGAEA.933475; Brown et al. 2022, doi 10.1038/s41597-022-01307-4)"
-)
-"""What users of a shard have to say; the years are those of its scenes, as the Sentinel terms ask."""
-
+from .sources import Source
 
 CITATIONS: dict[str, str] = {
     "labels, training": "Tait, A.M., Brumby, S.P., Hyde, S.B., Mazzariello, J., Corcoran, M. (2021): Dynamic World "
@@ -38,13 +25,13 @@ CITATIONS: dict[str, str] = {
 """What has to be cited, by what it is for."""
 
 
-def _licence(source: str, first_day: date, last_day: date) -> str:
-    """What users have to say of pixels whose scenes lie between two days, both inclusive."""
+def licence_between(source: str, first_day: date, last_day: date) -> str:
+    """What users have to state about pixels whose scenes lie between two days, both inclusive."""
     years = " to ".join(sorted({str(first_day.year), str(last_day.year)}))
-    return LICENCES.get(source, LICENCE.format(years=years))
+    return Source.of(source).licence.format(years=years)
 
 
 def licence_of(source: str, dates: Sequence[date], recipe: Recipe | None = None) -> str:
-    """What users have to say of many tiles, by the days of their labels."""
+    """What users have to state about many tiles, by the days of their labels."""
     windows = [(recipe or Recipe()).window(day) for day in (min(dates), max(dates))]
-    return _licence(source, windows[0][0], windows[1][1] - timedelta(days=1))
+    return licence_between(source, windows[0][0], windows[1][1] - timedelta(days=1))

@@ -11,16 +11,16 @@ from ...manifests import load_csv
 from .tiles import RESOLUTION_M, TILE_SIZE_PX, Tile, biome_names, hemisphere_of
 
 
-def is_test_tile(dw_id: str) -> bool:
+def is_test_tile(tile_id: str) -> bool:
     """Whether a tile is one of the 409 of the test release."""
-    return dw_id in _biomes_of_test_tiles()
+    return tile_id in _biomes_of_test_tiles()
 
 
-def biome_of(dw_id: str, stated: str) -> int:
+def biome_of(tile_id: str, stated: str) -> int:
     """RESOLVE biome of a tile, 1..14: as stated, else from the list of test tiles; 0 = not known."""
     if stated.isdecimal() and int(stated) in biome_names():
         return int(stated)
-    return _biomes_of_test_tiles().get(dw_id, 0)
+    return _biomes_of_test_tiles().get(tile_id, 0)
 
 
 @cache

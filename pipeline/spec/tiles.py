@@ -39,7 +39,7 @@ class TileId:
     date: date
 
 
-def parse_tile_id(dw_id: str) -> TileId:
+def parse_tile_id(tile_id: str) -> TileId:
     """Centre and date out of ``dw_<lon>_<lat>-<YYYYMMDD>``.
 
     The centre is off by up to a pixel: the grid always comes from the label raster.
@@ -47,14 +47,14 @@ def parse_tile_id(dw_id: str) -> TileId:
     Raises:
         DataError: the name does not follow the pattern.
     """
-    match = _ID.match(dw_id)
+    match = _ID.match(tile_id)
     if match is None:
-        raise DataError(f"{dw_id!r} is not a Dynamic World tile name (dw_<lon>_<lat>-<YYYYMMDD>)")
+        raise DataError(f"{tile_id!r} is not a Dynamic World tile name (dw_<lon>_<lat>-<YYYYMMDD>)")
     lon, lat, year, month, day = match.groups()
     try:
         return TileId(float(lon), float(lat), date(int(year), int(month), int(day)))
     except ValueError as error:
-        raise DataError(f"tile name {dw_id!r} holds no date: {error}") from None
+        raise DataError(f"tile name {tile_id!r} holds no date: {error}") from None
 
 
 @dataclass(frozen=True)
@@ -200,7 +200,7 @@ TEST_PREFIX = "label_"
 _DECIMAL_P = re.compile(r"(?<=\d)p(?=\d)")
 
 
-def dw_id_of(stem: str) -> str:
+def tile_id_of(stem: str) -> str:
     """Released name out of a file's stem: ``label_`` off, ``p`` between digits is the decimal point.
 
     Raises:
@@ -210,12 +210,12 @@ def dw_id_of(stem: str) -> str:
         raise DataError("probabilities of the Dynamic World model, not a label")
     if stem.startswith("."):
         raise DataError("hidden file, not a label")
-    dw_id = _DECIMAL_P.sub(".", stem.removeprefix(TEST_PREFIX))
+    tile_id = _DECIMAL_P.sub(".", stem.removeprefix(TEST_PREFIX))
     try:
-        parse_tile_id(dw_id)
+        parse_tile_id(tile_id)
     except DataError as error:
         raise DataError(f"not the name of a label tile: {error}") from None
-    return dw_id
+    return tile_id
 
 
 _WEST_OF_LON = -20.0

@@ -28,8 +28,8 @@ from ..raster.geotiff import read_bands, read_codes
 from ..spec.bands import decode
 from ..spec.landcover import CLASS_NAMES, class_indices
 from . import set_rules as rules_of_the_set
-from .rules import RULES
-from .set_rules import SetLook, audit, class_counts, distances, set_shifts
+from .rules import FILE_RULES
+from .set_rules import SetView, audit, class_counts, distances, set_shifts
 from .shift import Shift, edges_of_bands, edges_of_label, shift_between
 from .tile_summaries import state_of, tile_summaries
 
@@ -63,7 +63,7 @@ class AuditResult:
     findings: tuple[Finding, ...]
     waived: Mapping[Finding, Waiver]
     unused: tuple[Waiver, ...]
-    look: SetLook
+    view: SetView
 
     @property
     def counting(self) -> tuple[Finding, ...]:
@@ -89,7 +89,7 @@ def audit_root(
         UsageError: ``waivers.toml`` cannot be understood, or names no rule or tile.
     """
     manifest, ledger, waivers = root.manifest(), root.ledger(), root.waivers()
-    single = tuple(f for f in root.findings() if f.rule not in rules_of_the_set.RULES)
+    single = tuple(f for f in root.findings() if f.rule not in rules_of_the_set.SET_RULES)
     check_waivers(waivers, rules=known_rules(single), tiles={row.tile.id for row in manifest.rows})
     rows = tuple(row for row in manifest.rows if row.tile.id in ledger and ledger[row.tile.id].state == "done")
     with progress.stage("Auditing the set", len(rows)) as step:
@@ -98,27 +98,27 @@ def audit_root(
     chosen = sampled(readable, sample)
     with progress.stage("Measuring shifts", len(chosen)) as step:
         shifts = measured_shifts(readable, chosen, root=root, ledger=ledger, run=run, on_batch=step.advance)
-    look = SetLook(rows, tuple(row for row in manifest.rows if row.discard), ledger, summaries, shifts, today)
-    result = judge_set((*single, *audit(look)), waivers, look, today=today)
+    view = SetView(rows, tuple(row for row in manifest.rows if row.discard), ledger, summaries, shifts, today)
+    result = judge_set((*single, *audit(view)), waivers, view, today=today)
     _write(root, result)
     return result
 
 
 def judge_set(
-    findings: Sequence[Finding], waivers: Sequence[Waiver], look: SetLook, *, today: date | None = None
+    findings: Sequence[Finding], waivers: Sequence[Waiver], view: SetView, *, today: date | None = None
 ) -> AuditResult:
     """Set waivers against findings."""
     ordered = tuple(sorted(findings, key=lambda f: (f.tile, f.rule, f.message)))
     covering = ((finding, waiver_of(finding, waivers, today=today)) for finding in ordered)
     waived = {finding: waiver for finding, waiver in covering if waiver is not None}
     used = set(waived.values())
-    return AuditResult(ordered, waived, tuple(w for w in waivers if w not in used), look)
+    return AuditResult(ordered, waived, tuple(w for w in waivers if w not in used), view)
 
 
 def known_rules(findings: Sequence[Finding] = ()) -> frozenset[str]:
     """Names of all rules that a finding can have."""
-    single = {rule.name for rule in RULES} | {"readable"} | {finding.rule for finding in findings}
-    return frozenset(single | set(rules_of_the_set.RULES))
+    single = {rule.name for rule in FILE_RULES} | {"readable"} | {finding.rule for finding in findings}
+    return frozenset(single | set(rules_of_the_set.SET_RULES))
 
 
 # --- shifts -----------------------------------------------------------------------------------------------------------
@@ -228,10 +228,10 @@ def _write(root: DataRoot, result: AuditResult) -> None:
 
 def numbers(result: AuditResult) -> dict[str, Any]:
     """What the audit measured, for machines: one JSON object."""
-    look = result.look
-    splits = look.by_split()
+    view = result.view
+    splits = view.by_split()
     return {
-        "source": sorted({look.ledger[row.tile.id].source for row in look.rows}),
+        "source": sorted({view.ledger[row.tile.id].source for row in view.rows}),
         "errors": result.number("error"),
         "warnings": result.number("warning"),
         "waived": len(result.waived),
@@ -239,8 +239,8 @@ def numbers(result: AuditResult) -> dict[str, Any]:
         "splits": {
             split: {
                 "tiles": len(rows),
-                "marked_share": _marked_share(look, rows),
-                "classes": dict(zip(CLASS_NAMES, class_counts(rows, look.summaries).tolist(), strict=True)),
+                "marked_share": _marked_share(view, rows),
+                "classes": dict(zip(CLASS_NAMES, class_counts(rows, view.summaries).tolist(), strict=True)),
                 "biomes": {str(b): sum(r.tile.biome == b for r in rows) for b in sorted({r.tile.biome for r in rows})},
                 "first_day": min(row.tile.date for row in rows).isoformat(),
                 "last_day": max(row.tile.date for row in rows).isoformat(),
@@ -249,12 +249,12 @@ def numbers(result: AuditResult) -> dict[str, Any]:
         },
         "nearest_km": {
             f"{split} to {other}": {"min": float(km.min()), "median": float(np.median(km))}
-            for (split, other), km in distances(look).items()
+            for (split, other), km in distances(view).items()
         },
-        "shift_px": {pair: asdict(middle) for pair, middle in set_shifts(look).items()},
+        "shift_px": {pair: asdict(middle) for pair, middle in set_shifts(view).items()},
     }
 
 
-def _marked_share(look: SetLook, rows: Sequence[ManifestRow]) -> float | None:
-    shares = [look.summaries[row.tile.id].marked_share for row in rows if row.tile.id in look.summaries]
+def _marked_share(view: SetView, rows: Sequence[ManifestRow]) -> float | None:
+    shares = [view.summaries[row.tile.id].marked_share for row in rows if row.tile.id in view.summaries]
     return float(np.mean(shares)) if shares else None

@@ -23,7 +23,7 @@ from rasterio.io import DatasetReader, MemoryFile
 from ..files.atomic import sha256_of
 from ..files.remote import Place
 from ..raster.compiled_loops import count_values
-from ..raster.geotiff import LABEL_BAND, Grid, ShardHeader, header_of
+from ..raster.geotiff import LABEL_BAND, RasterGrid, ShardHeader, header_of
 from ..raster.geotiff_blocks import read_blocks
 from ..spec.bands import BANDS, NODATA, S1_BANDS, S2_BANDS, SHARD_BANDS
 from ..spec.landcover import CODE_CLOUD
@@ -95,7 +95,7 @@ def facts_of(counts: NDArray[np.int64]) -> BandFacts:
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
+class FileView:
     """All that the rules may know of one file.
 
     Attributes:
@@ -119,7 +119,7 @@ class Look:
     values: NDArray[Any] | None
     fault: str = ""
     gcps: int = 0
-    reference: Grid | None = None
+    reference: RasterGrid | None = None
     reference_name: str = "its tile"
     label: ShardHeader | None = None
     label_codes: NDArray[Any] | None = None
@@ -178,10 +178,10 @@ class Look:
             values: NDArray[np.uint16] = raw
             return values
         missing = self._missing(raw)
-        physical = np.where(missing, 0.0, raw.astype(np.float64))
         if self.kind == "s1":
-            physical = np.rint((physical - BANDS["VV"].offset) / BANDS["VV"].scale)
-        return np.where(missing, NODATA, np.clip(np.rint(physical), 1, 65535)).astype(np.uint16)
+            return BANDS["VV"].stored(np.where(missing, np.nan, raw.astype(np.float64)))
+        numbers = np.where(missing, 0.0, raw.astype(np.float64))
+        return np.where(missing, NODATA, np.clip(np.rint(numbers), 1, 65535)).astype(np.uint16)
 
     def _missing(self, raw: NDArray[Any]) -> NDArray[np.bool_]:
         nodata = self.header.nodata if self.header is not None else None

@@ -1,6 +1,6 @@
 """Rules of form: what a file's header, tags and bytes must be, whatever its pixels show.
 
-Each function takes a ``Look`` and gives a message where the rule is broken, None where it holds; the table is in
+Each function takes a ``FileView`` and gives a message where the rule is broken, None where it holds; the table is in
 ``rules``.
 """
 
@@ -12,11 +12,11 @@ from collections.abc import Callable, Mapping
 from datetime import date
 
 from ..errors import DataError
-from ..raster.geotiff import LABEL_BAND, Grid, ShardHeader
+from ..raster.geotiff import LABEL_BAND, RasterGrid, ShardHeader
 from ..spec.bands import BANDS, NODATA, S1_BANDS, S2_BANDS, SHARD_BANDS
 from ..spec.test_tiles import TEST_SIZE_PX
 from ..spec.tiles import RESOLUTION_M, TILE_SIZE_PX, lon_lat, parse_tile_id
-from .file_view import L2A_BANDS, Kind, Look
+from .file_view import L2A_BANDS, FileView, Kind
 
 PROVENANCE_TAGS: tuple[str, ...] = (
     "DWPLUS_SOURCE",
@@ -52,46 +52,46 @@ _NORTHINGS_M = (-110_000.0, 10_110_000.0)
 """From equator to pole, or from the south to the equator, and one granule across the equator."""
 
 
-def driver(look: Look) -> str | None:
-    if look.header is None or look.header.driver == "GTiff":
+def driver(view: FileView) -> str | None:
+    if view.header is None or view.header.driver == "GTiff":
         return None
-    return f"is {_DRIVERS.get(look.header.driver, look.header.driver)}, not a GeoTIFF, whatever its name says"
+    return f"is {_DRIVERS.get(view.header.driver, view.header.driver)}, not a GeoTIFF, whatever its name says"
 
 
 _DRIVERS = {"JP2OpenJPEG": "JPEG 2000", "JP2KAK": "JPEG 2000", "JPEG2000": "JPEG 2000", "netCDF": "netCDF"}
 
 
-def readable(look: Look) -> str | None:
-    return look.fault or None
+def readable(view: FileView) -> str | None:
+    return view.fault or None
 
 
-def label_readable(look: Look) -> str | None:
-    return f"its label {look.label_fault}" if look.label_fault else None
+def label_readable(view: FileView) -> str | None:
+    return f"its label {view.label_fault}" if view.label_fault else None
 
 
-def crs(look: Look) -> str | None:
-    if look.header is None or _UTM.match(look.header.grid.crs):
+def crs(view: FileView) -> str | None:
+    if view.header is None or _UTM.match(view.header.grid.crs):
         return None
-    if look.gcps:
+    if view.gcps:
         return (
-            f"has no CRS and no transform, only {look.gcps} ground control points: the raw geometry of the radar, not "
+            f"has no CRS and no transform, only {view.gcps} ground control points: the raw geometry of the radar, not "
             "terrain-corrected"
         )
-    if look.header.grid.crs == "no CRS":
+    if view.header.grid.crs == "no CRS":
         return "has no CRS: nobody can tell where it lies"
-    return f"has the CRS {look.header.grid.crs[:60]}, not UTM on WGS 84 (EPSG:326zz, 327zz)"
+    return f"has the CRS {view.header.grid.crs[:60]}, not UTM on WGS 84 (EPSG:326zz, 327zz)"
 
 
-def zone(look: Look) -> str | None:
+def zone(view: FileView) -> str | None:
     """The projected centre must lie in its zone, and where the name says."""
-    if look.header is None or not _UTM.match(look.header.grid.crs):
+    if view.header is None or not _UTM.match(view.header.grid.crs):
         return None
-    grid = look.header.grid
+    grid = view.header.grid
     x, y = _centre(grid)
     if not (_EASTINGS_M[0] <= x <= _EASTINGS_M[1] and _NORTHINGS_M[0] <= y <= _NORTHINGS_M[1]):
         return f"has its centre at easting {x:,.0f}, northing {y:,.0f} m, outside {grid.crs}"
     try:
-        named = parse_tile_id(look.name)
+        named = parse_tile_id(view.name)
     except DataError:
         return None
     lon, lat = lon_lat(grid.crs, x, y)
@@ -102,59 +102,59 @@ def zone(look: Look) -> str | None:
     return f"lies at lon, lat {lon:.2f}, {lat:.2f} by its CRS {grid.crs}, at {name}"
 
 
-def _centre(grid: Grid) -> tuple[float, float]:
+def _centre(grid: RasterGrid) -> tuple[float, float]:
     a, b, x0, d, e, y0 = grid.transform
     rows, columns = grid.shape
     return x0 + a * columns / 2 + b * rows / 2, y0 + d * columns / 2 + e * rows / 2
 
 
-def resolution(look: Look) -> str | None:
+def resolution(view: FileView) -> str | None:
     # Without a CRS there are no metres.
-    if look.header is None or look.header.grid.crs == "no CRS":
+    if view.header is None or view.header.grid.crs == "no CRS":
         return None
-    a, b, _, d, e, _ = look.header.grid.transform
+    a, b, _, d, e, _ = view.header.grid.transform
     width, height = math.hypot(a, d), math.hypot(b, e)
     if abs(width - RESOLUTION_M) < _EPS and abs(height - RESOLUTION_M) < _EPS:
         return None
-    unit = "m" if _UTM.match(look.header.grid.crs) else "units of its CRS"
+    unit = "m" if _UTM.match(view.header.grid.crs) else "units of its CRS"
     return f"has pixels of {width:g} x {height:g} {unit}, not 10 x 10 m"
 
 
-def north_up(look: Look) -> str | None:
-    if look.header is None or look.header.grid.crs == "no CRS":
+def north_up(view: FileView) -> str | None:
+    if view.header is None or view.header.grid.crs == "no CRS":
         return None
-    a, b, _, d, e, _ = look.header.grid.transform
+    a, b, _, d, e, _ = view.header.grid.transform
     if abs(b) < _EPS and abs(d) < _EPS and a > 0 > e:
         return None
     return f"is not north-up: its transform turns or flips the image ({a:g}, {b:g}, {d:g}, {e:g})"
 
 
-def size(look: Look) -> str | None:
+def size(view: FileView) -> str | None:
     """A tile has 510 px on each side unless another grid is demanded, which ``grid`` looks at."""
-    if look.header is None or look.reference is not None or look.kind not in ("shard", "label"):
+    if view.header is None or view.reference is not None or view.kind not in ("shard", "label"):
         return None
-    allowed = (TILE_SIZE_PX, TEST_SIZE_PX) if look.kind == "label" else (TILE_SIZE_PX,)
-    rows, columns = look.header.grid.shape
+    allowed = (TILE_SIZE_PX, TEST_SIZE_PX) if view.kind == "label" else (TILE_SIZE_PX,)
+    rows, columns = view.header.grid.shape
     if rows == columns and rows in allowed:
         return None
     return f"has {columns} x {rows} px, not {' or '.join(f'{n} x {n}' for n in allowed)}"
 
 
-def grid(look: Look) -> str | None:
-    if look.header is None or look.reference is None:
+def grid(view: FileView) -> str | None:
+    if view.header is None or view.reference is None:
         return None
-    found = difference(look.header.grid, look.reference)
-    return f"does not lie on the grid of {look.reference_name}: {found}" if found else None
+    found = difference(view.header.grid, view.reference)
+    return f"does not lie on the grid of {view.reference_name}: {found}" if found else None
 
 
-def label_grid(look: Look) -> str | None:
-    if look.header is None or look.label is None:
+def label_grid(view: FileView) -> str | None:
+    if view.header is None or view.label is None:
         return None
-    found = difference(look.label.grid, look.header.grid)
+    found = difference(view.label.grid, view.header.grid)
     return f"its label does not lie on the grid of the pixels: {found}" if found else None
 
 
-def difference(found: Grid, wanted: Grid) -> str | None:
+def difference(found: RasterGrid, wanted: RasterGrid) -> str | None:
     """How two grids differ, in words; None where they are the same to a millionth of a metre."""
     if found.crs != wanted.crs:
         return f"{found.crs} instead of {wanted.crs}"
@@ -173,13 +173,13 @@ def difference(found: Grid, wanted: Grid) -> str | None:
 # --- bands and encoding -----------------------------------------------------------------------------------------------
 
 
-def bands(look: Look) -> str | None:
-    return _BANDS[look.kind](look) if look.header is not None else None
+def bands(view: FileView) -> str | None:
+    return _BANDS[view.kind](view) if view.header is not None else None
 
 
-def _shard_bands(look: Look) -> str | None:
-    assert look.header is not None
-    found = look.header.bands
+def _shard_bands(view: FileView) -> str | None:
+    assert view.header is not None
+    found = view.header.bands
     if found == SHARD_BANDS:
         return None
     missing = [b for b in SHARD_BANDS if b not in found]
@@ -190,15 +190,15 @@ def _shard_bands(look: Look) -> str | None:
     return f"is no shard of dwplus: {len(found)} bands, {' and '.join(parts) or 'some of them twice'}"
 
 
-def _s2_bands(look: Look) -> str | None:
-    names = look.bands
+def _s2_bands(view: FileView) -> str | None:
+    names = view.bands
     again = [name for name in names if _SECOND_TIME.match(name)]
     if again:
         return (
             f"holds {len(names)} bands, some of them several times ({', '.join(again[:3])}, ...): a stack of several "
             "dates, in which a name without number is the first of them only"
         )
-    if not look.named:
+    if not view.named:
         return (
             None
             if names == L2A_BANDS
@@ -214,18 +214,18 @@ def _s2_bands(look: Look) -> str | None:
     return f"lacks {', '.join(missing)}; it holds {_listed(names)}"
 
 
-def _s1_bands(look: Look) -> str | None:
-    names = look.bands
+def _s1_bands(view: FileView) -> str | None:
+    names = view.bands
     if names.count("VV") == 1 and names.count("VH") == 1 and not any(_SECOND_TIME.match(n) for n in names):
         return None
-    if not look.named:
+    if not view.named:
         return f"has {len(names)} band{'s' * (len(names) != 1)} without a name, not VV and VH"
     missing = [b for b in S1_BANDS if b not in names]
     return f"lacks {' and '.join(missing)}; it holds {_listed(names)}" if missing else "holds VV or VH several times"
 
 
-def _label_bands(look: Look) -> str | None:
-    names = look.bands
+def _label_bands(view: FileView) -> str | None:
+    names = view.bands
     if names.count(LABEL_BAND) == 1:
         return None
     if names == ("label",):
@@ -235,7 +235,7 @@ def _label_bands(look: Look) -> str | None:
     return f"has {len(names)} bands ({_listed(names)}); a label has one, or one named {LABEL_BAND!r}"
 
 
-_BANDS: Mapping[Kind, Callable[[Look], str | None]] = {
+_BANDS: Mapping[Kind, Callable[[FileView], str | None]] = {
     "shard": _shard_bands,
     "s2": _s2_bands,
     "s1": _s1_bands,
@@ -248,10 +248,10 @@ def _listed(names: tuple[str, ...] | list[str]) -> str:
     return ", ".join(shown) + (f" and {len(names) - 14} more" if len(names) > 14 else "")
 
 
-def band_names(look: Look) -> str | None:
-    if look.kind not in ("s2", "s1") or look.named or not any(look.bands):
+def band_names(view: FileView) -> str | None:
+    if view.kind not in ("s2", "s1") or view.named or not any(view.bands):
         return None
-    return f"does not name its bands; they are taken for {', '.join(look.bands)}, in this order"
+    return f"does not name its bands; they are taken for {', '.join(view.bands)}, in this order"
 
 
 _DTYPES: dict[Kind, tuple[str, ...]] = {
@@ -263,20 +263,20 @@ _DTYPES: dict[Kind, tuple[str, ...]] = {
 _WHAT: dict[Kind, str] = {"shard": "stored values", "s2": "DN", "s1": "dB", "label": "codes"}
 
 
-def dtype(look: Look) -> str | None:
-    if look.header is None:
+def dtype(view: FileView) -> str | None:
+    if view.header is None:
         return None
-    others = sorted(set(look.header.dtypes) - set(_DTYPES[look.kind]))
+    others = sorted(set(view.header.dtypes) - set(_DTYPES[view.kind]))
     if not others:
         return None
-    return f"holds {', '.join(others)} instead of {' / '.join(_DTYPES[look.kind])} ({_WHAT[look.kind]})"
+    return f"holds {', '.join(others)} instead of {' / '.join(_DTYPES[view.kind])} ({_WHAT[view.kind]})"
 
 
-def encoding(look: Look) -> str | None:
+def encoding(view: FileView) -> str | None:
     """Scale, offset and nodata in the header; a shard's are those of the band table."""
-    if look.header is None:
+    if view.header is None:
         return None
-    return _shard_encoding(look.header) if look.kind == "shard" else _declared_encoding(look.header)
+    return _shard_encoding(view.header) if view.kind == "shard" else _declared_encoding(view.header)
 
 
 def _shard_encoding(header: ShardHeader) -> str | None:
@@ -304,28 +304,28 @@ def _declared_encoding(header: ShardHeader) -> str | None:
 _USUAL_NODATA: dict[Kind, str] = {"s2": "0", "s1": "NaN", "label": "0, unmarked", "shard": "0"}
 
 
-def nodata(look: Look) -> str | None:
-    value = look.header.nodata if look.header is not None else None
-    if value is None or math.isnan(value) or (value == 0 and look.kind != "s1"):
+def nodata(view: FileView) -> str | None:
+    value = view.header.nodata if view.header is not None else None
+    if value is None or math.isnan(value) or (value == 0 and view.kind != "s1"):
         return None
-    if look.kind == "label" and value == 255:
+    if view.kind == "label" and value == 255:
         return None  # ``model_label`` says what that means
-    usual = _USUAL_NODATA[look.kind]
+    usual = _USUAL_NODATA[view.kind]
     return f"declares {value:g} for no data (usual: {usual}); a reader that ignores the tag averages it with the rest"
 
 
 # --- where it comes from ----------------------------------------------------------------------------------------------
 
 
-def provenance(look: Look) -> str | None:
-    if look.header is None:
+def provenance(view: FileView) -> str | None:
+    if view.header is None:
         return None
-    tags = look.header.tags
+    tags = view.header.tags
     missing = [tag for tag in PROVENANCE_TAGS if not tags.get(tag)]
     if missing:
         return f"does not say where it comes from: tags {', '.join(missing)} are missing"
-    if look.reference is not None and tags["TILE"] != look.name:
-        return f"says that it is tile {tags['TILE']}, its name says {look.name}"
+    if view.reference is not None and tags["TILE"] != view.name:
+        return f"says that it is tile {tags['TILE']}, its name says {view.name}"
     if tags["S1_MEAN"] not in ("dB", "linear"):
         return f"says that Sentinel-1 was averaged as {tags['S1_MEAN']!r}, not dB or linear"
     try:
@@ -348,19 +348,19 @@ def window_of(tags: Mapping[str, str]) -> tuple[date, date]:
     return date.fromisoformat(start), date.fromisoformat(end)
 
 
-def ledger_hash(look: Look) -> str | None:
+def ledger_hash(view: FileView) -> str | None:
     # What cannot be read is said once, by that rule.
-    if look.fault or not look.expected_sha256 or look.sha256 in ("", look.expected_sha256):
+    if view.fault or not view.expected_sha256 or view.sha256 in ("", view.expected_sha256):
         return None
-    return f"is not the file that was exported: sha256 {look.sha256[:12]}, by the ledger {look.expected_sha256[:12]}"
+    return f"is not the file that was exported: sha256 {view.sha256[:12]}, by the ledger {view.expected_sha256[:12]}"
 
 
-def s2_baseline(look: Look) -> str | None:
+def s2_baseline(view: FileView) -> str | None:
     """Baselines from 04.00 on add 1000 to every DN; COPERNICUS/S2_SR_HARMONIZED takes it away again."""
-    if look.header is None or "HARMONIZED" in look.header.tags.get("S2_COLLECTION", ""):
+    if view.header is None or "HARMONIZED" in view.header.tags.get("S2_COLLECTION", ""):
         return None
-    late = [b for b in look.header.tags.get("S2_BASELINE", "").split() if re.match(r"^\d\d\.\d\d$", b) and b >= "04.00"]
+    late = [b for b in view.header.tags.get("S2_BASELINE", "").split() if re.match(r"^\d\d\.\d\d$", b) and b >= "04.00"]
     if not late:
         return None
-    where = look.header.tags.get("S2_COLLECTION") or "a collection that is not named"
+    where = view.header.tags.get("S2_COLLECTION") or "a collection that is not named"
     return f"comes from {where} with processing baseline {late[0]}, which adds 1000 to every DN"

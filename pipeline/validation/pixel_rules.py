@@ -1,4 +1,4 @@
-"""Rules of content: what pixels show. Each takes a ``Look`` and gives a message, or None where the rule holds.
+"""Rules of content: what pixels show. Each takes a ``FileView`` and gives a message, or None where the rule holds.
 
 Thresholds are held against real stacks (haze, water, savanna, the same with an offset) and leave room for deserts and
 snow; the table is in ``rules``.
@@ -13,7 +13,7 @@ import numpy as np
 
 from ..spec.bands import BANDS
 from ..spec.landcover import CLASS_COUNT, RELEASED_CODES
-from .file_view import Look
+from .file_view import FileView
 from .form_rules import window_of
 
 _GAP = 0.01
@@ -38,38 +38,38 @@ _OBSERVATIONS_A_DAY = 3
 
 
 def _decibel(stored: int) -> float:
-    return stored * BANDS["VV"].scale + BANDS["VV"].offset
+    return BANDS["VV"].physical(stored)
 
 
 # --- labels -----------------------------------------------------------------------------------------------------------
 
 
-def codes(look: Look) -> str | None:
-    if look.codes is None:
+def codes(view: FileView) -> str | None:
+    if view.codes is None:
         return None
-    counts = look.code_counts
-    found = np.unique(look.codes).tolist() if counts is None else np.flatnonzero(counts).tolist()
+    counts = view.code_counts
+    found = np.unique(view.codes).tolist() if counts is None else np.flatnonzero(counts).tolist()
     strange = [value for value in found if value not in RELEASED_CODES]
     listed = ", ".join(f"{value:g}" for value in strange[:5]) + (", ..." if len(strange) > 5 else "")
     return f"holds the codes {listed}; a label holds 0..10" if strange else None
 
 
-def model_label(look: Look) -> str | None:
+def model_label(view: FileView) -> str | None:
     """A model's classes run from 0 to 8, released codes from 1 to 9: mixed up, every class is the next one."""
-    if look.header is None:
+    if view.header is None:
         return None
     reasons = []
-    if look.header.bands == ("label",):
+    if view.header.bands == ("label",):
         reasons.append("its band is named 'label'")
-    if look.header.nodata == 255:
+    if view.header.nodata == 255:
         reasons.append("255 is its nodata")
-    if look.header.tags.get("classes", "").replace(" ", "").startswith("0water"):
+    if view.header.tags.get("classes", "").replace(" ", "").startswith("0water"):
         reasons.append("its tags say 0 = water")
     return f"is the answer of a model, classes 0..8: {', '.join(reasons)}" if reasons else None
 
 
-def unmarked(look: Look) -> str | None:
-    counts = look.code_counts
+def unmarked(view: FileView) -> str | None:
+    counts = view.code_counts
     if counts is None or not counts.sum():
         return None
     share = float(counts[1 : CLASS_COUNT + 1].sum() / counts.sum())
@@ -79,13 +79,13 @@ def unmarked(look: Look) -> str | None:
 # --- any band ---------------------------------------------------------------------------------------------------------
 
 
-def empty_band(look: Look) -> str | None:
+def empty_band(view: FileView) -> str | None:
     """All values are the no-data value, or none is finite; asked of every band, also of those without a known name."""
-    if look.values is None or look.header is None or look.kind == "label":
+    if view.values is None or view.header is None or view.kind == "label":
         return None
-    names = look.bands
-    nothing = 0 if look.header.nodata is None else look.header.nodata
-    empty = [names[i] or str(i + 1) for i, band in enumerate(look.values) if not _any_valid(band, nothing)]
+    names = view.bands
+    nothing = 0 if view.header.nodata is None else view.header.nodata
+    empty = [names[i] or str(i + 1) for i, band in enumerate(view.values) if not _any_valid(band, nothing)]
     if len(empty) == len(names):
         return "has no valid pixel at all: every band is no data everywhere"
     return f"{_bands(empty)} no valid pixel" if empty else None
@@ -97,24 +97,24 @@ def _any_valid(band: np.ndarray, nothing: float) -> bool:
     return valid > 0 and not (np.issubdtype(band.dtype, np.floating) and bool(np.isnan(band).all()))
 
 
-def stuck_band(look: Look) -> str | None:
-    facts = {band: look.facts(band) for band in (*look.s2_bands, *look.s1_bands)}
+def stuck_band(view: FileView) -> str | None:
+    facts = {band: view.facts(band) for band in (*view.s2_bands, *view.s1_bands)}
     stuck = [band for band, f in facts.items() if f.valid > 1 and f.minimum == f.maximum]
     return f"{_bands(stuck)} one value only" if stuck else None
 
 
-def twin_bands(look: Look) -> str | None:
-    pairs = [*combinations(look.s2_bands, 2), *([("VV", "VH")] if len(look.s1_bands) == 2 else [])]
+def twin_bands(view: FileView) -> str | None:
+    pairs = [*combinations(view.s2_bands, 2), *([("VV", "VH")] if len(view.s1_bands) == 2 else [])]
     # Equal histograms are rare; then, and only then, pixels are compared.
     alike = [
-        (a, b) for a, b in pairs if look.facts(a) == look.facts(b) and look.facts(a).minimum < look.facts(a).maximum
+        (a, b) for a, b in pairs if view.facts(a) == view.facts(b) and view.facts(a).minimum < view.facts(a).maximum
     ]
-    twins = [f"{a} and {b}" for a, b in alike if np.array_equal(look.stored(a), look.stored(b))]
+    twins = [f"{a} and {b}" for a, b in alike if np.array_equal(view.stored(a), view.stored(b))]
     return f"{'; '.join(twins)} are the same pixel by pixel" if twins else None
 
 
-def fill(look: Look) -> str | None:
-    found = [f"{share:.1%} of its values are {value:g}" for value, share in look.fills.items()]
+def fill(view: FileView) -> str | None:
+    found = [f"{share:.1%} of its values are {value:g}" for value, share in view.fills.items()]
     return f"{', '.join(found)}, which means no data and is not declared" if found else None
 
 
@@ -125,18 +125,18 @@ def _bands(names: list[str]) -> str:
 # --- Sentinel-2 -------------------------------------------------------------------------------------------------------
 
 
-def s2_gaps(look: Look) -> str | None:
-    return _gaps(look, look.s2_bands)
+def s2_gaps(view: FileView) -> str | None:
+    return _gaps(view, view.s2_bands)
 
 
-def s1_gaps(look: Look) -> str | None:
-    return _gaps(look, look.s1_bands)
+def s1_gaps(view: FileView) -> str | None:
+    return _gaps(view, view.s1_bands)
 
 
-def _gaps(look: Look, bands: tuple[str, ...]) -> str | None:
-    if look.fills:
+def _gaps(view: FileView, bands: tuple[str, ...]) -> str | None:
+    if view.fills:
         return None  # ``fill`` says so
-    shares = {band: look.facts(band).missing_share for band in bands}
+    shares = {band: view.facts(band).missing_share for band in bands}
     wide = {band: share for band, share in shares.items() if _GAP < share < 1}
     if not wide:
         return None
@@ -145,13 +145,13 @@ def _gaps(look: Look, bands: tuple[str, ...]) -> str | None:
     return f"{wide[band]:.0%} of {band} has no data{more}"
 
 
-def s2_range(look: Look) -> str | None:
-    facts = {band: look.facts(band) for band in look.s2_bands}
+def s2_range(view: FileView) -> str | None:
+    facts = {band: view.facts(band) for band in view.s2_bands}
     facts = {band: f for band, f in facts.items() if f.valid}
     if not facts:
         return None
     # A shard's scale is that of the request; only what no ground reflects is wrong with it.
-    limit = _IMPOSSIBLE_DN if look.kind == "shard" else _BRIGHT_DN
+    limit = _IMPOSSIBLE_DN if view.kind == "shard" else _BRIGHT_DN
     bright = [band for band, f in facts.items() if f.median > limit]
     if bright:
         median = facts[bright[0]].median
@@ -160,11 +160,11 @@ def s2_range(look: Look) -> str | None:
     return f"no DN is above {largest}: an 8-bit picture, or reflectance in another scale?" if largest < 256 else None
 
 
-def s2_negative(look: Look) -> str | None:
-    if look.kind != "s2" or look.values is None or not np.issubdtype(look.values.dtype, np.signedinteger):
+def s2_negative(view: FileView) -> str | None:
+    if view.kind != "s2" or view.values is None or not np.issubdtype(view.values.dtype, np.signedinteger):
         return None
-    nodata = look.header.nodata if look.header is not None else None
-    shares = {b: _negative_share(look.values[look.bands.index(b)], nodata) for b in look.s2_bands}
+    nodata = view.header.nodata if view.header is not None else None
+    shares = {b: _negative_share(view.values[view.bands.index(b)], nodata) for b in view.s2_bands}
     band = max(shares, key=lambda name: shares[name], default="")
     if not band or shares[band] < 0.05:
         return None
@@ -178,11 +178,11 @@ def _negative_share(band: np.ndarray, nodata: float | None) -> float:
     return float(np.mean(below & (band > -5000) & (band != nodata) if nodata is not None else below & (band > -5000)))
 
 
-def s2_bright(look: Look) -> str | None:
+def s2_bright(view: FileView) -> str | None:
     """Share of pixels above reflectance 2, of the band that has most of them."""
-    facts = {band: look.facts(band) for band in look.s2_bands} if not s2_range(look) else {}
+    facts = {band: view.facts(band) for band in view.s2_bands} if not s2_range(view) else {}
     shares = {
-        band: int(look.counts(band)[_BRIGHT_DN:].sum()) / f.valid
+        band: int(view.counts(band)[_BRIGHT_DN:].sum()) / f.valid
         for band, f in facts.items()
         if f.maximum >= _BRIGHT_DN
     }
@@ -192,8 +192,8 @@ def s2_bright(look: Look) -> str | None:
     return f"{shares[band]:.1%} of {band} is saturated (reflectance above 2)"
 
 
-def s2_offset(look: Look) -> str | None:
-    floors = [look.facts(band).floor for band in look.s2_bands if look.facts(band).valid]
+def s2_offset(view: FileView) -> str | None:
+    floors = [view.facts(band).floor for band in view.s2_bands if view.facts(band).valid]
     if len(floors) < 6 or not all(_OFFSET_DN[0] <= floor <= _OFFSET_DN[1] for floor in floors):
         return None
     dark = f"the darkest pixels of all bands lie at DN {min(floors)}..{max(floors)}"
@@ -203,13 +203,13 @@ def s2_offset(look: Look) -> str | None:
 # --- Sentinel-1 -------------------------------------------------------------------------------------------------------
 
 
-def s1_linear(look: Look) -> str | None:
-    return _first(look.s1_bands, lambda band: _linear(look, band))
+def s1_linear(view: FileView) -> str | None:
+    return _first(view.s1_bands, lambda band: _linear(view, band))
 
 
-def _linear(look: Look, band: str) -> str | None:
+def _linear(view: FileView, band: str) -> str | None:
     """Backscatter in dB is negative nearly everywhere; power and amplitude never are."""
-    facts = look.facts(band)
+    facts = view.facts(band)
     if not facts.valid or _decibel(facts.low) < 0 or facts.minimum == facts.maximum:
         return None
     median = _decibel(facts.median)
@@ -217,14 +217,14 @@ def _linear(look: Look, band: str) -> str | None:
     return f"{band} is never below 0 (median {median:.2f}): {unit}, not dB"
 
 
-def s1_range(look: Look) -> str | None:
-    return _first(look.s1_bands, lambda band: _out_of_range(look, band))
+def s1_range(view: FileView) -> str | None:
+    return _first(view.s1_bands, lambda band: _out_of_range(view, band))
 
 
-def _out_of_range(look: Look, band: str) -> str | None:
-    facts = look.facts(band)
+def _out_of_range(view: FileView, band: str) -> str | None:
+    facts = view.facts(band)
     median = _decibel(facts.median)
-    if not facts.valid or _linear(look, band) or _S1_DB[0] <= median <= _S1_DB[1]:
+    if not facts.valid or _linear(view, band) or _S1_DB[0] <= median <= _S1_DB[1]:
         return None
     return f"the median of {band} is {median:.1f} dB, outside {_S1_DB[0]:g}..{_S1_DB[1]:g}: another unit?"
 
@@ -233,39 +233,39 @@ def _first(bands: tuple[str, ...], check: Callable[[str], str | None]) -> str | 
     return next((message for band in bands if (message := check(band))), None)
 
 
-def s1_order(look: Look) -> str | None:
+def s1_order(view: FileView) -> str | None:
     """Cross-polarised return is 5 to 10 dB weaker than the co-polarised one, on any ground."""
-    if len(look.s1_bands) < 2 or s1_linear(look) or s1_range(look):
+    if len(view.s1_bands) < 2 or s1_linear(view) or s1_range(view):
         return None
-    vv, vh = (look.facts(band) for band in ("VV", "VH"))
+    vv, vh = (view.facts(band) for band in ("VV", "VH"))
     if not vv.valid or not vh.valid or vh.median - vv.median <= 100:
         return None
     return f"VH ({_decibel(vh.median):.1f} dB) lies above VV ({_decibel(vv.median):.1f} dB): are they swapped?"
 
 
-def s1_count(look: Look) -> str | None:
+def s1_count(view: FileView) -> str | None:
     """No pixel is seen more often than there are scenes, or than satellites pass."""
-    if not look.has("S1_N") or look.header is None or look.kind != "shard":
+    if not view.has("S1_N") or view.header is None or view.kind != "shard":
         return None
-    largest, scenes = look.facts("S1_N").maximum, look.header.tags.get("S1_SCENES", "").split()
+    largest, scenes = view.facts("S1_N").maximum, view.header.tags.get("S1_SCENES", "").split()
     if scenes:
         what = f"the {len(scenes)} scenes of its window"
         return f"counts {largest} Sentinel-1 observations, more than {what}" if largest > len(scenes) else None
     try:
-        start, end = window_of(look.header.tags)
+        start, end = window_of(view.header.tags)
     except ValueError:
         return None
     most = (end - start).days * _OBSERVATIONS_A_DAY
     return f"counts {largest} observations; {(end - start).days} days hold {most}" if largest > most else None
 
 
-def s1_pairing(look: Look) -> str | None:
+def s1_pairing(view: FileView) -> str | None:
     """Value and count go together: 0 observations have no value, and every value has observations."""
-    if look.kind != "shard" or not look.has("VV", "VH", "S1_N"):
+    if view.kind != "shard" or not view.has("VV", "VH", "S1_N"):
         return None
-    if all(look.facts(b).valid == look.facts(b).pixels for b in ("VV", "VH", "S1_N")):
+    if all(view.facts(b).valid == view.facts(b).pixels for b in ("VV", "VH", "S1_N")):
         return None
-    seen = {b: look.stored(b) != 0 for b in ("VV", "VH", "S1_N")}
+    seen = {b: view.stored(b) != 0 for b in ("VV", "VH", "S1_N")}
     ghosts = int(np.count_nonzero((seen["VV"] | seen["VH"]) & ~seen["S1_N"]))
     if ghosts:
         return f"{ghosts} pixels have a Sentinel-1 value and 0 observations"

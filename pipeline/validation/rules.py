@@ -1,7 +1,7 @@
-"""RULES: the table of everything that is asked of one file, and ``judge``, which asks.
+"""FILE_RULES: the table of all rules about one file, and ``judge``, which applies them.
 
-Rules are pure: a ``Look`` goes in, a message or nothing comes out (``form_rules``, ``pixel_rules``). ``validate`` asks
-them of a data root, ``single_files`` of files that dwplus did not write.
+Rules are pure: a ``FileView`` goes in, a message or nothing comes out (``form_rules``, ``pixel_rules``). ``validate``
+applies them to a data root, ``single_files`` to files that dwplus did not write.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Literal
 from ..dataset.findings import Finding, Severity
 from . import form_rules as form
 from . import pixel_rules as pixels
-from .file_view import KINDS, Kind, Look
+from .file_view import KINDS, FileView, Kind
 
 Stage = Literal["form", "pixels"]
 
@@ -35,7 +35,7 @@ class Rule:
     severity: Severity
     kinds: tuple[Kind, ...]
     stage: Stage
-    check: Callable[[Look], str | None]
+    check: Callable[[FileView], str | None]
     meaning: str
     remedy: str
 
@@ -48,7 +48,7 @@ _SHARD: tuple[Kind, ...] = ("shard",)
 _OTHERS: tuple[Kind, ...] = ("s2", "s1", "label")
 
 # fmt: off
-RULES: tuple[Rule, ...] = (
+FILE_RULES: tuple[Rule, ...] = (
     # name, severity, kinds, stage, check, meaning, remedy
     Rule("readable", "error", KINDS, "form", form.readable,
          "The file opens, and every pixel can be read to its last byte.",
@@ -162,18 +162,18 @@ RULES: tuple[Rule, ...] = (
 # fmt: on
 """Everything that is asked of a file, in the order in which findings are listed."""
 
-BY_NAME: dict[str, Rule] = {rule.name: rule for rule in RULES}
+BY_NAME: dict[str, Rule] = {rule.name: rule for rule in FILE_RULES}
 
 
-def judge(look: Look) -> list[Finding]:
-    """All findings of one file, in the order of ``RULES``; where its form has an error its pixels are not judged."""
-    found = _broken(look, "form")
-    if look.values is None or any(finding.severity == "error" for finding in found):
+def judge(view: FileView) -> list[Finding]:
+    """Findings of one file, in the order of ``FILE_RULES``; where its form has an error its pixels are not judged."""
+    found = _broken(view, "form")
+    if view.values is None or any(finding.severity == "error" for finding in found):
         return found
-    return found + _broken(look, "pixels")
+    return found + _broken(view, "pixels")
 
 
-def _broken(look: Look, stage: Stage) -> list[Finding]:
-    asked = (rule for rule in RULES if rule.stage == stage and look.kind in rule.kinds)
-    results = ((rule, rule.check(look)) for rule in asked)
-    return [Finding(look.name, rule.name, rule.severity, message) for rule, message in results if message]
+def _broken(view: FileView, stage: Stage) -> list[Finding]:
+    asked = (rule for rule in FILE_RULES if rule.stage == stage and view.kind in rule.kinds)
+    results = ((rule, rule.check(view)) for rule in asked)
+    return [Finding(view.name, rule.name, rule.severity, message) for rule, message in results if message]

@@ -1,6 +1,6 @@
 """Audit: what is wrong with the set as a whole, though every tile of it may be sound.
 
-``CHECKS`` are pure: a ``SetLook`` goes in, findings come out. The stage (what is read, where findings are written) is
+``CHECKS`` are pure: a ``SetView`` goes in, findings come out. The stage (what is read, where findings are written) is
 ``audit_stage``. Comes after ``validate`` and before ``normalise``.
 """
 
@@ -25,7 +25,7 @@ from .manifest_checks import check_manifest
 from .shift import SetShift, Shift, set_shift
 from .tile_summaries import TileSummary
 
-RULES: Mapping[str, str] = {
+SET_RULES: Mapping[str, str] = {
     "duplicate-id": "no tile stands twice in the manifest",
     "duplicate-label": "no two tiles have the same label file",
     "duplicate-ground": "no ground is there twice on one day",
@@ -79,7 +79,7 @@ PAIRS: Mapping[str, str] = {
 
 
 @dataclass(frozen=True)
-class SetLook:
+class SetView:
     """All that the checks may know.
 
     Attributes:
@@ -110,19 +110,19 @@ class SetLook:
         return {split: rows for split, rows in self.by_split().items() if split != "inspect"}
 
 
-def audit(look: SetLook) -> list[Finding]:
+def audit(view: SetView) -> list[Finding]:
     """All findings about the set, by tile and rule; those about the set as a whole (no tile) first."""
-    findings = [finding for check in CHECKS for finding in check(look)]
+    findings = [finding for check in CHECKS for finding in check(view)]
     return sorted(findings, key=lambda f: (f.tile, f.rule, f.message))
 
 
 # --- manifest ---------------------------------------------------------------------------------------------------------
 
 
-def _manifest(look: SetLook) -> Iterator[Finding]:
+def _manifest(view: SetView) -> Iterator[Finding]:
     """The checks of the manifest, over complete tiles. Little marked labels are found by the rules for one tile."""
-    release = {row.tile.id: row.release for row in look.rows}
-    for found in check_manifest((*look.rows, *look.left_out), today=look.today):
+    release = {row.tile.id: row.release for row in view.rows}
+    for found in check_manifest((*view.rows, *view.left_out), today=view.today):
         if found.rule == "unmarked":
             continue
         about_set = found.rule in ("test-overlap", "test-missing")
@@ -133,9 +133,9 @@ def _manifest(look: SetLook) -> Iterator[Finding]:
         yield Finding(tile, found.rule, found.severity, found.message + others)
 
 
-def _recipes(look: SetLook) -> Iterator[Finding]:
+def _recipes(view: SetView) -> Iterator[Finding]:
     for what in ("source", "recipe"):
-        values = sorted({getattr(look.ledger[row.tile.id], what) for row in look.rows})
+        values = sorted({getattr(view.ledger[row.tile.id], what) for row in view.rows})
         if len(values) > 1:
             yield Finding("", "mixed-recipe", "error", f"shards are of {len(values)} {what}s: {', '.join(values)}")
 
@@ -143,12 +143,12 @@ def _recipes(look: SetLook) -> Iterator[Finding]:
 # --- splits -----------------------------------------------------------------------------------------------------------
 
 
-def _same_scene(look: SetLook) -> Iterator[Finding]:
+def _same_scene(view: SetView) -> Iterator[Finding]:
     """One finding per tile of the split that learns: it could be left out, a test tile could not."""
     by_scene: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-    for split, rows in look.compared().items():
+    for split, rows in view.compared().items():
         for row in rows:
-            if scene := look.ledger[row.tile.id].scene:
+            if scene := view.ledger[row.tile.id].scene:
                 by_scene[scene][split].append(row.tile.id)
     for scene, splits in by_scene.items():
         for first, second in combinations([s for s in SPLITS if s in splits], 2):
@@ -160,15 +160,15 @@ def _same_scene(look: SetLook) -> Iterator[Finding]:
                 yield Finding(tile, "same-scene", "warning", message)
 
 
-def distances(look: SetLook) -> dict[tuple[str, str], NDArray[np.float64]]:
+def distances(view: SetView) -> dict[tuple[str, str], NDArray[np.float64]]:
     """(split, other split) -> float64 (tiles of the first): km from each centre to the nearest one of the other."""
-    centres = {split: np.array([row.tile.centre for row in rows]) for split, rows in look.compared().items()}
+    centres = {split: np.array([row.tile.centre for row in rows]) for split, rows in view.compared().items()}
     # From the smaller, scored split to the one that is learned from.
     return {(b, a): nearest_km(centres[b], centres[a]) for a, b in combinations(centres, 2)}
 
 
-def _distances(look: SetLook) -> Iterator[Finding]:
-    for (split, other), km in distances(look).items():
+def _distances(view: SetView) -> Iterator[Finding]:
+    for (split, other), km in distances(view).items():
         near = int((km < NEAR_KM).sum())
         if near:
             words = f"{near} of {len(km)} {split} tiles lie within {NEAR_KM:g} km of a {other} tile (centres); "
@@ -191,8 +191,8 @@ def class_distance(first: NDArray[np.int64], second: NDArray[np.int64]) -> float
     return float(np.abs(shares[0] - shares[1]).sum() / 2)
 
 
-def _classes(look: SetLook) -> Iterator[Finding]:
-    counts = {split: class_counts(rows, look.summaries) for split, rows in look.compared().items()}
+def _classes(view: SetView) -> Iterator[Finding]:
+    counts = {split: class_counts(rows, view.summaries) for split, rows in view.compared().items()}
     for land_cover in CLASSES:
         there = [split for split, of in counts.items() if of[land_cover.index]]
         for split in counts:
@@ -211,8 +211,8 @@ def _classes(look: SetLook) -> Iterator[Finding]:
             yield Finding("", "class-balance", "warning", words)
 
 
-def _biomes(look: SetLook) -> Iterator[Finding]:
-    splits = look.compared()
+def _biomes(view: SetView) -> Iterator[Finding]:
+    splits = view.compared()
     trained = {row.tile.biome for row in splits.get("train", [])}
     if not trained:
         return
@@ -224,8 +224,8 @@ def _biomes(look: SetLook) -> Iterator[Finding]:
 # --- Sentinel-1 -------------------------------------------------------------------------------------------------------
 
 
-def _sentinel_1(look: SetLook) -> Iterator[Finding]:
-    for tile, summary in look.summaries.items():
+def _sentinel_1(view: SetView) -> Iterator[Finding]:
+    for tile, summary in view.summaries.items():
         if summary.s1_median < FEW_OBSERVATIONS:
             words = f"Sentinel-1 is a mean of {summary.s1_median:g} observations (median pixel), fewer than "
             yield Finding(tile, "s1-few", "warning", f"{words}{FEW_OBSERVATIONS}")
@@ -237,13 +237,13 @@ def _sentinel_1(look: SetLook) -> Iterator[Finding]:
 # --- shift ------------------------------------------------------------------------------------------------------------
 
 
-def set_shifts(look: SetLook) -> dict[str, SetShift]:
+def set_shifts(view: SetView) -> dict[str, SetShift]:
     """Pair -> what the measured tiles say together."""
-    return {pair: set_shift(of.values()) for pair, of in look.shifts.items() if of}
+    return {pair: set_shift(of.values()) for pair, of in view.shifts.items() if of}
 
 
-def _shifts(look: SetLook) -> Iterator[Finding]:
-    for pair, middle in set_shifts(look).items():
+def _shifts(view: SetView) -> Iterator[Finding]:
+    for pair, middle in set_shifts(view).items():
         length = float(np.hypot(middle.dx, middle.dy))
         if length > SET_SHIFT_PX and length > 3 * middle.error:
             words = (
@@ -252,7 +252,7 @@ def _shifts(look: SetLook) -> Iterator[Finding]:
             )
             yield Finding("", "set-shift", "warning", words)
         allowed = max(SHIFT_PX, SPREADS * float(np.hypot(middle.spread_x, middle.spread_y)))
-        for tile, shift in look.shifts[pair].items():
+        for tile, shift in view.shifts[pair].items():
             if shift is None or not shift.clear:
                 continue
             if np.hypot(shift.dx - middle.dx, shift.dy - middle.dy) > allowed:
@@ -267,7 +267,7 @@ def _where(dx: float, dy: float) -> str:
     return f"{abs(dx):.2f} px {'east' if dx >= 0 else 'west'} and {abs(dy):.2f} px {'south' if dy >= 0 else 'north'}"
 
 
-CHECKS: tuple[Callable[[SetLook], Iterator[Finding]], ...] = (
+CHECKS: tuple[Callable[[SetView], Iterator[Finding]], ...] = (
     _manifest,
     _recipes,
     _same_scene,

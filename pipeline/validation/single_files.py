@@ -13,9 +13,9 @@ from pathlib import Path
 
 from ..dataset.findings import Finding
 from ..errors import DataError, UsageError
-from ..raster.geotiff import LABEL_BAND, Grid, ShardHeader
-from ..spec.tiles import TILE_SIZE_PX, dw_id_of
-from .file_view import L2A_BANDS, Kind, Look, Opened, canonical_names, open_fully
+from ..raster.geotiff import LABEL_BAND, RasterGrid, ShardHeader
+from ..spec.tiles import TILE_SIZE_PX, tile_id_of
+from .file_view import L2A_BANDS, FileView, Kind, Opened, canonical_names, open_fully
 from .rules import BY_NAME, judge
 
 _ENDINGS = (".tif", ".tiff")
@@ -46,7 +46,7 @@ class Reference:
     """The grid that files have to lie on, and what it is called."""
 
     name: str
-    grid: Grid
+    grid: RasterGrid
 
 
 def read_reference(path: Path) -> Reference:
@@ -95,12 +95,12 @@ def judge_file(path: Path, *, kind: Kind | None = None, like: Reference | None =
     guess, why = (kind, "") if kind is not None or opened.header is None else guess_kind(opened.header)
     if guess is None:
         return Verdict(path, None, "", (*_whatever_it_is(path, opened), Finding(str(path), "kind", "error", why)))
-    found = judge(_look(path, opened, kind=guess, like=like))
+    found = judge(_view(path, opened, kind=guess, like=like))
     return Verdict(path, guess, why, tuple(Finding(str(path), f.rule, f.severity, f.message) for f in found))
 
 
-def _look(path: Path, opened: Opened, *, kind: Kind, like: Reference | None) -> Look:
-    return Look(
+def _view(path: Path, opened: Opened, *, kind: Kind, like: Reference | None) -> FileView:
+    return FileView(
         kind=kind,
         name=_name_of(path),
         header=opened.header,
@@ -113,19 +113,19 @@ def _look(path: Path, opened: Opened, *, kind: Kind, like: Reference | None) -> 
     )
 
 
-def _wanted_grid(like: Reference, header: ShardHeader | None) -> Grid:
+def _wanted_grid(like: Reference, header: ShardHeader | None) -> RasterGrid:
     """The reference's grid; what is as large as a tile is held against a 512 px test label without its margin."""
     if header is None or header.grid.shape != (TILE_SIZE_PX,) * 2 or like.grid.shape != (TILE_SIZE_PX + 2,) * 2:
         return like.grid
     a, b, c, d, e, f = like.grid.transform
-    return Grid(like.grid.crs, (a, b, c + a + b, d, e, f + d + e), header.grid.shape)
+    return RasterGrid(like.grid.crs, (a, b, c + a + b, d, e, f + d + e), header.grid.shape)
 
 
 def _whatever_it_is(path: Path, opened: Opened) -> list[Finding]:
     """What is wrong with a file of unknown kind, by rules that ask no kind."""
-    look = _look(path, opened, kind="s2", like=None)
+    view = _view(path, opened, kind="s2", like=None)
     asked = [BY_NAME[name] for name in ("readable", "driver", "crs", "resolution", "empty-band")]
-    results = ((rule, rule.check(look)) for rule in asked)
+    results = ((rule, rule.check(view)) for rule in asked)
     return [Finding(str(path), rule.name, rule.severity, message) for rule, message in results if message]
 
 
@@ -138,7 +138,7 @@ def _name_of(path: Path) -> str:
     if match:
         return match[0]
     try:
-        return dw_id_of(path.stem)
+        return tile_id_of(path.stem)
     except DataError:
         return path.stem
 

@@ -18,18 +18,18 @@ from ..dataset.manifest import ManifestRow
 from ..dataset.root import DataRoot
 from ..files.atomic import write_atomically, write_json
 from ..raster.geotiff import grid_of
-from .file_view import Look, open_fully
+from .file_view import FileView, open_fully
 from .rules import judge
 
 
-def look_at(row: ManifestRow, root: DataRoot, *, sha256: str = "") -> Look:
+def view_of(row: ManifestRow, root: DataRoot, *, sha256: str = "") -> FileView:
     """One tile of a data root as the rules see it: shard and label, each read once.
 
     Args:
         sha256: of the shard by the ledger; empty = not known.
     """
     shard, label = open_fully(root.shard(row.tile)), open_fully(root.label(row))
-    return Look(
+    return FileView(
         kind="shard",
         name=row.tile.id,
         header=shard.header,
@@ -47,7 +47,7 @@ def look_at(row: ManifestRow, root: DataRoot, *, sha256: str = "") -> Look:
 
 def validate_tile(row: ManifestRow, root: DataRoot, *, sha256: str = "") -> list[Finding]:
     """Findings of one tile; a file that cannot be read to its end is a finding too."""
-    return judge(look_at(row, root, sha256=sha256))
+    return judge(view_of(row, root, sha256=sha256))
 
 
 @dataclass(frozen=True)

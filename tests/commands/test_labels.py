@@ -38,10 +38,10 @@ def test_labels_are_fetched_indexed_and_shown_without_any_pixels(run: Run, tmp_p
     assert len(lines) == 7
     assert not list(tmp_path.rglob("shards"))
 
-    dw_id = next(line for line in lines if ",consensus," in line).split(",")[0]
-    code, out, err = run("show", dw_id, "--json", "--png", "label.png")
+    tile_id = next(line for line in lines if ",consensus," in line).split(",")[0]
+    code, out, err = run("show", tile_id, "--json", "--png", "label.png")
     (facts,) = json.loads(out)
-    assert (code, facts["dw_id"], facts["labelers"], facts["source"]) == (0, dw_id, ["consensus"], "SANDBOX")
+    assert (code, facts["dw_id"], facts["labelers"], facts["source"]) == (0, tile_id, ["consensus"], "SANDBOX")
     assert facts["test_tile"] is True
     assert sum(facts["class_shares"].values()) == pytest.approx(1, abs=0.001)
     assert "label.png" in err
@@ -71,13 +71,13 @@ def test_single_experts_are_fetched_on_request_and_never_indexed(run: Run, tmp_p
 
 
 def test_a_file_is_shown_by_itself(run: Run, tmp_path: Path) -> None:
-    dw_id = "dw_9.0_45.0-20190701"
+    tile_id = "dw_9.0_45.0-20190701"
     codes = np.zeros((510, 510), np.uint8)
     codes[:255] = 7
     codes[:51] = 10
-    write_label(tmp_path / f"{dw_id}.tif", codes, make_tile(size=510), {})
+    write_label(tmp_path / f"{tile_id}.tif", codes, make_tile(size=510), {})
 
-    code, out, _ = run("show", f"{dw_id}.tif")
+    code, out, _ = run("show", f"{tile_id}.tif")
 
     assert code == 0
     assert "built 100.0%" in out
@@ -104,9 +104,9 @@ def test_real_tiles_are_shown_as_they_are_known(run: Run, real_data: Path, tmp_p
 def test_labels_need_no_account(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A project without credentials stops a build; labels given by hand, or by their publishers, do not ask for any."""
     monkeypatch.setenv("EE_PROJECT_ID", "my-project")
-    dw_id = "dw_9.0_45.0-20190701"
+    tile_id = "dw_9.0_45.0-20190701"
     (tmp_path / "own").mkdir()
-    write_label(tmp_path / "own" / f"{dw_id}.tif", np.ones((510, 510), np.uint8), make_tile(size=510), {})
+    write_label(tmp_path / "own" / f"{tile_id}.tif", np.ones((510, 510), np.uint8), make_tile(size=510), {})
 
     code, out, _ = run("index", "--labels", "own", "-q")
 

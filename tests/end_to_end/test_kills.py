@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from export_kills import IN_FLIGHT, INSTEAD, Comparison, Moment, compare, hashes, ledger_states, leftovers
+from rigs.killed_builds import IN_FLIGHT, INSTEAD, Comparison, Moment, compare, hashes, ledger_states, leftovers
 
 
 @pytest.fixture(scope="module")

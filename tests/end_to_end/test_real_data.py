@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import rasterio
 from dwplus.pipeline.dataset.root import DataRoot
-from shard_size import real_shard, stacks
+from rigs.real_stacks import real_shard, stacks
 
 
 @pytest.fixture(scope="module")

@@ -89,7 +89,7 @@ def record(root: DataRoot, requests: Requests) -> Record:
         "earthengine-api": ee.__version__,
         "source": sorted({row.source for row in rows.values()}),
         "recipe": sorted({row.recipe for row in rows.values()}),
-        "tiles": {dw_id: _tile(row, root) for dw_id, row in sorted(rows.items())},
+        "tiles": {tile_id: _tile(row, root) for tile_id, row in sorted(rows.items())},
         "requests": requests.sorted(),
     }
 
@@ -154,12 +154,12 @@ def differences(golden: Record, now: Record) -> list[str]:
         before, after = ([r["sha256"] for r in one["requests"] if r["call"] == call] for one in (golden, now))
         if before != after:
             told.append(f"{call}: {len(set(after) - set(before))} of {len(after)} requests are not the recorded ones")
-    for dw_id in sorted({*golden["tiles"], *now["tiles"]}):
-        before, after = golden["tiles"].get(dw_id), now["tiles"].get(dw_id)
+    for tile_id in sorted({*golden["tiles"], *now["tiles"]}):
+        before, after = golden["tiles"].get(tile_id), now["tiles"].get(tile_id)
         if before is None or after is None:
-            told.append(f"{dw_id}: {'not recorded' if before is None else 'recorded, but not built'}")
+            told.append(f"{tile_id}: {'not recorded' if before is None else 'recorded, but not built'}")
         else:
-            told += [f"{dw_id} {line}" for line in _tile_differences(before, after)]
+            told += [f"{tile_id} {line}" for line in _tile_differences(before, after)]
     return told
 
 

@@ -25,8 +25,8 @@ PROJECT = os.environ.get("DWPLUS_LIVE_PROJECT")
 
 # Ids and grids of three released label tiles (10 m, 510 x 510): the ground and the day of the real data set.
 TILES = tuple(
-    Tile(dw_id, crs, (10.0, 0.0, x, 0.0, -10.0, y), (510, 510), date.fromisoformat(day), "EH", 1)
-    for dw_id, crs, x, y, day in (
+    Tile(tile_id, crs, (10.0, 0.0, x, 0.0, -10.0, y), (510, 510), date.fromisoformat(day), "EH", 1)
+    for tile_id, crs, x, y, day in (
         ("dw_-2.7415152153_5.6549699454-20181226", "EPSG:32630", 526080.0, 627620.0, "2018-12-26"),
         ("dw_-3.4095852505_5.5380582684-20181226", "EPSG:32630", 452090.0, 614700.0, "2018-12-26"),
         ("dw_111.8412562864_-8.1289167721-20190713", "EPSG:32749", 590130.0, 9103900.0, "2019-07-13"),

@@ -358,7 +358,7 @@ def test_the_label_reader_takes_the_archives_as_it_takes_published_ones(served: 
     found = index.index(tmp_path, metadata=metadata)
 
     expected = {(a, t.tile.id): t for t in served.tiles for a in t.annotators}
-    assert {(t.labeler, t.dw_id) for t in found} == set(expected)
+    assert {(t.labeler, t.tile_id) for t in found} == set(expected)
     for label in found:
         tile = expected[label.labeler, label.dw_id]
         raster = label_raster.read_label(label.path)

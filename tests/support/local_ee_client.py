@@ -96,7 +96,7 @@ def raw(running: LocalEarthEngine, path: str, body: bytes | None = None, **heade
         return error.code, error.headers, error.read()
 
 
-class Asker:
+class LabelClient:
     """Asks through the connected client; failures become ours as a session would make them."""
 
     def __init__(self) -> None:

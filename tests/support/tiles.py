@@ -10,7 +10,7 @@ from pyproj import Transformer
 
 
 def make_tile(
-    dw_id: str = "dw_9.0_45.0-20190701",
+    tile_id: str = "dw_9.0_45.0-20190701",
     *,
     crs: str = "EPSG:32632",
     x: float = 500000.0,
@@ -21,7 +21,7 @@ def make_tile(
 ) -> Tile:
     """A small tile whose upper left corner lies at (x, y)."""
     transform = (10.0, 0.0, x, 0.0, -10.0, y)
-    return Tile(dw_id, crs, transform, (size, size), day, "EH", biome)
+    return Tile(tile_id, crs, transform, (size, size), day, "EH", biome)
 
 
 def tile_at(lon: float, lat: float, *, zone: int | None = None, east_px: int = 0, north_px: int = 0) -> Tile:

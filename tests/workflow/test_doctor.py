@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from dwplus.local_ee.launch import LocalEarthEngine
 from dwplus.pipeline.errors import AuthenticationError, ExitCode, ServiceError
+from dwplus.pipeline.spec.sources import EARTH_ENGINE, SANDBOX
 from dwplus.workflow.doctor import machine
 from dwplus.workflow.doctor.checklist import Check, document, exit_code, lines, summary, within
 from dwplus.workflow.doctor.doctor import Question, clock, examine, quota_documented, quota_told
@@ -30,13 +31,13 @@ def engine() -> Iterator[LocalEarthEngine]:
 
 
 @pytest.fixture
-def look(
+def view(
     engine: LocalEarthEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[..., dict[str, Check]]]:
     """Examine with the key of the local Earth Engine, on a machine where nobody has signed in; by name of the check."""
     monkeypatch.setenv("HOME", str(tmp_path))
 
-    def look(
+    def view(
         *, url: str | None = None, project: str | None = "local-earth-engine", key: Path | None = None, wait: float = 20
     ) -> dict[str, Check]:
         environment = {"GOOGLE_APPLICATION_CREDENTIALS": str(key or engine.credentials_file)}
@@ -45,7 +46,7 @@ def look(
         )
         return {check.name: check for check in examine(question, environment=environment)}
 
-    yield look
+    yield view
     engine.set_faults([])
 
 
@@ -54,8 +55,8 @@ def asked(engine: LocalEarthEngine) -> int:
     return sum(number for what, number in engine.log()["counts"].items() if " log " not in what)
 
 
-def test_a_good_key_and_project_end_in_a_pixel_and_no_secret_is_told(look: Examine, engine: LocalEarthEngine) -> None:
-    checks = look()
+def test_a_good_key_and_project_end_in_a_pixel_and_no_secret_is_told(view: Examine, engine: LocalEarthEngine) -> None:
+    checks = view()
 
     assert [check.state for check in checks.values()] == ["ok"] * len(checks)
     assert exit_code(checks.values()) == ExitCode.OK
@@ -70,10 +71,10 @@ def test_a_good_key_and_project_end_in_a_pixel_and_no_secret_is_told(look: Exami
     assert key.splitlines()[3] not in told
 
 
-def test_without_a_project_nothing_is_asked(look: Examine, engine: LocalEarthEngine) -> None:
+def test_without_a_project_nothing_is_asked(view: Examine, engine: LocalEarthEngine) -> None:
     before = asked(engine)
 
-    checks = look(project=None)
+    checks = view(project=None)
 
     assert asked(engine) == before
     assert exit_code(checks.values()) == ExitCode.AUTHENTICATION
@@ -81,8 +82,8 @@ def test_without_a_project_nothing_is_asked(look: Examine, engine: LocalEarthEng
     assert "EE_PROJECT_ID" in checks["project"].next_step
 
 
-def test_a_project_that_the_server_does_not_know_is_an_authentication_error(look: Examine) -> None:
-    checks = look(project="somebody-elses")
+def test_a_project_that_the_server_does_not_know_is_an_authentication_error(view: Examine) -> None:
+    checks = view(project="somebody-elses")
 
     assert exit_code(checks.values()) == ExitCode.AUTHENTICATION
     assert checks["session"].state == "error"
@@ -91,7 +92,7 @@ def test_a_project_that_the_server_does_not_know_is_an_authentication_error(look
 
 
 def test_a_key_that_the_server_does_not_know_is_told_from_a_login_that_ended(
-    look: Examine, engine: LocalEarthEngine, tmp_path: Path
+    view: Examine, engine: LocalEarthEngine, tmp_path: Path
 ) -> None:
     # Given a key file with the right names, but a private key that the server has never seen.
     private = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
@@ -100,9 +101,9 @@ def test_a_key_that_the_server_does_not_know_is_told_from_a_login_that_ended(
     forged = json.loads(engine.credentials_file.read_text()) | {"private_key": private.decode()}
     (tmp_path / "key.json").write_text(json.dumps(forged))
 
-    unknown = look(key=tmp_path / "key.json")
+    unknown = view(key=tmp_path / "key.json")
     engine.set_faults([{"match": "algorithms", "status": 401}])
-    ended = look()
+    ended = view()
 
     assert exit_code(unknown.values()) == exit_code(ended.values()) == ExitCode.AUTHENTICATION
     assert unknown["session"].state == "error"
@@ -110,50 +111,50 @@ def test_a_key_that_the_server_does_not_know_is_told_from_a_login_that_ended(
     assert "earthengine authenticate --force" in ended["session"].next_step
 
 
-def test_a_file_that_is_no_key_is_told_before_anything_is_asked(look: Examine, tmp_path: Path) -> None:
+def test_a_file_that_is_no_key_is_told_before_anything_is_asked(view: Examine, tmp_path: Path) -> None:
     (tmp_path / "key.json").write_text('{"type": "service_account", "client_email": "a@b.iam.gserviceaccount.com"}')
 
-    checks = look(key=tmp_path / "key.json")
+    checks = view(key=tmp_path / "key.json")
 
     assert (checks["credentials"].state, "no private key" in checks["credentials"].found) == ("error", True)
     assert exit_code(checks.values()) == ExitCode.AUTHENTICATION
 
 
-def test_a_role_that_is_missing_is_named(look: Examine, engine: LocalEarthEngine) -> None:
+def test_a_role_that_is_missing_is_named(view: Examine, engine: LocalEarthEngine) -> None:
     text = "Caller does not have required permission to use project p. Grant the caller serviceusage.services.use"
     engine.set_faults([{"match": "algorithms", "status": 403, "message": text}])
 
-    checks = look()
+    checks = view()
 
     assert exit_code(checks.values()) == ExitCode.AUTHENTICATION
     assert "Service Usage Consumer" in checks["session"].next_step
 
 
-def test_a_server_that_is_down_is_no_matter_of_credentials(look: Examine) -> None:
+def test_a_server_that_is_down_is_no_matter_of_credentials(view: Examine) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{unused.getsockname()[1]}"
 
-    checks = look(url=url)
+    checks = view(url=url)
 
     assert exit_code(checks.values()) == ExitCode.ERROR
     assert f"{url} cannot be reached" in checks["server"].found
     assert list(checks)[-1] == "server"
 
 
-def test_a_server_of_something_else_is_told(look: Examine, engine: LocalEarthEngine) -> None:
+def test_a_server_of_something_else_is_told(view: Examine, engine: LocalEarthEngine) -> None:
     engine.set_faults([{"match": "discovery", "html": True}])
 
-    checks = look()
+    checks = view()
 
     assert "no server of the Earth Engine API" in checks["server"].found
     assert exit_code(checks.values()) == ExitCode.ERROR
 
 
-def test_pixels_that_are_refused_are_told_apart_from_a_refused_session(look: Examine, engine: LocalEarthEngine) -> None:
+def test_pixels_that_are_refused_are_told_apart_from_a_refused_session(view: Examine, engine: LocalEarthEngine) -> None:
     engine.set_faults([{"match": "computePixels", "status": 400, "message": "User memory limit exceeded."}])
 
-    checks = look()
+    checks = view()
 
     assert checks["session"].state == "ok"
     assert (checks["test pixel"].state, exit_code(checks.values())) == ("error", ExitCode.ERROR)
@@ -166,12 +167,12 @@ def test_pixels_that_are_refused_are_told_apart_from_a_refused_session(look: Exa
     [("discovery", "server", 1, 3), ("algorithms", "session", 1, 3), ("computePixels", "test pixel", 2.5, 6)],
 )
 def test_a_server_that_stalls_holds_nothing_up(
-    look: Examine, engine: LocalEarthEngine, where: str, step: str, wait: float, delay: float
+    view: Examine, engine: LocalEarthEngine, where: str, step: str, wait: float, delay: float
 ) -> None:
     engine.set_faults([{"match": where, "delay_s": delay}])
     began = time.monotonic()
 
-    checks = look(wait=wait)
+    checks = view(wait=wait)
 
     assert time.monotonic() - began < delay
     assert exit_code(checks.values()) == ExitCode.ERROR
@@ -196,7 +197,7 @@ def test_the_sandbox_is_checked_by_starting_it(tmp_path: Path, monkeypatch: pyte
 
 def test_a_small_disk_is_a_warning_and_a_full_one_an_error(tmp_path: Path) -> None:
     # 17,192 shards of 3.9 MB and 9.5 GB of labels = 76.5 GB; 24,603 of 4.6 MB and as much = 122.7 GB.
-    needed = machine.needed_gb("earthengine")
+    needed = machine.needed_gb(EARTH_ENGINE)
     assert [round(number, 1) for number in needed] == [76.5, 122.7]
 
     small = machine.disk(tmp_path, needed, free_bytes=60_000_000_000)
@@ -205,7 +206,7 @@ def test_a_small_disk_is_a_warning_and_a_full_one_an_error(tmp_path: Path) -> No
     assert (small.state, "60.0 GB free; --region all needs 76.5 to 122.7 GB" in small.found) == ("warning", True)
     assert (full.state, "--data" in full.next_step) == ("error", True)
     assert machine.disk(tmp_path, needed, free_bytes=200_000_000_000).state == "ok"
-    assert machine.disk(tmp_path, machine.needed_gb("sandbox"), free_bytes=2_000_000_000).state == "ok"
+    assert machine.disk(tmp_path, machine.needed_gb(SANDBOX), free_bytes=2_000_000_000).state == "ok"
 
 
 def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:

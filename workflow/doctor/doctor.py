@@ -17,13 +17,14 @@ from typing import Any
 
 import requests
 
-from ...pipeline.earthengine.configuration import Configuration, SourceName, answered_by, choose_source, configuration
+from ...pipeline.earthengine.configuration import Configuration, answered_by, choose_source, configuration
 from ...pipeline.earthengine.connection import connect, service_url
 from ...pipeline.earthengine.credentials import Credentials, credentials_on_machine, in_use
 from ...pipeline.earthengine.graphs import one_pixel_request
-from ...pipeline.earthengine.session import Patience, Session
+from ...pipeline.earthengine.session import RequestRetries, Session
 from ...pipeline.errors import AuthenticationError, DwplusError, ServiceError
 from ...pipeline.files.downloads import shown_url
+from ...pipeline.spec.sources import EARTH_ENGINE, Source
 from ..source import local_earth_engine
 from . import machine
 from .checklist import Check, failed, within
@@ -73,13 +74,13 @@ def examine(
         free_bytes: space on the disk of the data folder; None = look.
     """
     found = configuration(url=question.url, project=question.project, environment=environment)
-    name, chosen = source_check(question.source, found)
+    source, chosen = source_check(question.source, found)
     if not question.sign_in_only:
         yield from machine.versions()
-        yield from machine.local(question.data / name, name, free_bytes=free_bytes)
+        yield from machine.local(question.data / source.folder, source, free_bytes=free_bytes)
     yield chosen
     with ExitStack() as stack:
-        if chosen.state == "ok" and name == "sandbox":
+        if chosen.state == "ok" and source.synthetic:
             try:
                 began = time.monotonic()
                 found = stack.enter_context(local_earth_engine(tiles=machine.SANDBOX_TILES, seed=7))
@@ -87,7 +88,7 @@ def examine(
             except DwplusError as error:
                 yield failed("Source", "local server", error, next_step="run 'dwplus local-ee serve' to see more")
                 return
-        yield from sign_in(question, found, environment, is_sandbox=name == "sandbox")
+        yield from sign_in(question, found, environment, is_sandbox=source.synthetic)
         if chosen.state == "ok":
             yield from service(found, question.deadline_s)
 
@@ -95,20 +96,20 @@ def examine(
 # --- what is configured -----------------------------------------------------------------------------------------------
 
 
-def source_check(requested: str, found: Configuration) -> tuple[SourceName, Check]:
+def source_check(requested: str, found: Configuration) -> tuple[Source, Check]:
     """Which source a build would use, and why; the one that was meant where it could use none."""
     try:
-        name = choose_source(requested, found)
+        source = choose_source(requested, found)
     except AuthenticationError as error:
         step = "run 'dwplus auth'"
-        return "earthengine", Check("Source", "source", "error", f"none: {error}", step, authentication=True)
-    if requested == name:
-        why = f"--source {name}"
-    elif name == "sandbox":
+        return EARTH_ENGINE, Check("Source", "source", "error", f"none: {error}", step, authentication=True)
+    if requested == source.folder:
+        why = f"--source {requested}"
+    elif source.synthetic:
         why = "nothing of Earth Engine is configured; 'dwplus auth' tells how"
     else:
         why = "a project and credentials are configured" if found.is_google else "another server is named"
-    return name, Check("Source", "source", "ok", f"{name} ({why})")
+    return source, Check("Source", "source", "ok", f"{source.folder} ({why})")
 
 
 def sign_in(
@@ -161,8 +162,8 @@ def service(found: Configuration, deadline_s: float) -> Iterator[Check]:
     yield clock(date, datetime.now(UTC))
     try:
         began = time.monotonic()
-        patience = Patience(deadline_s=deadline_s, attempts=2, refused_s=deadline_s)
-        session = within(deadline_s, lambda: connect(found, patience=patience, concurrency=1))
+        retries = RequestRetries(deadline_s=deadline_s, attempts=2, refused_s=deadline_s)
+        session = within(deadline_s, lambda: connect(found, retries=retries, concurrency=1))
     except Exception as error:  # whatever it is, it belongs into the checklist
         yield _service_failure("session", error)
         return
@@ -176,7 +177,7 @@ def service(found: Configuration, deadline_s: float) -> Iterator[Check]:
         yield _service_failure(name, error)
     finally:
         session.stop()
-    if session.name == "earthengine":
+    if session.name == EARTH_ENGINE.name:
         yield from quota_documented()
 
 

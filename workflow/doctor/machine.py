@@ -20,6 +20,7 @@ from ...pipeline.build.budget import SHARD_BYTES
 from ...pipeline.dataset.root import DataRoot
 from ...pipeline.errors import DwplusError
 from ...pipeline.files.atomic import check_writable
+from ...pipeline.spec.sources import Source
 from .checklist import Check
 
 GB = 1e9
@@ -79,7 +80,7 @@ def _torch() -> Check:
     return Check("Versions", "torch", "ok", f"{torch.__version__}, CUDA {torch.version.cuda}: {', '.join(names)}")
 
 
-def local(root: Path, source: str, *, free_bytes: int | None = None) -> Iterator[Check]:
+def local(root: Path, source: Source, *, free_bytes: int | None = None) -> Iterator[Check]:
     """The data folder and this machine.
 
     Args:
@@ -99,9 +100,9 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def needed_gb(source: str) -> tuple[float, float]:
+def needed_gb(source: Source) -> tuple[float, float]:
     """Disk that the whole data set takes, at least and at most, in GB of 10^9 bytes."""
-    if source == "sandbox":
+    if source.synthetic:
         return SANDBOX_TILES * SHARD_MB[0] / 1e3, SANDBOX_TILES * SHARD_MB[1] / 1e3
     labels = ARCHIVES_GB + UNPACKED_GB
     return TILES[0] * SHARD_MB[0] / 1e3 + labels, TILES[1] * SHARD_MB[1] / 1e3 + labels

@@ -147,10 +147,10 @@ def found_text(found: Configuration, held: Sequence[Credentials], origin: str) -
 def verdict(found: Configuration) -> str:
     """What a build would do with it."""
     try:
-        name = choose_source("auto", found)
+        source = choose_source("auto", found)
     except AuthenticationError as error:
         return f"A build would stop: {error}"
-    if name == "sandbox":
+    if source.synthetic:
         return "A build would use the sandbox (synthetic pixels), as nothing of Earth Engine is configured."
     return "A build would use it; 'dwplus auth check' asks the service whether it is accepted."
 

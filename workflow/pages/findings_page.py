@@ -24,6 +24,7 @@ from ...pipeline.files.atomic import write_atomically
 from ...pipeline.progress import Progress
 from ...pipeline.raster.geotiff import read_bands, read_codes
 from ...pipeline.spec.landcover import class_indices
+from ...pipeline.spec.sources import Source
 from ...pipeline.spec.tiles import biome_names
 from ...pipeline.validation.audit import AuditResult
 from ...pipeline.validation.quarantine import REASON
@@ -31,8 +32,8 @@ from ...pipeline.validation.set_rules import (
     FEW_OBSERVATIONS,
     NEAR_KM,
     PAIRS,
-    RULES,
-    SetLook,
+    SET_RULES,
+    SetView,
     class_counts,
     distances,
     set_shifts,
@@ -61,17 +62,18 @@ def write_findings_page(root: DataRoot, result: AuditResult, *, progress: Progre
 
 def content_of(root: DataRoot, result: AuditResult) -> dict[str, Any]:
     """Everything the page shows, by name."""
-    look = result.look
-    sources = sorted({row.source for row in look.ledger.values() if row.source})
+    view = result.view
+    sources = sorted({row.source for row in view.ledger.values() if row.source})
     source = ", ".join(sources) or "nobody yet"
-    mark = "" if sources == ["earthengine"] else source
+    known = [Source.of(name) for name in sources]
+    mark = ", ".join(one.mark for one in known if one.mark) or ("" if known else source)
     counting = result.counting
     return {
         "version": __version__,
         "source": source,
-        "synthetic": "SANDBOX" in sources,
-        "verified": set(sources) <= {"SANDBOX", "earthengine"},
-        "tiles": len(look.rows),
+        "synthetic": any(one.synthetic for one in known),
+        "verified": all(one.verified for one in known),
+        "tiles": len(view.rows),
         "errors": result.number("error"),
         "warnings": result.number("warning"),
         "rules": rule_table(result),
@@ -83,19 +85,19 @@ def content_of(root: DataRoot, result: AuditResult) -> dict[str, Any]:
         "waived_number": len(result.waived),
         "unused": result.unused,
         "quarantined": [
-            (row.tile, row.detail) for row in sorted(look.ledger.values(), key=lambda r: r.tile) if row.reason == REASON
+            (row.tile, row.detail) for row in sorted(view.ledger.values(), key=lambda r: r.tile) if row.reason == REASON
         ],
         "worst": worst_tiles(root, result, mark),
-        "splits": split_table(look),
+        "splits": split_table(view),
         "near_km": NEAR_KM,
         "nearest": [
             (split, other, float(km.min()), float(np.median(km)), int((km < NEAR_KM).sum()), len(km))
-            for (split, other), km in distances(look).items()
+            for (split, other), km in distances(view).items()
         ],
         "few": FEW_OBSERVATIONS,
         "clear": CLEAR,
-        "shifts": [(PAIRS[pair], middle) for pair, middle in set_shifts(look).items()],
-        "pictures": distribution_pictures(look, mark),
+        "shifts": [(PAIRS[pair], middle) for pair, middle in set_shifts(view).items()],
+        "pictures": distribution_pictures(view, mark),
     }
 
 
@@ -110,17 +112,17 @@ def rule_table(result: AuditResult) -> list[dict[str, Any]]:
     for finding in result.findings:
         counts[finding.rule]["waived" if finding in result.waived else finding.severity] += 1
     rows = [
-        {"rule": rule, "holds": RULES.get(rule, ""), **{k: of[k] for k in ("error", "warning", "waived")}}
+        {"rule": rule, "holds": SET_RULES.get(rule, ""), **{k: of[k] for k in ("error", "warning", "waived")}}
         for rule, of in counts.items()
     ]
     return sorted(rows, key=lambda row: (-row["error"], -row["warning"], row["rule"]))
 
 
-def split_table(look: SetLook) -> list[tuple[str, int, int, float, str, str]]:
+def split_table(view: SetView) -> list[tuple[str, int, int, float, str, str]]:
     """(split, tiles, biomes, mean marked share, first day, last day) of each split."""
     table = []
-    for split, rows in look.by_split().items():
-        shares = [look.summaries[r.tile.id].marked_share for r in rows if r.tile.id in look.summaries]
+    for split, rows in view.by_split().items():
+        shares = [view.summaries[r.tile.id].marked_share for r in rows if r.tile.id in view.summaries]
         days = [row.tile.date for row in rows]
         biomes = len({row.tile.biome for row in rows if row.tile.biome})
         marked = float(np.mean(shares)) if shares else float("nan")
@@ -136,7 +138,7 @@ def worst_tiles(root: DataRoot, result: AuditResult, mark: str) -> list[dict[str
     by_tile: dict[str, list[Finding]] = defaultdict(list)
     for finding in result.counting:
         by_tile[finding.tile].append(finding)
-    rows = {row.tile.id: row for row in result.look.rows}
+    rows = {row.tile.id: row for row in result.view.rows}
 
     def weight(tile: str) -> tuple[int, int, str]:
         errors = sum(finding.severity == "error" for finding in by_tile[tile])
@@ -171,26 +173,26 @@ def _picture(root: DataRoot, row: ManifestRow, mark: str) -> str:
     return _embed(figures.strip_figure(figures.TileView(row.tile.id, rgb, vv, label, {}), mark=mark))
 
 
-def distribution_pictures(look: SetLook, mark: str) -> list[tuple[str, str, str]]:
+def distribution_pictures(view: SetView, mark: str) -> list[tuple[str, str, str]]:
     """(title, what is drawn, data URL) of each distribution that has something to show."""
-    splits = look.by_split()
+    splits = view.by_split()
     if not splits:
         return []
-    known = {s: [look.summaries[r.tile.id] for r in rows if r.tile.id in look.summaries] for s, rows in splits.items()}
+    known = {s: [view.summaries[r.tile.id] for r in rows if r.tile.id in view.summaries] for s, rows in splits.items()}
     marked = {s: np.array([100 * t.marked_share for t in of]) for s, of in known.items()}
     observations = {s: np.array([t.s1_median for t in of]) for s, of in known.items()}
     months = {
         s: np.array([r.tile.date.year + (r.tile.date.month - 0.5) / 12 for r in rows]) for s, rows in splits.items()
     }
-    apart = {f"{split} to {other}": km for (split, other), km in distances(look).items()}
+    apart = {f"{split} to {other}": km for (split, other), km in distances(view).items()}
     places = {split: [row.tile.centre for row in rows] for split, rows in splits.items()}
-    classes = {f"{s} ({len(rows)})": class_counts(rows, look.summaries) for s, rows in splits.items()}
+    classes = {f"{s} ({len(rows)})": class_counts(rows, view.summaries) for s, rows in splits.items()}
     drawn = [
         ("Classes of each split", "share of marked pixels", figures.class_distribution_figure(classes, mark=mark)),
         (
             "Classes of each biome, split by split",
             "share of marked pixels (paper, Fig. 3); number of tiles in brackets",
-            figures.class_distribution_figure(_by_biome(splits, look), mark=mark),
+            figures.class_distribution_figure(_by_biome(splits, view), mark=mark),
         ),
         ("Biomes of each split", "share of the split's tiles", figures.shares_figure(_biome_shares(splits), mark=mark)),
         ("Where the tiles lie", "colour by split", figures.map_figure(places, mark=mark)),
@@ -205,14 +207,14 @@ def distribution_pictures(look: SetLook, mark: str) -> list[tuple[str, str, str]
     ]
     shifts = {
         PAIRS[pair]: np.array([(s.dx, s.dy) for s in of.values() if s is not None and s.clear]).reshape(-1, 2)
-        for pair, of in look.shifts.items()
+        for pair, of in view.shifts.items()
     }
     if any(len(points) for points in shifts.values()):
         drawn.append(("Shifts", "tiles with a clear peak, pixels", figures.shift_figure(shifts, mark=mark)))
     return [(title, words, _embed(png)) for title, words, png in drawn]
 
 
-def _by_biome(splits: Mapping[str, Sequence[ManifestRow]], look: SetLook) -> dict[str, NDArray[np.int64]]:
+def _by_biome(splits: Mapping[str, Sequence[ManifestRow]], view: SetView) -> dict[str, NDArray[np.int64]]:
     names = biome_names()
     groups: dict[str, NDArray[np.int64]] = {}
     for biome in sorted({row.tile.biome for rows in splits.values() for row in rows}):
@@ -220,7 +222,7 @@ def _by_biome(splits: Mapping[str, Sequence[ManifestRow]], look: SetLook) -> dic
             of = [row for row in rows if row.tile.biome == biome]
             if of:
                 groups[f"{biome} {names.get(biome, 'not known')}, {split} ({len(of)})"] = class_counts(
-                    of, look.summaries
+                    of, view.summaries
                 )
     return groups
 

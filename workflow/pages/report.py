@@ -35,6 +35,7 @@ from ...pipeline.files.atomic import read_json, write_atomically
 from ...pipeline.progress import Progress
 from ...pipeline.raster.geotiff import read_bands, read_codes
 from ...pipeline.spec.landcover import CLASS_COUNT, CLASSES, class_indices
+from ...pipeline.spec.sources import Source
 from ...pipeline.spec.tiles import biome_names, region_names
 from ..training import open_as_trained
 from . import figures
@@ -85,14 +86,14 @@ def content_of(root: DataRoot) -> dict[str, Any]:
     rows = root.complete()
     source = root.source()
     runs = scored_runs(root)
-    mark = "" if source == "earthengine" else source
+    known, mark = Source.of(source), Source.of(source).mark
     return {
         "version": __version__,
         "python": platform.python_version(),
         "machine": platform.machine(),
         "source": source,
-        "synthetic": source == "SANDBOX",
-        "verified": source in ("SANDBOX", "earthengine"),
+        "synthetic": known.synthetic,
+        "verified": known.verified,
         "manifest_hash": manifest.hash,
         "tiles": tile_table(rows),
         "missing": missing_table(manifest, root),

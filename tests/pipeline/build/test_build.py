@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dwplus.pipeline.build.build import Choice, Means, build, retry
+from dwplus.pipeline.build.build import Selection, BuildSetup, build, retry
 from dwplus.pipeline.cluster import in_process
 from dwplus.pipeline.dataset.manifest import read_manifest
 from dwplus.pipeline.dataset.root import DataRoot
@@ -27,18 +27,18 @@ class Pixels(FewPixels):
 
 
 def release(folder: Path, *ids: str, place: str = "Experts/EH/4", damage: bool = False) -> Path:
-    for number, dw_id in enumerate(ids):
-        tile = make_tile(dw_id, x=400000.0 + 6000 * number, size=510)
+    for number, tile_id in enumerate(ids):
+        tile = make_tile(tile_id, x=400000.0 + 6000 * number, size=510)
         codes = np.full((510, 510), 1 + number % 9, dtype=np.uint8)
-        path = folder / place / f"{dw_id}.tif"
+        path = folder / place / f"{tile_id}.tif"
         write_label(path, codes, tile, {})
         if damage:
             path.write_bytes(path.read_bytes()[:300])
     return folder
 
 
-def run(root: DataRoot, labels: Path, pixels: Pixels, **choice: object):  # type: ignore[no-untyped-def]
-    return build(root, Choice(labels=labels, **choice), Means(pixels, in_process))  # type: ignore[arg-type]
+def run(root: DataRoot, labels: Path, pixels: Pixels, **selection: object):  # type: ignore[no-untyped-def]
+    return build(root, Selection(labels=labels, **selection), BuildSetup(pixels, in_process))  # type: ignore[arg-type]
 
 
 A, B = "dw_7.8_45.0-20190701", "dw_7.9_45.0-20190701"
@@ -111,7 +111,7 @@ def test_what_failed_is_asked_for_again_and_nothing_else(tmp_path: Path) -> None
     assert run(root, release(tmp_path / "labels", A, B), Pixels(react=refuse)).failed == 1
     again = Pixels()
 
-    result = retry(root, frozenset(), Means(again, in_process))
+    result = retry(root, frozenset(), BuildSetup(again, in_process))
 
     assert again.asked == [A]
     assert (result.states, result.failed) == ({"done": 1}, 0)
@@ -145,8 +145,8 @@ def test_a_reason_chooses_what_is_asked_for_again(tmp_path: Path) -> None:
     assert run(root, release(tmp_path / "labels", A, B), Pixels(react=miss)).states == {"done": 1, "no_s1": 1}
     nothing, again = Pixels(), Pixels()
 
-    assert retry(root, frozenset({"no_answer"}), Means(nothing, in_process)).states == {}
-    assert retry(root, frozenset({"no_s1"}), Means(again, in_process)).states == {"done": 1}
+    assert retry(root, frozenset({"no_answer"}), BuildSetup(nothing, in_process)).states == {}
+    assert retry(root, frozenset({"no_s1"}), BuildSetup(again, in_process)).states == {"done": 1}
 
     assert (nothing.asked, again.asked) == ([], [A])
 
@@ -155,20 +155,20 @@ def test_what_comes_from_labels_cannot_be_asked_for_again(tmp_path: Path) -> Non
     run(DataRoot.at(tmp_path / "data"), release(tmp_path / "labels", A), Pixels())
 
     with pytest.raises(UsageError, match="bad_label cannot be asked for again; choose from bad_answer, no_answer"):
-        retry(DataRoot.at(tmp_path / "data"), frozenset({"bad_label"}), Means(Pixels(), in_process))
+        retry(DataRoot.at(tmp_path / "data"), frozenset({"bad_label"}), BuildSetup(Pixels(), in_process))
 
 
 def test_a_root_keeps_its_recipe_until_another_one_is_named(tmp_path: Path) -> None:
     labels, root = release(tmp_path / "labels", A), DataRoot.at(tmp_path / "data")
     linear = Recipe(s1_mean="linear")
-    means = Means(Pixels(), in_process)
-    build(root, Choice(labels=labels), means, recipe=linear)
+    setup = BuildSetup(Pixels(), in_process)
+    build(root, Selection(labels=labels), setup, recipe=linear)
 
     assert root.recipe() == linear
-    build(root, Choice(labels=labels), means)  # nothing is said: the root's recipe holds
-    assert len(means.pixels.asked) == 1  # type: ignore[attr-defined]
-    build(root, Choice(labels=labels), means, recipe=Recipe())
-    assert len(means.pixels.asked) == 2  # type: ignore[attr-defined]
+    build(root, Selection(labels=labels), setup)  # nothing is said: the root's recipe holds
+    assert len(setup.pixels.asked) == 1  # type: ignore[attr-defined]
+    build(root, Selection(labels=labels), setup, recipe=Recipe())
+    assert len(setup.pixels.asked) == 2  # type: ignore[attr-defined]
     assert root.recipe() == Recipe()
 
 
@@ -180,9 +180,9 @@ def test_a_second_build_validates_what_is_new_alone(tmp_path: Path) -> None:
         return in_process(function, items)
 
     root = DataRoot.at(tmp_path / "data")
-    build(root, Choice(labels=release(tmp_path / "one", A)), Means(Pixels(), counting))
-    build(root, Choice(labels=release(tmp_path / "two", B, place="Experts/EH/5")), Means(Pixels(), counting))
-    build(root, Choice(labels=tmp_path / "two"), Means(Pixels(), counting))
+    build(root, Selection(labels=release(tmp_path / "one", A)), BuildSetup(Pixels(), counting))
+    build(root, Selection(labels=release(tmp_path / "two", B, place="Experts/EH/5")), BuildSetup(Pixels(), counting))
+    build(root, Selection(labels=tmp_path / "two"), BuildSetup(Pixels(), counting))
 
     assert looked == [1, 1]
     assert set(root.validated()) == {A, B}

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from dwplus.pipeline.build import export as export_module
 from dwplus.pipeline.build.budget import Budget
-from dwplus.pipeline.build.export import Watch, export
+from dwplus.pipeline.build.export import Callbacks, export
 from dwplus.pipeline.dataset.ledger import LedgerRow
 from dwplus.pipeline.dataset.manifest import ManifestRow
 from dwplus.pipeline.dataset.root import DataRoot
@@ -165,7 +165,7 @@ def test_ctrl_c_finishes_what_is_in_flight(root: DataRoot) -> None:
             root=root,
             ledger=ledger,
             concurrency=3,
-            watch=Watch(on_row=interrupt),
+            callbacks=Callbacks(on_row=interrupt),
         )
 
     done = root.ledger()
@@ -283,7 +283,7 @@ def test_a_budget_stops_the_run_cleanly_and_the_next_run_goes_on(root: DataRoot)
     ):
         export(
             rows(40), pixels=Pixels(), recipe=Recipe(), root=root, ledger=ledger, concurrency=2, meter=budget,
-            watch=Watch(on_plan=lambda plan: told.append(str(plan))),
+            callbacks=Callbacks(on_plan=lambda plan: told.append(str(plan))),
         )  # fmt: skip
     first = root.ledger()
     again = Pixels()

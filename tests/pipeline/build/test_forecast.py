@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from dwplus.pipeline.dataset.root import DataRoot
-from dwplus.pipeline.build.build import Choice
+from dwplus.pipeline.build.build import Selection
 from dwplus.pipeline.build.forecast import forecast
 from dwplus.pipeline.errors import UsageError
 from dwplus.pipeline.spec.recipe import Recipe
@@ -12,8 +12,8 @@ from support.fixture_types import LayOut
 
 
 def test_without_labels_the_published_numbers_are_planned_with(tmp_path: Path) -> None:
-    words, will = forecast(DataRoot.at(tmp_path / "data"), Choice(), recipe=None, concurrency=20)
-    tests, _ = forecast(DataRoot.at(tmp_path / "data"), Choice(splits=frozenset({"test"})), recipe=None, concurrency=20)
+    words, will = forecast(DataRoot.at(tmp_path / "data"), Selection(), recipe=None, concurrency=20)
+    tests, _ = forecast(DataRoot.at(tmp_path / "data"), Selection(splits=frozenset({"test"})), recipe=None, concurrency=20)
 
     assert "about 24,603 tiles are published" in words
     assert (will.tiles, will.requests) == (24_603, 49_206)
@@ -23,7 +23,7 @@ def test_without_labels_the_published_numbers_are_planned_with(tmp_path: Path) -
 
 
 def test_a_limit_and_the_planets_size_bound_the_plan(tmp_path: Path) -> None:
-    words, will = forecast(DataRoot.at(tmp_path), Choice(limit=50), recipe=None, concurrency=20, sandbox_tiles=132)
+    words, will = forecast(DataRoot.at(tmp_path), Selection(limit=50), recipe=None, concurrency=20, sandbox_tiles=132)
 
     assert "the synthetic planet has 132 label tiles" in words
     assert will.tiles == 50
@@ -34,7 +34,7 @@ def test_with_a_manifest_the_plan_is_that_of_the_build(data_root: LayOut) -> Non
     root = data_root(train=4, test=2)
     next(iter((root.folder / "shards").rglob("*.tif"))).unlink()
 
-    words, will = forecast(root, Choice(), recipe=Recipe(), concurrency=20)
+    words, will = forecast(root, Selection(), recipe=Recipe(), concurrency=20)
 
     assert words == "6 tiles: 5 complete, 1 to ask for (1 shard missing)"
     assert will.tiles == 1
@@ -43,8 +43,8 @@ def test_with_a_manifest_the_plan_is_that_of_the_build(data_root: LayOut) -> Non
 def test_another_recipe_is_told_before_it_replaces_anything(data_root: LayOut) -> None:
     root = data_root(train=4, test=2)
 
-    words, _ = forecast(root, Choice(), recipe=Recipe(s1_mean="linear"), concurrency=20)
+    words, _ = forecast(root, Selection(), recipe=Recipe(s1_mean="linear"), concurrency=20)
 
     assert words == "6 tiles: 6 to ask for (6 another recipe)"
     with pytest.raises(UsageError, match="holds shards of another recipe"):
-        forecast(root, Choice(splits=frozenset({"test"})), recipe=Recipe(s1_mean="linear"), concurrency=20)
+        forecast(root, Selection(splits=frozenset({"test"})), recipe=Recipe(s1_mean="linear"), concurrency=20)

@@ -57,13 +57,13 @@ def test_one_pass_writes_the_same_bytes_as_two(root: DataRoot) -> None:
 
 def test_each_shard_is_read_once(root: DataRoot, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
-    look_at = inspection.look_at
+    view_of = inspection.view_of
 
     def watched(row, *arguments, **named):
         read.append(row.tile.id)
-        return look_at(row, *arguments, **named)
+        return view_of(row, *arguments, **named)
 
-    monkeypatch.setattr(inspection, "look_at", watched)
+    monkeypatch.setattr(inspection, "view_of", watched)
     monkeypatch.setattr(normalise, "count_tiles", None)
 
     findings, statistics = inspect_root(root, run=in_process, progress=Silent())

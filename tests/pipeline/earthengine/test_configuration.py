@@ -5,12 +5,13 @@ from pathlib import Path
 import pytest
 from dwplus.pipeline.earthengine.configuration import Configuration, answered_by, choose_source, configuration
 from dwplus.pipeline.errors import AuthenticationError
+from dwplus.pipeline.spec.sources import EARTH_ENGINE, SANDBOX
 
 
 def test_without_any_configuration_the_sandbox_is_used(tmp_path: Path) -> None:
     found = configuration(url=None, project=None, environment={}, home=tmp_path)
 
-    assert choose_source("auto", found) == "sandbox"
+    assert choose_source("auto", found) == SANDBOX
 
 
 def test_flags_come_before_the_environment(tmp_path: Path) -> None:
@@ -41,11 +42,11 @@ def test_half_a_configuration_stops_and_names_what_is_missing(
 
 
 def test_the_sandbox_can_always_be_asked_for_by_name() -> None:
-    assert choose_source("sandbox", Configuration(project="p")) == "sandbox"
+    assert choose_source("sandbox", Configuration(project="p")) == SANDBOX
 
 
 def test_another_server_of_the_api_needs_no_google_login() -> None:
-    assert choose_source("earthengine", Configuration(url="http://127.0.0.1:9", project="p")) == "earthengine"
+    assert choose_source("earthengine", Configuration(url="http://127.0.0.1:9", project="p")) == EARTH_ENGINE
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from dwplus.pipeline.dataset.manifest import ManifestRow
 from dwplus.pipeline.dataset.root import DataRoot
 from dwplus.pipeline.earthengine.configuration import Configuration
 from dwplus.pipeline.earthengine.connection import connect
-from dwplus.pipeline.earthengine.session import Patience, Session
+from dwplus.pipeline.earthengine.session import RequestRetries, Session
 from dwplus.pipeline.errors import DwplusError, ExitCode
 from dwplus.pipeline.spec.recipe import Recipe
 from dwplus.pipeline.spec.tiles import Tile
@@ -48,8 +48,8 @@ SIZE = 128
 X = 590130.0
 """Left edge of the tile that meets the faults; requests name it."""
 
-QUICK = Patience(deadline_s=20, attempts=3, first_wait_s=0.01, longest_wait_s=0.02, refused_s=0.3)
-HASTY = Patience(deadline_s=1.0, attempts=2, first_wait_s=0.01, longest_wait_s=0.02, refused_s=0.3)
+QUICK = RequestRetries(deadline_s=20, attempts=3, first_wait_s=0.01, longest_wait_s=0.02, refused_s=0.3)
+HASTY = RequestRetries(deadline_s=1.0, attempts=2, first_wait_s=0.01, longest_wait_s=0.02, refused_s=0.3)
 
 
 def row(number: int, x: float) -> ManifestRow:
@@ -85,24 +85,24 @@ class Service:
     front: Front
     found: Configuration
     undisturbed: dict[str, bytes] = field(default_factory=dict)
-    _sessions: dict[Patience, Session] = field(default_factory=dict)
-    _last: Patience | None = None
+    _sessions: dict[RequestRetries, Session] = field(default_factory=dict)
+    _last: RequestRetries | None = None
 
-    def run(self, root: DataRoot, fault: Fault | None, patience: Patience = QUICK) -> Result:
+    def run(self, root: DataRoot, fault: Fault | None, retries: RequestRetries = QUICK) -> Result:
         """Export the two tiles, or what is left of them to do."""
         self.front.spoil(None)
         # The deadline is a setting of the client, not of a session.
-        if patience not in self._sessions or patience != self._last:
-            self._sessions[patience] = connect(self.found, patience=patience, concurrency=2)
-            self._last = patience
-        session, error = self._sessions.pop(patience), None
+        if retries not in self._sessions or retries != self._last:
+            self._sessions[retries] = connect(self.found, retries=retries, concurrency=2)
+            self._last = retries
+        session, error = self._sessions.pop(retries), None
         self.front.spoil(fault)
         started = time.monotonic()
         try:
             with root.open_ledger() as ledger:
                 export([ILL, WELL], pixels=session, recipe=Recipe(), root=root, ledger=ledger, concurrency=2)
             # A session whose run was stopped asks nothing any more: only the others are kept.
-            self._sessions[patience] = session
+            self._sessions[retries] = session
         except DwplusError as stopped:
             error = stopped
         shards = {path.stem: path.read_bytes() for path in root.folder.rglob("dw_*.tif")}

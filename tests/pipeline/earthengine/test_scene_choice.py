@@ -39,13 +39,13 @@ def strip(tile: Tile, west: float, east: float) -> tuple[tuple[float, float], ..
     return (x0, y0), (x1, y0), (x1, y1), (x0, y1)
 
 
-def choose(tile: Tile, hint: SceneHint, *scenes: Candidate) -> SceneRef | None:
+def select_rows(tile: Tile, hint: SceneHint, *scenes: Candidate) -> SceneRef | None:
     return choose_scene(tile, hint, Found(scenes))
 
 
 def chosen(tile: Tile, hint: SceneHint, *scenes: Candidate) -> tuple[str, str, tuple[str, ...]]:
     """Index of the scene on top, the rule that found it, and the indices of its neighbours."""
-    found = choose(tile, hint, *scenes)
+    found = select_rows(tile, hint, *scenes)
     assert found is not None
     return found.index, found.rule, found.indices[1:]
 
@@ -65,8 +65,8 @@ def test_rules_are_tried_in_order(tile: Tile) -> None:
 
 
 def test_a_scene_of_the_day_that_covers_a_part_only_is_not_taken(tile: Tile) -> None:
-    assert choose(tile, SceneHint(), candidate(footprint=square_around(tile, 1e-4))) is None
-    assert choose(tile, SceneHint()) is None
+    assert select_rows(tile, SceneHint(), candidate(footprint=square_around(tile, 1e-4))) is None
+    assert select_rows(tile, SceneHint()) is None
 
 
 def test_among_reprocessed_copies_the_newest_baseline_is_taken(tile: Tile) -> None:
@@ -175,7 +175,7 @@ def test_scenes_of_another_day_that_a_hint_brought_in_are_not_mixed_in(tile: Til
 
     assert chosen(tile, SceneHint(index=west.index), west, yesterday)[2] == ()
     assert chosen(tile, SceneHint(index=west.index), west, past_midnight)[2] == (past_midnight.index,)
-    assert choose(tile, SceneHint(), whole_yesterday) is None
+    assert select_rows(tile, SceneHint(), whole_yesterday) is None
     # A scene that the release names is taken whatever its day.
     assert chosen(tile, SceneHint(index=whole_yesterday.index), whole_yesterday)[1] == "index"
 
@@ -194,7 +194,7 @@ def test_a_mosaic_that_covers_all_is_a_scene_of_the_day(tile: Tile) -> None:
 
     index, rule, neighbours = chosen(tile, SceneHint(), west, east)
     assert (rule, {index, *neighbours}) == ("same-day", {west.index, east.index})
-    assert choose(tile, SceneHint(), west, gap) is None
+    assert select_rows(tile, SceneHint(), west, gap) is None
     # One scene of the tile's own zone is better than two; its own zone better than another.
     assert chosen(tile, SceneHint(), west, east, whole_elsewhere)[0] != whole_elsewhere.index
     assert chosen(tile, SceneHint(), west, gap, whole_elsewhere)[0] == whole_elsewhere.index
@@ -278,7 +278,7 @@ def test_an_outline_that_cannot_be_drawn_is_one_that_is_not_known(tile: Tile, ou
     scenes = found_in({"system:index": [INDEX], "system:footprint": [outline]}).s2
 
     assert scenes[0].footprint == ()
-    assert choose(tile, SceneHint(index=INDEX), *scenes) is not None
+    assert select_rows(tile, SceneHint(index=INDEX), *scenes) is not None
 
 
 def test_a_scene_of_the_day_without_an_outline_is_taken_and_says_so(tile: Tile) -> None:

@@ -16,13 +16,13 @@ from dwplus.pipeline.earthengine.connection import connect
 from dwplus.pipeline.earthengine.decoding import stored_values
 from dwplus.pipeline.earthengine.graphs import tile_image
 from dwplus.pipeline.earthengine.scene_choice import SceneHint, SceneRef
-from dwplus.pipeline.earthengine.session import Patience, Session, Tally, quarters
+from dwplus.pipeline.earthengine.session import RequestRetries, Session, Tally, quarters
 from dwplus.pipeline.errors import AuthenticationError, ServiceError, TileError
 from dwplus.pipeline.spec.bands import SHARD_BANDS
 from dwplus.pipeline.spec.recipe import REQUEST_BANDS, S1_FILL, Recipe
 from dwplus.pipeline.spec.tiles import Tile
 
-QUICK = Patience(deadline_s=20, attempts=4, first_wait_s=0.01, longest_wait_s=0.05)
+QUICK = RequestRetries(deadline_s=20, attempts=4, first_wait_s=0.01, longest_wait_s=0.05)
 TILE = Tile(
     "dw_111.8412562864_-8.1289167721-20190713", "EPSG:32749", (10.0, 0.0, 590130.0, 0.0, -10.0, 9103900.0), (32, 32),
     date(2019, 7, 13), "EH", 1,
@@ -39,7 +39,7 @@ def engine() -> Iterator[LocalEarthEngine]:
 @pytest.fixture(scope="module")
 def session(engine: LocalEarthEngine) -> Session:
     found = Configuration(url=engine.url, project=engine.project, credentials_file=engine.credentials_file)
-    return connect(found, patience=QUICK)
+    return connect(found, retries=QUICK)
 
 
 @pytest.fixture
@@ -252,7 +252,7 @@ def test_a_server_that_cannot_be_reached_is_named(tmp_path: Path) -> None:
 
 def test_a_password_in_an_address_is_not_told(tmp_path: Path) -> None:
     with pytest.raises(ServiceError, match=r"at http://127.0.0.1:1/ \(ConnectionError\)") as told:
-        connect(Configuration(url="http://me:secret@127.0.0.1:1/?key=secret", project="p"), patience=QUICK)
+        connect(Configuration(url="http://me:secret@127.0.0.1:1/?key=secret", project="p"), retries=QUICK)
 
     assert "secret" not in str(told.value)
 
@@ -268,13 +268,13 @@ def test_trouble_of_the_service_at_the_start_is_not_taken_for_bad_credentials(
 ) -> None:
     found = Configuration(url=engine.url, project=engine.project, credentials_file=engine.credentials_file)
     engine.set_faults([{"match": "algorithms", "times": 1, **fault}])
-    assert connect(found, patience=QUICK).name == "SANDBOX"
+    assert connect(found, retries=QUICK).name == "SANDBOX"
 
     engine.set_faults([{"match": "algorithms", **fault}])
     with pytest.raises(ServiceError, match="does not start a session"):
-        connect(found, patience=QUICK)
+        connect(found, retries=QUICK)
     engine.set_faults([])
-    connect(found, patience=QUICK)
+    connect(found, retries=QUICK)
 
 
 @pytest.mark.parametrize("content", ["[]", "{", '{"type": "service_account"}'])
@@ -314,7 +314,7 @@ def test_a_quota_below_what_is_asked_loses_no_tile() -> None:
     planet = {"kind": "planes", "origin_x": 592680, "origin_y": -898650}
     with LocalEarthEngine(planet=planet, workers=1, max_concurrent=2) as engine:
         found = Configuration(url=engine.url, project=engine.project, credentials_file=engine.credentials_file)
-        session = connect(found, patience=QUICK, concurrency=12)
+        session = connect(found, retries=QUICK, concurrency=12)
         scene = session.resolve(TILE, SceneHint(), Recipe(), Tally())
         assert scene is not None
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from dwplus.cli import cli
-from dwplus.pipeline.build.build import Choice, Means, build, normalise_root, validate_root
+from dwplus.pipeline.build.build import BuildSetup, Selection, build, normalise_root, validate_root
 from dwplus.pipeline.cluster import in_process
 from dwplus.pipeline.dataset.root import MIRROR_FILE, DataRoot
 from dwplus.pipeline.dataset.samples import Dataset
@@ -218,7 +218,7 @@ def test_a_mirror_mixes_with_nothing(data_root: LayOut, server: FileServer, tmp_
         DataRoot.mirror(f"{server.url}/nothing", tmp_path / "nothing", waits_s=SOON)
     assert not (tmp_path / "nothing").exists()
     with pytest.raises(UsageError, match="building writes to local disks only"):
-        build(root, Choice(), Means(None, in_process))  # type: ignore[arg-type]
+        build(root, Selection(), BuildSetup(None, in_process))  # type: ignore[arg-type]
 
 
 def test_a_root_without_origin_holds_its_own_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

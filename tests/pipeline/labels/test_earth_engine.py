@@ -20,7 +20,7 @@ from dwplus.pipeline.labels.earth_engine import FetchedLabels, fetch_label_asset
 from dwplus.pipeline.labels.ingest import Prepared, prepare_manifest
 from dwplus.pipeline.labels.metadata import read_metadata
 from dwplus.pipeline.raster import label_raster
-from support.local_ee_client import FIXTURES, Asker, connect, connected
+from support.local_ee_client import FIXTURES, LabelClient, connect, connected
 from support.local_ee_scenes import LABELS, SCENE, SHARED, TEST, TRAIN, codes
 
 PLANET: dict[str, Any] = {"kind": "python", "file": str(FIXTURES), "function": "labels_world"}
@@ -39,24 +39,24 @@ def engine() -> Iterator[LocalEarthEngine]:
 
 
 @pytest.fixture
-def asker(engine: LocalEarthEngine) -> Iterator[Asker]:
-    yield Asker()
+def client(engine: LocalEarthEngine) -> Iterator[LabelClient]:
+    yield LabelClient()
     engine.set_faults([])
 
 
-def fetch(asker: Asker, folder: Path, **more: Any) -> FetchedLabels:
-    return fetch_label_assets(asker, folder, source="SANDBOX", **more)
+def fetch(client: LabelClient, folder: Path, **more: Any) -> FetchedLabels:
+    return fetch_label_assets(client, folder, source="SANDBOX", **more)
 
 
-def test_label_images_become_label_tiles_with_what_is_known_of_them(asker: Asker, tmp_path: Path) -> None:
-    fetched = fetch(asker, tmp_path)
+def test_label_images_become_label_tiles_with_what_is_known_of_them(client: LabelClient, tmp_path: Path) -> None:
+    fetched = fetch(client, tmp_path)
 
     assert (fetched.images, fetched.written, dict(fetched.failed)) == (4, 4, {})
     assert list(fetched.ignored) == [f"{LABELS}/z_country"]
     assert "a label tile" in fetched.ignored[f"{LABELS}/z_country"]
     metadata = read_metadata(fetched.folder)
     found = index.from_earth_engine(fetched.folder, metadata=metadata)
-    assert [(t.labeler, t.dw_id, t.hemisphere, t.biome, t.split) for t in found] == [
+    assert [(t.labeler, t.tile_id, t.hemisphere, t.biome, t.split) for t in found] == [
         ("consensus", TEST, "EH", 4, "test"),
         ("expert", SHARED, "EH", 4, "train"),
         ("non_expert", SHARED, "EH", 4, "train"),
@@ -69,98 +69,98 @@ def test_label_images_become_label_tiles_with_what_is_known_of_them(asker: Asker
     assert label_raster.read_label(found[0].path).transform == (10, 0, 672430, 0, -10, 5699990)
 
 
-def test_every_product_of_synthetic_labels_says_so(asker: Asker, tmp_path: Path) -> None:
-    folder = fetch(asker, tmp_path, splits=("test",)).folder
+def test_every_product_of_synthetic_labels_says_so(client: LabelClient, tmp_path: Path) -> None:
+    folder = fetch(client, tmp_path, splits=("test",)).folder
 
     with rasterio.open(folder / CONSENSUS) as raster:
         assert raster.tags()["SOURCE"] == "SANDBOX"
     rows = list(csv.DictReader((folder / "label_assets.csv").open()))
     assert {row["source"] for row in rows} == {"SANDBOX"}
     with pytest.raises(DataError, match=r"answered by SANDBOX, asked for are those .* answered by earthengine"):
-        fetch_label_assets(asker, tmp_path, source="earthengine")
+        fetch_label_assets(client, tmp_path, source="earthengine")
 
 
-def test_what_is_there_is_not_asked_for_again(asker: Asker, tmp_path: Path) -> None:
-    first = fetch(asker, tmp_path, splits=("train",))
-    before = len(asker.asked)
+def test_what_is_there_is_not_asked_for_again(client: LabelClient, tmp_path: Path) -> None:
+    first = fetch(client, tmp_path, splits=("train",))
+    before = len(client.asked)
 
-    fetch(asker, tmp_path, splits=("train",))
+    fetch(client, tmp_path, splits=("train",))
 
-    assert len(asker.asked) == before
+    assert len(client.asked) == before
     (first.folder / EXPERT).unlink()
-    second = fetch(asker, tmp_path)
+    second = fetch(client, tmp_path)
     assert (second.images, second.written) == (4, 2)  # the one that was lost, and the test tile
-    assert asker.asked[before:] == ["value", "pixels", "pixels"]
+    assert client.asked[before:] == ["value", "pixels", "pixels"]
     record = read_members(first.folder)
     assert record is not None
     assert sorted(record.members) == sorted([UNKNOWN, EXPERT, OTHER, CONSENSUS])
     assert record.origin["complete"] == ["test", "train"]
 
 
-def test_a_killed_run_goes_on_with_the_tiles_that_are_there(asker: Asker, tmp_path: Path) -> None:
-    folder = fetch(asker, tmp_path).folder
+def test_a_killed_run_goes_on_with_the_tiles_that_are_there(client: LabelClient, tmp_path: Path) -> None:
+    folder = fetch(client, tmp_path).folder
     members_path(folder).unlink()
     (folder / UNKNOWN).unlink()
     half = folder / f".{TRAIN}.tif.1.part"
     half.write_bytes(b"half")
-    asker.asked.clear()
+    client.asked.clear()
 
-    again = fetch(asker, tmp_path)
+    again = fetch(client, tmp_path)
 
-    assert (again.written, asker.asked) == (1, ["value", "pixels"])
+    assert (again.written, client.asked) == (1, ["value", "pixels"])
     assert not half.exists()
 
 
-def test_verifying_fetches_changed_tiles_again(asker: Asker, tmp_path: Path) -> None:
-    folder = fetch(asker, tmp_path).folder
+def test_verifying_fetches_changed_tiles_again(client: LabelClient, tmp_path: Path) -> None:
+    folder = fetch(client, tmp_path).folder
     content = (folder / EXPERT).read_bytes()
     (folder / EXPERT).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
 
-    assert fetch(asker, tmp_path).written == 0
-    assert fetch(asker, tmp_path, verify=True).written == 1
+    assert fetch(client, tmp_path).written == 0
+    assert fetch(client, tmp_path, verify=True).written == 1
     assert (folder / EXPERT).read_bytes() == content
 
 
 def test_a_tile_that_fails_is_asked_for_again_by_the_next_run(
-    engine: LocalEarthEngine, asker: Asker, tmp_path: Path
+    engine: LocalEarthEngine, client: LabelClient, tmp_path: Path
 ) -> None:
     engine.set_faults([{"match": "computePixels", "body": "a_expert", "status": 400, "message": "no luck"}])
-    first = fetch(asker, tmp_path)
+    first = fetch(client, tmp_path)
     engine.set_faults([])
 
-    second = fetch(asker, tmp_path)
+    second = fetch(client, tmp_path)
 
     assert {name: "no luck" in why for name, why in first.failed.items()} == {SHARED: True}
     assert (first.written, second.written, dict(second.failed)) == (3, 1, {})
 
 
-def test_no_tile_at_all_is_an_error(engine: LocalEarthEngine, asker: Asker, tmp_path: Path) -> None:
+def test_no_tile_at_all_is_an_error(engine: LocalEarthEngine, client: LabelClient, tmp_path: Path) -> None:
     engine.set_faults([{"match": "computePixels", "status": 400, "message": "no luck"}])
 
     with pytest.raises(ServiceError, match=r"none of 4 label images .* no luck"):
-        fetch(asker, tmp_path)
+        fetch(client, tmp_path)
 
 
-def test_pages_follow_each_other_without_gap_or_twin(asker: Asker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pages_follow_each_other_without_gap_or_twin(client: LabelClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(earth_engine, "_PAGE", 2)
 
-    found, ignored = list_label_assets(asker)
+    found, ignored = list_label_assets(client)
 
     assert sorted(asset.path for asset in found) == sorted([UNKNOWN, EXPERT, OTHER, CONSENSUS])
     assert len(ignored) == 1
-    assert asker.asked == ["value"] * 3
+    assert client.asked == ["value"] * 3
 
 
-def test_a_collection_that_cannot_be_read_names_the_archives(asker: Asker) -> None:
+def test_a_collection_that_cannot_be_read_names_the_archives(client: LabelClient) -> None:
     with pytest.raises(DataError, match=r"projects/nobody/labels cannot be read .*not found.*PANGAEA 933475, Zenodo"):
-        list_label_assets(asker, "projects/nobody/labels")
+        list_label_assets(client, "projects/nobody/labels")
 
 
 def test_a_collection_of_other_images_says_what_it_holds(engine: LocalEarthEngine) -> None:
     with connected(engine, planet={**PLANET, "function": "other_world"}):
         ee.data.setMaxRetries(1)
         with pytest.raises(DataError, match=r"holds 1 images that are no label tiles .* 40 x 40 px.*PANGAEA"):
-            list_label_assets(Asker())
+            list_label_assets(LabelClient())
 
 
 def test_real_label_tiles_come_back_as_they_were_released(
@@ -169,7 +169,7 @@ def test_real_label_tiles_come_back_as_they_were_released(
     real = sorted(p for p in (real_data / "dynamic_world_tiles").glob("dw_*.tif") if "s2" not in p.name)
 
     with connected(engine, planet={**PLANET, "tiles": [str(path) for path in real]}):
-        folder = fetch(Asker(), tmp_path).folder
+        folder = fetch(LabelClient(), tmp_path).folder
 
     for path in real:
         released, fetched = label_raster.read_label(path), label_raster.read_label(folder / "unknown" / path.name)
@@ -177,12 +177,12 @@ def test_real_label_tiles_come_back_as_they_were_released(
         assert (fetched.crs, fetched.transform) == (released.crs, released.transform)
 
 
-def test_a_manifest_is_made_of_them_as_of_the_archives(asker: Asker, tmp_path: Path) -> None:
+def test_a_manifest_is_made_of_them_as_of_the_archives(client: LabelClient, tmp_path: Path) -> None:
     def prepare(**more: Any) -> Prepared:
-        return prepare_manifest(DataRoot.at(tmp_path), origin="earth-engine", asker=asker, source="SANDBOX", **more)
+        return prepare_manifest(DataRoot.at(tmp_path), origin="earth-engine", client=client, source="SANDBOX", **more)
 
     first = prepare()
-    asker.asked.clear()
+    client.asked.clear()
     second = prepare()
 
     assert [(row.tile.id, row.labeler, row.release, row.s2_index) for row in first.manifest.rows] == [
@@ -191,15 +191,17 @@ def test_a_manifest_is_made_of_them_as_of_the_archives(asker: Asker, tmp_path: P
         (SHARED, "expert", "train", ""),
     ]
     assert (first.read, second.read, second.manifest) == (4, 0, first.manifest)
-    assert asker.asked == []
+    assert client.asked == []
 
 
-def test_a_label_that_did_not_come_is_a_failed_tile(engine: LocalEarthEngine, asker: Asker, tmp_path: Path) -> None:
+def test_a_label_that_did_not_come_is_a_failed_tile(
+    engine: LocalEarthEngine, client: LabelClient, tmp_path: Path
+) -> None:
     engine.set_faults(
         [{"match": "computePixels", "body": TRAIN.replace(".", "d"), "status": 400, "message": "no luck"}]
     )
 
-    prepared = prepare_manifest(DataRoot.at(tmp_path), origin="earth-engine", asker=asker, source="SANDBOX")
+    prepared = prepare_manifest(DataRoot.at(tmp_path), origin="earth-engine", client=client, source="SANDBOX")
 
     assert [(row.tile, row.state, row.reason) for row in prepared.unusable] == [(TRAIN, "failed", "no_answer")]
     assert "no luck" in prepared.unusable[0].detail

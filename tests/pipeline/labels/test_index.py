@@ -44,7 +44,7 @@ def test_the_index_keys_tiles_by_labeler_and_name(tmp_path: Path) -> None:
 
     survey = index.survey(tmp_path)
 
-    assert [(t.labeler, t.dw_id, t.hemisphere, t.biome, t.split, t.band) for t in survey.labels] == [
+    assert [(t.labeler, t.tile_id, t.hemisphere, t.biome, t.split, t.band) for t in survey.labels] == [
         ("consensus", BRITAIN, "EH", 4, "test", "lulc"),
         ("expert", GHANA, "WH", 1, "train", None),
         ("non_expert", GHANA, "WH", 1, "train", None),
@@ -123,10 +123,10 @@ REAL_COUNTS = {
 def test_real_tiles_are_read_as_released() -> None:
     tiles = index.from_folder(REAL / "dynamic_world_tiles")
 
-    assert {t.dw_id for t in tiles} == set(REAL_COUNTS)
+    assert {t.tile_id for t in tiles} == set(REAL_COUNTS)
     for tile in tiles:
         raster = label_raster.read_label(tile.path)
-        crs, x, y, counts = REAL_COUNTS[tile.dw_id]
+        crs, x, y, counts = REAL_COUNTS[tile.tile_id]
         found, number = np.unique(raster.codes, return_counts=True)
         assert dict(zip(found.tolist(), number.tolist(), strict=True)) == counts
         assert (raster.crs, raster.transform) == (crs, (10, 0, x, 0, -10, y))

@@ -17,7 +17,7 @@ import openpyxl
 import pytest
 from dwplus.pipeline.dataset.root import DataRoot
 from dwplus.pipeline.files.archives import members_path
-from dwplus.pipeline.files.downloads import Patience
+from dwplus.pipeline.files.downloads import DownloadRetries
 from dwplus.pipeline.labels import ingest, origin, releases, supply
 from dwplus.pipeline.labels.ingest import Prepared, prepare_manifest
 from dwplus.pipeline.raster.geotiff import read_codes, read_header, write_label
@@ -45,9 +45,9 @@ class Mirror:
         (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
         (self.folder / path).write_bytes(buffer.getvalue())
 
-    def tile(self, dw_id: str, code: int, *, x: float = 400000.0) -> bytes:
+    def tile(self, tile_id: str, code: int, *, x: float = 400000.0) -> bytes:
         path = self.work / "one.tif"
-        write_label(path, np.full((510, 510), code, np.uint8), make_tile(dw_id, x=x, size=510), {})
+        write_label(path, np.full((510, 510), code, np.uint8), make_tile(tile_id, x=x, size=510), {})
         return path.read_bytes()
 
     def workbook(self, *rows: tuple[str, str]) -> None:
@@ -61,7 +61,7 @@ class Mirror:
 @pytest.fixture
 def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirror]:
     """Expert tiles A and B, a non-expert's A and C, one test tile; no workbook."""
-    monkeypatch.setattr(releases, "_SHORT_PATIENCE", Patience(attempts=1))
+    monkeypatch.setattr(releases, "_FEW_RETRIES", DownloadRetries(attempts=1))
     mirror = Mirror(tmp_path / "mirror", tmp_path)
 
     class Handler(SimpleHTTPRequestHandler):
@@ -209,7 +209,7 @@ def test_a_manifest_that_somebody_else_wrote_is_made_anew(prepare: Callable[...,
 
 def test_other_code_reads_everything_again(prepare: Callable[..., Prepared], monkeypatch: pytest.MonkeyPatch) -> None:
     prepare()
-    monkeypatch.setattr(origin, "_code_hash", lambda names: f"{names[0]} changed")
+    monkeypatch.setattr(origin, "_hash_of", lambda modules, _tables: f"{modules[0]} changed")
 
     assert prepare().read == 5
     assert prepare().read == 0

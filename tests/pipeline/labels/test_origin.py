@@ -1,11 +1,22 @@
 """What a manifest was made from: when it still counts, and what is forgotten with it."""
 
+import ast
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from dwplus.pipeline.dataset.root import DataRoot
 from dwplus.pipeline.files.atomic import write_atomically
-from dwplus.pipeline.labels.origin import ManifestOrigin, making_code, read_origin, reading_code, write_origin
+from dwplus.pipeline.labels import origin
+from dwplus.pipeline.labels.origin import (
+    MAKING,
+    READING,
+    ManifestOrigin,
+    making_code,
+    read_origin,
+    reading_code,
+    write_origin,
+)
 
 TRAIN, TEST = "dw_9.0_45.0-20190701", "dw_-0.5169602165_51.4043077942-20170409"
 HELD = ManifestOrigin(
@@ -48,3 +59,31 @@ def test_a_manifest_that_changed_since_has_no_origin(tmp_path: Path) -> None:
     assert read_origin(root).sources == HELD.sources
     root.manifest_file.write_bytes(b"another one")
     assert read_origin(root) == ManifestOrigin()
+
+
+def imported_by(module: str) -> set[str]:
+    """Modules of spec, raster and labels that a module imports, named relative to ``labels``."""
+    package = origin.source_file(module).parent.name
+    found = set()
+    for node in ast.walk(ast.parse(origin.source_file(module).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level in (1, 2) and node.module:
+            path = f"{package}.{node.module}" if node.level == 1 else node.module
+            found.add(f".{path.removeprefix('labels.')}" if path.startswith("labels.") else f"..{path}")
+    return {name for name in found if name.startswith((".", "..spec", "..raster")) and name.count(".") < 4}
+
+
+def test_the_code_that_decides_a_row_is_all_that_reading_imports() -> None:
+    imported = {name for module in READING for name in imported_by(module)}
+    of_labels = {name for name in imported if not name.startswith("..") or name.startswith(("..spec", "..raster"))}
+
+    # Records, splits and requests to Earth Engine do not decide what a label tile says.
+    apart = {".origin", ".splits", ".earth_engine", "..spec.sources", "..spec.bands", "..spec.recipe"}
+    apart |= {"..raster.geotiff_blocks"}
+    assert of_labels - apart <= set(READING)
+
+
+def test_a_module_that_moved_away_is_named_and_never_left_out_in_silence() -> None:
+    for name in (*READING, *MAKING):
+        assert origin.source_file(name).is_file()
+    with pytest.raises(ModuleNotFoundError, match=r"names \.\.spec\.nowhere, which does not exist"):
+        origin.source_file("..spec.nowhere")

@@ -20,11 +20,11 @@ from pathlib import Path
 import pytest
 from dwplus.pipeline.errors import DataError, DwplusError, ServiceError
 from dwplus.pipeline.files import downloads
-from dwplus.pipeline.files.downloads import Patience
+from dwplus.pipeline.files.downloads import DownloadRetries
 from dwplus.pipeline.labels import releases
 from dwplus.pipeline.labels.releases import Release, ReleaseFile
 
-QUICK = Patience(attempts=3, first_wait_s=0.01, longest_wait_s=0.05, silence_s=2.0, progress_bytes=1000)
+QUICK = DownloadRetries(attempts=3, first_wait_s=0.01, longest_wait_s=0.05, silence_s=2.0, progress_bytes=1000)
 
 
 # A publisher ---------------------------------------------------------------------------------------------------------
@@ -149,8 +149,8 @@ def test_a_download_is_recorded_and_not_asked_for_again(publisher: Publisher, tm
     file = _file(publisher)
     seen: list[tuple[str, int, int | None]] = []
 
-    path = releases.fetch(file, tmp_path, progress=lambda *event: seen.append(event), patience=QUICK)
-    again = releases.fetch(file, tmp_path, patience=QUICK)
+    path = releases.fetch(file, tmp_path, progress=lambda *event: seen.append(event), retries=QUICK)
+    again = releases.fetch(file, tmp_path, retries=QUICK)
 
     assert path == again == tmp_path / "pangaea" / "Experts_tiles.zip"
     assert path.read_bytes() == ARCHIVE
@@ -168,7 +168,7 @@ def test_a_record_holds_no_credentials(publisher: Publisher, tmp_path: Path) -> 
     secret = file.url.replace("http://", "http://user:secret@")
 
     publisher.files["/f/Experts_tiles.zip?token=secret"] = ARCHIVE
-    path = releases.fetch(replace(file, url=secret + "?token=secret"), tmp_path, patience=QUICK)
+    path = releases.fetch(replace(file, url=secret + "?token=secret"), tmp_path, retries=QUICK)
 
     assert path is not None
     text = path.with_name(path.name + ".json").read_text()
@@ -180,7 +180,7 @@ def test_a_broken_transfer_goes_on_where_it_stopped(publisher: Publisher, tmp_pa
     file = _file(publisher)
     publisher.faults = ["drop", "drop"]
 
-    path = releases.fetch(file, tmp_path, patience=QUICK)
+    path = releases.fetch(file, tmp_path, retries=QUICK)
 
     assert path is not None
     assert path.read_bytes() == ARCHIVE
@@ -193,10 +193,10 @@ def test_a_killed_run_is_taken_up_by_the_next_one(publisher: Publisher, tmp_path
     file = _file(publisher)
     publisher.faults = ["drop", 503, 503]
     with pytest.raises(ServiceError):
-        releases.fetch(file, tmp_path, patience=QUICK)
+        releases.fetch(file, tmp_path, retries=QUICK)
     publisher.requests.clear()
 
-    path = releases.fetch(file, tmp_path, patience=QUICK)
+    path = releases.fetch(file, tmp_path, retries=QUICK)
 
     assert path is not None
     assert path.read_bytes() == ARCHIVE
@@ -208,7 +208,7 @@ def test_a_part_that_cannot_be_continued_is_fetched_anew(fault: str, publisher: 
     file = _file(publisher)
     publisher.faults = ["drop", fault]
 
-    path = releases.fetch(file, tmp_path, patience=QUICK)
+    path = releases.fetch(file, tmp_path, retries=QUICK)
 
     assert path is not None
     assert path.read_bytes() == ARCHIVE
@@ -221,7 +221,7 @@ def test_a_part_that_is_complete_already_needs_no_bytes(publisher: Publisher, tm
     part.write_bytes(ARCHIVE)
     part.with_name(part.name + ".json").write_text(json.dumps({"etag": '"v0"', "size": len(ARCHIVE)}))
 
-    path = releases.fetch(file, tmp_path, patience=QUICK)
+    path = releases.fetch(file, tmp_path, retries=QUICK)
 
     assert path is not None
     assert path.read_bytes() == ARCHIVE
@@ -233,7 +233,7 @@ def test_what_may_get_better_is_tried_again(fault: int, publisher: Publisher, tm
     file = _file(publisher)
     publisher.faults = [fault, fault]
 
-    assert releases.fetch(file, tmp_path, patience=QUICK) is not None
+    assert releases.fetch(file, tmp_path, retries=QUICK) is not None
     assert len(publisher.requests) == 3
 
 
@@ -242,7 +242,7 @@ def test_retry_after_is_honoured(publisher: Publisher, tmp_path: Path) -> None:
     publisher.faults, publisher.headers = [429], {"Retry-After": "1"}
     started = time.monotonic()
 
-    releases.fetch(file, tmp_path, patience=replace(QUICK, longest_wait_s=1.2))
+    releases.fetch(file, tmp_path, retries=replace(QUICK, longest_wait_s=1.2))
 
     assert 1.0 <= time.monotonic() - started < 3.0
 
@@ -256,15 +256,15 @@ def test_retry_after_may_be_a_date() -> None:
 
 
 def test_waits_double_with_jitter_and_have_an_end() -> None:
-    patience, rng = Patience(first_wait_s=1, longest_wait_s=10), random.Random(1)
+    retries, rng = DownloadRetries(first_wait_s=1, longest_wait_s=10), random.Random(1)
 
-    waits = [downloads._wait_s(n, None, patience, rng) for n in (1, 2, 3, 9)]
+    waits = [downloads._wait_s(n, None, retries, rng) for n in (1, 2, 3, 9)]
 
     assert all(
         low <= wait <= high for wait, (low, high) in zip(waits, [(0.5, 1), (1, 2), (2, 4), (10, 10)], strict=True)
     )
-    assert downloads._wait_s(1, 8.0, patience, rng) == 8
-    assert downloads._wait_s(1, 3600.0, patience, rng) == 10
+    assert downloads._wait_s(1, 8.0, retries, rng) == 8
+    assert downloads._wait_s(1, 3600.0, retries, rng) == 10
 
 
 def test_a_missing_file_is_not_asked_for_twice_and_the_message_says_what_to_do(
@@ -274,7 +274,7 @@ def test_a_missing_file_is_not_asked_for_twice_and_the_message_says_what_to_do(
     publisher.files.clear()
 
     with pytest.raises(ServiceError, match=r"127\.0\.0\.1 answers HTTP 404.*--labels DIR"):
-        releases.fetch(file, tmp_path, patience=QUICK)
+        releases.fetch(file, tmp_path, retries=QUICK)
     assert len(publisher.requests) == 1
 
 
@@ -282,7 +282,7 @@ def test_an_unreachable_host_is_named(tmp_path: Path) -> None:
     nobody = ReleaseFile("zenodo", "dw_test.zip", "http://127.0.0.1:9/dw_test.zip", "labels", "test")
 
     with pytest.raises(ServiceError, match=r"http://127\.0\.0\.1:9/dw_test\.zip.*3 attempts.*--labels DIR"):
-        releases.fetch(nobody, tmp_path, patience=QUICK)
+        releases.fetch(nobody, tmp_path, retries=QUICK)
 
 
 def test_a_silent_server_is_not_waited_for_for_ever(tmp_path: Path) -> None:
@@ -292,7 +292,7 @@ def test_a_silent_server_is_not_waited_for_for_ever(tmp_path: Path) -> None:
             releases.fetch(
                 ReleaseFile("zenodo", "x.zip", url, "labels", "test"),
                 tmp_path,
-                patience=replace(QUICK, attempts=2, silence_s=0.2),
+                retries=replace(QUICK, attempts=2, silence_s=0.2),
             )
 
 
@@ -300,7 +300,7 @@ def test_a_request_that_takes_too_long_is_cut_and_continued(publisher: Publisher
     file = _file(publisher)
     publisher.faults = ["trickle"]
 
-    path = releases.fetch(file, tmp_path, patience=replace(QUICK, request_s=0.2))
+    path = releases.fetch(file, tmp_path, retries=replace(QUICK, request_s=0.2))
 
     assert path is not None
     assert path.read_bytes() == ARCHIVE
@@ -317,7 +317,7 @@ def test_the_metadata_sheet_may_be_missing(
     file = _file(publisher, kind="metadata", optional=True)
     publisher.faults = [fault] * 3
 
-    assert releases.fetch(file, tmp_path, patience=QUICK) is None
+    assert releases.fetch(file, tmp_path, retries=QUICK) is None
     assert "going on without Experts_tiles.zip" in caplog.text
 
 
@@ -325,7 +325,7 @@ def test_a_wrong_hash_removes_the_file(publisher: Publisher, tmp_path: Path) -> 
     file = _file(publisher, md5="0" * 32)
 
     with pytest.raises(DataError, match=r"has md5 .*, the published file has 0000.*removed"):
-        releases.fetch(file, tmp_path, patience=QUICK)
+        releases.fetch(file, tmp_path, retries=QUICK)
     assert list((tmp_path / "pangaea").iterdir()) == []
 
 
@@ -333,7 +333,7 @@ def test_a_wrong_length_is_refused_before_the_download(publisher: Publisher, tmp
     file = _file(publisher, size=3_897_915_689)
 
     with pytest.raises(DataError, match=f"has {len(ARCHIVE)} bytes, the published file has 3897915689"):
-        releases.fetch(file, tmp_path, patience=QUICK)
+        releases.fetch(file, tmp_path, retries=QUICK)
     assert not (tmp_path / "pangaea" / "Experts_tiles.zip").exists()
 
 
@@ -342,7 +342,7 @@ def test_an_error_page_in_place_of_an_archive_is_refused(publisher: Publisher, t
     publisher.faults = ["html"]
 
     with pytest.raises(DataError, match=r"is not a \.zip file; it was removed"):
-        releases.fetch(file, tmp_path, patience=QUICK)
+        releases.fetch(file, tmp_path, retries=QUICK)
     assert list((tmp_path / "pangaea").iterdir()) == []
 
 
@@ -350,12 +350,12 @@ def test_a_mirror_answers_for_its_own_files(publisher: Publisher, tmp_path: Path
     publisher.files["/mirror/zenodo/dw_test.zip"] = ARCHIVE
     zenodo = releases.releases()[1].files[0]  # another size and md5
 
-    path = releases.fetch(zenodo, tmp_path, mirror=f"{publisher.url}/mirror/", patience=QUICK)
+    path = releases.fetch(zenodo, tmp_path, mirror=f"{publisher.url}/mirror/", retries=QUICK)
 
     assert path is not None
     assert path.read_bytes() == ARCHIVE
     with pytest.raises(DataError, match=r"is not the file that was downloaded there.*published 3897915689"):
-        releases.fetch(zenodo, tmp_path, patience=QUICK)
+        releases.fetch(zenodo, tmp_path, retries=QUICK)
 
 
 def test_a_file_put_there_by_hand_is_checked_and_taken(publisher: Publisher, tmp_path: Path) -> None:
@@ -363,7 +363,7 @@ def test_a_file_put_there_by_hand_is_checked_and_taken(publisher: Publisher, tmp
     (tmp_path / "pangaea").mkdir()
     (tmp_path / "pangaea" / "Experts_tiles.zip").write_bytes(ARCHIVE)
 
-    assert releases.fetch(file, tmp_path, patience=QUICK) is not None
+    assert releases.fetch(file, tmp_path, retries=QUICK) is not None
     assert publisher.requests == []
 
 
@@ -375,7 +375,7 @@ def test_a_full_disk_is_noticed_before_the_download(
     monkeypatch.setattr(downloads.shutil, "disk_usage", lambda _: usage)
 
     with pytest.raises(DwplusError, match=r"needs .* GB .* are free"):
-        releases.fetch(file, tmp_path, patience=QUICK)
+        releases.fetch(file, tmp_path, retries=QUICK)
 
 
 def test_room_for_everything_is_looked_for_before_the_first_byte(
@@ -390,25 +390,25 @@ def test_room_for_everything_is_looked_for_before_the_first_byte(
     ]
 
     with pytest.raises(DwplusError, match=r"all of Experts_tiles.zip, .* needs 4\.87 GB .* 4\.50 GB are free"):
-        releases.acquire(here, tmp_path, patience=QUICK)
+        releases.acquire(here, tmp_path, retries=QUICK)
     assert publisher.requests == []
 
 
 def test_verifying_finds_a_file_that_was_changed(publisher: Publisher, tmp_path: Path) -> None:
     file = _file(publisher)
-    path = releases.fetch(file, tmp_path, patience=QUICK)
+    path = releases.fetch(file, tmp_path, retries=QUICK)
     assert path is not None
     path.write_bytes(ARCHIVE[:-1] + b"\1")
 
-    assert releases.fetch(file, tmp_path, patience=QUICK) == path  # of the same size: taken as it is
+    assert releases.fetch(file, tmp_path, retries=QUICK) == path  # of the same size: taken as it is
     with pytest.raises(DataError, match=r"Experts_tiles\.zip has sha256 .*, recorded .*damaged or changed"):
-        releases.fetch(file, tmp_path, patience=QUICK, verify=True)
+        releases.fetch(file, tmp_path, retries=QUICK, verify=True)
 
 
 def test_acquire_takes_only_what_the_splits_need(publisher: Publisher, tmp_path: Path) -> None:
     publisher.files |= {f"/pangaea/{n}_tiles.zip": ARCHIVE for n in ("Experts", "Non_expert")}
 
-    brought = releases.acquire(releases.releases(), tmp_path, mirror=publisher.url, splits=("train",), patience=QUICK)
+    brought = releases.acquire(releases.releases(), tmp_path, mirror=publisher.url, splits=("train",), retries=QUICK)
 
     assert [(one.file.name[:7], one.path is not None, one.members, one.written) for one in brought] == [
         ("Experts", True, 1, 1),

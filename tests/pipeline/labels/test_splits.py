@@ -19,15 +19,15 @@ def as_row(tile: Tile, release: Release = "train") -> ManifestRow:
     return ManifestRow(tile, labeler, release, f"labels/{labeler}/{tile.id}.tif", "0" * 64, 0.9)
 
 
-def moved(tile: Tile, *, metres: float, dw_id: str) -> Tile:
+def moved(tile: Tile, *, metres: float, tile_id: str) -> Tile:
     a, b, x, d, e, y = tile.transform
-    return replace(tile, id=dw_id, transform=(a, b, x + metres, d, e, y))
+    return replace(tile, id=tile_id, transform=(a, b, x + metres, d, e, y))
 
 
 def test_a_training_tile_with_the_name_of_a_test_tile_is_discarded_wherever_its_grid_lies() -> None:
     # Given all 409 released names, as training tiles on a grid in Italy, and no test archive.
     ids = [known["dw_id"] for known in load_csv("test_409")]
-    rows = [as_row(make_tile(dw_id, x=500000.0 + 6000 * n, size=510)) for n, dw_id in enumerate(ids)]
+    rows = [as_row(make_tile(tile_id, x=500000.0 + 6000 * n, size=510)) for n, tile_id in enumerate(ids)]
 
     assert {row.discard for row in make_manifest(rows).rows} == {"test_overlap"}
 
@@ -36,8 +36,8 @@ def test_a_training_tile_with_the_name_of_a_test_tile_is_discarded_wherever_its_
 def test_a_training_tile_on_any_of_the_409_is_discarded_and_one_beside_it_is_not(fetched: bool) -> None:
     # Given, for each test tile, a training tile half a tile further east and one that touches its other side.
     tests = known_test_tiles()
-    sharing = [moved(tile, metres=2550, dw_id=f"dw_1.0_{n}.0-20190701") for n, tile in enumerate(tests)]
-    touching = [moved(tile, metres=-5100, dw_id=f"dw_2.0_{n}.0-20190701") for n, tile in enumerate(tests)]
+    sharing = [moved(tile, metres=2550, tile_id=f"dw_1.0_{n}.0-20190701") for n, tile in enumerate(tests)]
+    touching = [moved(tile, metres=-5100, tile_id=f"dw_2.0_{n}.0-20190701") for n, tile in enumerate(tests)]
     there = [as_row(tile, "test") for tile in tests] if fetched else []
 
     manifest = make_manifest([*there, *map(as_row, sharing), *map(as_row, touching)])

@@ -70,10 +70,10 @@ def test_radar_of_one_tile_half_a_pixel_away_is_found(data_root: LayOut) -> None
 
     found = [f for f in result.findings if f.rule in ("shift", "set-shift")]
     assert [(f.tile, f.rule, f.severity) for f in found] == [(shifted, "shift", "warning")]
-    measured = result.look.shifts["s1"][shifted]
+    measured = result.view.shifts["s1"][shifted]
     assert measured is not None
     assert (measured.dx, measured.dy) == pytest.approx((0.5, 0.0), abs=0.05)
-    assert all(of is not None and of.clear and of.length < 0.15 for of in result.look.shifts["label"].values())
+    assert all(of is not None and of.clear and of.length < 0.15 for of in result.view.shifts["label"].values())
 
 
 def test_one_list_holds_findings_of_shards_and_of_the_set_and_stays_readable(root: DataRoot) -> None:
@@ -128,13 +128,13 @@ def test_only_tiles_that_changed_are_read_again(root: DataRoot, monkeypatch: pyt
     # Every pixel is gone, the numbers are still there.
     again = audit_root(root, run=in_process, progress=Silent())
 
-    assert again.look.summaries == first.look.summaries
-    assert again.look.shifts == first.look.shifts
+    assert again.view.summaries == first.view.summaries
+    assert again.view.shifts == first.view.shifts
     # What is kept of another version is not believed.
     root.shifts_file.write_text(root.shifts_file.read_text().replace('"method": 1', '"method": 0'))
     root.summaries_file.write_text("[[1]]")
     anew = audit_root(root, run=in_process, progress=Silent())
-    assert (anew.look.summaries, anew.look.shifts) == ({}, {"s1": {}, "label": {}})
+    assert (anew.view.summaries, anew.view.shifts) == ({}, {"s1": {}, "label": {}})
 
 
 def test_a_sample_is_the_same_each_time_and_all_is_all(root: DataRoot) -> None:
@@ -183,7 +183,7 @@ def test_pixels_of_the_service_carry_no_mark_and_an_empty_set_has_a_page(data_ro
     result = audited(root)
     assert "SANDBOX" not in write_findings_page(root, result, progress=Silent()).read_text(encoding="utf-8")
 
-    empty = replace(result, look=replace(result.look, rows=(), summaries={}, shifts={}), findings=())
+    empty = replace(result, view=replace(result.view, rows=(), summaries={}, shifts={}), findings=())
     assert "Nothing was found" in write_findings_page(root, empty, progress=Silent()).read_text(encoding="utf-8")
 
 
@@ -259,7 +259,7 @@ def test_statistics_do_without_tiles_that_the_audit_of_the_set_put_aside(
     # Given a training tile with a sound shard that the set cannot have: it is counted before that is known.
     tile = next(row.tile for row in root.manifest().rows if row.split_paper == "train")
     finding = Finding(tile.id, "split-overlap", "error", "lies on another tile")
-    monkeypatch.setattr(audit, "audit", lambda look: [finding])
+    monkeypatch.setattr(audit, "audit", lambda view: [finding])
 
     code, output = run(root, "--quarantine")
 

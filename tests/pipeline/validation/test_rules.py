@@ -11,11 +11,11 @@ import pytest
 import rasterio
 from dwplus.pipeline.build.provenance import provenance
 from dwplus.pipeline.earthengine.scene_choice import SceneRef
-from dwplus.pipeline.raster.geotiff import Grid, ShardHeader, encode_shard, grid_of
+from dwplus.pipeline.raster.geotiff import RasterGrid, ShardHeader, encode_shard, grid_of
 from dwplus.pipeline.spec.bands import S2_BANDS, SHARD_BANDS
 from dwplus.pipeline.spec.recipe import Recipe
-from dwplus.pipeline.validation.file_view import L2A_BANDS, Kind, Look, facts_of, open_fully
-from dwplus.pipeline.validation.rules import BY_NAME, RULES, judge
+from dwplus.pipeline.validation.file_view import L2A_BANDS, FileView, Kind, facts_of, open_fully
+from dwplus.pipeline.validation.rules import BY_NAME, FILE_RULES, judge
 from support.paths import REPOSITORY
 from support.tiles import make_pixels, make_tile
 
@@ -30,21 +30,21 @@ def drawn() -> np.random.Generator:
     return np.random.default_rng(5)
 
 
-def header(bands: tuple[str, ...], dtype: str, grid: Grid = GRID, **changes: Any) -> ShardHeader:
+def header(bands: tuple[str, ...], dtype: str, grid: RasterGrid = GRID, **changes: Any) -> ShardHeader:
     count = len(bands)
     plain = ShardHeader(grid, bands, (dtype,) * count, "GTiff", None, (1.0,) * count, (0.0,) * count, {})
     return replace(plain, **changes)
 
 
-def sound(kind: Kind) -> Look:
+def sound(kind: Kind) -> FileView:
     """A file of each kind without any fault, 8 x 8 px; shards on the grid of their tile."""
     if kind == "shard":
         scales, offsets = (1e-4,) * 11 + (0.01, 0.01, 1.0), (0.0,) * 11 + (-100.0, -100.0, 0.0)
         shard = header(SHARD_BANDS, "uint16", nodata=0.0, scales=scales, offsets=offsets, tags=TAGS)
         label, codes = header(("lulc",), "uint8"), np.full((8, 8), 2, dtype=np.uint8)
-        return Look("shard", TILE.id, shard, make_pixels(), reference=GRID, label=label, label_codes=codes)
+        return FileView("shard", TILE.id, shard, make_pixels(), reference=GRID, label=label, label_codes=codes)
     if kind == "s2":
-        return Look(
+        return FileView(
             "s2",
             "stack",
             header(L2A_BANDS, "int16"),
@@ -52,40 +52,40 @@ def sound(kind: Kind) -> Look:
         )
     if kind == "s1":
         values = np.stack([drawn().normal(-12, 3, (8, 8)), drawn().normal(-19, 3, (8, 8))])
-        return Look("s1", "radar", header(("VV", "VH"), "float64", nodata=float("nan")), values)
+        return FileView("s1", "radar", header(("VV", "VH"), "float64", nodata=float("nan")), values)
     grid = replace(GRID, shape=(510, 510))
-    return Look("label", TILE.id, header(("",), "uint8", grid), np.full((1, 8, 8), 2, dtype=np.uint8))
+    return FileView("label", TILE.id, header(("",), "uint8", grid), np.full((1, 8, 8), 2, dtype=np.uint8))
 
 
-Damage = Callable[[Look], Look]
+Damage = Callable[[FileView], FileView]
 
 
 def in_header(**changes: Any) -> Damage:
-    return lambda look: replace(look, header=replace(look.header, **changes))
+    return lambda view: replace(view, header=replace(view.header, **changes))
 
 
 def on_grid(**changes: Any) -> Damage:
-    return lambda look: replace(look, header=replace(look.header, grid=replace(look.header.grid, **changes)))
+    return lambda view: replace(view, header=replace(view.header, grid=replace(view.header.grid, **changes)))
 
 
 def in_band(band: str, values: Any) -> Damage:
     """The band set to a value, or to what a function makes of it."""
 
-    def damage(look: Look) -> Look:
-        pixels = look.values.copy()
-        number = look.bands.index(band)
+    def damage(view: FileView) -> FileView:
+        pixels = view.values.copy()
+        number = view.bands.index(band)
         pixels[number] = values(pixels[number]) if callable(values) else values
-        return replace(look, values=pixels)
+        return replace(view, values=pixels)
 
     return damage
 
 
 def everywhere(change: Callable[[Any], Any]) -> Damage:
-    return lambda look: replace(look, values=change(look.values))
+    return lambda view: replace(view, values=change(view.values))
 
 
 def tagged(**tags: str) -> Damage:
-    return lambda look: replace(look, header=replace(look.header, tags={**look.header.tags, **tags}))
+    return lambda view: replace(view, header=replace(view.header, tags={**view.header.tags, **tags}))
 
 
 def with_gap(values: Any, rows: int = 2, nothing: float = 0) -> Any:
@@ -95,7 +95,7 @@ def with_gap(values: Any, rows: int = 2, nothing: float = 0) -> Any:
 
 
 def with_codes(codes: int, rows: int = 8) -> Damage:
-    return lambda look: replace(look, label_codes=with_gap(look.label_codes, rows, codes))
+    return lambda view: replace(view, label_codes=with_gap(view.label_codes, rows, codes))
 
 
 def swapped(values: Any) -> Any:
@@ -108,10 +108,10 @@ def with_offset(values: Any) -> Any:
 
 
 DAMAGES: list[tuple[str, Kind, Damage]] = [
-    ("readable", "shard", lambda look: replace(look, values=None, fault="is empty (0 bytes)")),
-    ("label-readable", "shard", lambda look: replace(look, label_codes=None, label_fault="does not exist")),
+    ("readable", "shard", lambda view: replace(view, values=None, fault="is empty (0 bytes)")),
+    ("label-readable", "shard", lambda view: replace(view, label_codes=None, label_fault="does not exist")),
     ("driver", "shard", in_header(driver="JP2OpenJPEG")),
-    ("hash", "shard", lambda look: replace(look, sha256="a" * 64, expected_sha256="b" * 64)),
+    ("hash", "shard", lambda view: replace(view, sha256="a" * 64, expected_sha256="b" * 64)),
     ("crs", "s2", on_grid(crs="EPSG:4326")),
     ("crs", "label", on_grid(crs="no CRS")),
     # The right place in the neighbouring zone would have another easting.
@@ -122,8 +122,8 @@ DAMAGES: list[tuple[str, Kind, Damage]] = [
     ("north-up", "s2", on_grid(transform=(10.0, 0.0, 500000.0, 0.0, 10.0, 5e6))),
     ("north-up", "s2", on_grid(transform=(6.0, 8.0, 500000.0, 8.0, -6.0, 5e6))),
     ("size", "label", on_grid(shape=(511, 510))),
-    ("grid", "s2", lambda look: replace(look, reference=replace(GRID, transform=(10.0, 0, 500005.0, 0, -10.0, 5e6)))),
-    ("label-grid", "shard", lambda look: replace(look, label=header(("lulc",), "uint8", replace(GRID, shape=(8, 9))))),
+    ("grid", "s2", lambda view: replace(view, reference=replace(GRID, transform=(10.0, 0, 500005.0, 0, -10.0, 5e6)))),
+    ("label-grid", "shard", lambda view: replace(view, label=header(("lulc",), "uint8", replace(GRID, shape=(8, 9))))),
     ("bands", "shard", in_header(bands=SHARD_BANDS[::-1])),
     ("bands", "s2", in_header(bands=("B1", *L2A_BANDS[1:-1], "B2"))),
     ("bands", "s2", in_header(bands=(*L2A_BANDS[:-1], "B2_1"))),
@@ -150,7 +150,7 @@ DAMAGES: list[tuple[str, Kind, Damage]] = [
     ("fill", "s1", everywhere(lambda v: with_gap(v, nothing=-99))),
     ("fill", "s2", everywhere(lambda v: with_gap(v, nothing=-9999))),
     ("stuck-band", "shard", in_band("B11", 1234)),
-    ("twin-bands", "s2", lambda look: in_band("B8A", look.values[7])(look)),
+    ("twin-bands", "s2", lambda view: in_band("B8A", view.values[7])(view)),
     ("s2-gaps", "shard", in_band("B2", with_gap)),
     ("s2-range", "shard", in_band("B4", lambda v: v + 40_000)),
     ("s2-range", "s2", everywhere(lambda v: v // 100)),
@@ -164,7 +164,7 @@ DAMAGES: list[tuple[str, Kind, Damage]] = [
     ("s1-range", "s1", everywhere(lambda v: v - 50)),
     ("s1-order", "s1", everywhere(swapped)),
     ("s1-count", "shard", in_band("S1_N", 1081)),
-    ("s1-count", "shard", lambda look: tagged(S1_SCENES=" ".join("s" * 29))(look)),
+    ("s1-count", "shard", lambda view: tagged(S1_SCENES=" ".join("s" * 29))(view)),
     ("s1-pairing", "shard", in_band("S1_N", lambda v: with_gap(v, rows=1))),
 ]
 
@@ -184,52 +184,52 @@ def test_every_rule_finds_its_own_damage_and_no_other_does(rule: str, kind: Kind
 
 
 def test_every_rule_has_a_damage_and_a_sentence_for_a_person() -> None:
-    assert {rule.name for rule in RULES} == {rule for rule, _, _ in DAMAGES}
+    assert {rule.name for rule in FILE_RULES} == {rule for rule, _, _ in DAMAGES}
     assert all(kind in BY_NAME[rule].kinds for rule, kind, _ in DAMAGES)
-    assert all(rule.meaning.endswith(".") and rule.remedy and not rule.remedy.endswith(".") for rule in RULES)
+    assert all(rule.meaning.endswith(".") and rule.remedy and not rule.remedy.endswith(".") for rule in FILE_RULES)
 
 
 def test_the_manual_holds_the_table_of_rules() -> None:
     manual = (REPOSITORY / "docs" / "validation.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `([\w-]+)` \| (error|warning) \| ([^|]*) \| ([^|]*) \| ([^|]*) \|$", manual, flags=re.M)
 
-    assert rows == [(r.name, r.severity, ", ".join(r.kinds), r.meaning, r.remedy) for r in RULES]
+    assert rows == [(r.name, r.severity, ", ".join(r.kinds), r.meaning, r.remedy) for r in FILE_RULES]
 
 
 def test_pixels_are_not_judged_where_the_form_is_wrong() -> None:
     # Given linear power under the names of another order.
-    look = replace(in_header(bands=SHARD_BANDS[::-1])(sound("shard")), values=np.ones((14, 8, 8), np.uint16))
+    view = replace(in_header(bands=SHARD_BANDS[::-1])(sound("shard")), values=np.ones((14, 8, 8), np.uint16))
 
-    assert [f.rule for f in judge(look)] == ["bands"]
+    assert [f.rule for f in judge(view)] == ["bands"]
 
 
 def test_half_a_pixel_is_said_in_metres_and_pixels() -> None:
-    look = on_grid(transform=(10.0, 0.0, 500005.0, 0.0, -10.0, 5e6))(sound("shard"))
+    view = on_grid(transform=(10.0, 0.0, 500005.0, 0.0, -10.0, 5e6))(sound("shard"))
 
-    assert "its tile: moved by 5 m (0.5 px) east" in judge(look)[0].message
+    assert "its tile: moved by 5 m (0.5 px) east" in judge(view)[0].message
 
 
 def test_the_observations_of_a_window_are_bounded_by_its_scenes() -> None:
-    look = tagged(S1_SCENES=" ".join("s" * 30))(sound("shard"))
+    view = tagged(S1_SCENES=" ".join("s" * 30))(sound("shard"))
 
-    assert judge(look) == []
+    assert judge(view) == []
 
 
 @pytest.mark.parametrize("nothing", [0, -99, 65535, np.nan])
 @pytest.mark.parametrize("declared", [True, False])
 def test_no_data_of_any_kind_stays_out_of_the_numbers(nothing: float, declared: bool) -> None:
     # Given radar with an eighth of its pixels filled, as four producers do it.
-    look = everywhere(lambda v: with_gap(v, rows=1, nothing=nothing))(sound("s1"))
-    look = replace(look, header=replace(look.header, nodata=nothing if declared else None))
+    view = everywhere(lambda v: with_gap(v, rows=1, nothing=nothing))(sound("s1"))
+    view = replace(view, header=replace(view.header, nodata=nothing if declared else None))
 
-    rules = {f.rule for f in judge(look)}
+    rules = {f.rule for f in judge(view)}
 
     if nothing == 65535 and not declared:
         # No fill value of radar that anybody has met: it shows as a value.
-        assert look.facts("VV").maximum == 65535
+        assert view.facts("VV").maximum == 65535
         return
-    assert look.facts("VV").missing_share == 1 / 8
-    assert -13 < look.facts("VV").median / 100 - 100 < -11
+    assert view.facts("VV").missing_share == 1 / 8
+    assert -13 < view.facts("VV").median / 100 - 100 < -11
     assert ("fill" in rules) == (not declared and not np.isnan(nothing))
 
 
@@ -254,7 +254,7 @@ def test_the_offset_is_seen_on_real_stacks_and_nowhere_else(real_data: Path) -> 
     def seen(path: Path, shift: int = 0, factor: float = 1) -> bool:
         file = open_fully(path)
         values = np.maximum(file.values * factor + shift, 1).astype(np.int32)
-        return any(f.rule == "s2-offset" for f in judge(Look("s2", path.stem, file.header, values)))
+        return any(f.rule == "s2-offset" for f in judge(FileView("s2", path.stem, file.header, values)))
 
     assert len(stacks) == 4
     assert not any(seen(path) for path in stacks)
@@ -275,7 +275,7 @@ def test_snow_and_desert_are_no_offset() -> None:
         pixels = np.array(spectrum, dtype=np.int16)[:, None, None] + drawn().integers(
             0, 300, (11, 8, 8), dtype=np.int16
         )
-        assert judge(Look("s2", "x", header(S2_BANDS, "int16"), pixels)) == []
+        assert judge(FileView("s2", "x", header(S2_BANDS, "int16"), pixels)) == []
 
 
 def test_a_file_is_read_once_to_its_last_byte(tmp_path: Path) -> None:

@@ -8,10 +8,10 @@ import pytest
 from dwplus.pipeline.dataset.findings import Finding
 from dwplus.pipeline.dataset.ledger import LedgerRow
 from dwplus.pipeline.dataset.manifest import ManifestRow
-from dwplus.pipeline.validation.rules import RULES as SINGLE_RULES
+from dwplus.pipeline.validation.rules import FILE_RULES
 from dwplus.pipeline.validation.set_rules import (
-    RULES,
-    SetLook,
+    SET_RULES,
+    SetView,
     audit,
     class_counts,
     class_distance,
@@ -37,20 +37,20 @@ def row(number: int, split: str, *, x: float = 497_450.0, biome: int = 4) -> Man
     return ManifestRow(tile, "expert", release, "l.tif", f"sha{number}", 0.8, split_strict=split, split_paper=paper)
 
 
-def look(*rows: ManifestRow, **changes: object) -> SetLook:
+def view(*rows: ManifestRow, **changes: object) -> SetView:
     ledger = {
         r.tile.id: LedgerRow(r.tile.id, "done", source="SANDBOX", recipe="x", scene=f"S{r.tile.id}") for r in rows
     }
     summaries = {r.tile.id: TileSummary(r.tile.id, "", LIKE_OTHERS, 25, 1.0, 40.0) for r in rows}
-    return SetLook(rows, (), ledger, summaries, **{"today": TODAY, **changes})  # type: ignore[arg-type]
+    return SetView(rows, (), ledger, summaries, **{"today": TODAY, **changes})  # type: ignore[arg-type]
 
 
-def found(look: SetLook) -> list[Finding]:
+def found(view: SetView) -> list[Finding]:
     """Findings but for the 409 released tiles, which no small set has."""
-    return [finding for finding in audit(look) if finding.rule != "test-missing"]
+    return [finding for finding in audit(view) if finding.rule != "test-missing"]
 
 
-SOUND = look(row(3, "train"), row(4, "train"), row(5, "val"), row(6, "test"))
+SOUND = view(row(3, "train"), row(4, "train"), row(5, "val"), row(6, "test"))
 IDS = [r.tile.id for r in SOUND.rows]
 
 
@@ -60,7 +60,7 @@ def test_a_sound_set_has_no_finding() -> None:
 
 def test_names_of_rules_for_the_set_and_for_one_tile_differ() -> None:
     # One list holds both, and the audit replaces its own.
-    assert not set(RULES) & {rule.name for rule in SINGLE_RULES}
+    assert not set(SET_RULES) & {rule.name for rule in FILE_RULES}
 
 
 # --- the same place, the same scene -----------------------------------------------------------------------------------
@@ -71,7 +71,7 @@ def test_ground_in_two_splits_is_an_error_of_the_training_tile() -> None:
     test = row(6, "test")
     train = replace(row(6, "train", x=498_450.0), label_sha256="other")
 
-    findings = [f for f in found(look(test, train)) if f.rule == "split-overlap"]
+    findings = [f for f in found(view(test, train)) if f.rule == "split-overlap"]
 
     assert {(f.tile, f.severity) for f in findings} == {(train.tile.id, "error")}
     assert "80.4% of their ground" in findings[0].message
@@ -81,7 +81,7 @@ def test_ground_in_two_splits_is_an_error_of_the_training_tile() -> None:
 def test_a_label_under_two_names_is_found() -> None:
     rows = (row(3, "train"), replace(row(4, "train"), label_sha256="sha3"))
 
-    assert [(f.rule, f.severity, f.tile) for f in found(look(*rows))] == [
+    assert [(f.rule, f.severity, f.tile) for f in found(view(*rows))] == [
         ("duplicate-label", "warning", rows[1].tile.id)
     ]
 
@@ -105,7 +105,7 @@ def test_one_scene_twice_in_one_split_is_nothing() -> None:
 def test_splits_that_lie_close_are_counted_with_the_least_distance() -> None:
     # Given a test tile 8 km east of a training tile, another far away.
     near = replace(row(6, "test", x=505_450.0), label_sha256="near")
-    one = look(row(6, "train"), near, row(9, "test"))
+    one = view(row(6, "train"), near, row(9, "test"))
 
     assert distances(one)["test", "train"] == pytest.approx([8.0, 1416.0], rel=0.01)
     assert [(f.tile, f.rule, f.message) for f in found(one)] == [
@@ -124,7 +124,7 @@ def test_two_recipes_in_one_set_are_an_error() -> None:
 # --- distributions ----------------------------------------------------------------------------------------------------
 
 
-def with_classes(tile: str, classes: tuple[int, ...]) -> SetLook:
+def with_classes(tile: str, classes: tuple[int, ...]) -> SetView:
     return replace(SOUND, summaries={**SOUND.summaries, tile: replace(SOUND.summaries[tile], classes=classes)})
 
 
@@ -154,7 +154,7 @@ def test_class_shares_that_differ_are_measured() -> None:
 
 
 def test_a_biome_that_is_tested_and_not_trained_on_is_named() -> None:
-    findings = found(look(row(3, "train"), row(6, "test", biome=14)))
+    findings = found(view(row(3, "train"), row(6, "test", biome=14)))
 
     assert [(f.rule, f.message) for f in findings] == [
         ("biome-missing", "biome 14 (Mangroves) is tested, but no training tile is of it")
@@ -176,7 +176,7 @@ def test_too_little_sentinel_1_is_found() -> None:
 # --- shifts -----------------------------------------------------------------------------------------------------------
 
 
-def with_shifts(*shifts: Shift | None) -> SetLook:
+def with_shifts(*shifts: Shift | None) -> SetView:
     return replace(SOUND, shifts={"s1": {f"tile-{n}": shift for n, shift in enumerate(shifts)}})
 
 

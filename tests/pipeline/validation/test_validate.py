@@ -8,7 +8,7 @@ from dwplus.pipeline.cluster import in_process
 from dwplus.pipeline.dataset.findings import bad_tiles
 from dwplus.pipeline.dataset.root import DataRoot
 from dwplus.pipeline.errors import DataError
-from dwplus.pipeline.validation.validate import look_at, to_validate, validate, validate_tile
+from dwplus.pipeline.validation.validate import to_validate, validate, validate_tile, view_of
 from support.fixture_types import LayOut
 
 
@@ -81,8 +81,8 @@ def test_one_look_serves_rules_and_statistics(data_root: LayOut) -> None:
     root = data_root(train=1, test=1)
     row = root.manifest().rows[0]
 
-    look = look_at(row, root)
+    view = view_of(row, root)
 
     assert validate_tile(row, root) == []
-    assert look.counts("B2").sum() == 64
-    assert look.counts("B2") is look.counts("B2")
+    assert view.counts("B2").sum() == 64
+    assert view.counts("B2") is view.counts("B2")

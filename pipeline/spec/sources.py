@@ -1,0 +1,63 @@
+"""Where pixels come from, and what that means for everything that is made from them.
+
+A source is named in every shard, ledger row and score. Whatever depends on it asks the ``Source``, never the name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+_COPERNICUS = (
+    "Contains modified Copernicus Sentinel data {years}; labels CC BY 4.0 (Tait et al. 2021, doi "
+    "10.1594/PANGAEA.933475; Brown et al. 2022, doi 10.1038/s41597-022-01307-4)"
+)
+"""What users of a shard have to state; the years are those of its scenes, as the Sentinel terms demand."""
+
+_SYNTHETIC = (
+    "SANDBOX: synthetic pixels and labels, no Copernicus data; a tile of the synthetic planet is cited by the version "
+    "of dwplus that made it"
+)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where pixels came from.
+
+    Attributes:
+        name: as it is written in records: ``earthengine``, ``SANDBOX`` or ``UNVERIFIED <host>``.
+        folder: of its data root below ``--data``, and its name on the command line.
+        mark: what stands beside every number and picture; empty for Google's service alone.
+        synthetic: no satellite has seen these pixels.
+        verified: what the pixels show is known: Google's service, or the synthetic planet.
+        licence: what users of the pixels have to state, with ``{years}`` of the scenes.
+    """
+
+    name: str
+    folder: str
+    mark: str
+    synthetic: bool
+    verified: bool
+    licence: str
+
+    @property
+    def tag(self) -> str:
+        """The mark in brackets, as it is printed beside numbers; empty where there is none."""
+        return f"[{self.mark}]" if self.mark else ""
+
+    @classmethod
+    def of(cls, name: str) -> Source:
+        """The source that a record names; any name that is not known is of a server that nobody has verified."""
+        if name in (EARTH_ENGINE.name, SANDBOX.name):
+            return EARTH_ENGINE if name == EARTH_ENGINE.name else SANDBOX
+        return cls(name, EARTH_ENGINE.folder, name, synthetic=False, verified=False, licence=_COPERNICUS)
+
+    @classmethod
+    def unverified(cls, host: str) -> Source:
+        """A server of Earth Engine's API that is neither Google's nor the local one."""
+        return cls.of(f"UNVERIFIED {host}")
+
+
+EARTH_ENGINE = Source("earthengine", "earthengine", "", synthetic=False, verified=True, licence=_COPERNICUS)
+SANDBOX = Source("SANDBOX", "sandbox", "SANDBOX", synthetic=True, verified=True, licence=_SYNTHETIC)
+CHOICES: dict[str, Source] = {source.folder: source for source in (SANDBOX, EARTH_ENGINE)}
+"""What ``--source`` can name, besides ``auto``."""
