@@ -1,6 +1,48 @@
 """dwplus builds the Dynamic World+ data set and trains, scores and publishes SpecSAR-Former on it.
 
 labels -> manifest -> export -> shards -> validate, normalise -> dataset -> train -> score -> report
+
+From Python, five names are enough to begin with; each is imported when it is first used:
+
+- ``DataRoot``: a data set on disk, its records, and where its files lie.
+- ``Dataset``: the tiles of a split as arrays.
+- ``Recipe``: how pixels are chosen and averaged.
+- ``load``: a trained network.
+- ``predict``: land-cover classes of a tile.
 """
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .model.score import load, predict
+    from .pipeline.dataset.root import DataRoot
+    from .pipeline.dataset.samples import Dataset
+    from .pipeline.spec.recipe import Recipe
+
 __version__ = "0.1.0"
+
+__all__ = ["DataRoot", "Dataset", "Recipe", "__version__", "load", "predict"]
+
+_HOMES = {
+    "DataRoot": "pipeline.dataset.root",
+    "Dataset": "pipeline.dataset.samples",
+    "Recipe": "pipeline.spec.recipe",
+    "load": "model.score",
+    "predict": "model.score",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used (PEP 562): ``import dwplus`` stays fast and loads no torch."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

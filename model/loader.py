@@ -9,7 +9,7 @@ Letters: B batch, C bands, H and W pixels.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
@@ -23,6 +23,7 @@ from ..pipeline.spec.bands import BANDS, NODATA
 
 if TYPE_CHECKING:
     from ..pipeline.dataset.samples import Sample
+    from ..pipeline.spec.tiles import Tile
 
 
 class BandStatistics(Protocol):
@@ -60,6 +61,8 @@ class TileSet(Protocol):
     def source(self) -> str: ...
     @property
     def statistics(self) -> Statistics: ...
+    @property
+    def tiles(self) -> Sequence[Tile]: ...
     @property
     def tiles_hash(self) -> str: ...
     def __len__(self) -> int: ...

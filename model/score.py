@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import nn
@@ -171,29 +171,66 @@ def scores_name(split: str, weights: str = WEIGHTS) -> str:
     return "-".join(parts) + ".json"
 
 
-def load(
-    run_dir: Path, *, device: str | None = None, weights: str = WEIGHTS
-) -> tuple[nn.Module, RunConfig, Normaliser]:
+class LoadedRun(NamedTuple):
+    """A trained network, ready to predict.
+
+    Attributes:
+        network: in evaluation mode, on its device.
+        config: settings, bands and data of the run.
+        normaliser: of the data that the network was trained on, on the same device.
+    """
+
+    network: nn.Module
+    config: RunConfig
+    normaliser: Normaliser
+
+
+def load(run: Path | str, *, device: str | None = None, weights: str = WEIGHTS) -> LoadedRun:
     """A run's network, ready to predict, its configuration and the normaliser of its data.
+
+    Args:
+        run: folder of the run, such as ``data/sandbox/runs/specsar-former``.
+        device: ``cpu``, ``cuda``; None: a GPU where there is one.
+        weights: ``model.safetensors``, or ``best.safetensors``.
 
     Raises:
         DataError: the folder is no complete run, or its weights do not fit its configuration.
     """
+    run_dir = Path(run)
     folder = RunFolder(run_dir)
-    run = folder.read_config()
-    row = spec(run.model)
-    network = row.network(from_mapping(type(row.defaults), run.model_config, where=f"{run_dir}/config.json"))
+    config = folder.read_config()
+    row = spec(config.model)
+    network = row.network(from_mapping(type(row.defaults), config.model_config, where=f"{run_dir}/config.json"))
     try:
         network.load_state_dict(folder.read_weights(weights))
     except RuntimeError as error:
         raise DataError(f"{run_dir / weights} does not fit the network of its config.json: {error}") from None
     place = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    return network.to(place).eval(), run, run.data.normaliser().to(place)
+    return LoadedRun(network.to(place).eval(), config, config.data.normaliser().to(place))
 
 
-def predict(network: nn.Module, normaliser: Normaliser, sample: Sample) -> NDArray[np.uint8]:
-    """uint8 (H, W), the class index (0..8) of each pixel of a tile, pixels without data included."""
-    return _predict_batch(network, normaliser, to_batch(sample))[0].cpu().numpy()
+def predict(run: LoadedRun | Path | str, sample: Sample) -> NDArray[np.uint8]:
+    """Land-cover classes of one tile.
+
+    Args:
+        run: what ``load`` gave, or the folder of a run (which is then loaded anew for each call).
+        sample: stored values of the run's bands, as ``Dataset`` gives them.
+
+    Returns:
+        uint8 (H, W), class index 0..8 in the order of ``CLASS_NAMES``; pixels without data get a class too.
+
+    Raises:
+        DataError: the folder is no complete run, or the sample has other bands than the run.
+    """
+    loaded = run if isinstance(run, LoadedRun) else load(run)
+    trained = loaded.config.data
+    found, wanted = (len(sample.primary), len(sample.auxiliary)), (len(trained.primary), len(trained.auxiliary))
+    if found != wanted:
+        raise DataError(
+            f"tile {sample.tile_id} has {found[0]} + {found[1]} bands, the run was trained on {wanted[0]} + "
+            f"{wanted[1]}: open it with primary={trained.primary}, auxiliary={trained.auxiliary}"
+        )
+    return _predict_batch(loaded.network, loaded.normaliser, to_batch(sample))[0].cpu().numpy()
 
 
 @torch.inference_mode()
@@ -265,7 +302,7 @@ class _LocatedTiles(TorchDataset[tuple[Batch, "Tile"]]):
 
     def __getitem__(self, index: int) -> tuple[Batch, Tile]:
         sample = self.tiles[index]
-        return to_batch(sample, index), sample.tile
+        return to_batch(sample, index), self.tiles.tiles[index]
 
 
 def _tile_loader(tiles: TileSet, *, batch: int, workers: int | None) -> DataLoader[tuple[Batch, list[Tile]]]:

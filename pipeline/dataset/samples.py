@@ -7,9 +7,8 @@ the device.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,21 +27,20 @@ ReadFrom = Literal["auto", "shards", "store"]
 """Where samples are read from; ``auto`` is the training store where it is complete and fresh, the shards otherwise."""
 
 
-@dataclass(frozen=True)
-class Sample:
-    """One tile, ready for a network's two inputs.
+class Sample(NamedTuple):
+    """One tile, ready for a network's two inputs. A plain torch ``DataLoader`` stacks samples into a batch.
 
     Attributes:
         primary: uint16 (bands, H, W), stored values, 0 = no data.
         auxiliary: uint16 (bands, H, W), stored values, 0 = no data; no bands for a network with one input.
         label: uint8 (H, W), class index 0..8, 255 = ignored.
-        tile: where and when.
+        tile_id: released name of the tile.
     """
 
     primary: NDArray[np.uint16]
     auxiliary: NDArray[np.uint16]
     label: NDArray[np.uint8]
-    tile: Tile
+    tile_id: str
 
 
 class Dataset(Sequence[Sample]):
@@ -94,6 +92,11 @@ class Dataset(Sequence[Sample]):
         return self.statistics.source
 
     @property
+    def tiles(self) -> tuple[Tile, ...]:
+        """Where and when each sample is, in the same order."""
+        return tuple(row.tile for row in self.rows)
+
+    @property
     def tiles_hash(self) -> str:
         """Changes with any shard or label of this split."""
         return self.root.content_hash(self.rows)
@@ -105,13 +108,13 @@ class Dataset(Sequence[Sample]):
         row = self.rows[index]
         if self._store is not None:
             label, (primary, auxiliary) = self._store.read(row.tile.id, self.primary, self.auxiliary)
-            return Sample(primary, auxiliary, label, row.tile)
+            return Sample(primary, auxiliary, label, row.tile.id)
         pixels = read_bands(self.root.shard(row.tile), (*self.primary, *self.auxiliary))
         return Sample(
             primary=pixels[: len(self.primary)],
             auxiliary=pixels[len(self.primary) :],
             label=class_indices(read_codes(self.root.label(row))),
-            tile=row.tile,
+            tile_id=row.tile.id,
         )
 
 

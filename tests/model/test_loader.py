@@ -74,7 +74,7 @@ class Tiles:
         self.reads.append(index)
         pixels = np.arange(3 * 16, dtype=np.uint16).reshape(3, 4, 4) + 60000 + 100 * index
         label = np.arange(16, dtype=np.uint8).reshape(4, 4)
-        return Sample(pixels[:2], pixels[2:], label, TILE)
+        return Sample(pixels[:2], pixels[2:], label, TILE.id)
 
 
 def test_batches_hold_stored_values_and_the_number_of_each_sample():
@@ -126,7 +126,7 @@ def test_a_loader_can_be_sent_to_a_process():
 
 
 def test_tiles_of_two_sizes_cannot_share_a_batch():
-    small = Sample(*(np.zeros((1, 2, 2), np.uint16),) * 2, np.zeros((2, 2), np.uint8), TILE)
+    small = Sample(*(np.zeros((1, 2, 2), np.uint16),) * 2, np.zeros((2, 2), np.uint8), TILE.id)
 
     with pytest.raises(UsageError, match="crop_px"):
         collate([to_batch(Tiles()[0]), to_batch(small)])

@@ -72,10 +72,15 @@ class Tiles:
 
     def __getitem__(self, index: int, /) -> Sample:
         label = np.kron(np.array(LABELS[index]), np.ones((16, 16))).astype(np.uint8)
-        grid = (10, 0, EASTINGS[index], 0, -10, 5e6)
-        tile = Tile(f"dw_{index}", ZONES[index], grid, (32, 32), date(2019, 1, 1), "EH", BIOMES[index])
         pixels = np.full((1, 32, 32), 1000, np.uint16)
-        return Sample(pixels, pixels, label, tile)
+        return Sample(pixels, pixels, label, f"dw_{index}")
+
+    @property
+    def tiles(self) -> tuple[Tile, ...]:
+        return tuple(
+            Tile(f"dw_{i}", ZONES[i], (10, 0, EASTINGS[i], 0, -10, 5e6), (32, 32), date(2019, 1, 1), "EH", BIOMES[i])
+            for i in range(3)
+        )
 
 
 @pytest.fixture
@@ -153,11 +158,11 @@ def test_progress_is_told_tile_by_tile(run_dir: Path):
 
 
 def test_a_prediction_is_a_class_for_every_pixel(run_dir: Path):
-    network, run, normaliser = load(run_dir, device="cpu")
+    loaded = load(run_dir, device="cpu")
 
-    prediction = predict(network, normaliser, Tiles()[0])
+    prediction = predict(loaded, Tiles()[0])
 
-    assert run.data.source == "SANDBOX"
+    assert loaded.config.data.source == "SANDBOX"
     assert prediction.shape == (32, 32)
     assert prediction.dtype == np.uint8
     assert set(prediction.flat) == {WATER}

@@ -83,10 +83,15 @@ class Tiles:
         radar = np.where(crops, 9200, 8400) + rng.normal(0, 200, (1, 32, 32))
         label = np.where(crops, 4, 0).astype(np.uint8)
         label[:4] = 255
-        tile = Tile(
-            f"dw_0_{index}-20190101", "EPSG:32630", (10, 0, 5e5, 0, -10, 5e6), (32, 32), date(2019, 1, 1), "EH", 1
+        return Sample(optical.astype(np.uint16), radar.astype(np.uint16), label, f"dw_0_{index}-20190101")
+
+    @property
+    def tiles(self) -> tuple[Tile, ...]:
+        grid = (10, 0, 5e5, 0, -10, 5e6)
+        return tuple(
+            Tile(f"dw_0_{index}-20190101", "EPSG:32630", grid, (32, 32), date(2019, 1, 1), "EH", 1)
+            for index in range(self.count)
         )
-        return Sample(optical.astype(np.uint16), radar.astype(np.uint16), label, tile)
 
 
 @pytest.fixture(autouse=True)

@@ -333,10 +333,10 @@ def _predictions(
     for run in runs:
         if is_stale(run, root):
             continue
-        network, config, normaliser = load(run.folder)
-        dataset = open_as_trained(root, config, run.scores.split)
+        loaded = load(run.folder)
+        dataset = open_as_trained(root, loaded.config, run.scores.split)
         predictions[run.name] = {
-            row.tile.id: predict(network, normaliser, dataset[index])
+            row.tile.id: predict(loaded, dataset[index])
             for index, row in enumerate(dataset.rows)
             if row.tile.id in wanted
         }

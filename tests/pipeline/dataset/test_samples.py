@@ -31,7 +31,7 @@ def test_a_sample_holds_the_chosen_bands_and_class_indices(root: DataRoot) -> No
 
     assert (len(dataset), dataset.source) == (2, "SANDBOX")
     assert (sample.primary.shape, sample.auxiliary.shape, sample.label.shape) == ((3, 8, 8), (2, 8, 8), (8, 8))
-    np.testing.assert_array_equal(sample.primary[0], read_bands(root.shard(sample.tile), ("B4",))[0])
+    np.testing.assert_array_equal(sample.primary[0], read_bands(root.shard(dataset.tiles[0]), ("B4",))[0])
     assert set(np.unique(sample.label)) <= {*range(9), 255}
 
 
