@@ -93,7 +93,7 @@ def test_every_sample_equals_that_of_the_shards(
 
         assert [dataset.reading for dataset in pair] == ["store.zarr", "shards"]
         for one, other in zip(*pair, strict=True):
-            assert one.tile == other.tile
+            assert one.tile_id == other.tile_id
             for name in ("primary", "auxiliary", "label"):
                 a, b = getattr(one, name), getattr(other, name)
                 assert a.dtype == b.dtype
