@@ -11,9 +11,8 @@ resolution, ``train.py``).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -42,7 +41,6 @@ from .blocks.layers import (
     quieten,
     upsample,
 )
-from .config import from_mapping, to_mapping
 
 
 @dataclass(frozen=True)
@@ -137,14 +135,6 @@ class SpecSarFormerConfig:
         """(C_p, C_a) of a stage, counted from 0."""
         primary = self.widths[stage] * self.split[0] // sum(self.split)
         return primary, self.widths[stage] - primary
-
-    def to_dict(self) -> dict[str, Any]:
-        return to_mapping(self)
-
-    @classmethod
-    def from_dict(cls, mapping: Mapping[str, Any]) -> SpecSarFormerConfig:
-        """Raises UsageError where a key is unknown or a value does not fit."""
-        return from_mapping(cls, mapping, where="specsar-former")
 
 
 SMALL = SpecSarFormerConfig(

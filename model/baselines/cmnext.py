@@ -16,9 +16,8 @@ Letters: B batch, C channels, h and w the grid of a stage.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -30,7 +29,6 @@ from ..blocks.decoder import MlpDecoder
 from ..blocks.fusion import DualEncoder
 from ..blocks.layers import DropPath, Form, check_size, check_stages, drop_path_rates, initialise, quieten, upsample
 from ..blocks.mit import MixTransformer, check_mit
-from ..config import from_mapping, to_mapping
 
 CHANNEL_NORM_EPS = 1e-6
 
@@ -80,14 +78,6 @@ class CmNextConfig:
             )
         if any(side < 1 or side % 2 == 0 for side in self.pools):
             raise UsageError(f"pools {self.pools}: an average around a cell needs an odd number of cells a side")
-
-    def to_dict(self) -> dict[str, Any]:
-        return to_mapping(self)
-
-    @classmethod
-    def from_dict(cls, mapping: Mapping[str, Any]) -> CmNextConfig:
-        """Raises UsageError where a key is unknown or a value does not fit."""
-        return from_mapping(cls, mapping, where="cmnext")
 
 
 SMALL = CmNextConfig(

@@ -16,10 +16,8 @@ Letters: B batch, C channels, h and w the grid of a map, H and W the input in pi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -30,7 +28,6 @@ from ...pipeline.spec.landcover import CLASS_COUNT
 from ..blocks.convolutions import conv_norm
 from ..blocks.layers import check_heads, resize
 from ..blocks.resnet import RESNET50, ResNet, check_resnet, map_widths
-from ..config import from_mapping, to_mapping
 
 REDUCTION = 4
 """How many times fewer channels the inside of a gate, of a multiscale convolution and of the feed-forward has."""
@@ -74,14 +71,6 @@ class CMTFNetConfig:
             raise UsageError(f"dilations has {len(self.dilations)} rows; the three transformer blocks need one each")
         if any(not row or min(row) < 1 for row in (*self.dilations, self.head_dilations)):
             raise UsageError(f"dilations {self.dilations} and {self.head_dilations}: numbers from 1 on are wanted")
-
-    def to_dict(self) -> dict[str, Any]:
-        return to_mapping(self)
-
-    @classmethod
-    def from_dict(cls, mapping: Mapping[str, Any]) -> CMTFNetConfig:
-        """Raises UsageError where a key is unknown or a value does not fit."""
-        return from_mapping(cls, mapping, where="cmtfnet")
 
 
 SMALL = CMTFNetConfig(blocks=(1, 1, 1, 1), width=8, heads=4, pooled=4, dropout=0.0)

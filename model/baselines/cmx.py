@@ -11,9 +11,7 @@ forgive. Weights start as SegFormer's (and CMX's), without pretraining.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor, nn
 
@@ -23,7 +21,6 @@ from ..blocks.decoder import MlpDecoder
 from ..blocks.fusion import DualEncoder
 from ..blocks.layers import Form, check_size, initialise, quieten, upsample
 from ..blocks.mit import MixTransformer, check_mit
-from ..config import from_mapping, to_mapping
 
 
 @dataclass(frozen=True)
@@ -61,14 +58,6 @@ class CmxConfig:
             raise UsageError(
                 f"cmx needs two inputs, not {self.primary_bands} + {self.auxiliary_bands} bands; segformer takes one"
             )
-
-    def to_dict(self) -> dict[str, Any]:
-        return to_mapping(self)
-
-    @classmethod
-    def from_dict(cls, mapping: Mapping[str, Any]) -> CmxConfig:
-        """Raises UsageError where a key is unknown or a value does not fit."""
-        return from_mapping(cls, mapping, where="cmx")
 
 
 SMALL = CmxConfig(

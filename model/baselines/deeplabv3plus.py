@@ -22,9 +22,7 @@ the encoder see ``xception``. The counts cannot tell the following:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -34,7 +32,6 @@ from ...pipeline.spec.landcover import CLASS_COUNT
 from ..blocks.convolutions import conv_norm, head, tied
 from ..blocks.layers import initialise, quieten, resize
 from ..blocks.xception import SkipInput, Xception, initialise_step
-from ..config import from_mapping, to_mapping
 
 
 @dataclass(frozen=True)
@@ -76,14 +73,6 @@ class DeepLabV3PlusConfig:
                 f"entry_widths end with {self.entry_widths[-1]} channels, the auxiliary head needs 4; widen it or set "
                 "aux to false"
             )
-
-    def to_dict(self) -> dict[str, Any]:
-        return to_mapping(self)
-
-    @classmethod
-    def from_dict(cls, mapping: Mapping[str, Any]) -> DeepLabV3PlusConfig:
-        """Raises UsageError where a key is unknown or a value does not fit."""
-        return from_mapping(cls, mapping, where="deeplabv3plus")
 
 
 SMALL = DeepLabV3PlusConfig(

@@ -15,9 +15,8 @@ sizes cannot tell, so published weights would have to be checked for it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -26,7 +25,6 @@ from torch import Tensor, nn
 from ...pipeline.errors import UsageError
 from ...pipeline.spec.landcover import CLASS_COUNT
 from ..blocks.layers import full_precision, initialise, resize
-from ..config import from_mapping, to_mapping
 
 HeadForm = Literal["fused", "plain"]
 
@@ -59,14 +57,6 @@ class DynamicWorldConfig:
             raise UsageError(
                 f"dynamic-world-fcn needs at least one band, not {self.primary_bands} + {self.auxiliary_bands}"
             )
-
-    def to_dict(self) -> dict[str, Any]:
-        return to_mapping(self)
-
-    @classmethod
-    def from_dict(cls, mapping: Mapping[str, Any]) -> DynamicWorldConfig:
-        """Raises UsageError where a key is unknown or a value does not fit."""
-        return from_mapping(cls, mapping, where="dynamic-world-fcn")
 
 
 SMALL = DynamicWorldConfig(stem_width=16, widths=(24, 36), skip_width=12)

@@ -22,9 +22,8 @@ Letters: B batch, C channels, N tokens = h x w (row by row), H and W the input i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -36,7 +35,6 @@ from ..blocks.convolutions import conv_norm
 from ..blocks.layers import Grid, as_map, as_tokens, check_heads
 from ..blocks.padding import run_padded
 from ..blocks.weight_standardised import DualResNet, Pair
-from ..config import from_mapping, to_mapping
 
 AttentionForm = Literal["fused", "plain"]
 
@@ -96,14 +94,6 @@ class FTransUNetConfig:
                 f"squeeze ({self.squeeze})"
             )
         check_heads(self.token_width, self.heads, where="token_width")
-
-    def to_dict(self) -> dict[str, Any]:
-        return to_mapping(self)
-
-    @classmethod
-    def from_dict(cls, mapping: Mapping[str, Any]) -> FTransUNetConfig:
-        """Raises UsageError where a key is unknown or a value does not fit."""
-        return from_mapping(cls, mapping, where="ftransunet")
 
 
 SMALL = FTransUNetConfig(

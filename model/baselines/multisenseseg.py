@@ -18,9 +18,7 @@ Letters: B batch, H and W the input in pixels, maps (B, C, h, w).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +30,6 @@ from ..blocks.layers import check_heads, check_stages, initialise, quieten, resi
 from ..blocks.modality_fusion import PATCH, ChannelGate, FuseHead
 from ..blocks.padding import run_padded
 from ..blocks.windowed import FfnResidual, WindowEncoder, WindowSettings
-from ..config import from_mapping, to_mapping
 
 STAGES = 4
 MULTIPLE = PATCH * 2 ** (STAGES - 1)
@@ -110,14 +107,6 @@ class MultiSenseSegConfig:
     def widths(self) -> tuple[int, ...]:
         """Channels of each stage."""
         return tuple(self.width * 2**stage for stage in range(STAGES))
-
-    def to_dict(self) -> dict[str, Any]:
-        return to_mapping(self)
-
-    @classmethod
-    def from_dict(cls, mapping: Mapping[str, Any]) -> MultiSenseSegConfig:
-        """Raises UsageError where a key is unknown or a value does not fit."""
-        return from_mapping(cls, mapping, where="multisenseseg")
 
 
 SMALL = MultiSenseSegConfig(

@@ -19,9 +19,8 @@ pixels.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -32,7 +31,6 @@ from ...pipeline.spec.landcover import CLASS_COUNT
 from ..blocks.convolutions import PyramidPooling, head, tied
 from ..blocks.layers import resize
 from ..blocks.resnet import RESNET101, OutputStride, ResNet, Stem, check_resnet, map_widths
-from ..config import from_mapping, to_mapping
 
 HeadForm = Literal["fused", "plain"]
 
@@ -65,14 +63,6 @@ class PSPNetConfig:
         check_resnet(self.blocks, self.width, self.output_stride)
         if not self.bins or min(self.bins) < 1:
             raise UsageError(f"bins is {self.bins}; one or more numbers from 1 on are wanted, as (1, 2, 3, 6)")
-
-    def to_dict(self) -> dict[str, Any]:
-        return to_mapping(self)
-
-    @classmethod
-    def from_dict(cls, mapping: Mapping[str, Any]) -> PSPNetConfig:
-        """Raises UsageError where a key is unknown or a value does not fit."""
-        return from_mapping(cls, mapping, where="pspnet")
 
 
 SMALL = PSPNetConfig(blocks=(1, 1, 2, 2), width=8, dropout=0.0)

@@ -6,9 +6,7 @@ Source: Xie et al. 2021 (arXiv 2105.15203). With 12 bands it has exactly the pap
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +16,6 @@ from ...pipeline.spec.landcover import CLASS_COUNT
 from ..blocks.decoder import MlpDecoder
 from ..blocks.layers import Form, check_size, initialise, quieten, upsample
 from ..blocks.mit import MixTransformer, check_mit
-from ..config import from_mapping, to_mapping
 
 
 @dataclass(frozen=True)
@@ -43,14 +40,6 @@ class SegFormerConfig:
         check_mit(self)
         if self.primary_bands < 1 or self.auxiliary_bands < 0:
             raise UsageError(f"segformer needs at least one band, not {self.primary_bands} + {self.auxiliary_bands}")
-
-    def to_dict(self) -> dict[str, Any]:
-        return to_mapping(self)
-
-    @classmethod
-    def from_dict(cls, mapping: Mapping[str, Any]) -> SegFormerConfig:
-        """Raises UsageError where a key is unknown or a value does not fit."""
-        return from_mapping(cls, mapping, where="segformer")
 
 
 SMALL = SegFormerConfig(

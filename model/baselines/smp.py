@@ -33,7 +33,7 @@ What smp does not promise, so this adapter cannot either:
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
@@ -44,7 +44,6 @@ from torch import Tensor, nn
 from ...pipeline.errors import UsageError
 from ...pipeline.spec.landcover import CLASS_COUNT
 from ..blocks.padding import run_padded
-from ..config import from_mapping, to_mapping
 
 _TIMM = "tu-"
 """Prefix of encoders that smp takes from timm."""
@@ -74,14 +73,6 @@ class SmpConfig:
     def __post_init__(self) -> None:
         if self.primary_bands < 1 or self.auxiliary_bands < 0:
             raise UsageError(f"smp needs at least one band, not {self.primary_bands} + {self.auxiliary_bands}")
-
-    def to_dict(self) -> dict[str, Any]:
-        return to_mapping(self)
-
-    @classmethod
-    def from_dict(cls, mapping: Mapping[str, Any]) -> SmpConfig:
-        """Raises UsageError where a key is unknown or a value does not fit."""
-        return from_mapping(cls, mapping, where="smp")
 
 
 SMALL = SmpConfig(encoder="resnet18")

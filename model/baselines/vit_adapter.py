@@ -32,10 +32,9 @@ pyramid (all levels, finest first, row by row), Q queries, P points. Tokens are 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -48,7 +47,6 @@ from ..blocks.convolutions import conv_norm, head, tied
 from ..blocks.layers import DropPath, Grid, as_map, as_tokens, check_heads, drop_path_rates, initialise, quieten, resize
 from ..blocks.padding import run_padded
 from ..blocks.upernet import UPerNet
-from ..config import from_mapping, to_mapping
 
 PATCH_PX = 16
 MULTIPLE_PX = 32
@@ -118,14 +116,6 @@ class VitAdapterConfig:
     def extractor_width(self) -> int:
         """Hidden channels of an extractor's feed-forward network."""
         return int(self.width * self.extractor_ffn_ratio)
-
-    def to_dict(self) -> dict[str, Any]:
-        return to_mapping(self)
-
-    @classmethod
-    def from_dict(cls, mapping: Mapping[str, Any]) -> VitAdapterConfig:
-        """Raises UsageError where a key is unknown or a value does not fit."""
-        return from_mapping(cls, mapping, where="vit-adapter")
 
 
 SMALL = VitAdapterConfig(

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import pytest
 import torch
+from dwplus.model.config import from_mapping, to_mapping
 from dwplus.model.cost import count
-from dwplus.model.registry import MODELS, SMALL_SETTINGS, build, spec
+from dwplus.model.registry import MODELS, SMALL_SETTINGS, build, configure, spec, table_rows
 from dwplus.pipeline.errors import UsageError
 from torch import nn
 
@@ -107,6 +111,38 @@ def test_networks_that_say_so_train_on_a_single_image(name: str):
 def test_networks_that_need_two_images_need_them(name: str):
     with pytest.raises(ValueError, match="more than 1 value per channel"):
         small(name).train()(*images(1))
+
+
+@pytest.mark.parametrize("name", [*MODELS, *(f"{name}-small" for name in SMALL_SETTINGS), *table_rows()])
+def test_settings_of_every_row_survive_json(name: str):
+    settings = spec(name).defaults
+
+    read = from_mapping(type(settings), json.loads(json.dumps(to_mapping(settings))), where=name)
+
+    assert read == settings
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("specsar-former", {"split": (1, 1), "decoder": "plain", "auxiliary_heads": (1, 1, 1, 1)}),
+        ("cmtfnet", {"dilations": ((1,), (2, 3), (4,)), "head_dilations": (5,), "heads": 8, "pooled": 8}),
+        ("multisenseseg", {"auxiliary_bands": 3, "ffn_residual": "hidden", "aux": False}),
+        ("pspnet", {"bins": (1, 4), "aux": False, "output_stride": 16, "stem": "single"}),
+        ("vit-adapter-small", {"aux": True}),
+    ],
+)
+def test_changed_settings_survive_json(name: str, changes: dict[str, Any]):
+    settings = configure(name, **changes)
+
+    read = from_mapping(type(settings), json.loads(json.dumps(to_mapping(settings))), where=name)
+
+    assert read == settings != spec(name).defaults
+
+
+def test_an_unknown_setting_is_refused():
+    with pytest.raises(UsageError, match="unknown key 'depth'"):
+        configure("ftransunet", depth=3)
 
 
 def test_a_small_form_has_the_small_settings_and_no_row_in_the_paper():

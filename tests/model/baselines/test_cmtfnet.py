@@ -397,12 +397,6 @@ def test_a_transformer_block_is_one_graph():
         torch.testing.assert_close(compiled(image), block(image))
 
 
-def test_settings_survive_a_round_trip():
-    config = CMTFNetConfig(dilations=((1,), (2, 3), (4,)), head_dilations=(5,), heads=8, pooled=8)
-
-    assert CMTFNetConfig.from_dict(config.to_dict()) == config
-
-
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

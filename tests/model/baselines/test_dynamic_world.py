@@ -278,12 +278,11 @@ def test_it_compiles_in_one_graph_exports_and_copies():
     assert torch.equal(copied, wanted)
 
 
-def test_weights_load_strictly_and_settings_read_back_equal():
-    one, other = settled(), DynamicWorldNet(DynamicWorldConfig.from_dict(SMALL.to_dict())).eval()
+def test_weights_load_strictly_into_another_instance():
+    one, other = settled(), DynamicWorldNet(SMALL).eval()
 
     other.load_state_dict(one.state_dict(), strict=True)
 
-    assert other.config == SMALL
     with torch.no_grad():
         assert torch.equal(one(*inputs()), other(*inputs()))
 

@@ -591,9 +591,3 @@ def test_it_begins_as_the_original_without_its_pretrained_weights():
 def test_settings_that_cannot_work_are_refused(change, message):
     with pytest.raises(UsageError, match=message):
         FTransUNetConfig(**change)
-
-
-def test_settings_survive_a_round_trip():
-    assert FTransUNetConfig.from_dict(SMALL.to_dict()) == SMALL
-    with pytest.raises(UsageError, match="unknown key 'depth'"):
-        FTransUNetConfig.from_dict({"depth": 3})

@@ -18,6 +18,7 @@ from dwplus.model.baselines.multisenseseg import (
     MultiSenseSegConfig,
     PyramidNeck,
 )
+from dwplus.model.config import from_mapping
 from dwplus.model.cost import count, count_by_rule, plain_forms
 from dwplus.pipeline.errors import UsageError
 from torch import Tensor, nn
@@ -253,12 +254,6 @@ def test_decoding_gates_by_place_and_by_channel():
         assert torch.allclose(decoder(image, details), wanted, atol=1e-5)
 
 
-def test_settings_read_back_equal():
-    config = MultiSenseSegConfig(auxiliary_bands=3, ffn_residual="hidden", aux=False)
-
-    assert MultiSenseSegConfig.from_dict(config.to_dict()) == config
-
-
 @pytest.mark.parametrize(
     ("choices", "message"),
     [
@@ -275,4 +270,4 @@ def test_settings_read_back_equal():
 )
 def test_settings_that_do_not_fit_are_refused(choices: dict[str, object], message: str):
     with pytest.raises(UsageError, match=message):
-        MultiSenseSegConfig.from_dict(choices)
+        from_mapping(MultiSenseSegConfig, choices, where="multisenseseg")

@@ -273,12 +273,6 @@ def test_classification_starts_small():
     assert loss.item() == pytest.approx(math.log(9), abs=0.7)
 
 
-def test_settings_survive_a_round_trip():
-    config = PSPNetConfig(bins=(1, 4), aux=False, output_stride=16, stem="single")
-
-    assert PSPNetConfig.from_dict(config.to_dict()) == config
-
-
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
