@@ -3,7 +3,7 @@
 The paper's Table II was counted by ``thop`` at 512 px: 2 x its multiply-accumulates, which leave out whatever is not a
 module of a known type - attention products, softmax, GELU, interpolation - and the parameters of such modules too.
 ``count`` applies the same rules by forward hooks, on the meta device: no memory, no arithmetic. Source of the rules:
-thop 0.1.1 (MIT), compared with it in ``tests/test_cost.py``.
+thop 0.1.1 (MIT), compared with it in ``tests/model/test_cost.py``.
 """
 
 from __future__ import annotations
@@ -73,9 +73,9 @@ def count_by_rule(model: nn.Module, *inputs: Tensor) -> tuple[int, int]:
     macs: dict[nn.Module, int] = {}
 
     def hook(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
-        macs[module] = macs.get(module, 0) + RULES[type(module)](module, args[0], output)
+        macs[module] = macs.get(module, 0) + COUNTING_RULES[type(module)](module, args[0], output)
 
-    handles = [module.register_forward_hook(hook) for module in model.modules() if type(module) in RULES]
+    handles = [module.register_forward_hook(hook) for module in model.modules() if type(module) in COUNTING_RULES]
     training = model.training
     try:
         with torch.no_grad(), plain_forms(model.eval()):
@@ -158,7 +158,7 @@ def _free(_module: Any, _x: Tensor, _y: Tensor) -> int:
     return 0
 
 
-RULES: dict[type[nn.Module], Rule] = {
+COUNTING_RULES: dict[type[nn.Module], Rule] = {
     **dict.fromkeys((nn.Conv1d, nn.Conv2d, nn.Conv3d), _convolution),
     **dict.fromkeys((nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d), _convolution),
     nn.Linear: _linear,

@@ -20,7 +20,7 @@ Where this differs from the authors' code:
   the positions; the patch embedding as torch leaves it (as in DeiT); convolutions by fan-out; the level embedding from
   a standard normal distribution; deformable attention as its authors have it (``DeformableAttention.initialise``).
 - BatchNorm2d instead of its synchronised form; deformable attention through ``grid_sample`` instead of a CUDA kernel.
-- Sides that 32 does not divide are padded (``model.padding``).
+- Sides that 32 does not divide are padded (``model.blocks.padding``).
 - The auxiliary head is an option and off: the count above has none. With it 135,284,530 parameters.
 
 Drop path is 0.3 as there: rising from 0 to 0.3 over the transformer's blocks, 0.3 in every extractor.

@@ -1,4 +1,4 @@
-"""Feature rectification and fusion of CMX and CMNeXt: dwplus.model.baselines.fusion."""
+"""Feature rectification and fusion of CMX and CMNeXt: dwplus.model.blocks.fusion."""
 
 from __future__ import annotations
 

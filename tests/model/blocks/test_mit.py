@@ -1,4 +1,4 @@
-"""Building blocks of the MiT family: dwplus.model.layers."""
+"""Building blocks of the MiT family: dwplus.model.blocks.layers and mit."""
 
 from __future__ import annotations
 

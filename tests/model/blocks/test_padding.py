@@ -1,4 +1,4 @@
-"""Padding to a multiple and back: dwplus.model.padding."""
+"""Padding to a multiple and back: dwplus.model.blocks.padding."""
 
 from __future__ import annotations
 

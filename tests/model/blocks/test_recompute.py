@@ -1,4 +1,4 @@
-"""GELU and Linear in one: dwplus.model.recompute."""
+"""GELU and Linear in one: dwplus.model.blocks.recompute."""
 
 from __future__ import annotations
 

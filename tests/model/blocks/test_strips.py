@@ -1,4 +1,4 @@
-"""BatchNorm, ReLU and classifier strip by strip: dwplus.model.strips, held against their definition."""
+"""BatchNorm, ReLU and classifier strip by strip: dwplus.model.blocks.strips, held against their definition."""
 
 from __future__ import annotations
 
