@@ -222,7 +222,7 @@ def _print_speeds(speeds: dict[str, Speed]) -> None:
 
 
 def _table(*titles: str) -> Table:
-    """An empty table; titles that begin with ``>`` stand over numbers."""
+    """An empty table; titles that begin with ``>`` head columns of numbers."""
     from rich import box
     from rich.table import Table
 
@@ -235,7 +235,7 @@ def _table(*titles: str) -> Table:
 
 
 def _print(table: Table) -> None:
-    """To stdout; as wide as it needs where nobody looks at it on a terminal."""
+    """Print to stdout, 200 columns wide where it is not a terminal."""
     import sys
 
     from rich.console import Console

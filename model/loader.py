@@ -257,9 +257,9 @@ def plain_statistics(tiles: TileSet) -> dict[str, tuple[float, float]]:
     """
     bands = tiles.statistics.bands
     pairs = {name: (float(bands[name].mean), float(bands[name].std)) for name in (*tiles.primary, *tiles.auxiliary)}
-    strange = [name for name, pair in pairs.items() if not np.isfinite(pair).all()]
-    if strange:
-        raise DataError(f"no mean or deviation of band {', '.join(strange)} in the statistics; run 'dwplus normalise'")
+    invalid = [name for name, pair in pairs.items() if not np.isfinite(pair).all()]
+    if invalid:
+        raise DataError(f"no mean or deviation of band {', '.join(invalid)} in the statistics; run 'dwplus normalise'")
     return pairs
 
 

@@ -1,8 +1,8 @@
-"""A run's folder: what was asked for, how far it got, what came out. Everything in it is written whole or not at all.
+"""A run's folder: settings, progress and results. Every file in it is written whole or not at all.
 
-``config.json`` (resolved settings), ``checkpoints/`` (to go on from), ``metrics.jsonl`` (a row an epoch),
+``config.json`` (resolved settings), ``checkpoints/`` (to resume from), ``metrics.jsonl`` (a row an epoch),
 ``model.safetensors`` (weights after the last epoch: the result; its presence means the run is complete),
-``best.safetensors`` (only where asked for) and ``scores.json`` (``score.py``).
+``best.safetensors`` (only with ``keep_best``) and ``scores.json`` (``score.py``).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ BEST_WEIGHTS = "best.safetensors"
 KEPT_CHECKPOINTS = 2
 
 MAY_DIFFER = frozenset({"dwplus", "train.workers", "train.keep_mb", "train.tracker", "train.device"})
-"""Keys that do not change what a run learns: a run may go on with others."""
+"""Keys that do not change what a run learns: a run may be resumed with others."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class DataCard:
     Attributes:
         primary, auxiliary: band names.
         protocol: ``strict`` or ``paper``.
-        source: who answered for the pixels.
+        source: where the pixels came from.
         shards_hash: of the training shards and labels.
         tiles: number of training tiles.
         class_counts: training pixels of each class.
@@ -193,19 +193,19 @@ class RunFolder:
         if not path.exists() and self.complete:
             raise DataError(f"{self.path} kept no {name}; train with --set keep_best=true to have it")
         if not path.exists():
-            raise DataError(f"{self.path} has no {name}: the run is not complete; 'dwplus train' goes on with it")
+            raise DataError(f"{self.path} has no {name}: the run is not complete; 'dwplus train' resumes it")
         try:
             return dict(load_file(path))
-        except Exception as error:  # safetensors has an error class of its own, torch others
+        except Exception as error:  # safetensors raises its own error class, torch others
             raise DataError(f"{path} cannot be read: {error}") from error
 
     def _checkpoints(self) -> list[Path]:
         return sorted((self.path / "checkpoints").glob("epoch-*.pt"))
 
 
-def differing_keys(asked: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
+def differing_keys(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
     """Dotted keys, sorted, whose values differ; ``MAY_DIFFER`` left out."""
-    one, other = _flat(asked), _flat(found)
+    one, other = _flat(wanted), _flat(found)
     differ = {key for key in one.keys() | other.keys() if one.get(key) != other.get(key)}
     return sorted(differ - MAY_DIFFER)
 
@@ -229,7 +229,7 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
-    except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors wrap a full disk in their own
+    except (OSError, RuntimeError, SafetensorError) as error:  # a full disk: torch and safetensors raise their own
         reason = " ".join(str(error).split())[:200]
         raise DwplusError(f"cannot write {path}: {reason}; free some space and start the same command again") from error
     finally:

@@ -1,6 +1,6 @@
 """How fast a network is on this device, and how much memory it takes: measured, where ``cost.py`` counts.
 
-Each network is measured in a process of its own, so that no other one's memory is counted with it. Random weights and
+Each network is measured in a separate process, so that memory of other networks is not counted. Random weights and
 random pixels: neither changes how long a step takes.
 """
 
@@ -64,7 +64,7 @@ def measure(
     batch: int | None = None,
     **overrides: Any,
 ) -> Speed:
-    """Speed and memory of a network of the registry, measured in a process of its own.
+    """Speed and memory of a network of the registry, measured in a separate process.
 
     Args:
         primary, auxiliary: bands of its inputs; None: those of its row.
@@ -73,9 +73,9 @@ def measure(
 
     Raises:
         UsageError: the network cannot be built like that.
-        DwplusError: the process ended early, most often for want of memory.
+        DwplusError: the process ended early, most often because memory ran out.
     """
-    configure(name, primary, auxiliary, **overrides)  # a mistake is told here, not in another process
+    configure(name, primary, auxiliary, **overrides)  # a mistake is reported here, not in the other process
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     arguments = (sender, name, primary, auxiliary, size, batch, overrides)

@@ -9,7 +9,7 @@ flow, and **17** middle blocks; with the 16 of Xception-65 (``middle_blocks=16``
 
 Differences from Chen et al., as counted: plain instead of separable convolutions in pyramid and decoder, rates 12, 24
 and 36 (theirs are 6, 12 and 18 at stride 16), a 3 x 3 instead of a 1 x 1 on the low-level map, the auxiliary head; for
-the encoder see ``xception``. The counts cannot tell the following:
+the encoder see ``xception``. The counts do not determine the following:
 
 - ``skip``: Chen et al. add the blocks' inputs as they are (``raw``, the default). The public PyTorch implementation
   whose layers fit the counts rectifies in place, so its shortcuts - and its auxiliary head - get the ReLU of them:
@@ -168,7 +168,7 @@ class DeepLabV3Plus(nn.Module):
 
     @property
     def has_aux(self) -> bool:
-        """Whether ``forward`` can be asked for the auxiliary head's logits."""
+        """Whether ``forward`` can return the auxiliary head's logits."""
         return self.config.aux
 
     def forward(self, primary: Tensor, auxiliary: Tensor, *, aux: bool = False) -> Tensor | tuple[Tensor, Tensor]:
@@ -178,7 +178,7 @@ class DeepLabV3Plus(nn.Module):
             The logits; with ``aux`` those of the auxiliary head too.
 
         Raises:
-            UsageError: ``aux`` is asked of a network without that head.
+            UsageError: ``aux`` is set and the network has no such head.
         """
         if aux and not self.has_aux:
             raise UsageError("this deeplabv3plus has no auxiliary head; build it with aux = true")

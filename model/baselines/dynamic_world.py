@@ -10,7 +10,7 @@ Differences from the original, all outside the layers: bands come normalised lik
 logarithm and sigmoid of the published model, which is fitted to top-of-atmosphere values of 9 bands; weights start as
 He et al. 2015 have it (fan-out, a depthwise convolution's fan per channel), for the original's start is not published,
 and BatchNorm's running statistics move by PyTorch's 0.1. In the decoder's concatenation the encoder's map comes first;
-sizes cannot tell, so published weights would have to be checked for it.
+sizes do not show the order, so check it before loading published weights.
 """
 
 from __future__ import annotations

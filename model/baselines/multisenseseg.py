@@ -242,7 +242,7 @@ class MultiSenseSeg(nn.Module):
         """Float32 (B, C_p, H, W) and (B, C_a, H, W) -> logits (B, classes, H, W); with ``aux`` those of both heads.
 
         Raises:
-            UsageError: ``aux`` is asked of a network without auxiliary head.
+            UsageError: ``aux`` is set and the network has no auxiliary head.
         """
         if aux and not self.has_aux:
             raise UsageError("this multisenseseg has no auxiliary head; build it with aux = true")

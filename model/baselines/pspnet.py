@@ -158,7 +158,7 @@ class PSPNet(nn.Module):
 
     @property
     def has_aux(self) -> bool:
-        """Whether ``forward`` can be asked for the auxiliary head's logits."""
+        """Whether ``forward`` can return the auxiliary head's logits."""
         return self.config.aux
 
     def forward(self, primary: Tensor, auxiliary: Tensor, *, aux: bool = False) -> Tensor | tuple[Tensor, Tensor]:
@@ -172,7 +172,7 @@ class PSPNet(nn.Module):
             (B, classes, H, W), or a pair of such.
 
         Raises:
-            UsageError: the auxiliary head is asked for and there is none.
+            UsageError: ``aux`` is set and the network has no auxiliary head.
         """
         if aux and not self.has_aux:
             raise UsageError("this pspnet has no auxiliary head; build it with aux = true")

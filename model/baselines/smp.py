@@ -23,7 +23,7 @@ What smp does not promise, so this adapter cannot either:
   none.
 - **Training on a single image.** ``deeplabv3``, ``deeplabv3plus``, ``pan`` and ``upernet`` normalise maps of one pixel
   an image and need two.
-- **Any input size.** Encoders made for one size (``tu-swin_*`` and others) refuse tiles; those of ``dpt`` are told to
+- **Any input size.** Encoders made for one size (``tu-swin_*`` and others) refuse tiles; those of ``dpt`` are set to
   resize their position table.
 - **The meta device.** ``mit_*`` encoders cannot be built there. (Their code is under a licence that forbids commercial
   use; ``segformer`` of this package is free of it.)

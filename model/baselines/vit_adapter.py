@@ -534,7 +534,7 @@ class VitAdapter(nn.Module):
             (B, classes, H, W), or a pair of such.
 
         Raises:
-            UsageError: the image is too small to be padded, or ``aux`` is asked of a network without that head.
+            UsageError: the image is too small to be padded, or ``aux`` is set and the network has no such head.
         """
         if aux and not self.has_aux:
             raise UsageError("this vit-adapter has no auxiliary head; build it with aux = true")

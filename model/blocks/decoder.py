@@ -60,7 +60,7 @@ class MlpDecoder(nn.Module):
         if self._trains_in_strips(fused):
             logits = norm_relu_classify(as_tokens(fused), self.norm, weight)
         else:
-            # What BatchNorm gives is needed by nobody else.
+            # No other code needs the output of BatchNorm, so ReLU overwrites it.
             logits = as_tokens(F.relu_(self.norm(fused))) @ weight.transpose(1, 2)
         assert self.classify.bias is not None
         return as_map(logits + self.classify.bias, (fused.shape[2], fused.shape[3]))

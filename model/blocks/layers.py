@@ -218,7 +218,7 @@ class ReducedAttention(nn.Module):
 
 
 class MixFfn(nn.Module):
-    """Linear, depthwise 3 x 3, GELU, Linear; zero padding of the convolution tells tokens where they are (eq. 4)."""
+    """Linear, depthwise 3 x 3, GELU, Linear; zero padding of the convolution encodes the tokens' positions (eq. 4)."""
 
     def __init__(self, width: int, ratio: int) -> None:
         super().__init__()

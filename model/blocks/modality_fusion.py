@@ -57,7 +57,7 @@ class ChannelGate(nn.Module):
 class ModalityExpert(nn.Module):
     """One input at full resolution: D channels, gated.
 
-    ``marker`` is a constant that tells the inputs apart; it is added in front of a zero-padded convolution, where a
+    ``marker`` is a constant that distinguishes the inputs; it is added in front of a zero-padded convolution, where a
     BatchNorm cannot take it away at the borders.
     """
 

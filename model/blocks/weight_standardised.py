@@ -135,9 +135,9 @@ class ExcitedSum(nn.Module):
 
 
 class DualResNet(nn.Module):
-    """Two ResNets; after the stem and after each block the primary branch goes on with the fusion of both.
+    """Two ResNets; after the stem and after each block the primary branch continues with the fusion of both.
 
-    The auxiliary branch goes on with its own maps: it never sees the primary one.
+    The auxiliary branch continues with its own maps: it never sees the primary one.
     """
 
     def __init__(

@@ -153,7 +153,7 @@ class WindowAttention(nn.Module):
     def _bias(self, strangers: Tensor | None, count: int) -> Tensor:
         """What is added to the scores of ``count`` = B * M windows, (1 or B * M, heads, N, N).
 
-        No row is masked as a whole, for no token is a stranger to itself.
+        No row is masked completely, because a token always attends to itself.
         """
         bias = self.position_bias[self.positions].permute(2, 0, 1)[None].contiguous()
         if strangers is None:
@@ -173,7 +173,7 @@ class WindowAttention(nn.Module):
 
 
 class ConvFfn(nn.Module):
-    """1 x 1 to more channels, GELU, depthwise 3 x 3 with BatchNorm, GELU, 1 x 1 back; with a residual of its own.
+    """1 x 1 to more channels, GELU, depthwise 3 x 3 with BatchNorm, GELU, 1 x 1 back; with its own residual.
 
     ``residual`` says around what: the whole of it (``normed``: its input is a normed map), or the depthwise convolution
     (``hidden``).

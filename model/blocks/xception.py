@@ -5,8 +5,8 @@ Source: Chen et al. 2018 (arXiv 1802.02611, figure 4), after Chollet 2017 (arXiv
 
 Every separable convolution is depthwise 3 x 3, BatchNorm, 1 x 1, BatchNorm, with a ReLU before it; pooling is a
 separable convolution of stride 2. Two differences from Chen et al.: no BatchNorm after the second separable convolution
-of the exit block, which the paper's counts ask for; and no ReLU right after a depthwise convolution, as in the public
-PyTorch implementation whose layers fit the counts, which cannot tell.
+of the exit block, which the paper's counts require; and no ReLU right after a depthwise convolution, as in the public
+PyTorch implementation whose layers fit the counts (they do not determine it).
 """
 
 from __future__ import annotations

@@ -196,7 +196,7 @@ def test_another_source_can_be_scored_on_purpose_and_is_named(run_dir: Path):
 def test_an_incomplete_run_is_refused(run_dir: Path, tmp_path: Path):
     (run_dir / "model.safetensors").unlink()
 
-    with pytest.raises(DataError, match="is not complete; 'dwplus train' goes on with it"):
+    with pytest.raises(DataError, match="is not complete; 'dwplus train' resumes it"):
         load(run_dir)
 
 
