@@ -168,6 +168,30 @@ def test_a_prediction_is_a_class_for_every_pixel(run_dir: Path):
     assert set(prediction.flat) == {WATER}
 
 
+def test_a_run_is_given_by_its_path_or_as_loaded(run_dir: Path):
+    sample = Tiles()[0]
+
+    by_text, by_path, loaded = predict(str(run_dir), sample), predict(run_dir, sample), predict(load(run_dir), sample)
+
+    assert np.array_equal(by_text, loaded)
+    assert np.array_equal(by_path, loaded)
+
+
+def test_pixels_without_data_get_a_class_too(run_dir: Path):
+    nodata = np.zeros((1, 32, 32), np.uint16)
+
+    prediction = predict(load(run_dir, device="cpu"), Tiles()[0]._replace(primary=nodata, auxiliary=nodata))
+
+    assert set(prediction.flat) == {WATER}
+
+
+def test_a_sample_of_other_bands_is_refused_with_those_to_open(run_dir: Path):
+    pixels = np.full((3, 32, 32), 1000, np.uint16)
+
+    with pytest.raises(DataError, match=r"tile dw_0 has 3 \+ 1 bands, .* trained on 1 \+ 1: open it with primary="):
+        predict(run_dir, Tiles()[0]._replace(primary=pixels))
+
+
 @pytest.mark.parametrize(
     ("other", "error", "message"),
     [
