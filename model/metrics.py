@@ -9,7 +9,7 @@ the means. A class that is in the truth and never predicted, or predicted and ne
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,21 +116,6 @@ class ConfusionMatrix:
     def _hit(self) -> NDArray[np.int64]:
         return np.diagonal(self.counts)
 
-    def scores(self) -> dict[str, Any]:
-        """All scores for JSON: miou, oa, f1 (macro), per class, absent; None where there is no score."""
-        per_class = zip(CLASS_NAMES, self.iou, self.f1, self.counts.sum(1), strict=True)
-        return {
-            "miou": _or_none(self.miou),
-            "oa": _or_none(self.oa),
-            "f1": _or_none(self.macro_f1),
-            "classes": {
-                name: {"iou": _or_none(iou), "f1": _or_none(f1), "pixels": int(pixels)}
-                for name, iou, f1, pixels in per_class
-            },
-            "absent": list(self.absent),
-            "pixels": self.pixels,
-        }
-
     def to_dict(self) -> dict[str, Any]:
         return {"classes": list(CLASS_NAMES), "counts": self.counts.tolist()}
 
@@ -143,6 +128,71 @@ class ConfusionMatrix:
             return cls(np.array(mapping["counts"]))
         except (KeyError, ValueError) as error:
             raise DataError(f"no confusion matrix: {error}") from None
+
+
+@dataclass(frozen=True)
+class TileCounts:
+    """What adds up over tiles: all that a metric is computed from.
+
+    Attributes:
+        matrix: pixels by true and predicted class.
+    """
+
+    matrix: ConfusionMatrix
+
+    def __add__(self, other: TileCounts) -> TileCounts:
+        return TileCounts(self.matrix + other.matrix)
+
+    def scores(self) -> dict[str, Any]:
+        """All metrics for JSON: the overall ones by key, those of each class, absent; None where there is no score."""
+        of_classes = {metric.key: metric.value(self) for metric in METRICS if metric.per_class}
+        pixels = self.matrix.counts.sum(1)
+        classes = {
+            name: {
+                **{key: _or_none(values[index]) for key, values in of_classes.items()},
+                "pixels": int(pixels[index]),
+            }
+            for index, name in enumerate(CLASS_NAMES)
+        }
+        return {
+            **{metric.key: _or_none(metric.value(self)) for metric in overall()},
+            "classes": classes,
+            "absent": list(self.matrix.absent),
+            "pixels": self.matrix.pixels,
+        }
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One score, wherever scores are written or shown.
+
+    Attributes:
+        key: in ``metrics.jsonl``, ``scores.json`` and the paper's tables; overall and class metrics have keys apart.
+        title: as people write it.
+        value: a fraction 0..1, NaN where there is no score; of a class metric float64 (9,).
+        per_class: one value for each class instead of one for all.
+    """
+
+    key: str
+    title: str
+    value: Callable[[TileCounts], Any]
+    per_class: bool = False
+
+
+METRICS: tuple[Metric, ...] = (
+    Metric("miou", "mIoU", lambda counts: counts.matrix.miou),
+    Metric("oa", "OA", lambda counts: counts.matrix.oa),
+    Metric("f1", "F1", lambda counts: counts.matrix.macro_f1),
+    Metric("iou", "IoU", lambda counts: counts.matrix.iou, per_class=True),
+    Metric("f1", "F1", lambda counts: counts.matrix.f1, per_class=True),
+)
+"""Every metric: the epoch row, the console, ``scores.json`` and the report loop over it (described in
+``docs/networks.md``)."""
+
+
+def overall() -> tuple[Metric, ...]:
+    """The metrics that are one number."""
+    return tuple(metric for metric in METRICS if not metric.per_class)
 
 
 def count_pixels(truth: Tensor, prediction: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ from ..pipeline.errors import DataError, UsageError
 from ..pipeline.spec.landcover import CLASS_NAMES
 from .config import from_mapping
 from .loader import Batch, Normaliser, TileSet, batch_to, collate, default_workers, to_batch
-from .metrics import ConfusionMatrix, count_pixels, predicted_classes
+from .metrics import ConfusionMatrix, TileCounts, count_pixels, predicted_classes
 from .registry import spec
 from .runs import WEIGHTS, RunConfig, RunFolder
 
@@ -76,7 +76,7 @@ class Scores:
             "weights": self.weights,
             "tiles": self.tiles,
             "tiles_hash": self.tiles_hash,
-            **self.matrix.scores(),
+            **TileCounts(self.matrix).scores(),
             "majority": {"class": self.majority[0], "oa": self.majority[1]},
             "seconds": self.seconds,
             "fps": self.fps,
@@ -110,7 +110,7 @@ class Scores:
 
 
 def _part(matrix: ConfusionMatrix) -> dict[str, Any]:
-    return {**matrix.scores(), "matrix": matrix.to_dict()}
+    return {**TileCounts(matrix).scores(), "matrix": matrix.to_dict()}
 
 
 def score(

@@ -33,7 +33,7 @@ from ..pipeline.errors import DwplusError, UsageError
 from .config import from_mapping, to_mapping
 from .loader import Batch, EpochSampler, Normaliser, TileSet, augment, make_loader
 from .losses import PixelLoss, build_loss
-from .metrics import ConfusionMatrix, count_pixels, predicted_classes
+from .metrics import ConfusionMatrix, TileCounts, count_pixels, overall, predicted_classes
 from .registry import configure, spec
 from .runs import BEST_WEIGHTS, WEIGHTS, DataCard, RunConfig, RunFolder, differing_keys
 
@@ -360,8 +360,8 @@ class _Trainer:
         }
         due = (epoch + 1) % self.config.validate_every == 0 or epoch + 1 == self.config.epochs
         if self.loader_val is not None and due:
-            scores = self._validate().scores()
-            row |= {name: scores[name] for name in ("miou", "oa", "f1")}
+            scores = TileCounts(self._validate()).scores()
+            row |= {metric.key: scores[metric.key] for metric in overall()}
         self.accelerator.log({key: value for key, value in row.items() if value is not None}, step=epoch + 1)
         return row
 

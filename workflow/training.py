@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from ..model.metrics import overall
 from ..model.runs import RunConfig, RunFolder
 from ..model.score import Scores, score
 from ..model.train import EpochRow, TrainConfig, profile, train
@@ -114,11 +115,11 @@ def _tell(step: Step, now: TrainProgress) -> None:
 
 
 def epoch_in_words(row: EpochRow) -> str:
-    """``epoch 5: loss 0.412, val mIoU 0.431, OA 0.702``."""
+    """``epoch 5: loss 0.412, val mIoU 0.431, OA 0.702, F1 0.520``."""
     words = f"epoch {row['epoch']}: loss {row['loss']:.3f}"
-    if row.get("miou") is not None:
-        words += f", val mIoU {row['miou']:.3f}, OA {row['oa']:.3f}"
-    return words
+    known = [(metric.title, row.get(metric.key)) for metric in overall()]
+    scores = [f"{title} {value:.3f}" for title, value in known if value is not None]
+    return f"{words}, val {', '.join(scores)}" if scores else words
 
 
 def find_run(root: DataRoot, given: str) -> Path:

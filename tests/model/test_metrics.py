@@ -8,8 +8,10 @@ import math
 import numpy as np
 import pytest
 import torch
-from dwplus.model.metrics import ConfusionMatrix, count_pixels, predicted_classes
+from dwplus.model import metrics
+from dwplus.model.metrics import ConfusionMatrix, Metric, TileCounts, count_pixels, predicted_classes
 from dwplus.pipeline.errors import DataError
+from dwplus.workflow.training import epoch_in_words
 from numpy.typing import NDArray
 
 sklearn_metrics = pytest.importorskip("sklearn.metrics")
@@ -82,7 +84,7 @@ def test_a_class_that_is_nowhere_is_named_and_left_out_of_the_means():
     assert len(matrix.absent) == 7
     assert matrix.miou == matrix.macro_f1 == 1
     assert math.isnan(matrix.iou[2])
-    assert matrix.scores()["classes"]["grass"] == {"iou": None, "f1": None, "pixels": 0}
+    assert TileCounts(matrix).scores()["classes"]["grass"] == {"iou": None, "f1": None, "pixels": 0}
 
 
 def test_a_class_that_is_only_predicted_or_only_true_scores_zero_and_counts():
@@ -96,7 +98,7 @@ def test_a_class_that_is_only_predicted_or_only_true_scores_zero_and_counts():
 
 
 def test_an_empty_matrix_has_no_scores_and_says_so():
-    scores = ConfusionMatrix.zero().scores()
+    scores = TileCounts(ConfusionMatrix.zero()).scores()
 
     assert scores["miou"] is scores["oa"] is scores["f1"] is None
     assert len(scores["absent"]) == 9
@@ -106,7 +108,7 @@ def test_a_matrix_survives_json():
     matrix = ConfusionMatrix.of(*a_map(3))
 
     assert ConfusionMatrix.from_dict(json.loads(json.dumps(matrix.to_dict()))) == matrix
-    json.dumps(matrix.scores(), allow_nan=False)
+    json.dumps(TileCounts(matrix).scores(), allow_nan=False)
 
 
 @pytest.mark.parametrize(
@@ -151,3 +153,24 @@ def test_the_predicted_class_is_the_first_with_the_largest_logit():
     assert found.dtype == torch.uint8
     assert found[0, 0, 0] == 0
     assert torch.equal(found.long(), logits.argmax(1))
+
+
+def test_a_new_metric_is_one_row_and_appears_wherever_scores_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    share = Metric("water_share", "Water", lambda counts: counts.matrix.counts[0].sum() / counts.matrix.pixels)
+    monkeypatch.setattr(metrics, "METRICS", (*metrics.METRICS, share))
+    counts = TileCounts(ConfusionMatrix(np.diag([1, 3, 0, 0, 0, 0, 0, 0, 0])))
+
+    scores = (counts + counts).scores()
+
+    assert scores["water_share"] == 0.25
+    assert [metric.key for metric in metrics.overall()] == ["miou", "oa", "f1", "water_share"]
+    assert epoch_in_words({"epoch": 2, "loss": 0.5, **{key: scores[key] for key in ("oa", "water_share")}}) == (
+        "epoch 2: loss 0.500, val OA 1.000, Water 0.250"
+    )
+
+
+def test_the_keys_and_their_order_on_disk_are_fixed() -> None:
+    scores = TileCounts(ConfusionMatrix.zero()).scores()
+
+    assert list(scores) == ["miou", "oa", "f1", "classes", "absent", "pixels"]
+    assert list(scores["classes"]["water"]) == ["iou", "f1", "pixels"]

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from dwplus.manifests import load_toml
+from dwplus.model import metrics
 from dwplus.model.metrics import ConfusionMatrix
 from dwplus.model.runs import DataCard, RunConfig
 from dwplus.model.score import Scores
@@ -13,7 +14,7 @@ from dwplus.pipeline.cluster import in_process
 from dwplus.pipeline.errors import DataError
 from dwplus.pipeline.progress import Silent
 from dwplus.pipeline.spec.landcover import CLASS_NAMES, CLASSES
-from dwplus.workflow.pages import figures
+from dwplus.workflow.pages import figures, report
 from dwplus.workflow.pages.report import Run, class_rows, cost_rows, run_summary, s1_gain, write_report
 from support.fixture_types import LayOut
 
@@ -116,3 +117,19 @@ def test_classes_have_their_official_colours_and_ignored_pixels_are_grey() -> No
     assert picture[0, 0] * 255 == pytest.approx(CLASSES[0].rgb)
     assert picture[0, 1] * 255 == pytest.approx(CLASSES[6].rgb)
     assert picture[0, 2] == pytest.approx((0.93, 0.93, 0.93))
+
+
+def test_a_new_metric_gets_its_columns(data_root: LayOut, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics, "METRICS", (*metrics.METRICS, metrics.Metric("kappa", "Kappa", lambda _counts: 0.5)))
+    root = data_root(train=1, test=1)
+    validate_root(root, run=in_process, progress=Silent())
+    monkeypatch.setattr(report, "scored_runs", lambda _root: [make_run("a", ("VV", "VH"), 40)])
+    monkeypatch.setattr(report, "tile_views", lambda *_: [])
+    monkeypatch.setattr(report, "is_stale", lambda *_: False)
+    monkeypatch.setattr(report, "cost_rows", lambda: ())
+    monkeypatch.setattr(figures, "tiles_figure", lambda *_, **__: b"")
+
+    page = write_report(root, progress=Silent()).read_text()
+
+    assert page.count("<th>Kappa %</th>") == 1
+    assert "<td><b>50.0</b></td>" in page

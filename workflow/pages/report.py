@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from ... import __version__
 from ...manifests import load_toml
 from ...model.cost import count
+from ...model.metrics import TileCounts, overall
 from ...model.registry import MODELS
 from ...model.registry import build as build_network
 from ...model.runs import RunConfig, RunFolder
@@ -101,6 +102,7 @@ def content_of(root: DataRoot) -> dict[str, Any]:
         "map": _embed(figures.map_figure(_places(rows), mark=mark)),
         "classes": _embed(figures.class_distribution_figure(class_counts(root, rows), mark=mark)),
         "statistics": _statistics(root),
+        "metrics": overall(),
         "runs": [{**run_summary(run), "stale": is_stale(run, root)} for run in runs],
         "s1_gain": s1_gain(runs),
         "class_rows": class_rows(runs),
@@ -201,9 +203,7 @@ def run_summary(run: Run) -> dict[str, Any]:
         "protocol": scores.protocol,
         "source": scores.source,
         "tiles": scores.tiles,
-        "miou": scores.matrix.miou,
-        "oa": scores.matrix.oa,
-        "f1": scores.matrix.macro_f1,
+        "scores": overall_scores(run),
         "majority_class": scores.majority[0],
         "majority_oa": scores.majority[1],
         "absent": scores.matrix.absent,
@@ -213,6 +213,11 @@ def run_summary(run: Run) -> dict[str, Any]:
         "shards_hash": data.shards_hash,
         "paper": _paper_row(run),
     }
+
+
+def overall_scores(run: Run) -> dict[str, float]:
+    """Every overall metric of a run by key, 0..1."""
+    return {metric.key: metric.value(TileCounts(run.scores.matrix)) for metric in overall()}
 
 
 def is_stale(run: Run, root: DataRoot) -> bool:
@@ -244,11 +249,8 @@ def s1_gain(runs: Sequence[Run]) -> dict[str, float] | None:
     if not with_s1 or not without:
         return None
     best, other = (max(group, key=lambda run: run.scores.matrix.miou) for group in (with_s1, without))
-    return {
-        "miou": best.scores.matrix.miou - other.scores.matrix.miou,
-        "oa": best.scores.matrix.oa - other.scores.matrix.oa,
-        "f1": best.scores.matrix.macro_f1 - other.scores.matrix.macro_f1,
-    }
+    before = overall_scores(other)
+    return {key: value - before[key] for key, value in overall_scores(best).items()}
 
 
 def class_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
