@@ -145,7 +145,7 @@ def _read_profile(path: Path) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Progress:
+class Position:
     """Where a training is: ``step`` of ``steps`` optimiser steps are done in ``epoch`` (from 1) of ``epochs``."""
 
     epoch: int
@@ -165,7 +165,7 @@ def train(
     dataset_train: TileSet,
     dataset_val: TileSet | None = None,
     run_dir: Path,
-    on_step: Callable[[Progress], None] | None = None,
+    on_step: Callable[[Position], None] | None = None,
     on_epoch: Callable[[EpochRow], None] | None = None,
 ) -> Path:
     """Train a network, or go on with a training that was interrupted; a complete run is left as it is.
@@ -297,7 +297,7 @@ class _Trainer:
         folder: RunFolder,
         dataset_train: TileSet,
         dataset_val: TileSet | None,
-        on_step: Callable[[Progress], None] | None,
+        on_step: Callable[[Position], None] | None,
     ) -> None:
         self.config, self.run, self.folder, self.on_step = config, run, folder, on_step
         self.accelerator = _accelerator(config, folder.path)
@@ -384,7 +384,7 @@ class _Trainer:
                 _check_losses(losses[checked:], first=checked, accumulate=self.accumulate, epoch=epoch)
                 checked = len(losses)
             if self.on_step and self.accelerator.is_main_process:
-                self.on_step(Progress(epoch + 1, self.config.epochs, step + 1, self.steps))
+                self.on_step(Position(epoch + 1, self.config.epochs, step + 1, self.steps))
         mean = self.accelerator.reduce(torch.stack(losses).mean(), reduction="mean")
         return float(mean), lr
 

@@ -11,8 +11,7 @@ from typing import Any, cast
 from ..model.metrics import overall
 from ..model.runs import RunConfig, RunFolder
 from ..model.score import Scores, score
-from ..model.train import EpochRow, TrainConfig, profile, train
-from ..model.train import Progress as TrainProgress
+from ..model.train import EpochRow, Position, TrainConfig, profile, train
 from ..pipeline.dataset.manifest import Protocol
 from ..pipeline.dataset.root import DataRoot
 from ..pipeline.dataset.samples import Dataset, ReadFrom
@@ -110,7 +109,7 @@ def _validation(root: DataRoot, protocol: Protocol, inputs: Inputs, progress: Pr
     return open_split(root, "val", protocol, inputs)
 
 
-def _tell(step: Step, now: TrainProgress) -> None:
+def _tell(step: Step, now: Position) -> None:
     step.advance(0, note=f"epoch {now.epoch}, step {now.step % now.steps or now.steps} of {now.steps}")
 
 

@@ -17,7 +17,7 @@ from dwplus.manifests import load_toml
 from dwplus.model.registry import build
 from dwplus.model.runs import RunFolder, differing_keys, write_whole
 from dwplus.model.score import score
-from dwplus.model.train import Progress, TrainConfig, accumulation, learning_rate, profile, train
+from dwplus.model.train import Position, TrainConfig, accumulation, learning_rate, profile, train
 from dwplus.pipeline.dataset.samples import Sample
 from dwplus.pipeline.errors import DataError, DwplusError, UsageError
 from dwplus.pipeline.spec.tiles import Tile
@@ -161,8 +161,8 @@ def test_the_same_seed_gives_the_same_weights_bit_by_bit(finished: Path, tmp_pat
 def test_a_run_that_was_stopped_ends_as_if_nothing_had_happened(
     finished: Path, tmp_path: Path, moment: tuple[int, int]
 ):
-    def stop(progress: Progress) -> None:
-        if (progress.epoch, progress.step) == moment:
+    def stop(now: Position) -> None:
+        if (now.epoch, now.step) == moment:
             raise KeyboardInterrupt
 
     data = {"dataset_train": Tiles(), "dataset_val": Tiles("val", 3), "run_dir": tmp_path}
