@@ -1,7 +1,7 @@
 """Scoring: a run and a split go in, ``scores.json`` in the run's folder comes out.
 
 Comes after ``train.py`` and before the report. All scores are functions of confusion matrices (``metrics.py``), which
-are kept, so that any other score can be had later.
+are kept, so that any other score can be computed later.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Scores:
     """What a network scored on a split.
 
     Attributes:
-        split, protocol, source: of the data set that was scored; ``source`` says who answered for its pixels.
+        split, protocol, source: of the data set that was scored; ``source`` says where its pixels came from.
         model, weights: name in the registry, and the file of weights.
         matrix: of all tiles.
         regions, biomes: of the tiles of one region (by name) or biome (by number, as text).
@@ -134,7 +134,7 @@ def score(
         device: ``cpu``, ``cuda``; None: a GPU where there is one.
         weights: ``model.safetensors``, or ``best.safetensors``, whose scores go into ``scores-best.json``.
         allow_other_source: score on pixels of another source than those trained on; the result says whose.
-        on_tile: told tiles done and tiles in all.
+        on_tile: called with tiles done and tiles in all.
 
     Raises:
         DataError: the run is not complete or damaged, or the data set is not the one it was trained on.
@@ -166,7 +166,7 @@ def score(
 
 
 def scores_name(split: str, weights: str = WEIGHTS) -> str:
-    """``scores.json`` for the last epoch on the test split; any other split or weights stand in the name."""
+    """``scores.json`` for the last epoch on the test split; any other split or weights are part of the name."""
     parts = ["scores", *([] if split == "test" else [split]), *([] if weights == WEIGHTS else [Path(weights).stem])]
     return "-".join(parts) + ".json"
 

@@ -5,8 +5,8 @@ devices = 32 a step, rotations and flips, from scratch, through ``accelerate``. 
 the paper, so chosen here: weight decay 0.01 (on all weights), no warm-up, focal loss as in ``losses.py`` at full
 resolution, the last epoch's weights as the result.
 
-What an epoch does depends on seed and epoch alone, so a run that was killed at any moment goes on from its last
-checkpoint as if nothing had happened.
+What an epoch does depends on seed and epoch alone, so a run that was killed at any moment resumes from its last
+checkpoint with the same result.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def profile(name: str | Path, **overrides: Any) -> TrainConfig:
     mapping = load_toml("profiles").get(str(name)) or _read_profile(Path(name))
     settings = {**mapping, **overrides}
     if "epochs" in overrides and "warmup_epochs" not in overrides and "warmup_epochs" in mapping:
-        # A trial of one epoch must not fail for a warm-up that nobody asked for.
+        # A trial of one epoch must not fail for a warm-up that was not requested.
         settings["warmup_epochs"] = min(mapping["warmup_epochs"], max(0, overrides["epochs"] - 1))
     return TrainConfig.from_dict(settings, where=f"profile {str(name)!r}")
 
@@ -168,15 +168,15 @@ def train(
     on_step: Callable[[Position], None] | None = None,
     on_epoch: Callable[[EpochRow], None] | None = None,
 ) -> Path:
-    """Train a network, or go on with a training that was interrupted; a complete run is left as it is.
+    """Train a network, or resume a training that was interrupted; a complete run is left as it is.
 
     Args:
         config: settings.
         dataset_train: what to learn from.
         dataset_val: scored after epochs; None: nothing is.
         run_dir: folder of the run.
-        on_step: told after each optimiser step, in the main process.
-        on_epoch: told each row of ``metrics.jsonl``, in the main process.
+        on_step: called after each optimiser step, in the main process.
+        on_epoch: called with each row of ``metrics.jsonl``, in the main process.
 
     Returns:
         ``run_dir``.
@@ -249,12 +249,12 @@ def _check_batch(config: TrainConfig, data: DataCard) -> None:
 
 
 def check_same_run(folder: RunFolder, run: RunConfig) -> None:
-    """Refuse to go on with a run under other settings.
+    """Refuse to resume a run under other settings.
 
     Raises:
         UsageError: the folder holds a run whose settings differ; the message names the keys.
     """
-    # A run that failed before its first checkpoint binds nobody.
+    # A run that failed before its first checkpoint may be started with other settings.
     if not folder.started or not folder.has_progress:
         return
     keys = differing_keys(run.to_dict(), folder.read_config().to_dict())

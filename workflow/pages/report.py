@@ -1,6 +1,6 @@
 """Report: one HTML page that sets what was built, trained and scored beside the paper's numbers.
 
-Reads what the stages left on disk, computes nothing that they did not. The page stands alone: pictures are inside it.
+Reads what the stages left on disk, computes nothing that they did not. Pictures are inside the page: it is one file.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ def tile_table(rows: Sequence[ManifestRow]) -> dict[str, Any]:
 
 
 def missing_table(manifest: Manifest, root: DataRoot) -> list[tuple[str, str, int, list[str]]]:
-    """(reason, in words, tiles, first few ids) of every tile that is not in the data set."""
+    """(reason, its meaning, tiles, first few ids) of every tile that is not in the data set."""
     ledger = root.ledger()
     known = {row.tile.id for row in manifest.rows}
     by_reason: dict[str, list[str]] = defaultdict(list)
