@@ -34,7 +34,8 @@ from .catalogue.catalogue import Catalogue as PlanetCatalogue
 from .catalogue.sites import SandboxTile, cloudy, sandbox_tiles
 from .planet import noise
 from .planet.labelling import Annotator
-from .planet.planet import VERSION, Planet
+from .planet.planet import VERSION
+from .planet.protocol import Planet
 from .scene import Catalogue
 
 EXPERTS = "pangaea/Experts_tiles.zip"

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ...pipeline.spec.landcover import CODE_UNMARKED
 from ..planet import noise
 from ..planet.labelling import Annotator, with_clouds
-from ..planet.planet import Planet
+from ..planet.protocol import Planet
 from ..scene import Catalogue, Scene, SceneBand
 from .sites import SandboxTile, cloudy, sandbox_tiles
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ...pipeline.spec.landcover import CODE_UNMARKED
 from ..planet import noise, utm
 from ..planet.materials import OPTICAL_BANDS
-from ..planet.planet import Planet
+from ..planet.protocol import Planet
 from ..scene import Scene, SceneBand, TooManyScenesError
 from . import maps, mgrs, products, sentinel1, sentinel2
 from .acquisition import Acquisition, inside
@@ -137,24 +137,24 @@ class Catalogue:
         if not seen.any():
             return np.zeros((1, 1), band.dtype), False
         if scene.collection == sentinel2.DYNAMIC_WORLD:
-            pixels, clear = products.dynamic_world(self.planet, band.id, grid, acquisition.look, scene.index)
+            pixels, clear = products.dynamic_world(self.planet, band.id, grid, acquisition.geometry, scene.index)
             return pixels, seen & clear
         return self._seen(acquisition, band, grid), True if seen.all() else seen
 
     def _seen(self, acquisition: Acquisition, band: SceneBand, grid: utm.Grid) -> NDArray[Any]:
-        collection, look = acquisition.scene.collection, acquisition.look
+        collection, geometry = acquisition.scene.collection, acquisition.geometry
         factor = round(grid.step_m) // 10
         if collection == maps.ESRI:
             return maps.esri_pixels(self.planet, grid, int(acquisition.scene.index[-4:]))
         if band.id == "QA60":
-            return products.cloud_bits(self.planet, grid, look)
+            return products.cloud_bits(self.planet, grid, geometry)
         if collection == sentinel2.L1C:
-            return products.top_of_atmosphere(self.planet, band.id, grid, factor, look)
+            return products.top_of_atmosphere(self.planet, band.id, grid, factor, geometry)
         if collection == sentinel2.L2A:
             if band.id in OPTICAL_BANDS:
-                return self.planet.optical(band.id, grid, factor, look)
-            return products.quality(self.planet, band.id, grid, look)
-        decibel = self.planet.backscatter(band.id, grid, look)
+                return self.planet.optical(band.id, grid, factor, geometry)
+            return products.quality(self.planet, band.id, grid, geometry)
+        decibel = self.planet.backscatter(band.id, grid, geometry)
         return decibel if collection == "COPERNICUS/S1_GRD" else np.power(10.0, decibel / 10)
 
     def _listed(self, collection: str) -> dict[str, Scene]:

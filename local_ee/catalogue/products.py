@@ -15,7 +15,8 @@ from ...pipeline.spec.landcover import CLASS_COUNT, CLASS_NAMES
 from ..planet import noise
 from ..planet.ground import Floats
 from ..planet.labelling import model_mistakes
-from ..planet.planet import Look, Planet, mean
+from ..planet.protocol import Geometry, Planet
+from ..planet.spectra import mean
 from ..planet.utm import Grid
 
 # --- L2A -------------------------------------------------------------------------------------------------------------
@@ -36,19 +37,19 @@ _WHITE = 3_558  # reflectance x 1e4 that becomes 255 in TCI
 _AIR: tuple[tuple[int, float], ...] = ((400, 1.0), (90, 0.4))
 
 
-def quality(planet: Planet, band: str, grid: Grid, look: Look) -> NDArray[Any]:
+def quality(planet: Planet, band: str, grid: Grid, geometry: Geometry) -> NDArray[Any]:
     """A band of L2A that is no reflectance: SCL, AOT, WVP, TCI, QA60 or one of the masks."""
     if band in _TRUE_COLOUR:
-        return true_colour(planet.optical(_TRUE_COLOUR[band], grid, 1, look))
+        return true_colour(planet.optical(_TRUE_COLOUR[band], grid, 1, geometry))
     if band == "SCL":
-        return scene_classes(planet, grid, look)
+        return scene_classes(planet, grid, geometry)
     if band == "QA60":
-        return cloud_bits(planet, grid, look)
+        return cloud_bits(planet, grid, geometry)
     if band == "MSK_CLDPRB":
-        return _percent(_opacity(planet, grid, 2, look)[0])
+        return _percent(_opacity(planet, grid, 2, geometry)[0])
     if band == "MSK_SNWPRB":
         return _percent(mean((planet.landcover(grid.finer(2)) == 8).astype(np.float32), 2))
-    return air(band, grid, look)
+    return air(band, grid, geometry)
 
 
 def true_colour(reflectance: NDArray[np.uint16]) -> NDArray[np.uint8]:
@@ -56,39 +57,39 @@ def true_colour(reflectance: NDArray[np.uint16]) -> NDArray[np.uint8]:
     return np.asarray(np.clip(scaled, 1, 255), np.uint8)
 
 
-def scene_classes(planet: Planet, grid: Grid, look: Look) -> NDArray[np.uint8]:
+def scene_classes(planet: Planet, grid: Grid, geometry: Geometry) -> NDArray[np.uint8]:
     """uint8 (rows, cols), 3..11: land by what covers it and how green it is, then shadows, then clouds."""
     cover = planet.landcover(grid)
-    red, infrared = (planet.optical(band, grid, 2, look).astype(np.float32) for band in ("B4", "B8A"))
+    red, infrared = (planet.optical(band, grid, 2, geometry).astype(np.float32) for band in ("B4", "B8A"))
     green = (infrared - red) / (infrared + red) > _VEGETATION_INDEX
     found = np.where(_PLANTS[cover] & green, VEGETATION, _CLASS_OF_COVER[cover])
     found[found == 0] = NOT_VEGETATED
-    opacity, shadow = _opacity(planet, grid, 2, look)
+    opacity, shadow = _opacity(planet, grid, 2, geometry)
     found[shadow > 0.5] = SHADOW
     for least, value in _CLOUDS:
         found[opacity > np.float32(least)] = value
     return found.astype(np.uint8)
 
 
-def cloud_bits(planet: Planet, grid: Grid, look: Look) -> NDArray[np.uint16]:
+def cloud_bits(planet: Planet, grid: Grid, geometry: Geometry) -> NDArray[np.uint16]:
     """uint16 (rows, cols) of 60 m: bit 10 opaque clouds, bit 11 cirrus."""
-    opacity, _ = _opacity(planet, grid, 6, look)
+    opacity, _ = _opacity(planet, grid, 6, geometry)
     found = np.where(opacity > 0.5, OPAQUE_BIT, np.where(opacity > 0.15, CIRRUS_BIT, 0))
     return found.astype(np.uint16)
 
 
-def air(band: str, grid: Grid, look: Look) -> NDArray[np.uint16]:
+def air(band: str, grid: Grid, geometry: Geometry) -> NDArray[np.uint16]:
     """uint16 (rows, cols), thousandths: aerosol optical thickness (AOT) or centimetres of water vapour (WVP)."""
     low, high = {"AOT": (60, 300), "WVP": (400, 3_800)}[band]
-    level = low + (high - low) * noise.unit(look.key, band)
-    field = noise.fractal(noise.key(look.key, band, "field"), _AIR, grid.rows, grid.cols)
+    level = low + (high - low) * noise.unit(geometry.key, band)
+    field = noise.fractal(noise.key(geometry.key, band, "field"), _AIR, grid.rows, grid.cols)
     value = np.rint(np.float32(level) * (1 + np.float32(0.04) * field))
     return np.asarray(np.clip(value, 1, 65_535), np.uint16)
 
 
-def _opacity(planet: Planet, grid: Grid, factor: int, look: Look) -> tuple[Floats, Floats]:
+def _opacity(planet: Planet, grid: Grid, factor: int, geometry: Geometry) -> tuple[Floats, Floats]:
     """(opacity, shadow) of clouds, means over ``factor`` x ``factor`` pixels of 10 m."""
-    opacity, shadow = planet.clouds(grid.finer(factor), look)
+    opacity, shadow = planet.clouds(grid.finer(factor), geometry)
     return mean(opacity, factor), mean(shadow, factor)
 
 
@@ -113,15 +114,15 @@ _CLEARNESS = {
 _CIRRUS_CLEAR, _CIRRUS_CLOUD = 11.0, 420.0  # B10: next to nothing of the ground, and high clouds
 
 
-def top_of_atmosphere(planet: Planet, band: str, grid: Grid, factor: int, look: Look) -> NDArray[np.uint16]:
+def top_of_atmosphere(planet: Planet, band: str, grid: Grid, factor: int, geometry: Geometry) -> NDArray[np.uint16]:
     """uint16 (rows, cols), reflectance x 1e4 as seen from above the air."""
     if band == "B10":
-        opacity, _ = _opacity(planet, grid, factor, look)
-        sensor = noise.draw(noise.normal_table(), noise.key(look.key, band), grid.rows, grid.cols)
+        opacity, _ = _opacity(planet, grid, factor, geometry)
+        sensor = noise.draw(noise.normal_table(), noise.key(geometry.key, band), grid.rows, grid.cols)
         value = np.float32(_CIRRUS_CLEAR) + np.float32(_CIRRUS_CLOUD) * opacity**2 + sensor
     else:
-        mass = (1 / max(float(np.cos(np.radians(look.sun))), 0.15) + 1) / 2
-        ground = planet.optical(band, grid, factor, look).astype(np.float32)
+        mass = (1 / max(float(np.cos(np.radians(geometry.sun))), 0.15) + 1) / 2
+        ground = planet.optical(band, grid, factor, geometry).astype(np.float32)
         value = np.float32(_PATH[band] * mass) + np.float32(_CLEARNESS[band] ** mass) * ground
     return np.asarray(np.clip(np.rint(value), 1, 65_535), np.uint16)
 
@@ -133,13 +134,15 @@ _SURE, _UNSURE = 0.78, 0.38  # largest and least probability of the first class
 _SECOND = 0.5  # what of the rest goes to the second class
 
 
-def dynamic_world(planet: Planet, band: str, grid: Grid, look: Look, scene: str) -> tuple[NDArray[Any], NDArray[Any]]:
+def dynamic_world(
+    planet: Planet, band: str, grid: Grid, geometry: Geometry, scene: str
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """(values, mask): ``label`` uint8 0..8, or the probability float32 of a class; masked under clouds and shadows.
 
     Args:
         scene: index of the scene, whose mistakes differ a little from those of others.
     """
-    opacity, shadow = planet.clouds(grid, look)
+    opacity, shadow = planet.clouds(grid, geometry)
     mask = (opacity <= np.float32(_CLEAR)) & (shadow <= np.float32(_CLEAR))
     view = planet.mapped(grid, model_mistakes(scene))
     if band == "label":

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..planet import noise, utm
-from ..planet.planet import Look
+from ..planet.protocol import Geometry
 from ..scene import PixelType, Scene, SceneBand
 from . import orbits
 from .acquisition import Acquisition, Polygon, day_of_year, footprint, seconds_of, stamp
@@ -217,7 +217,7 @@ def acquisition(key: _Key, seed: int) -> Acquisition:
     channels = ("HH", "HV") if plan.mode == "EW" else ("VV",) if single else ("VV", "VH")
     sensed = satellite.node_time(orbit) + part.number * SLICE_S
     index = _index(plan.mode, channels, satellite, orbit, part.number, sensed)
-    look = Look(
+    geometry = Geometry(
         noise.key(seed, index),
         day_of_year(sensed),
         part.centre[1],
@@ -227,7 +227,7 @@ def acquisition(key: _Key, seed: int) -> Acquisition:
     bands = _bands(collection, part, plan.mode, channels, index)
     properties = _properties(index, plan.mode, channels, satellite, orbit, part, sensed)
     scene = Scene(collection, index, bands, properties, footprint(part.seen, part.zone))
-    return Acquisition(scene, part.zone, part.seen, look)
+    return Acquisition(scene, part.zone, part.seen, geometry)
 
 
 def incidence_plane(seen: Polygon) -> tuple[float, float, float]:

@@ -83,13 +83,13 @@ def normal_table() -> NDArray[np.float32]:
 
 
 @cache
-def speckle_table(looks: float) -> NDArray[np.float32]:
-    """Quantiles in dB of multiplicative speckle with mean power 1: gamma with ``looks`` as its shape.
+def speckle_table(geometries: float) -> NDArray[np.float32]:
+    """Quantiles in dB of multiplicative speckle with mean power 1: gamma with ``geometries`` as its shape.
 
     In x = ln(power) the density is proportional to exp(L (x - e^x)), which is smooth: integrated and inverted.
     """
-    x = np.linspace(-60.0 / looks - 2.0, 3.5, 400_001)
-    density = np.exp(looks * (x - np.exp(x)) + looks)
+    x = np.linspace(-60.0 / geometries - 2.0, 3.5, 400_001)
+    density = np.exp(geometries * (x - np.exp(x)) + geometries)
     cdf = np.concatenate([[0.0], np.cumsum((density[1:] + density[:-1]) / 2)])
     cdf /= cdf[-1]
     quantiles = (np.arange(QUANTILES) + 0.5) / QUANTILES

@@ -14,7 +14,8 @@ import pytest
 from dwplus.local_ee.catalogue import mgrs, sentinel2
 from dwplus.local_ee.catalogue.catalogue import Catalogue
 from dwplus.local_ee.planet import noise
-from dwplus.local_ee.planet.planet import EarthPlanet, PlanePlanet
+from dwplus.local_ee.planet.earth import EarthPlanet
+from dwplus.local_ee.planet.plane_planet import PlanePlanet
 from dwplus.local_ee.scene import Catalogue as CatalogueProtocol
 from dwplus.local_ee.scene import Scene, TooManyScenesError
 from dwplus.pipeline.spec.tiles import parse_tile_id

@@ -10,7 +10,8 @@ import pytest
 from dwplus.local_ee.catalogue import annotations, maps, products, sentinel2
 from dwplus.local_ee.catalogue.catalogue import Catalogue
 from dwplus.local_ee.planet import utm
-from dwplus.local_ee.planet.planet import EarthPlanet, PlanePlanet
+from dwplus.local_ee.planet.earth import EarthPlanet
+from dwplus.local_ee.planet.plane_planet import PlanePlanet
 from dwplus.local_ee.scene import Scene, TooManyScenesError
 from dwplus.pipeline.spec.landcover import CLASS_NAMES
 from numpy.typing import NDArray

@@ -8,14 +8,18 @@ import pickle
 import numpy as np
 import pytest
 from dwplus.local_ee.planet import ground, noise, utm
+from dwplus.local_ee.planet.earth import EarthPlanet
 from dwplus.local_ee.planet.materials import OPTICAL_BANDS
-from dwplus.local_ee.planet.planet import EarthPlanet, Look, PlanePlanet, biome_of, make_planet, mean
+from dwplus.local_ee.planet.plane_planet import PlanePlanet
+from dwplus.local_ee.planet.planet import biome_of, make_planet
+from dwplus.local_ee.planet.protocol import Geometry
+from dwplus.local_ee.planet.spectra import mean
 from dwplus.local_ee.planet.utm import Grid
 from dwplus.manifests import load_csv
 from numpy.typing import NDArray
 from pyproj import Transformer
 
-SUMMER = Look(key=1, day=200, lat=50.0)
+SUMMER = Geometry(key=1, day=200, lat=50.0)
 ALPS = Grid(32, 480_000, 5_300_040, 10, (0, 120), (0, 120))
 
 
@@ -160,8 +164,8 @@ def test_vegetation_is_greener_in_its_hemispheres_summer(
     grid = Grid(zone, x, y, 10, (0, 300), (0, 300))
 
     def index(day: int) -> float:
-        look = Look(key=1, day=day, lat=lat)
-        red, infrared = (earth.optical(band, grid, 1, look).astype(float) for band in ("B4", "B8"))
+        geometry = Geometry(key=1, day=day, lat=lat)
+        red, infrared = (earth.optical(band, grid, 1, geometry).astype(float) for band in ("B4", "B8"))
         return float(((infrared - red) / (infrared + red))[np.isin(earth.landcover(grid), (1, 2))].mean())
 
     assert index(summer) > index(winter) + 0.05
@@ -169,10 +173,10 @@ def test_vegetation_is_greener_in_its_hemispheres_summer(
 
 
 def test_a_cloudy_scene_has_clouds_over_about_its_share() -> None:
-    look = Look(key=5, day=200, lat=50.0, cloud_share=0.3)
+    geometry = Geometry(key=5, day=200, lat=50.0, cloud_share=0.3)
     wide = Grid(32, 400_000, 5_400_000, 10, (0, 2400), (0, 2400))
 
-    clouds = EarthPlanet(seed=7).clouds(wide, look)[0] > 0.3
+    clouds = EarthPlanet(seed=7).clouds(wide, geometry)[0] > 0.3
 
     assert 0.1 < clouds.mean() < 0.45
 
@@ -185,16 +189,16 @@ def test_numbers_of_a_scene_are_never_0(earth: EarthPlanet) -> None:
 # Backscatter ----------------------------------------------------------------------------------------------------------
 
 
-def _looks(count: int) -> list[Look]:
+def _looks(count: int) -> list[Geometry]:
     """One place on one day, as if seen many times: speckle alone differs (same moisture and wind come from the key)."""
-    return [Look(key=noise.key("scene", k), day=200, lat=50.0) for k in range(count)]
+    return [Geometry(key=noise.key("scene", k), day=200, lat=50.0) for k in range(count)]
 
 
 def test_means_over_n_scenes_scatter_by_one_over_root_n(earth: EarthPlanet) -> None:
-    def residual(look: Look) -> NDArray[np.float64]:
-        return (earth.backscatter("VV", ALPS, look) - earth.sigma0("VV", ALPS, look)).astype(float)
+    def residual(geometry: Geometry) -> NDArray[np.float64]:
+        return (earth.backscatter("VV", ALPS, geometry) - earth.sigma0("VV", ALPS, geometry)).astype(float)
 
-    stack = np.stack([residual(look) for look in _looks(64)])
+    stack = np.stack([residual(geometry) for geometry in _looks(64)])
 
     single = stack[0].std()
     assert single == pytest.approx(2.19, abs=0.05)  # 10 / ln 10 sqrt(trigamma(4.4))
