@@ -79,6 +79,7 @@ def score(run: str, split: str, weights: str, source: str, data: Path, quiet: bo
     \b
     dwplus score runs/specsar-former-small
     """
+    from ..model.metrics import TileCounts, overall
     from ..workflow.console import console
     from ..workflow.source import existing_root
     from ..workflow.training import find_run, score_run
@@ -88,9 +89,9 @@ def score(run: str, split: str, weights: str, source: str, data: Path, quiet: bo
     if as_json:
         click.echo(json.dumps(scores.to_dict(), indent=1))
         return
-    matrix = scores.matrix
-    beside = mark(scores.source)
-    click.echo(f"mIoU {matrix.miou:.2%}  OA {matrix.oa:.2%}  F1 {matrix.macro_f1:.2%}  {scores.tiles} tiles {beside}")
+    counts, beside = TileCounts(scores.matrix), mark(scores.source)
+    words = "  ".join(f"{metric.title} {metric.value(counts):.2%}" for metric in overall())
+    click.echo(f"{words}  {scores.tiles} tiles {beside}")
     click.echo(f"majority guess ({scores.majority[0]}): OA {scores.majority[1]:.2%} {beside}")
     for class_name, values in scores.to_dict()["classes"].items():
         iou = "absent" if values["iou"] is None else f"{values['iou']:.2%}"

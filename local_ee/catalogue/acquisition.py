@@ -50,7 +50,7 @@ def area(polygon: Polygon) -> float:
     return sum((x0 * y1 - x1 * y0) / 2 for (x0, y0), (x1, y1) in zip(polygon, polygon[1:] + polygon[:1], strict=True))
 
 
-def inside(polygon: Polygon, grid: utm.Grid) -> NDArray[np.bool_]:
+def inside(polygon: Polygon, grid: utm.UtmGrid) -> NDArray[np.bool_]:
     """bool (rows, cols): which pixel centres lie in a convex polygon."""
     x, y = grid.eastings, grid.northings
     mask = np.ones(grid.shape, bool)

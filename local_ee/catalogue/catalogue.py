@@ -141,7 +141,7 @@ class Catalogue:
             return pixels, seen & clear
         return self._seen(acquisition, band, grid), True if seen.all() else seen
 
-    def _seen(self, acquisition: Acquisition, band: SceneBand, grid: utm.Grid) -> NDArray[Any]:
+    def _seen(self, acquisition: Acquisition, band: SceneBand, grid: utm.UtmGrid) -> NDArray[Any]:
         collection, geometry = acquisition.scene.collection, acquisition.geometry
         factor = round(grid.step_m) // 10
         if collection == maps.ESRI:
@@ -239,10 +239,10 @@ def _too_many(collection: str) -> str:
     )
 
 
-def _grid(band: SceneBand, rows: tuple[int, int], cols: tuple[int, int]) -> utm.Grid:
+def _grid(band: SceneBand, rows: tuple[int, int], cols: tuple[int, int]) -> utm.UtmGrid:
     zone, south = utm.zone_of(band.crs)
     size, _, left, _, _, top = band.transform
-    return utm.Grid(zone, left, top - utm.FALSE_NORTHING * south, size, rows, cols)
+    return utm.UtmGrid(zone, left, top - utm.FALSE_NORTHING * south, size, rows, cols)
 
 
 def _may_meet(scene: Scene, region: tuple[float, float, float, float]) -> bool:

@@ -75,7 +75,7 @@ def _truth(planet: Planet, rows: tuple[int, int], cols: tuple[int, int]) -> NDAr
         x, y = utm.forward(lon[here][None, :], lat[:, None], zone)
         col, row = np.floor(x / utm.LATTICE_M).astype(np.int64), np.floor(-y / utm.LATTICE_M).astype(np.int64)
         left, top = int(col.min()), int(row.min())
-        window = utm.Grid(zone, 0.0, 0.0, utm.LATTICE_M, (top, int(row.max()) + 1), (left, int(col.max()) + 1))
+        window = utm.UtmGrid(zone, 0.0, 0.0, utm.LATTICE_M, (top, int(row.max()) + 1), (left, int(col.max()) + 1))
         found[:, here] = planet.landcover(window)[row - top, col - left]
     return found
 
@@ -132,7 +132,7 @@ def esri(zone: int, band: str, year: int, seed: int) -> Acquisition:
     return Acquisition(scene, zone, seen, Geometry(noise.key(seed, index), 1, (low + high) / 2))
 
 
-def esri_pixels(planet: Planet, grid: utm.Grid, year: int) -> NDArray[np.uint8]:
+def esri_pixels(planet: Planet, grid: utm.UtmGrid, year: int) -> NDArray[np.uint8]:
     """uint8 (rows, cols), codes 1..11."""
     mistakes = (("ESRI", _ESRI_MISTAKEN - 0.04), (f"ESRI {year}", 0.04))
     return _ESRI_CODE[planet.mapped(grid, mistakes).cover]

@@ -345,7 +345,7 @@ def cloudy(catalogue: Catalogue, scene: Scene, tile: Tile) -> NDArray[np.bool_]:
     band = next((band for band in scene.bands if band.id == _CLOUD_BAND), None)
     if band is None or scene.properties.get("CLOUDY_PIXEL_PERCENTAGE") == 0:
         return np.zeros(tile.shape, bool)
-    grid = utm.Grid.of(tile.crs, tile.transform, tile.shape)
+    grid = utm.UtmGrid.of(tile.crs, tile.transform, tile.shape)
     x, y = np.broadcast_arrays(grid.eastings[None, :], grid.northings[:, None])
     zone, south = utm.zone_of(band.crs)
     if zone != grid.zone:

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from ..refusal import Refusal, not_built
 from .arithmetic import cast_values, union_type
 from .collection import Collection
-from .grid import COMPOSITE, Grid
-from .image import Band, Image, Node, Session
+from .grid import COMPOSITE, RequestGrid
+from .image import Band, Evaluation, Image, Node
 from .values import type_name
 from .warp import Mask, Raster, Values
 
@@ -38,19 +38,19 @@ class Stack(Node):
         self.inputs = inputs
         self.together: tuple[Stack, ...] = (self,)
 
-    def render(self, grid: Grid, session: Session) -> StackRaster:
-        stacks = [self, *(stack for stack in self.together if stack is not self and session.wants(stack, grid))]
+    def render(self, grid: RequestGrid, evaluation: Evaluation) -> StackRaster:
+        stacks = [self, *(stack for stack in self.together if stack is not self and evaluation.wants(stack, grid))]
         sums = [_Sum(grid) for _ in stacks]
         for nodes in zip(*(stack.inputs for stack in stacks), strict=True):
             for node, total in zip(nodes, sums, strict=True):
-                total.add(session.pixels(node, grid))
+                total.add(evaluation.pixels(node, grid))
         for stack, total in zip(stacks[1:], sums[1:], strict=True):
-            session.keep(stack, grid, total.raster())
+            evaluation.keep(stack, grid, total.raster())
         return sums[0].raster()
 
 
 class _Sum:
-    def __init__(self, grid: Grid) -> None:
+    def __init__(self, grid: RequestGrid) -> None:
         self._total = np.zeros(grid.shape, dtype=np.float64)
         self._count = np.zeros(grid.shape, dtype=np.int32)
         self._everywhere = np.int32(0)
@@ -89,8 +89,8 @@ class Reduced(Node):
     def reduce(self, stack: StackRaster) -> Values:
         """One value for each pixel; anything where nothing was valid."""
 
-    def render(self, grid: Grid, session: Session) -> Raster:
-        stack = session.pixels(self.inputs[0], grid)
+    def render(self, grid: RequestGrid, evaluation: Evaluation) -> Raster:
+        stack = evaluation.pixels(self.inputs[0], grid)
         assert isinstance(stack, StackRaster)
         return Raster(self.reduce(stack), stack.covered)
 
@@ -117,11 +117,11 @@ class Extreme(Node):
     def __init__(self, better: Callable[[Values, Values], Values], dtype: str, *inputs: Node) -> None:
         self.better, self.dtype, self.inputs = better, dtype, inputs
 
-    def render(self, grid: Grid, session: Session) -> Raster:
+    def render(self, grid: RequestGrid, evaluation: Evaluation) -> Raster:
         best = np.zeros(grid.shape, dtype=self.dtype)
         covered = np.zeros(grid.shape, dtype=bool)
         for node in self.inputs:
-            raster = session.pixels(node, grid)
+            raster = evaluation.pixels(node, grid)
             values = cast_values(raster.values, self.dtype)
             taken = raster.valid & (~covered | self.better(values, best))
             np.copyto(best, values, where=taken)
@@ -135,13 +135,13 @@ class Median(Node):
     def __init__(self, *inputs: Node) -> None:
         self.inputs = inputs
 
-    def render(self, grid: Grid, session: Session) -> Raster:
+    def render(self, grid: RequestGrid, evaluation: Evaluation) -> Raster:
         if len(self.inputs) * grid.width * grid.height > MAX_STACK_PX:
             raise Refusal("User memory limit exceeded.")
         stack = np.empty((len(self.inputs), *grid.shape), dtype=np.float64)
         count = np.zeros(grid.shape, dtype=np.intp)
         for layer, node in zip(stack, self.inputs, strict=True):
-            raster = session.pixels(node, grid)
+            raster = evaluation.pixels(node, grid)
             valid = raster.valid
             layer[...] = np.where(valid, raster.values, np.inf)  # sorts behind all that counts
             count += valid
@@ -160,11 +160,11 @@ class Latest(Node):
     def __init__(self, dtype: str, *inputs: Node) -> None:
         self.dtype, self.inputs = dtype, inputs
 
-    def render(self, grid: Grid, session: Session) -> Raster:
+    def render(self, grid: RequestGrid, evaluation: Evaluation) -> Raster:
         values = np.zeros(grid.shape, dtype=self.dtype)
         covered = np.zeros(grid.shape, dtype=bool)
         for node in self.inputs:
-            raster = session.pixels(node, grid)
+            raster = evaluation.pixels(node, grid)
             np.copyto(values, cast_values(raster.values, self.dtype), where=raster.valid)
             covered |= raster.valid
         return Raster(values, _partial(covered))
@@ -176,11 +176,11 @@ class Best(Node):
     def __init__(self, *inputs: Node) -> None:
         self.inputs = inputs
 
-    def render(self, grid: Grid, session: Session) -> Raster:
+    def render(self, grid: RequestGrid, evaluation: Evaluation) -> Raster:
         best = np.full(grid.shape, -np.inf)
         index = np.full(grid.shape, -1, dtype=np.int32)
         for number, node in enumerate(self.inputs):
-            raster = session.pixels(node, grid)
+            raster = evaluation.pixels(node, grid)
             better = raster.valid & (raster.values >= best)
             np.copyto(best, raster.values, where=better)
             index[better] = number
@@ -193,12 +193,12 @@ class Chosen(Node):
     def __init__(self, dtype: str, best: Best, *inputs: Node) -> None:
         self.dtype, self.inputs = dtype, (best, *inputs)
 
-    def render(self, grid: Grid, session: Session) -> Raster:
-        index = session.pixels(self.inputs[0], grid).values
+    def render(self, grid: RequestGrid, evaluation: Evaluation) -> Raster:
+        index = evaluation.pixels(self.inputs[0], grid).values
         values = np.zeros(grid.shape, dtype=self.dtype)
         covered = np.zeros(grid.shape, dtype=bool)
         for number, node in enumerate(self.inputs[1:]):
-            raster = session.pixels(node, grid)
+            raster = evaluation.pixels(node, grid)
             here = (index == number) & raster.valid
             np.copyto(values, cast_values(raster.values, self.dtype), where=here)
             covered |= here

@@ -125,7 +125,7 @@ def kind_of(node: Any) -> tuple[str, Any]:
     return kind, body
 
 
-class Evaluation:
+class Interpreter:
     """The values of one graph.
 
     Args:

@@ -99,7 +99,7 @@ Source: https://developers.google.com/earth-engine/guides/projections#the_defaul
 
 
 @dataclass(frozen=True)
-class Grid:
+class RequestGrid:
     """Pixels to be computed: crs, affine, width and height."""
 
     crs: str
@@ -115,12 +115,12 @@ class Grid:
     def upright(self) -> bool:
         return self.affine[1] == 0 and self.affine[3] == 0
 
-    def window(self, rows: tuple[int, int], cols: tuple[int, int]) -> Grid:
+    def window(self, rows: tuple[int, int], cols: tuple[int, int]) -> RequestGrid:
         """The grid of half-open ranges of this grid's pixels, which may lie outside it."""
         a, b, c, d, e, f = self.affine
         row, col = rows[0], cols[0]
         moved = (a, b, a * col + b * row + c, d, e, d * col + e * row + f)
-        return Grid(self.crs, moved, cols[1] - cols[0], rows[1] - rows[0])
+        return RequestGrid(self.crs, moved, cols[1] - cols[0], rows[1] - rows[0])
 
     def centres(self) -> tuple[Floats, Floats]:
         """(x, y) of all pixel centres, float64 (H, W) each."""
@@ -128,6 +128,6 @@ class Grid:
         return apply(self.affine, cols, rows)
 
 
-def grid_of(projection: Projection, rows: tuple[int, int], cols: tuple[int, int]) -> Grid:
+def grid_of(projection: Projection, rows: tuple[int, int], cols: tuple[int, int]) -> RequestGrid:
     """The grid of a window of a projection's own pixels."""
-    return Grid(projection.crs, projection.affine, 0, 0).window(rows, cols)
+    return RequestGrid(projection.crs, projection.affine, 0, 0).window(rows, cols)

@@ -1,7 +1,7 @@
 """Image: bands that are computed when and where someone asks for them.
 
 A band is a node: what it is made of, and ``render(grid, session)``. Nodes are values: nothing is computed or read until
-a grid is given, and ``Session`` (one request) sees to it that a node which several others use is computed once.
+a grid is given, and ``Evaluation`` (one request) sees to it that a node which several others use is computed once.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from ..scene import Catalogue, Scene, SceneBand
-from .grid import COMPOSITE, Grid, Projection, grid_of
+from .grid import COMPOSITE, Projection, RequestGrid, grid_of
 from .values import Geometry, encode
 from .warp import Alignment, Mask, Mode, Raster, Values, _both, sample
 
@@ -28,11 +28,11 @@ class Node(ABC):
     inputs: tuple[Node, ...] = ()
 
     @abstractmethod
-    def render(self, grid: Grid, session: Session) -> Raster:
-        """Pixels on a grid; inputs are had from ``session.pixels``."""
+    def render(self, grid: RequestGrid, evaluation: Evaluation) -> Raster:
+        """Pixels on a grid; inputs are had from ``evaluation.pixels``."""
 
 
-class Session:
+class Evaluation:
     """The computation of one request: its catalogue, and the pixels of nodes that are still needed.
 
     A node that has several users is kept from the first use to the last and no longer, so memory is bounded by what the
@@ -43,7 +43,7 @@ class Session:
         self.catalogue = catalogue
         self.alignment = Alignment()
         self._uses: Counter[int] = Counter()
-        self._kept: dict[int, dict[Grid, Raster]] = {}
+        self._kept: dict[int, dict[RequestGrid, Raster]] = {}
 
     def expect(self, outputs: Iterable[Node]) -> None:
         """Count who uses whom below the nodes that will be asked for."""
@@ -57,7 +57,7 @@ class Session:
                     seen.add(id(node))
                     stack.append(node)
 
-    def pixels(self, node: Node, grid: Grid) -> Raster:
+    def pixels(self, node: Node, grid: RequestGrid) -> Raster:
         key = id(node)
         self._uses[key] -= 1
         kept = self._kept.get(key, {})
@@ -70,11 +70,11 @@ class Session:
             self._kept.pop(key, None)
         return raster
 
-    def wants(self, node: Node, grid: Grid) -> bool:
+    def wants(self, node: Node, grid: RequestGrid) -> bool:
         """Whether a node will be asked for and is not there yet."""
         return self._uses[id(node)] > 0 and grid not in self._kept.get(id(node), {})
 
-    def keep(self, node: Node, grid: Grid, raster: Raster) -> None:
+    def keep(self, node: Node, grid: RequestGrid, raster: Raster) -> None:
         """Hold what was computed before it is asked for."""
         self._kept.setdefault(id(node), {})[grid] = raster
 
@@ -85,7 +85,7 @@ class Constant(Node):
     def __init__(self, value: float, dtype: str) -> None:
         self.value, self.dtype = value, dtype
 
-    def render(self, grid: Grid, session: Session) -> Raster:  # noqa: ARG002
+    def render(self, grid: RequestGrid, evaluation: Evaluation) -> Raster:  # noqa: ARG002
         return Raster(np.broadcast_to(np.array(self.value, dtype=self.dtype), grid.shape))
 
 
@@ -115,12 +115,12 @@ class SceneNode(Sampled):
             self._modes[mode] = other
         return self._modes[mode]
 
-    def render(self, grid: Grid, session: Session) -> Raster:
+    def render(self, grid: RequestGrid, evaluation: Evaluation) -> Raster:
         def read(rows: tuple[int, int], cols: tuple[int, int]) -> Raster:
-            values, mask = session.catalogue.read(self.scene, self.band.id, rows, cols)
+            values, mask = evaluation.catalogue.read(self.scene, self.band.id, rows, cols)
             return Raster(values, None if mask.all() else mask)
 
-        return sample(session.alignment, grid, self.projection, self.band.shape, read, self.mode)
+        return sample(evaluation.alignment, grid, self.projection, self.band.shape, read, self.mode)
 
 
 class Reprojected(Sampled):
@@ -138,11 +138,11 @@ class Reprojected(Sampled):
             self._modes[mode] = other
         return self._modes[mode]
 
-    def render(self, grid: Grid, session: Session) -> Raster:
+    def render(self, grid: RequestGrid, evaluation: Evaluation) -> Raster:
         def read(rows: tuple[int, int], cols: tuple[int, int]) -> Raster:
-            return session.pixels(self.inputs[0], grid_of(self.projection, rows, cols))
+            return evaluation.pixels(self.inputs[0], grid_of(self.projection, rows, cols))
 
-        return sample(session.alignment, grid, self.projection, None, read, self.mode)
+        return sample(evaluation.alignment, grid, self.projection, None, read, self.mode)
 
 
 class Pointwise(Node):
@@ -151,8 +151,8 @@ class Pointwise(Node):
     def __init__(self, function: Callable[..., Values], *inputs: Node) -> None:
         self.function, self.inputs = function, inputs
 
-    def render(self, grid: Grid, session: Session) -> Raster:
-        rasters = [session.pixels(node, grid) for node in self.inputs]
+    def render(self, grid: RequestGrid, evaluation: Evaluation) -> Raster:
+        rasters = [evaluation.pixels(node, grid) for node in self.inputs]
         mask: Mask | None = None
         for raster in rasters:
             mask = _both(mask, raster.mask)
@@ -166,8 +166,8 @@ class Masked(Node):
     def __init__(self, node: Node, mask: Node) -> None:
         self.inputs = (node, mask)
 
-    def render(self, grid: Grid, session: Session) -> Raster:
-        value, mask = (session.pixels(node, grid) for node in self.inputs)
+    def render(self, grid: RequestGrid, evaluation: Evaluation) -> Raster:
+        value, mask = (evaluation.pixels(node, grid) for node in self.inputs)
         return Raster(value.values, _both(value.mask, mask.valid & (mask.values > 0)))
 
 
@@ -177,8 +177,8 @@ class MaskOf(Node):
     def __init__(self, node: Node) -> None:
         self.inputs = (node,)
 
-    def render(self, grid: Grid, session: Session) -> Raster:
-        return Raster(session.pixels(self.inputs[0], grid).valid.astype(np.float32))
+    def render(self, grid: RequestGrid, evaluation: Evaluation) -> Raster:
+        return Raster(evaluation.pixels(self.inputs[0], grid).valid.astype(np.float32))
 
 
 class Unmasked(Node):
@@ -188,8 +188,8 @@ class Unmasked(Node):
         self.inputs = (node, value)
         self.footprint, self.dtype = footprint, dtype
 
-    def render(self, grid: Grid, session: Session) -> Raster:
-        under, over = (session.pixels(node, grid) for node in self.inputs)
+    def render(self, grid: RequestGrid, evaluation: Evaluation) -> Raster:
+        under, over = (evaluation.pixels(node, grid) for node in self.inputs)
         values = under.values.astype(self.dtype, copy=False)
         if under.mask is None:
             return Raster(values)
@@ -208,8 +208,8 @@ class Clipped(Node):
         self.inputs = (node,)
         self.shape = shape
 
-    def render(self, grid: Grid, session: Session) -> Raster:
-        raster = session.pixels(self.inputs[0], grid)
+    def render(self, grid: RequestGrid, evaluation: Evaluation) -> Raster:
+        raster = evaluation.pixels(self.inputs[0], grid)
         return Raster(raster.values, _both(raster.mask, inside(self.shape, grid)))
 
 
@@ -219,8 +219,8 @@ class Placed(Node):
     def __init__(self, node: Node, mask: Node) -> None:
         self.inputs = (node, mask)
 
-    def render(self, grid: Grid, session: Session) -> Raster:
-        value, mask = (session.pixels(node, grid) for node in self.inputs)
+    def render(self, grid: RequestGrid, evaluation: Evaluation) -> Raster:
+        value, mask = (evaluation.pixels(node, grid) for node in self.inputs)
         values = value.values if value.mask is None else np.where(value.mask, value.values, 0)
         return Raster(values.astype(value.values.dtype, copy=False), mask.valid & (mask.values > 0))
 
@@ -232,14 +232,14 @@ class Replaced(Node):
         self.inputs = (node, test, value)
         self.dtype = dtype
 
-    def render(self, grid: Grid, session: Session) -> Raster:
-        under, test, over = (session.pixels(node, grid) for node in self.inputs)
+    def render(self, grid: RequestGrid, evaluation: Evaluation) -> Raster:
+        under, test, over = (evaluation.pixels(node, grid) for node in self.inputs)
         taken = test.valid & over.valid & (test.values != 0)
         values = np.where(taken, over.values, under.values).astype(self.dtype, copy=False)
         return Raster(values, under.mask)
 
 
-def inside(shape: BaseGeometry, grid: Grid) -> Mask:
+def inside(shape: BaseGeometry, grid: RequestGrid) -> Mask:
     """Whether the centres of a grid's pixels lie in a shape given in degrees, bool (H, W)."""
     local = Geometry(shape).within(grid.crs)
     shapely.prepare(local)

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..refusal import Refusal
-from .grid import Affine6, Floats, Grid, Projection, apply, invert, transformer
+from .grid import Affine6, Floats, Projection, RequestGrid, apply, invert, transformer
 
 Mode = Literal["nearest", "bilinear"]
 Values = NDArray[Any]
@@ -75,17 +75,17 @@ class Alignment:
     """Where the pixels of grids fall in the pixel space of projections; kept for one request, since bands share it."""
 
     def __init__(self) -> None:
-        self._nodes: dict[tuple[Grid, str, int], _Nodes] = {}
-        self._last: tuple[tuple[Grid, Projection, tuple[int, int] | None], Taps | None] | None = None
+        self._nodes: dict[tuple[RequestGrid, str, int], _Nodes] = {}
+        self._last: tuple[tuple[RequestGrid, Projection, tuple[int, int] | None], Taps | None] | None = None
 
-    def taps(self, grid: Grid, source: Projection, shape: tuple[int, int] | None) -> Taps | None:
+    def taps(self, grid: RequestGrid, source: Projection, shape: tuple[int, int] | None) -> Taps | None:
         """Which source pixels the pixels of a grid fall between; None: the whole grid lies outside the source."""
         key = (grid, source, shape)
         if self._last is None or self._last[0] != key:
             self._last = (key, self._taps(grid, source, shape))
         return self._last[1]
 
-    def _taps(self, grid: Grid, source: Projection, shape: tuple[int, int] | None) -> Taps | None:
+    def _taps(self, grid: RequestGrid, source: Projection, shape: tuple[int, int] | None) -> Taps | None:
         to_pixels = invert(source.affine)
         spacing = NODE_SPACING_PX
         while spacing > 1:
@@ -101,7 +101,7 @@ class Alignment:
 class _Nodes:
     """Every so many pixels of a grid, and the middles between them, in another CRS."""
 
-    def __init__(self, grid: Grid, crs: str, spacing: int) -> None:
+    def __init__(self, grid: RequestGrid, crs: str, spacing: int) -> None:
         count = (max(-(-grid.width // spacing), 1), max(-(-grid.height // spacing), 1))
         self.cols = np.linspace(0.0, float(grid.width), 2 * count[0] + 1)
         self.rows = np.linspace(0.0, float(grid.height), 2 * count[1] + 1)
@@ -198,7 +198,7 @@ def _within(at: Positions, window: tuple[int, int]) -> tuple[Indices, Positions]
 
 
 def sample(
-    alignment: Alignment, grid: Grid, source: Projection, shape: tuple[int, int] | None, read: Reader, mode: Mode
+    alignment: Alignment, grid: RequestGrid, source: Projection, shape: tuple[int, int] | None, read: Reader, mode: Mode
 ) -> Raster:
     """Pixels of a grid out of a source image.
 

@@ -27,7 +27,7 @@ from .spectra import (
     optical_tables,
     radar_tables,
 )
-from .utm import Grid
+from .utm import UtmGrid
 
 _MARGIN_PX = 16
 
@@ -47,7 +47,7 @@ class EarthPlanet:
     def __init__(self, seed: int = 7) -> None:
         self.seed = int(seed)
         self._grounds: list[Ground] = []
-        self._truths: list[tuple[Grid, Truth]] = []
+        self._truths: list[tuple[UtmGrid, Truth]] = []
         self._lock = Lock()
         self._optical = optical_tables(self.seed)
         self._radar = radar_tables(self.seed)
@@ -61,7 +61,7 @@ class EarthPlanet:
 
     # Truth --------------------------------------------------------------------------------------------------------
 
-    def truth(self, grid: Grid) -> Truth:
+    def truth(self, grid: UtmGrid) -> Truth:
         """The ground at each pixel centre of a grid."""
         with self._lock:
             for known, found in self._truths:
@@ -72,7 +72,7 @@ class EarthPlanet:
             self._truths = [(grid, found), *self._truths[: _TRUTHS - 1]]
         return found
 
-    def _at_home(self, grid: Grid) -> _Piece:
+    def _at_home(self, grid: UtmGrid) -> _Piece:
         """Views into the ground of the grid's own zone."""
         rows, cols = (
             (int(np.floor(numbers[0] / utm.LATTICE_M)), int(np.floor(numbers[-1] / utm.LATTICE_M)) + 1)
@@ -119,25 +119,25 @@ class EarthPlanet:
             place.derived[f"{polarisation} DESCENDING"] = texture - turn
         place.derived["steep"] = np.take(tables.steep, place.kind)
 
-    def landcover(self, grid: Grid) -> NDArray[np.uint8]:
+    def landcover(self, grid: UtmGrid) -> NDArray[np.uint8]:
         return COVER_OF_KIND[self.truth(grid).kind]
 
     def annotate(
         self, crs: str, transform: tuple[float, ...], shape: tuple[int, int], labeler: Annotator, key: str
     ) -> NDArray[np.uint8]:
-        return annotated(self.landcover(Grid.of(crs, transform, shape)), labeler, noise.key(self.seed, key))
+        return annotated(self.landcover(UtmGrid.of(crs, transform, shape)), labeler, noise.key(self.seed, key))
 
     def model_labels(
         self, crs: str, transform: tuple[float, ...], shape: tuple[int, int], key: str
     ) -> NDArray[np.uint8]:
-        return self.mapped(Grid.of(crs, transform, shape), model_mistakes(key)).cover
+        return self.mapped(UtmGrid.of(crs, transform, shape), model_mistakes(key)).cover
 
-    def mapped(self, grid: Grid, mistakes: Mistakes) -> View:
+    def mapped(self, grid: UtmGrid, mistakes: Mistakes) -> View:
         return mapped_cover(self, noise.key(self.seed, grid.zone), grid, mistakes)
 
     # Optical ------------------------------------------------------------------------------------------------------
 
-    def optical(self, band: str, grid: Grid, factor: int, geometry: Geometry) -> NDArray[np.uint16]:
+    def optical(self, band: str, grid: UtmGrid, factor: int, geometry: Geometry) -> NDArray[np.uint16]:
         number = OPTICAL_BANDS.index(band)
         fine = grid.finer(factor)
         place = self.truth(fine)
@@ -159,19 +159,19 @@ class EarthPlanet:
         value += sensor * (np.float32(10) + np.float32(0.012) * value)
         return np.clip(np.rint(value), 1, 65_535).astype(np.uint16)
 
-    def clouds(self, grid: Grid, geometry: Geometry) -> tuple[Floats, Floats]:
+    def clouds(self, grid: UtmGrid, geometry: Geometry) -> tuple[Floats, Floats]:
         return cloud_fields(grid.rows, grid.cols, geometry.key, geometry.cloud_share)
 
     # Radar --------------------------------------------------------------------------------------------------------
 
-    def backscatter(self, polarisation: str, grid: Grid, geometry: Geometry) -> NDArray[np.floating]:
+    def backscatter(self, polarisation: str, grid: UtmGrid, geometry: Geometry) -> NDArray[np.floating]:
         return self._radar_view(polarisation, grid, geometry, speckled=True)
 
-    def sigma0(self, polarisation: str, grid: Grid, geometry: Geometry) -> Floats:
+    def sigma0(self, polarisation: str, grid: UtmGrid, geometry: Geometry) -> Floats:
         """float32 (rows, cols): sigma0 in dB without speckle."""
         return self._radar_view(polarisation, grid, geometry, speckled=False)
 
-    def _radar_view(self, polarisation: str, grid: Grid, geometry: Geometry, *, speckled: bool) -> Floats:
+    def _radar_view(self, polarisation: str, grid: UtmGrid, geometry: Geometry, *, speckled: bool) -> Floats:
         """float32 (rows, cols): sigma0 in dB, strip by strip, since a strip fits into the processor's cache."""
         cross = polarisation in ("VH", "HV")
         place, level = self.truth(grid), self._radar_level(cross, geometry)
@@ -240,7 +240,7 @@ def _mask(piece: _Piece) -> NDArray[np.bool_] | bool:
     return True if piece.inside is None else piece.inside
 
 
-def _is_home(grid: Grid) -> bool:
+def _is_home(grid: UtmGrid) -> bool:
     """Whether all of a grid lies in its own zone, as far as is known without transforming each pixel."""
     x, y = grid.eastings[[0, -1]], grid.northings[[-1, 0]]
     columns, rows = (range(int(low // _BLOCK_M), int(high // _BLOCK_M) + 1) for low, high in (x, y))

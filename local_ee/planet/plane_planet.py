@@ -13,7 +13,7 @@ from .ground import Floats
 from .labelling import Annotator, Mistakes, View, annotated, model_mistakes
 from .materials import OPTICAL_BANDS
 from .protocol import Geometry, mapped_cover
-from .utm import Grid
+from .utm import UtmGrid
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class PlanePlanet:
     def config(self) -> dict[str, Any]:
         return {"kind": "planes", **{name: getattr(self, name) for name in self.__dataclass_fields__}}
 
-    def plane(self, grid: Grid, level: float, per_px_east: float, per_px_north: float) -> NDArray[np.float64]:
+    def plane(self, grid: UtmGrid, level: float, per_px_east: float, per_px_north: float) -> NDArray[np.float64]:
         """float64 (rows, cols): a plane at pixel centres."""
         value = np.zeros(grid.shape)
         for place in utm.located(grid):
@@ -55,17 +55,17 @@ class PlanePlanet:
             np.copyto(value, here, where=True if place.inside is None else place.inside)
         return value
 
-    def optical(self, band: str, grid: Grid, factor: int, geometry: Geometry) -> NDArray[np.uint16]:  # noqa: ARG002
+    def optical(self, band: str, grid: UtmGrid, factor: int, geometry: Geometry) -> NDArray[np.uint16]:  # noqa: ARG002
         """The mean of a plane over a square is its value at the centre."""
         level = self.dn + self.dn_band * OPTICAL_BANDS.index(band)
         value = self.plane(grid, level, self.dn_east, self.dn_north)
         return np.clip(np.rint(value), 1, 65_535).astype(np.uint16)
 
-    def backscatter(self, polarisation: str, grid: Grid, geometry: Geometry) -> NDArray[np.floating]:  # noqa: ARG002
+    def backscatter(self, polarisation: str, grid: UtmGrid, geometry: Geometry) -> NDArray[np.floating]:  # noqa: ARG002
         level = self.db + (self.db_cross if polarisation in ("VH", "HV") else 0.0)
         return self.plane(grid, level, self.db_east, self.db_north)
 
-    def landcover(self, grid: Grid) -> NDArray[np.uint8]:
+    def landcover(self, grid: UtmGrid) -> NDArray[np.uint8]:
         """Squares of 640 m, class by class: labels for tests that need some."""
         cover = np.zeros(grid.shape, np.uint8)
         for part in utm.parts(grid):
@@ -76,15 +76,15 @@ class PlanePlanet:
     def annotate(
         self, crs: str, transform: tuple[float, ...], shape: tuple[int, int], labeler: Annotator, key: str
     ) -> NDArray[np.uint8]:
-        return annotated(self.landcover(Grid.of(crs, transform, shape)), labeler, noise.key(key))
+        return annotated(self.landcover(UtmGrid.of(crs, transform, shape)), labeler, noise.key(key))
 
     def model_labels(
         self, crs: str, transform: tuple[float, ...], shape: tuple[int, int], key: str
     ) -> NDArray[np.uint8]:
-        return self.mapped(Grid.of(crs, transform, shape), model_mistakes(key)).cover
+        return self.mapped(UtmGrid.of(crs, transform, shape), model_mistakes(key)).cover
 
-    def mapped(self, grid: Grid, mistakes: Mistakes) -> View:
+    def mapped(self, grid: UtmGrid, mistakes: Mistakes) -> View:
         return mapped_cover(self, noise.key(grid.zone), grid, mistakes)
 
-    def clouds(self, grid: Grid, geometry: Geometry) -> tuple[Floats, Floats]:  # noqa: ARG002
+    def clouds(self, grid: UtmGrid, geometry: Geometry) -> tuple[Floats, Floats]:  # noqa: ARG002
         return np.zeros(grid.shape, np.float32), np.zeros(grid.shape, np.float32)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .ground import Floats
 from .labelling import Annotator, Mistakes, View, mapped
-from .utm import Grid
+from .utm import UtmGrid
 
 CENTRE_INCIDENCE = 38.0
 """Degrees; backscatter in the table of materials is given for it."""
@@ -47,19 +47,19 @@ class Planet(Protocol):
     def config(self) -> dict[str, Any]:
         """What `make_planet` builds it from again."""
 
-    def optical(self, band: str, grid: Grid, factor: int, geometry: Geometry) -> NDArray[np.uint16]:
+    def optical(self, band: str, grid: UtmGrid, factor: int, geometry: Geometry) -> NDArray[np.uint16]:
         """uint16 (rows, cols), reflectance x 1e4, never 0: means over ``factor`` x ``factor`` truth pixels of 10 m."""
 
-    def backscatter(self, polarisation: str, grid: Grid, geometry: Geometry) -> NDArray[np.floating]:
+    def backscatter(self, polarisation: str, grid: UtmGrid, geometry: Geometry) -> NDArray[np.floating]:
         """float (rows, cols), sigma0 in dB with speckle: the truth pixel at each pixel's centre."""
 
-    def clouds(self, grid: Grid, geometry: Geometry) -> tuple[Floats, Floats]:
+    def clouds(self, grid: UtmGrid, geometry: Geometry) -> tuple[Floats, Floats]:
         """(opacity, shadow), float32 (rows, cols), 0 clear .. 1 opaque: ``grid`` is the 10 m grid of the scene."""
 
-    def landcover(self, grid: Grid) -> NDArray[np.uint8]:
+    def landcover(self, grid: UtmGrid) -> NDArray[np.uint8]:
         """uint8 (rows, cols), class index 0..8: the truth at pixel centres."""
 
-    def mapped(self, grid: Grid, mistakes: Mistakes) -> View:
+    def mapped(self, grid: UtmGrid, mistakes: Mistakes) -> View:
         """The ground as a mapmaker sees it; ``grid`` is one of 10 m."""
 
     def annotate(
@@ -73,10 +73,10 @@ class Planet(Protocol):
         """uint8 (H, W), class indices 0..8 as an imperfect model answers for a scene called ``key``."""
 
 
-def mapped_cover(planet: Planet, seed: int, grid: Grid, mistakes: Mistakes) -> View:
+def mapped_cover(planet: Planet, seed: int, grid: UtmGrid, mistakes: Mistakes) -> View:
     """What a mapmaker makes of the truth; rows and columns are counted from the zone's origin."""
     rows, cols = (grid.rows[0] - 1, grid.rows[1] + 1), (grid.cols[0] - 1, grid.cols[1] + 1)
-    cover = planet.landcover(Grid(grid.zone, grid.x, grid.y, grid.step_m, rows, cols))
+    cover = planet.landcover(UtmGrid(grid.zone, grid.x, grid.y, grid.step_m, rows, cols))
     down, right = int(-grid.y // grid.step_m), int(grid.x // grid.step_m)
     place = (grid.rows[0] + down, grid.rows[1] + down), (grid.cols[0] + right, grid.cols[1] + right)
     return mapped(cover, *place, seed, mistakes)

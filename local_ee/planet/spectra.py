@@ -15,7 +15,7 @@ from . import noise
 from .ground import BIOMES, Floats
 from .materials import MATERIALS, NUMBER, OPTICAL_BANDS
 from .protocol import Geometry
-from .utm import Grid
+from .utm import UtmGrid
 
 LOOKS = 4.4
 """Equivalent number of looks of an IW GRD high-resolution pixel.
@@ -60,7 +60,7 @@ def normal_number(*parts: int | float | str) -> float:
     return float(noise.normal_table()[noise.key(*parts) % noise.QUANTILES])
 
 
-def clouded(value: Floats, fine: Grid, factor: int, geometry: Geometry, number: int) -> Floats:
+def clouded(value: Floats, fine: UtmGrid, factor: int, geometry: Geometry, number: int) -> Floats:
     """Reflectance under shadows and clouds."""
     opacity, shadow = (
         mean(part, factor) for part in cloud_fields(fine.rows, fine.cols, geometry.key, geometry.cloud_share)

@@ -104,7 +104,7 @@ def zone_of(crs: str) -> tuple[int, bool]:
 
 
 @dataclass(frozen=True)
-class Grid:
+class UtmGrid:
     """A window of a north-up grid of square pixels in a UTM zone.
 
     Attributes:
@@ -122,7 +122,7 @@ class Grid:
     cols: tuple[int, int]
 
     @classmethod
-    def of(cls, crs: str, transform: tuple[float, ...], shape: tuple[int, int]) -> Grid:
+    def of(cls, crs: str, transform: tuple[float, ...], shape: tuple[int, int]) -> UtmGrid:
         """The grid of a raster: ``transform`` is (a, b, c, d, e, f) of pixel corners, north-up."""
         zone, south = zone_of(crs)
         a, b, c, d, e, f = transform
@@ -134,11 +134,11 @@ class Grid:
     def shape(self) -> tuple[int, int]:
         return self.rows[1] - self.rows[0], self.cols[1] - self.cols[0]
 
-    def finer(self, factor: int) -> Grid:
+    def finer(self, factor: int) -> UtmGrid:
         """The same window, each pixel cut into ``factor`` x ``factor``."""
         rows = (self.rows[0] * factor, self.rows[1] * factor)
         cols = (self.cols[0] * factor, self.cols[1] * factor)
-        return Grid(self.zone, self.x, self.y, self.step_m / factor, rows, cols)
+        return UtmGrid(self.zone, self.x, self.y, self.step_m / factor, rows, cols)
 
     @property
     def eastings(self) -> Floats:
@@ -180,7 +180,7 @@ class Located(NamedTuple):
     inside: NDArray[np.bool_] | None
 
 
-def located(grid: Grid) -> list[Located]:
+def located(grid: UtmGrid) -> list[Located]:
     """Where every pixel centre lies in its home zone: exact in the grid's own zone, interpolated in others.
 
     The nodes of the interpolation are tied to pixel numbers, so any window of a grid gives the same values.
@@ -210,7 +210,7 @@ def located(grid: Grid) -> list[Located]:
     return found
 
 
-def parts(grid: Grid) -> list[Part]:
+def parts(grid: UtmGrid) -> list[Part]:
     """The truth pixel of every pixel centre of a grid."""
     return [
         Part(

@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 
 from ..refusal import Refusal
 from .handler import Server
-from .routes import Configuration, Front
+from .routes import Front, ServerSettings
 
 PARENT_POLL_S = 0.5
 
@@ -29,14 +29,14 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = os.getppid()
     given = json.loads(sys.stdin.readline())
-    unknown = set(given) - {item.name for item in fields(Configuration)}
+    unknown = set(given) - {item.name for item in fields(ServerSettings)}
     if unknown:
         _fail(f"unknown settings: {', '.join(sorted(unknown))}")
-    configuration = Configuration(**given)
-    http = _listen(configuration.port)
+    settings = ServerSettings(**given)
+    http = _listen(settings.port)
     folder = Path(tempfile.mkdtemp(prefix="dwplus-local-ee-"))  # 0700: of this user alone
     try:
-        front = Front(configuration, folder, http.server_address[1])
+        front = Front(settings, folder, http.server_address[1])
     except (Refusal, OSError) as error:
         shutil.rmtree(folder, ignore_errors=True)
         _fail(str(error))
@@ -48,7 +48,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
     http.front = front
     threading.Thread(target=http.serve_forever, daemon=True).start()
-    ready = {"url": front.url, "project": front.configuration.project, "credentials_file": str(credentials)}
+    ready = {"url": front.url, "project": front.settings.project, "credentials_file": str(credentials)}
     _say(ready | {"token": front.account.admin_token})
     while not ended.wait(PARENT_POLL_S) and os.getppid() == parent:
         pass

@@ -14,9 +14,9 @@ import numpy as np
 
 from ..evaluator.arithmetic import cast_values
 from ..evaluator.functions import functions
-from ..evaluator.graph import Evaluation, Graph
-from ..evaluator.grid import Affine6, Grid, crs_of, invert
-from ..evaluator.image import Band, Image, Session, scene_image
+from ..evaluator.graph import Graph, Interpreter
+from ..evaluator.grid import Affine6, RequestGrid, crs_of, invert
+from ..evaluator.image import Band, Evaluation, Image, scene_image
 from ..evaluator.image_functions import select
 from ..evaluator.values import check_length, encode, type_name
 from ..refusal import Refusal, not_built
@@ -74,7 +74,7 @@ def get_pixels(catalogue: Catalogue, asset: str, body: dict[str, Any]) -> Answer
 def _evaluate(catalogue: Catalogue, body: dict[str, Any]) -> Any:
     if "expression" not in body:
         raise Refusal("Invalid request: 'expression' is missing.")
-    return Evaluation(Graph(body["expression"]), functions(catalogue)).result()
+    return Interpreter(Graph(body["expression"]), functions(catalogue)).result()
 
 
 def image_of_request(catalogue: Catalogue, body: dict[str, Any]) -> Image:
@@ -116,7 +116,7 @@ def _pixels(catalogue: Catalogue, image: Image, body: dict[str, Any]) -> Answer:
     return Answer(200, content_type, encode_pixels(render(catalogue, image.bands, grid), grid))
 
 
-def grid_of_request(value: Any, image: Image) -> Grid:
+def grid_of_request(value: Any, image: Image) -> RequestGrid:
     """The grid that a request states; what it leaves out comes from the image's own, if it has one.
 
     Raises:
@@ -139,7 +139,7 @@ def grid_of_request(value: Any, image: Image) -> Grid:
         raise Refusal(f"Invalid grid: dimensions ({width}x{height}) must be above zero.")
     crs_of(str(crs))
     invert(affine)
-    return Grid(str(crs), affine, width, height)
+    return RequestGrid(str(crs), affine, width, height)
 
 
 def _affine(value: Any) -> Affine6 | None:
@@ -156,7 +156,7 @@ def _affine(value: Any) -> Affine6 | None:
 
 
 def check_size(
-    grid: Grid, bands: tuple[Band, ...], *, max_bytes: int = MAX_PIXEL_BYTES, max_side_px: int = MAX_SIDE_PX
+    grid: RequestGrid, bands: tuple[Band, ...], *, max_bytes: int = MAX_PIXEL_BYTES, max_side_px: int = MAX_SIDE_PX
 ) -> None:
     """Refuse what Earth Engine would: too many bytes, pixels a side or bands."""
     if max(grid.width, grid.height) > max_side_px:
@@ -170,14 +170,14 @@ def check_size(
         raise Refusal(f"Total request size ({size} bytes) must be less than or equal to {max_bytes} bytes.")
 
 
-def render(catalogue: Catalogue, bands: tuple[Band, ...], grid: Grid) -> np.ndarray[Any, Any]:
+def render(catalogue: Catalogue, bands: tuple[Band, ...], grid: RequestGrid) -> np.ndarray[Any, Any]:
     """Structured array (H, W), one little-endian field per band in order; masked pixels are 0."""
     fields = [(band.name, np.dtype(band.dtype).newbyteorder("<")) for band in bands]
     pixels = np.zeros(grid.shape, dtype=fields)
-    session = Session(catalogue)
-    session.expect(band.node for band in bands)
+    evaluation = Evaluation(catalogue)
+    evaluation.expect(band.node for band in bands)
     for band in bands:
-        raster = session.pixels(band.node, grid)
+        raster = evaluation.pixels(band.node, grid)
         values = cast_values(raster.values, band.dtype)
         if raster.mask is None:
             pixels[band.name] = values
@@ -186,13 +186,13 @@ def render(catalogue: Catalogue, bands: tuple[Band, ...], grid: Grid) -> np.ndar
     return pixels
 
 
-def npy(pixels: np.ndarray[Any, Any], grid: Grid) -> bytes:  # noqa: ARG001
+def npy(pixels: np.ndarray[Any, Any], grid: RequestGrid) -> bytes:  # noqa: ARG001
     buffer = io.BytesIO()
     np.save(buffer, pixels, allow_pickle=False)
     return buffer.getvalue()
 
 
-def geotiff(pixels: np.ndarray[Any, Any], grid: Grid) -> bytes:
+def geotiff(pixels: np.ndarray[Any, Any], grid: RequestGrid) -> bytes:
     """One type for all bands: the narrowest that holds each."""
     from affine import Affine
     from rasterio.io import MemoryFile

@@ -27,7 +27,7 @@ JSON = "application/json; charset=UTF-8"
 
 
 @dataclass(frozen=True)
-class Configuration:
+class ServerSettings:
     """What a server is started with.
 
     Attributes:
@@ -78,24 +78,24 @@ class Front:
         Refusal: the configuration cannot be read, or a worker cannot start.
     """
 
-    def __init__(self, configuration: Configuration, folder: Path, port: int) -> None:
-        self.configuration = configuration
+    def __init__(self, settings: ServerSettings, folder: Path, port: int) -> None:
+        self.settings = settings
         self.url = f"http://127.0.0.1:{port}"
         self.hosts = frozenset((f"127.0.0.1:{port}", f"localhost:{port}"))
         self.log = Log()
-        self.plan = FaultPlan(configuration.faults)
-        self.quotas = Quotas(configuration.max_concurrent, configuration.per_second)
+        self.plan = FaultPlan(settings.faults)
+        self.quotas = Quotas(settings.max_concurrent, settings.per_second)
         self.profiles = Profiles()
         self.announced = Announced()
-        self._latency = latency_of(configuration.latency)
+        self._latency = latency_of(settings.latency)
         self.documents = {
             "discovery": json.dumps(discovery_document()).encode(),
             "algorithms": json.dumps(algorithms_document()).encode(),
         }
-        kept = folder if configuration.releases_folder is None else Path(configuration.releases_folder)
-        self.releases = ReleaseFiles(configuration.planet, configuration.tiles, kept)
-        self.account = Account(self.url, configuration.project, configuration.token_s)
-        self.workers = Workers(configuration.planet, configuration.workers or _cpus())
+        kept = folder if settings.releases_folder is None else Path(settings.releases_folder)
+        self.releases = ReleaseFiles(settings.planet, settings.tiles, kept)
+        self.account = Account(self.url, settings.project, settings.token_s)
+        self.workers = Workers(settings.planet, settings.workers or _cpus())
 
     def check_host(self, host: str | None) -> None:
         """Refuse requests that a page of another site sends here under its own name (DNS rebinding).
@@ -140,7 +140,7 @@ class Front:
         if match is None:
             raise Refusal(f"The path '{route[:200]}' is not one of the local Earth Engine.", 404)
         project, what = match.groups()
-        if project not in (self.configuration.project, "earthengine-public", "earthengine-legacy"):
+        if project not in (self.settings.project, "earthengine-public", "earthengine-legacy"):
             raise Refusal(f"Caller does not have required permission to use project {project[:100]}.", 403)
         if (method, what) == ("GET", "algorithms"):
             return Reply(200, JSON, self.documents["algorithms"])

@@ -11,7 +11,7 @@ import re
 import zipfile
 from typing import Any
 
-from ..evaluator.grid import Grid
+from ..evaluator.grid import RequestGrid
 from ..evaluator.image import Band, Image
 from ..refusal import Refusal, not_built
 from ..scene import Catalogue
@@ -60,7 +60,7 @@ def _format(body: dict[str, Any]) -> str:
     return form
 
 
-Part = tuple[str, tuple[Band, ...], Grid]
+Part = tuple[str, tuple[Band, ...], RequestGrid]
 """A file: what its name ends in, its bands and their grid."""
 
 
@@ -79,10 +79,10 @@ def _parts(catalogue: Catalogue, body: dict[str, Any]) -> tuple[Image, list[Part
     return image, parts
 
 
-def _own_grid(band: Band) -> Grid:
+def _own_grid(band: Band) -> RequestGrid:
     if band.shape is None:
         raise not_built("The download of an image without bounds or scale (state a region and a scale, or a transform)")
     height, width = band.shape
     if not band.projection.usable:
         raise Refusal("The image has no projection to be downloaded in.")
-    return Grid(band.projection.crs, band.projection.affine, width, height)
+    return RequestGrid(band.projection.crs, band.projection.affine, width, height)

@@ -142,12 +142,12 @@ def _answer(catalogue: Catalogue, task: Task) -> tuple[int, str, bytes]:
 def _compute_with_profiles(catalogue: Catalogue, body: dict[str, Any], profiles: Mapping[str, Profile]) -> Any:
     """``pixels.compute_value`` with one more function, which knows the server's profiles."""
     from ..evaluator.functions import functions
-    from ..evaluator.graph import Evaluation, Graph
+    from ..evaluator.graph import Graph, Interpreter
     from ..evaluator.values import check_length, encode
     from .pixels import JSON, Answer
 
     table = {**functions(catalogue), FUNCTION: get_profiles(profiles)}
-    value = Evaluation(Graph(body.get("expression")), table).result()
+    value = Interpreter(Graph(body.get("expression")), table).result()
     check_length(value)
     return Answer(200, JSON, json.dumps({"result": encode(value)}).encode())
 

@@ -360,14 +360,14 @@ def test_the_label_reader_takes_the_archives_as_it_takes_published_ones(served: 
     expected = {(a, t.tile.id): t for t in served.tiles for a in t.annotators}
     assert {(t.labeler, t.tile_id) for t in found} == set(expected)
     for label in found:
-        tile = expected[label.labeler, label.dw_id]
+        tile = expected[label.labeler, label.tile_id]
         raster = label_raster.read_label(label.path)
         a, b, c, d, e, f = tile.tile.transform
         margin = 10 if label.split == "test" else 0
         assert (raster.crs, raster.transform) == (tile.tile.crs, (a, b, c + margin, d, e, f - margin))
         assert (label.hemisphere, label.biome) == (tile.tile.hemisphere, tile.tile.biome)
         assert (
-            metadata[label.labeler, label.dw_id].get("date", tile.tile.date.isoformat()) == tile.tile.date.isoformat()
+            metadata[label.labeler, label.tile_id].get("date", tile.tile.date.isoformat()) == tile.tile.date.isoformat()
         )
 
 

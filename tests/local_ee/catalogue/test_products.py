@@ -62,7 +62,7 @@ def truth(catalogue: Catalogue, scene: Scene, step_m: int = 10) -> NDArray[np.ui
     band = next(b for b in scene.bands if b.transform[0] == step_m)
     a, _, x, _, _, y = band.transform
     lines = WINDOW[0] * 10 // step_m, WINDOW[1] * 10 // step_m
-    return catalogue.planet.landcover(utm.Grid(utm.zone_of(band.crs)[0], x, y, a, lines, lines))
+    return catalogue.planet.landcover(utm.UtmGrid(utm.zone_of(band.crs)[0], x, y, a, lines, lines))
 
 
 def same_scene(catalogue: Catalogue, scene: Scene, collection: str) -> Scene:
@@ -257,7 +257,7 @@ def test_worldcover_shows_most_of_the_truth_at_its_place(catalogue: Catalogue) -
     lat = 84 - (row + np.arange(200) + 0.5) / 12_000
     x, y = Transformer.from_crs(4326, 32633, always_xy=True).transform(*np.meshgrid(lon, lat))
     left, top = x.min() // 10 * 10 - 10, y.max() // 10 * 10 + 10
-    ground = catalogue.planet.landcover(utm.Grid(33, left, top, 10, (0, 400), (0, 400)))
+    ground = catalogue.planet.landcover(utm.UtmGrid(33, left, top, 10, (0, 400), (0, 400)))
     seen = ground[((top - y) // 10).astype(int), ((x - left) // 10).astype(int)]
 
     assert mask.all()
@@ -286,7 +286,7 @@ def test_the_esri_series_merges_grass_and_shrub(catalogue: Catalogue) -> None:
     rows, cols = (20_000, 20_200), (20_000, 20_200)
 
     codes, mask = catalogue.read(scene, "b1", rows, cols)
-    cover = catalogue.planet.landcover(utm.Grid(33, x, y, 10, rows, cols))
+    cover = catalogue.planet.landcover(utm.UtmGrid(33, x, y, 10, rows, cols))
 
     assert mask.all()
     assert set(np.unique(codes)) <= {1, 2, 4, 5, 7, 8, 9, 11}

@@ -8,7 +8,7 @@ import pytest
 from dwplus.local_ee.evaluator import graph
 from dwplus.local_ee.evaluator.documents import discovery_document
 from dwplus.local_ee.evaluator.functions import built
-from dwplus.local_ee.evaluator.graph import Evaluation, Graph
+from dwplus.local_ee.evaluator.graph import Graph, Interpreter
 from dwplus.local_ee.evaluator.signatures import signatures
 from dwplus.local_ee.refusal import Refusal
 from support.local_ee_scenes import ArrayCatalogue, call, expression, value
@@ -36,7 +36,7 @@ def test_every_kind_of_node_has_a_value() -> None:
     }
     graph_ = {"result": "0", "values": {"0": result, "shared": {"constantValue": "x"}}}
 
-    assert Evaluation(Graph(graph_), {"Number.add": lambda left, right: left + right}).result() == {
+    assert Interpreter(Graph(graph_), {"Number.add": lambda left, right: left + right}).result() == {
         "constant": [1, {"a": None}],
         "integer": 9007199254740993,
         "reference": "x",
@@ -62,7 +62,7 @@ def test_a_shared_node_is_computed_once_but_once_for_each_element_in_a_mapped_fu
         "own": call("Date.millis", date={"argumentReference": "x"}),
     }
 
-    assert Evaluation(Graph(expression(mapped, **values)), table).result() == [14, 16]
+    assert Interpreter(Graph(expression(mapped, **values)), table).result() == [14, 16]
     assert calls == [0, 7, 8]  # the fixed node once, the other once for each element although it is used twice
 
 
@@ -108,7 +108,7 @@ def test_if_computes_the_chosen_branch_alone() -> None:
 )
 def test_wrong_expressions_are_refused_with_a_reason(result: Any, code: int, message: str) -> None:
     with pytest.raises(Refusal) as caught:
-        Evaluation(Graph({"result": "0", "values": {"0": result}}), _table()).result()
+        Interpreter(Graph({"result": "0", "values": {"0": result}}), _table()).result()
 
     assert caught.value.code == code
     assert message in caught.value.message

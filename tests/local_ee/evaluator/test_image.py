@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from dwplus.local_ee.evaluator.arithmetic import cast_values
-from dwplus.local_ee.evaluator.grid import Grid, Projection
+from dwplus.local_ee.evaluator.grid import Projection, RequestGrid
 from dwplus.local_ee.evaluator.warp import Alignment, Raster, sample
 from dwplus.local_ee.refusal import Refusal
 from dwplus.local_ee.scene import Scene, SceneBand
@@ -118,7 +118,7 @@ def test_only_the_window_is_read_and_mean_and_count_share_it() -> None:
 @pytest.mark.parametrize("crs", ["EPSG:32632", "EPSG:32634", "EPSG:3857", "EPSG:4326"])
 def test_positions_between_crss_are_exact_to_a_hundredth_of_a_pixel(crs: str, mode: Any) -> None:
     # the source holds its own column + 1000 x row, so samples say where they were taken
-    grid = Grid("EPSG:32633", NORTH.affine(), 100, 70)
+    grid = RequestGrid("EPSG:32633", NORTH.affine(), 100, 70)
     size = 10 / 111_000 if crs == "EPSG:4326" else 10.0
     x, y = Transformer.from_crs(grid.crs, crs, always_xy=True).transform(*centres(grid.affine, grid.shape))
     source = Projection(crs, (size, 0.0, x.min() - 20 * size, 0.0, -size, y.max() + 20 * size))

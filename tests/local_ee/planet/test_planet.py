@@ -14,13 +14,13 @@ from dwplus.local_ee.planet.plane_planet import PlanePlanet
 from dwplus.local_ee.planet.planet import biome_of, make_planet
 from dwplus.local_ee.planet.protocol import Geometry
 from dwplus.local_ee.planet.spectra import mean
-from dwplus.local_ee.planet.utm import Grid
+from dwplus.local_ee.planet.utm import UtmGrid
 from dwplus.manifests import load_csv
 from numpy.typing import NDArray
 from pyproj import Transformer
 
 SUMMER = Geometry(key=1, day=200, lat=50.0)
-ALPS = Grid(32, 480_000, 5_300_040, 10, (0, 120), (0, 120))
+ALPS = UtmGrid(32, 480_000, 5_300_040, 10, (0, 120), (0, 120))
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def test_biomes_lie_where_the_real_ones_are() -> None:
 
 
 def test_any_window_shows_the_same_pixels(earth: EarthPlanet) -> None:
-    part = Grid(ALPS.zone, ALPS.x, ALPS.y, 10, (31, 77), (50, 90))
+    part = UtmGrid(ALPS.zone, ALPS.x, ALPS.y, 10, (31, 77), (50, 90))
     fresh = EarthPlanet(seed=7)
 
     assert np.array_equal(fresh.landcover(part), earth.landcover(ALPS)[31:77, 50:90])
@@ -69,10 +69,10 @@ def test_another_seed_is_another_earth(earth: EarthPlanet) -> None:
 def test_neighbouring_zones_see_the_same_ground(earth: EarthPlanet) -> None:
     """A grid of zone 33 over a place of zone 32: each pixel shows the class at its centre, found by PROJ."""
     x, y = (float(v) for v in utm.forward(*(v[()] for v in utm.inverse(500_000, 5_300_000, 32)), 33))
-    abroad = Grid(33, x, y, 10, (0, 60), (0, 60))
+    abroad = UtmGrid(33, x, y, 10, (0, 60), (0, 60))
     east, north = np.meshgrid(abroad.eastings, abroad.northings)
     x_home, y_home = Transformer.from_crs(32633, 32632, always_xy=True).transform(east, north)
-    home = Grid(32, 499_000, 5_301_000, 10, (0, 220), (0, 220))
+    home = UtmGrid(32, 499_000, 5_301_000, 10, (0, 220), (0, 220))
     rows, cols = ((home.y - y_home) // 10).astype(int), ((x_home - home.x) // 10).astype(int)
 
     seen = earth.landcover(abroad)
@@ -81,15 +81,15 @@ def test_neighbouring_zones_see_the_same_ground(earth: EarthPlanet) -> None:
 
 
 def test_both_hemispheres_meet_at_the_equator(earth: EarthPlanet) -> None:
-    north = earth.landcover(Grid.of("EPSG:32630", (10, 0, 500_000, 0, -10, 500), (100, 100)))
-    south = earth.landcover(Grid.of("EPSG:32730", (10, 0, 500_000, 0, -10, 10_000_500), (100, 100)))
+    north = earth.landcover(UtmGrid.of("EPSG:32630", (10, 0, 500_000, 0, -10, 500), (100, 100)))
+    south = earth.landcover(UtmGrid.of("EPSG:32730", (10, 0, 500_000, 0, -10, 10_000_500), (100, 100)))
 
     assert np.array_equal(north, south)
 
 
 def test_a_grid_across_zones_shows_each_zones_own_ground(earth: EarthPlanet) -> None:
     x, y = (float(v) for v in utm.forward(6.0, 50.0, 31))
-    grid = Grid(31, round(x, -1) - 300, round(y, -1), 10, (0, 60), (0, 60))
+    grid = UtmGrid(31, round(x, -1) - 300, round(y, -1), 10, (0, 60), (0, 60))
 
     seen = earth.landcover(grid)
 
@@ -106,14 +106,14 @@ def test_a_grid_across_zones_shows_each_zones_own_ground(earth: EarthPlanet) -> 
 # Land cover -----------------------------------------------------------------------------------------------------------
 
 
-def _tiles(step: int) -> list[tuple[int, Grid]]:
+def _tiles(step: int) -> list[tuple[int, UtmGrid]]:
     """(biome, grid) of every so manieth real test tile."""
     found = []
     for row in load_csv("test_409")[::step]:
         lon, lat = float(row["lon"]), float(row["lat"])
         zone = int(utm.home_zone(lon))
         x, y = (round(float(v), -1) for v in utm.forward(lon, lat, zone))
-        found.append((biome_of(lon, lat), Grid(zone, x - 2550, y + 2550, 10, (0, 510), (0, 510))))
+        found.append((biome_of(lon, lat), UtmGrid(zone, x - 2550, y + 2550, 10, (0, 510), (0, 510))))
     return found
 
 
@@ -134,7 +134,7 @@ def test_all_classes_occur_and_a_tile_holds_several(earth: EarthPlanet) -> None:
 def test_snow_grows_towards_the_pole(earth: EarthPlanet) -> None:
     def snow(lat: float) -> float:
         x, y = (round(float(v), -1) for v in utm.forward(21.0, lat, 34))
-        return float((earth.landcover(Grid(34, x, y, 10, (0, 2000), (0, 300))) == 8).mean())
+        return float((earth.landcover(UtmGrid(34, x, y, 10, (0, 2000), (0, 300))) == 8).mean())
 
     assert snow(45.0) < 0.35
     assert snow(82.5) > 0.7
@@ -147,7 +147,7 @@ def test_coarse_bands_are_means_of_the_truth(earth: EarthPlanet) -> None:
     value = np.arange(24, dtype=np.float32).reshape(4, 6)
     assert mean(value, 2).tolist() == [[3.5, 5.5, 7.5], [15.5, 17.5, 19.5]]
     fine = earth.optical("B8", ALPS, 1, SUMMER).astype(float)
-    coarse = earth.optical("B8", Grid(32, ALPS.x, ALPS.y, 60, (0, 20), (0, 20)), 6, SUMMER).astype(float)
+    coarse = earth.optical("B8", UtmGrid(32, ALPS.x, ALPS.y, 60, (0, 20), (0, 20)), 6, SUMMER).astype(float)
     blocks = fine.reshape(20, 6, 20, 6).mean(axis=(1, 3))
     assert np.corrcoef(blocks.ravel(), coarse.ravel())[0, 1] > 0.97
 
@@ -161,7 +161,7 @@ def test_vegetation_is_greener_in_its_hemispheres_summer(
     """Normalised difference of B8 and B4 over trees and grass of Bohemia and Uruguay."""
     zone = int(utm.home_zone(lon))
     x, y = (round(float(v), -1) for v in utm.forward(lon, lat, zone))
-    grid = Grid(zone, x, y, 10, (0, 300), (0, 300))
+    grid = UtmGrid(zone, x, y, 10, (0, 300), (0, 300))
 
     def index(day: int) -> float:
         geometry = Geometry(key=1, day=day, lat=lat)
@@ -174,7 +174,7 @@ def test_vegetation_is_greener_in_its_hemispheres_summer(
 
 def test_a_cloudy_scene_has_clouds_over_about_its_share() -> None:
     geometry = Geometry(key=5, day=200, lat=50.0, cloud_share=0.3)
-    wide = Grid(32, 400_000, 5_400_000, 10, (0, 2400), (0, 2400))
+    wide = UtmGrid(32, 400_000, 5_400_000, 10, (0, 2400), (0, 2400))
 
     clouds = EarthPlanet(seed=7).clouds(wide, geometry)[0] > 0.3
 
@@ -218,8 +218,8 @@ def test_speckle_of_polarisations_and_scenes_is_independent(earth: EarthPlanet) 
 
 def test_a_radar_pixel_shows_the_truth_at_its_centre(earth: EarthPlanet) -> None:
     """An origin 3.2 m east and 4.9 m south of the lattice: the centres still lie in the same truth pixels."""
-    shifted = Grid(ALPS.zone, ALPS.x + 3.2, ALPS.y - 4.9, 10, (0, 100), (0, 100))
-    further = Grid(ALPS.zone, ALPS.x + 5.2, ALPS.y - 4.9, 10, (0, 100), (0, 100))
+    shifted = UtmGrid(ALPS.zone, ALPS.x + 3.2, ALPS.y - 4.9, 10, (0, 100), (0, 100))
+    further = UtmGrid(ALPS.zone, ALPS.x + 5.2, ALPS.y - 4.9, 10, (0, 100), (0, 100))
 
     assert np.array_equal(earth.landcover(shifted), earth.landcover(ALPS)[:100, :100])
     assert np.array_equal(earth.landcover(further), earth.landcover(ALPS)[:100, 1:101])
@@ -280,7 +280,7 @@ def test_markup_is_the_same_each_time_and_differs_by_labeler(earth: EarthPlanet)
 def test_planes_tell_where_a_pixel_is() -> None:
     """1,000 m east and 500 m south of the origin: 31000 + 4 x 100 - 3 x 50 in B1, + 100 for each band on."""
     planes = PlanePlanet(origin_x=500_000, origin_y=5_000_000)
-    grid = Grid(32, 500_995, 4_999_505, 10, (0, 1), (0, 1))
+    grid = UtmGrid(32, 500_995, 4_999_505, 10, (0, 1), (0, 1))
 
     assert planes.optical("B1", grid, 1, SUMMER).item() == 31_250
     assert planes.optical("B2", grid, 1, SUMMER).item() == 31_350
@@ -291,7 +291,7 @@ def test_planes_are_continuous_in_other_zones() -> None:
     planes = PlanePlanet(origin_x=300_000, origin_y=5_300_000)
     x, y = (float(v) for v in utm.forward(*(v[()] for v in utm.inverse(300_000, 5_300_000, 33)), 32))
 
-    value = planes.backscatter("VV", Grid(32, x - 5, y + 5, 10, (0, 1), (0, 1)), SUMMER)
+    value = planes.backscatter("VV", UtmGrid(32, x - 5, y + 5, 10, (0, 1), (0, 1)), SUMMER)
 
     assert value.item() == pytest.approx(-12, abs=1e-6)
 
@@ -300,6 +300,6 @@ def test_planes_stay_in_range_40_km_from_the_origin() -> None:
     planes = PlanePlanet(origin_x=500_000, origin_y=0)
     for x in (460_000, 540_000):
         for y in (-40_000, 40_000):
-            corner = Grid(31, x, y, 10, (0, 1), (0, 1))
+            corner = UtmGrid(31, x, y, 10, (0, 1), (0, 1))
             assert 1 < planes.optical("B12", corner, 1, SUMMER).item() < 65_535
             assert -99 < planes.backscatter("VH", corner, SUMMER).item() < 55

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from dwplus.local_ee.planet import utm
-from dwplus.local_ee.planet.utm import Grid
+from dwplus.local_ee.planet.utm import UtmGrid
 from pyproj import Transformer
 
 
@@ -38,18 +38,18 @@ def test_home_zones_are_six_degrees_wide_and_wrap_at_the_date_line() -> None:
 
 
 def test_southern_northings_count_from_the_equator() -> None:
-    grid = Grid.of("EPSG:32749", (10, 0, 590_130, 0, -10, 9_103_900), (510, 510))
+    grid = UtmGrid.of("EPSG:32749", (10, 0, 590_130, 0, -10, 9_103_900), (510, 510))
 
     assert (grid.zone, grid.y) == (49, -896_100)
 
 
 def test_a_rotated_grid_is_refused() -> None:
     with pytest.raises(ValueError, match="north-up"):
-        Grid.of("EPSG:32749", (10, 1, 0, 0, -10, 0), (2, 2))
+        UtmGrid.of("EPSG:32749", (10, 1, 0, 0, -10, 0), (2, 2))
 
 
 def test_a_grid_in_its_home_zone_meets_lattice_pixels_exactly() -> None:
-    grid = Grid(30, 526_080, 627_620, 10, (0, 3), (0, 2))
+    grid = UtmGrid(30, 526_080, 627_620, 10, (0, 3), (0, 2))
 
     (part,) = utm.parts(grid)
 
@@ -62,7 +62,7 @@ def test_a_grid_in_its_home_zone_meets_lattice_pixels_exactly() -> None:
 def test_a_grid_outside_its_home_zone_is_placed_within_a_centimetre(lat: float) -> None:
     """Ten degrees from the central meridian: the zone of the grid is not the zone of the place."""
     x, y = (float(value) for value in utm.forward(utm.central_meridian(33) - 10, lat, 33))
-    grid = Grid(33, x + 3.3, y - 4.4, 10, (100, 400), (-60, 300))
+    grid = UtmGrid(33, x + 3.3, y - 4.4, 10, (100, 400), (-60, 300))
 
     (place,) = utm.located(grid)
 
@@ -75,7 +75,7 @@ def test_a_grid_outside_its_home_zone_is_placed_within_a_centimetre(lat: float) 
 
 def test_a_grid_across_a_zone_border_falls_into_two_parts() -> None:
     x, y = (float(value) for value in utm.forward(6.0, 50.0, 31))
-    grid = Grid(31, round(x, -1) - 500, round(y, -1) + 500, 10, (0, 100), (0, 100))
+    grid = UtmGrid(31, round(x, -1) - 500, round(y, -1) + 500, 10, (0, 100), (0, 100))
 
     parts = {part.zone: part.inside for part in utm.parts(grid)}
 
@@ -87,8 +87,8 @@ def test_a_grid_across_a_zone_border_falls_into_two_parts() -> None:
 
 def test_windows_of_a_grid_are_placed_alike() -> None:
     x, y = (float(value) for value in utm.forward(6.0, 50.0, 31))
-    whole = utm.parts(Grid(31, x, y, 10, (0, 200), (0, 200)))
-    part = utm.parts(Grid(31, x, y, 10, (37, 101), (50, 70)))
+    whole = utm.parts(UtmGrid(31, x, y, 10, (0, 200), (0, 200)))
+    part = utm.parts(UtmGrid(31, x, y, 10, (37, 101), (50, 70)))
 
     home = next(item for item in whole if item.zone == 32)
     (inner,) = (item for item in part if item.zone == 32)
