@@ -19,14 +19,7 @@ from ..files.remote import WAITS_S, Place, Remote, is_url
 from ..raster.geotiff import LABELS_FOLDER, SHARDS_FOLDER, shard_name
 from ..spec.recipe import Recipe, recipe_from
 from ..spec.tiles import Tile
-from .findings import (
-    FINDINGS_CSV,
-    FINDINGS_JSON,
-    Finding,
-    read_findings,
-    unreadable_tiles,
-    validated_tiles,
-)
+from .findings import FINDINGS_CSV, FINDINGS_JSON, Finding, read_findings, unreadable_tiles, validated_tiles
 from .ledger import FAILURES_FILE, LEDGER_FILE, Ledger, LedgerRow, read_events, read_ledger
 from .manifest import MANIFEST_FILE, Manifest, ManifestRow, Protocol, read_manifest
 from .statistics import Statistics, groups_path, read_statistics, statistics_path

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from dwplus import cli
 from dwplus.local_ee.launch import LocalEarthEngine
+from dwplus.pipeline.dataset.root import DataRoot
 from dwplus.pipeline.raster.geotiff import write_label
 from dwplus.pipeline.spec.tiles import Tile
 from live import recorder
@@ -45,7 +46,7 @@ def build(folder: Path, tiles: tuple[Tile, ...], *options: str) -> recorder.Reco
     command = ["build", "--labels", str(folder / "labels"), "--source", "earthengine", "--data", str(data)]
     with recorder.listening() as requests:
         cli.cli.main([*command, "--workers", "1", "-q", *options], standalone_mode=False)
-    return recorder.record(data / "earthengine", requests)
+    return recorder.record(DataRoot.at(data / "earthengine"), requests)
 
 
 @pytest.mark.live

@@ -7,14 +7,7 @@ import pytest
 from dwplus.pipeline.cluster import in_process
 from dwplus.pipeline.dataset.findings import Finding
 from dwplus.pipeline.dataset.root import DataRoot
-from dwplus.pipeline.dataset.waivers import (
-    WAIVERS_FILE,
-    Waiver,
-    adopt_waivers,
-    check_waivers,
-    effective,
-    parse_waivers,
-)
+from dwplus.pipeline.dataset.waivers import WAIVERS_FILE, Waiver, adopt_waivers, check_waivers, effective, parse_waivers
 from dwplus.pipeline.errors import UsageError
 from dwplus.pipeline.validation.validate import validate
 from support.fixture_types import LayOut
