@@ -18,6 +18,7 @@ from dwplus.pipeline.progress import Silent
 from dwplus.pipeline.raster.geotiff import write_label
 from dwplus.pipeline.spec.landcover import CODE_CLOUD
 from support.fixture_types import LayOut, Run
+from support.paths import REPOSITORY
 from support.tiles import make_tile
 
 
@@ -259,3 +260,9 @@ def test_a_disk_that_forbids_writing_is_named(run: Run, tmp_path: Path) -> None:
     code, _, err = run("build", "--source", "sandbox")
 
     assert (code, "cannot write in data/sandbox" in err) == (1, True)
+
+
+def test_every_file_of_commands_is_in_the_table() -> None:
+    files = {path.stem for path in (REPOSITORY / "commands").glob("*.py")} - {"__init__", "options", "output"}
+
+    assert {place.partition(":")[0] for place, _ in cli.COMMANDS.values()} == files

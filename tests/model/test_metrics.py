@@ -13,6 +13,7 @@ from dwplus.model.metrics import ConfusionMatrix, Metric, TileCounts, count_pixe
 from dwplus.pipeline.errors import DataError
 from dwplus.workflow.training import epoch_in_words
 from numpy.typing import NDArray
+from support.paths import REPOSITORY
 
 sklearn_metrics = pytest.importorskip("sklearn.metrics")
 
@@ -174,3 +175,9 @@ def test_the_keys_and_their_order_on_disk_are_fixed() -> None:
 
     assert list(scores) == ["miou", "oa", "f1", "classes", "absent", "pixels"]
     assert list(scores["classes"]["water"]) == ["iou", "f1", "pixels"]
+
+
+def test_every_metric_is_described() -> None:
+    page = (REPOSITORY / "docs" / "networks.md").read_text(encoding="utf-8")
+
+    assert [metric.title for metric in metrics.METRICS if f"**{metric.title}**" not in page] == []
