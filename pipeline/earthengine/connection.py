@@ -20,10 +20,11 @@ from ... import __version__
 from ..errors import AuthenticationError, DataError, ServiceError
 from ..files.atomic import read_json
 from ..files.downloads import shown_url
+from ..files.remote import is_this_machine
 from .configuration import HIGH_VOLUME_URL, Configuration, answered_by
 from .faults import fault_of
 from .session import DEFAULT_CONCURRENCY, RequestRetries, Session
-from .transport import Transport, is_loopback
+from .transport import Transport
 
 _SCOPES = ["https://www.googleapis.com/auth/earthengine", "https://www.googleapis.com/auth/cloud-platform"]
 _REACH_TIMEOUT_S = 20.0
@@ -94,7 +95,7 @@ def declared_source(url: str) -> str | None:
     advice = "check the address (--ee-url, EE_URL) and the network"
     try:
         with requests.Session() as http:
-            http.trust_env = not is_loopback(url)
+            http.trust_env = not is_this_machine(url)
             answer = http.get(f"{url}/$discovery/rest", params={"version": "v1"}, timeout=_REACH_TIMEOUT_S)
         answer.raise_for_status()
         document = answer.json()

@@ -9,11 +9,12 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 import httplib2
 import requests
 import urllib3
+
+from ..files.remote import is_this_machine
 
 QUOTA_STATUS_HEADER = "x-earth-engine-quota-status"
 """What the service says of a project's quota (header that the client warns about)."""
@@ -61,7 +62,7 @@ class Transport:
             TimeoutError: the answer was not complete within the deadline.
         """
         ends_at = time.monotonic() + self.deadline_s
-        http = self._direct if is_loopback(uri) else self._http
+        http = self._direct if is_this_machine(uri) else self._http
         timeout = (min(_CONNECT_S, self.deadline_s), self.deadline_s)
         try:
             with http.request(method, uri, data=body, headers=headers, timeout=timeout, stream=True) as answer:
@@ -94,8 +95,3 @@ def _innermost(error: BaseException) -> str:
     while (inner := error.__cause__ or error.__context__) is not None:
         error = inner
     return f"{type(error).__name__}: {error}"
-
-
-def is_loopback(url: str) -> bool:
-    """Whether a URL is this machine's own."""
-    return (urlsplit(url).hostname or "") in ("localhost", "127.0.0.1", "::1")

@@ -23,6 +23,7 @@ import urllib3
 
 from ..errors import DataError, DwplusError, ServiceError
 from .atomic import read_json, write_json
+from .remote import is_this_machine
 
 _log = logging.getLogger(__name__)
 
@@ -90,7 +91,7 @@ def download(
     """Fill a part file, as many requests as it takes."""
     furthest, failures = part.size, 0
     with requests.Session() as http:
-        http.trust_env = not _is_loopback(url)  # a proxy cannot reach our own machine
+        http.trust_env = not is_this_machine(url)  # a proxy cannot reach our own machine
         while True:
             try:
                 return _receive(http, url, part, expected_size=expected_size, progress=progress, retries=retries)
@@ -255,10 +256,6 @@ def shown_url(url: str) -> str:
     """A URL without user, password and query, fit for records and messages."""
     parts = urlsplit(url)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
-
-
-def _is_loopback(url: str) -> bool:
-    return (urlsplit(url).hostname or "") in ("localhost", "127.0.0.1", "::1")
 
 
 def check_space(folder: Path, needed: int | None, what: str) -> None:

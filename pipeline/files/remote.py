@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 import time
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -93,6 +94,15 @@ Place = Path | Remote
 
 def is_url(text: str) -> bool:
     return "://" in text
+
+
+def is_this_machine(url: str) -> bool:
+    """Whether a URL is an address of this machine itself, which no proxy can reach."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:  # a name
+        return False
 
 
 def _file_system(url: str) -> tuple[Any, str]:

@@ -24,6 +24,7 @@ from ...pipeline.earthengine.graphs import one_pixel_request
 from ...pipeline.earthengine.session import RequestRetries, Session
 from ...pipeline.errors import AuthenticationError, DwplusError, ServiceError
 from ...pipeline.files.downloads import shown_url
+from ...pipeline.files.remote import is_this_machine
 from ...pipeline.spec.sources import EARTH_ENGINE, Source
 from ..source import local_earth_engine
 from . import machine
@@ -150,7 +151,7 @@ def service(found: Configuration, deadline_s: float) -> Iterator[Check]:
     """Server, clock, session, one pixel, quota; ends where the next step cannot be tried."""
     topic, url = "Service", service_url(found)
     shown = shown_url(url)
-    if not _is_loopback(url):
+    if not is_this_machine(url):
         yield machine.proxies()
     try:
         reached, date, milliseconds = within(deadline_s, lambda: _reach(url, deadline_s))
@@ -191,7 +192,7 @@ def _reach(url: str, timeout_s: float) -> tuple[str, str, float]:
     """(what the pixels are called, ``Date`` header, milliseconds) of the server's own description."""
     began = time.monotonic()
     with requests.Session() as http:
-        http.trust_env = not _is_loopback(url)
+        http.trust_env = not is_this_machine(url)
         answer = http.get(f"{url}/$discovery/rest", params={"version": "v1"}, timeout=timeout_s)
     milliseconds = 1000 * (time.monotonic() - began)
     answer.raise_for_status()
@@ -202,10 +203,6 @@ def _reach(url: str, timeout_s: float) -> tuple[str, str, float]:
     if not isinstance(content, dict) or "resources" not in content:
         raise ServiceError("it answers, but is no server of the Earth Engine API")
     return answered_by(url, declared=content.get("pixelSource")), answer.headers.get("Date", ""), milliseconds
-
-
-def _is_loopback(url: str) -> bool:
-    return "//127.0.0.1" in url or "//localhost" in url
 
 
 def _reason(error: Exception) -> str:

@@ -18,7 +18,7 @@ from dwplus.pipeline.cluster import in_process
 from dwplus.pipeline.dataset.root import MIRROR_FILE, DataRoot
 from dwplus.pipeline.dataset.samples import Dataset
 from dwplus.pipeline.errors import AuthenticationError, DataError, ServiceError, UsageError
-from dwplus.pipeline.files.remote import Remote
+from dwplus.pipeline.files.remote import Remote, is_this_machine
 from dwplus.pipeline.progress import Silent
 from dwplus.pipeline.raster.geotiff import read_content
 from support.file_server import CUT, FileServer, serving
@@ -253,3 +253,19 @@ def test_commands_take_a_url_and_leave_results_here(
     assert (tmp_path / "work" / "sandbox" / "stats-paper.json").is_file()
     assert f"dwplus validate --data {url} --out DIR" in " ".join(refused.output.split())
     assert not list(Path.cwd().glob("http*"))
+
+
+@pytest.mark.parametrize(
+    ("url", "own"),
+    [
+        ("http://127.0.0.1:8080/v1", True),
+        ("http://127.8.8.8", True),
+        ("https://localhost/x", True),
+        ("http://[::1]:9/", True),
+        ("https://127.0.0.1.example.org/", False),
+        ("https://example.org//localhost", False),
+        ("s3://bucket/data", False),
+    ],
+)
+def test_this_machine_is_known_by_its_address(url: str, own: bool) -> None:
+    assert is_this_machine(url) == own
