@@ -21,13 +21,13 @@ REQUESTS_PER_TILE = 2
 """Scene and pixels."""
 
 RECEIVED_PER_TILE = TILE_SIZE_PX**2 * sum(4 if band in S1_BANDS else 2 for band in REQUEST_BANDS)
-"""Bytes of pixels that a request brings: 8,323,200."""
+"""Bytes of pixels in one answer: 8,323,200."""
 
 SHARD_BYTES = (3_900_000, 4_600_000)
 """Per shard, measured on two real Sentinel-2 scenes (benchmarks/shard_size.py)."""
 
 GUESSED_SECONDS = (5.0, 20.0)
-"""Per request on Google's service. A guess: nobody has published it for such a request."""
+"""Per request on Google's service. A guess: no figure is published for such a request."""
 
 GUESSED_EECU_S = (30.0, 1560.0)
 """Per tile. Guesses that differ fifty-fold: the upper ones are extrapolated from one published figure, 5,000 EECU-s for
@@ -42,7 +42,7 @@ _DAY = timedelta(days=1)
 
 @dataclass(frozen=True)
 class Measured:
-    """What tiles took that were asked for.
+    """Measured cost of the tiles that were requested.
 
     Attributes:
         tiles: with pixels that arrived.
@@ -50,7 +50,7 @@ class Measured:
         metered: tiles whose cost the service reported.
         eecu_s: their mean compute seconds.
         eecu_s_error: standard error of that mean.
-        tiles_per_hour: of the last stretch of work; 0 = not known.
+        tiles_per_hour: of the last stretch of work; 0 = unknown.
     """
 
     tiles: int = 0
@@ -88,7 +88,7 @@ def measured(events: Sequence[LedgerRow], recipe_hash: str) -> Measured:
 
 
 def tiles_per_hour(events: Sequence[LedgerRow]) -> float:
-    """Tiles that the service gave per hour, over the last stretch of work; 0 where it cannot be told.
+    """Tiles that the service returned per hour, over the last stretch of work; 0 where it is unknown.
 
     Tiles that failed say nothing of it: a refusal comes in no time.
     """
@@ -132,11 +132,11 @@ def _short(value: float) -> str:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What asking for some tiles will take.
+    """Estimated cost of requesting some tiles.
 
     Attributes:
-        tiles, requests: to ask for.
-        received_gb: pixels on the line, uncompressed.
+        tiles, requests: to send.
+        received_gb: pixels to download, uncompressed.
         disk_gb: shards.
         hours: of wall clock.
         eecu_hours: of Earth Engine compute.
@@ -151,7 +151,7 @@ class Estimate:
 
 
 def estimate(tiles: int, known: Measured, *, concurrency: int) -> Estimate:
-    """What asking for so many tiles will take, by what was measured so far and by guesses where nothing was.
+    """Estimated cost of a number of tiles: from measurements so far, and from guesses where there are none.
 
     Args:
         concurrency: requests in flight.
@@ -203,7 +203,7 @@ class Budget:
     """Decides which tiles are measured and when a run has to end; an ``export.Meter``.
 
     A tile in flight is counted at the mean of those measured, so that the budget is kept also for what is under way;
-    until one is measured, tiles go one by one.
+    until one is measured, tiles are requested one at a time.
     Not every tile is measured, since measuring costs requests: the first, and then one in ``SAMPLED``.
 
     Args:

@@ -1,6 +1,6 @@
 """Build: labels -> manifest -> export -> validate -> normalise, one after the other; each can be run again.
 
-What is complete is left alone; a killed build goes on where it was when it is started again.
+Complete tiles are left alone; run an interrupted build again to resume it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Selection:
 
     Attributes:
         region, biomes, splits, limit: see ``manifest.select``; empty sets mean all.
-        labels: folder of label tiles given by hand, in place of the released archives.
+        labels: folder of user-supplied label tiles, in place of the released archives.
         labels_from: where released labels come from, the publishers' archives or Earth Engine's collection of them.
     """
 
@@ -57,8 +57,8 @@ class BuildResult:
     """What a build leaves behind.
 
     Attributes:
-        chosen: tiles that the build was about.
-        states: how many tiles of the choice are done, or missing for which reason.
+        chosen: tiles that were selected.
+        states: number of selected tiles that are done, or missing, by reason.
         findings: of the validation of all complete tiles in the data root, but for waived ones.
         stopped: why the export ended early (a budget, a quota); empty where it did not.
     """
@@ -71,7 +71,7 @@ class BuildResult:
 
     @property
     def failed(self) -> int:
-        """Tiles of the choice that could not be had this time."""
+        """Selected tiles that failed in this run."""
         return sum(self.states.get(reason, 0) for reason in FAILURES)
 
     @property
@@ -87,11 +87,11 @@ class BuildSetup:
     Attributes:
         pixels: where pixels come from.
         run: where validation and statistics run.
-        mirror: address of the label archives in place of their publishers, told when it is needed.
-        asker: asks Earth Engine for labels.
+        mirror: gives the address of the label archives in place of their publishers, when it is needed.
+        client: requests labels from Earth Engine.
         concurrency: requests in flight.
         meter: measures tiles and ends the run.
-        progress: who watches.
+        progress: where progress is reported.
     """
 
     pixels: PixelSource
@@ -108,12 +108,12 @@ def build(root: DataRoot, selection: Selection, setup: BuildSetup, *, recipe: Re
 
     Args:
         root: data root of the source, ``data/<source>``.
-        recipe: what is asked for; None = what the root was built with, or the default.
+        recipe: how pixels are requested; None = that of the root, or the default.
 
     Raises:
         UsageError: the choice names nothing that exists, or the root belongs to another source.
-        DataError: a label given by hand cannot be used.
-        ServiceError, AuthenticationError: the build cannot go on; run it again later.
+        DataError: a user-supplied label cannot be used.
+        ServiceError, AuthenticationError: the build cannot continue; run it again later.
     """
     check_region(selection.region)
     check_writable(root.folder)
@@ -143,19 +143,19 @@ def build(root: DataRoot, selection: Selection, setup: BuildSetup, *, recipe: Re
 
 
 def retry(root: DataRoot, reasons: frozenset[str], setup: BuildSetup) -> BuildResult:
-    """Ask again for tiles that a build could not have.
+    """Retry tiles that failed to download.
 
     Args:
-        reasons: keys of ``ledger.REASONS`` that asking again may change; empty = all failures.
+        reasons: keys of ``ledger.REASONS`` that a retry may change; empty = all failures.
 
     Raises:
         UsageError: a reason comes from labels, or is none.
         DataError: the root holds no data set.
     """
-    strange = sorted(reasons - ASKED_REASONS)
-    if strange:
+    unknown = sorted(reasons - ASKED_REASONS)
+    if unknown:
         raise UsageError(
-            f"tiles with the reason {', '.join(strange)} cannot be asked for again; choose from "
+            f"tiles with the reason {', '.join(unknown)} cannot be retried; choose from "
             f"{', '.join(sorted(ASKED_REASONS))}"
         )
     root.check_own_pixels()
@@ -172,7 +172,7 @@ def retry(root: DataRoot, reasons: frozenset[str], setup: BuildSetup) -> BuildRe
 
 
 def _tidy(root: DataRoot) -> None:
-    """Remove what killed runs left half written; parts of downloads are not: they are gone on with."""
+    """Remove leftovers of interrupted runs, except partial downloads, which are resumed."""
     for folder in (root.labels, root.shards):
         remove_parts(folder)
     for part in root.folder.glob(".*.part"):
@@ -193,7 +193,7 @@ def _export(
     stopped = ""
     with progress.stage("Exporting tiles", len(chosen)) as step:
 
-        def tell(plan: Plan) -> None:
+        def report(plan: Plan) -> None:
             progress.say(str(plan))
             if recipe != root.recipe():
                 # From here on shards of this recipe may appear.
@@ -212,7 +212,7 @@ def _export(
                 again=again,
                 meter=setup.meter,
                 callbacks=Callbacks(
-                    on_plan=tell,
+                    on_plan=report,
                     on_row=lambda row: step.advance(note=f"{row.tile} {row.reason or row.state}"),
                     say=progress.say,
                 ),
@@ -226,10 +226,10 @@ def _export(
 
 
 def select_rows(rows: Sequence[ManifestRow], selection: Selection) -> tuple[ManifestRow, ...]:
-    """The rows that a build is about, in manifest order.
+    """The rows that a build selects, in manifest order.
 
     Args:
-        rows: those given by hand where ``selection.labels`` names a folder, those of the releases otherwise.
+        rows: user-supplied where ``selection.labels`` names a folder, those of the releases otherwise.
 
     Raises:
         UsageError: nothing is left.
@@ -247,7 +247,7 @@ def select_rows(rows: Sequence[ManifestRow], selection: Selection) -> tuple[Mani
 
 
 def _finish(root: DataRoot, setup: BuildSetup, recipe: Recipe) -> list[Finding]:
-    """Validate what is new, take the statistics of what changed, write the card."""
+    """Validate what is new, compute the statistics of what changed, write the card."""
     findings, _ = inspect_root(root, run=setup.run, progress=setup.progress, all_again=False)
     write_card(root, root.manifest(), root.ledger(), source=setup.pixels.name, recipe=recipe)
     return list(effective(findings, root.waivers()))
@@ -259,7 +259,7 @@ def inspect_root(
     """``validate_root`` and ``normalise_root``, reading each shard once.
 
     Args:
-        all_again: look at every complete tile, and not just at those that changed since the last time.
+        all_again: inspect every complete tile, not only those that changed since the last time.
     """
     counting = Counting(run)
     findings = validate_root(root, run=counting, progress=progress, all_again=all_again)
@@ -283,11 +283,11 @@ def normalise_root(
     all_again: bool = True,
     counted: Counted | None = None,
 ) -> list[Statistics]:
-    """Take the statistics of the training split, once per protocol; none where no training tile is complete yet.
+    """Compute statistics of the training split, once per protocol; none where no training tile is complete yet.
 
     Args:
         all_again: count also where the statistics on disk are of the same shards and labels.
-        counted: tiles that need not be read, because somebody has counted them.
+        counted: tiles that are already counted and need not be read.
     """
     wanted = []
     for protocol in protocols:
@@ -302,6 +302,6 @@ def normalise_root(
         return []
     if not all_again and up_to_date(root, wanted):
         return [root.statistics(protocol) for protocol in wanted]
-    with progress.stage("Taking statistics", len(counted_rows(root))) as step:
+    with progress.stage("Computing statistics", len(counted_rows(root))) as step:
         counts = count_others(root, counted or Counted(), run=run, on_batch=step.advance)
     return [write_statistics(root, protocol, counts) for protocol in wanted]

@@ -1,6 +1,6 @@
-"""Card: ``README.md`` of a data root, what a person needs who finds the folder. Pure, but for ``write_card``.
+"""Card: ``README.md`` of a data root, what a user needs to know about the folder. Pure, but for ``write_card``.
 
-Written at the end of each build, out of manifest, ledger and recipe. No clock, address or path stands in it (only an
+Written at the end of each build, out of manifest, ledger and recipe. It holds no time, address or path (only an
 unverified server's host): two builds with the same result write the same bytes.
 """
 
@@ -29,9 +29,9 @@ FILES: tuple[tuple[str, str], ...] = (
     (f"{SHARDS_FOLDER}/<EH or WH>/<biome>/<dw_id>.tif", "pixels of one tile, all bands, uint16; tags say their origin"),
     (f"{LABELS_FOLDER}/<labeler>/<EH or WH>/<biome>/<dw_id>.tif", "label of one tile, uint8, the released codes"),
     (MANIFEST_FILE, "every tile: grid, date, region, biome, labeler, splits (GeoParquet)"),
-    (LEDGER_FILE, "what became of every tile: one JSON line per event, a tile's last line counts"),
+    (LEDGER_FILE, "the status of every tile: one JSON line per event; the last line of a tile counts"),
     (FAILURES_FILE, "every tile that is missing, with the reason"),
-    ("recipe.json", "what was asked for besides the tile"),
+    ("recipe.json", "how pixels are requested, besides the tile"),
     ("findings.json, findings.csv", "what the validation found"),
     ("findings/index.html", "the same with pictures, once `dwplus validate` was run"),
     ("quarantine/", "shards that were put aside, each with a note that says why"),
@@ -75,7 +75,9 @@ _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"))
 _NO_NUMBERS = "no number of it says anything about the Earth"
 
 
-def write_card(root: DataRoot, manifest: Manifest, ledger: Mapping[str, LedgerRow], *, source: str, recipe: Recipe) -> Path:
+def write_card(
+    root: DataRoot, manifest: Manifest, ledger: Mapping[str, LedgerRow], *, source: str, recipe: Recipe
+) -> Path:
     """Write ``README.md`` of a data root, unless it says the same already; its path. See ``card``."""
     path = root.card_file
     content = card(manifest, ledger, source=source, recipe=recipe, version=__version__).encode()
@@ -90,7 +92,7 @@ def card(manifest: Manifest, ledger: Mapping[str, LedgerRow], *, source: str, re
     Args:
         ledger: last row of each tile, by tile id; tiles that are not in the manifest (labels that cannot be used) are
             counted among the missing ones.
-        source: who answered: ``earthengine``, ``SANDBOX`` or ``UNVERIFIED <host>``.
+        source: where the pixels came from: ``earthengine``, ``SANDBOX`` or ``UNVERIFIED <host>``.
         version: of dwplus.
     """
     rows = manifest.rows
@@ -146,7 +148,7 @@ def card(manifest: Manifest, ledger: Mapping[str, LedgerRow], *, source: str, re
 
 
 def _state(row: ManifestRow, last: LedgerRow | None) -> str:
-    """``done``, a reason, or ``open``; what the manifest says of a tile goes before what was once asked for."""
+    """``done``, a reason, or ``open``; the manifest takes precedence over the ledger."""
     if row.discard:
         return row.discard
     return "open" if last is None else last.reason or last.state
@@ -168,8 +170,12 @@ def _front_matter(tiles: int, source: str) -> str:
     lines = (
         # A JSON string is a YAML string: a host with a colon stays one.
         f"pretty_name: {json.dumps(_name(source))}",
-        # Labels are CC BY 4.0, which a copy of the whole has to keep; nobody has rights in what a sandbox computes.
-        *(("license: other", "license_name: synthetic-test-data") if Source.of(source).synthetic else ("license: cc-by-4.0",)),
+        # Labels are CC BY 4.0, which a copy of the whole has to keep; there are no rights in what a sandbox computes.
+        *(
+            ("license: other", "license_name: synthetic-test-data")
+            if Source.of(source).synthetic
+            else ("license: cc-by-4.0",)
+        ),
         "task_categories:",
         "- image-segmentation",
         "tags:",
@@ -189,13 +195,13 @@ def _banner(rows: Sequence[ManifestRow], source: str) -> str:
             "is not verified."
         )
     given = _by_hand(rows)
-    besides = f" Labels given by hand: {given:,}; the pixels under them are synthetic all the same." if given else ""
+    besides = f" User-supplied labels: {given:,}; the pixels under them are synthetic all the same." if given else ""
     labels = "pixels" if given == len(rows) and given else "pixels and labels"
     return f"> **SANDBOX**: synthetic {labels}; {_NO_NUMBERS}.{besides}"
 
 
 def _by_hand(rows: Sequence[ManifestRow]) -> int:
-    """Tiles whose label was given by hand."""
+    """Tiles with a user-supplied label."""
     return sum(row.release == "inspect" for row in rows)
 
 
@@ -273,7 +279,7 @@ def _count(
 
 
 def _missing(states: Mapping[str, str]) -> str:
-    words = {**REASONS, "open": "not asked for yet"}
+    words = {**REASONS, "open": "not requested yet"}
     found = list(states.values())
     # A ledger of another version may hold a reason that this one does not know.
     names = [*words, *sorted(set(found) - set(words) - {"done"})]
@@ -309,7 +315,7 @@ def _rebuild(rows: Sequence[ManifestRow], source: str, recipe: Recipe) -> str:
     options = f" --source {known.folder}{account}" + _recipe_options(recipe)
     commands = [f"dwplus build --region all{options}"] if given < len(rows) or not rows else []
     commands += [f"dwplus build --labels FOLDER{options}"] if given else []
-    notes = ["`--data DIR` names the folder above this one. A build asks for no complete tile again."]
+    notes = ["`--data DIR` names the folder above this one. A build never requests a complete tile again."]
     if known.synthetic:
         notes.append("The synthetic planet is the one of `planet.json`: `--tiles` and `--seed`.")
     if recipe.half_window_days != Recipe().half_window_days:
@@ -324,7 +330,7 @@ def _recipe_options(recipe: Recipe) -> str:
 
 
 def _attribution(rows: Sequence[ManifestRow], complete: Sequence[ManifestRow], source: str, recipe: Recipe) -> str:
-    given = " Labels given by hand keep the licence of their makers." if _by_hand(rows) else ""
+    given = " User-supplied labels keep the licence of their makers." if _by_hand(rows) else ""
     if Source.of(source).synthetic:
         return (
             "The pixels are computed: they contain no Copernicus data. A data set of the real Earth has to say "

@@ -1,7 +1,7 @@
 """Export: from the manifest to shards. One request per tile, several in flight, a ledger, resume by running again.
 
-``plan`` says what is to be done, this carries it out. The ledger has one writer, the thread that calls ``export``;
-workers only fetch and write shards.
+``plan`` decides what to do, this module does it. The ledger has one writer, the thread that calls ``export``;
+workers only download and write shards.
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ ENCODERS = os.cpu_count() or 1
 """Tiles that are encoded at a time; more would only hold memory."""
 
 OUTAGE_FAILURES = 20
-"""So many tiles in a row without an answer are an outage of the service, not bad luck of each."""
+"""This many tiles in a row without an answer count as an outage of the service, not as single failures."""
 
 _OUTAGE_WAITS_S = (30.0, 60.0, 120.0, 300.0, 600.0, *[1800.0] * 12)
-"""After each further ``OUTAGE_FAILURES``: an outage of a night is sat out, a longer one ends the run."""
+"""After each further ``OUTAGE_FAILURES``: the run waits through an outage of one night and ends at a longer one."""
 
 
 _NAP_S = 10.0
 
 
 class Meter(Protocol):
-    """Who watches what a run takes: decides which tiles are measured, and when the run has to end."""
+    """Tracks the cost of a run: decides which tiles are measured, and when the run has to end."""
 
     def measure(self) -> bool:
-        """Whether the next tile's cost is to be asked for."""
+        """Whether to request the cost of the next tile."""
 
     def spent(self, row: LedgerRow) -> None:
         """A tile is settled."""
@@ -78,12 +78,12 @@ class Unmetered:
 
 @dataclass(frozen=True)
 class Callbacks:
-    """Who is told of an export as it goes, from the calling thread.
+    """Called during an export, from the calling thread.
 
     Attributes:
-        on_plan: once, before anything is asked.
-        on_row: of every tile that was asked for.
-        say: one line for a person, of what is out of the ordinary.
+        on_plan: once, before the first request.
+        on_row: for every tile that was requested.
+        say: one line for the user, about anything out of the ordinary.
     """
 
     on_plan: Callable[[Plan], None] = lambda _: None
@@ -104,28 +104,26 @@ def export(
     meter: Meter | None = None,
     callbacks: Callbacks | None = None,
 ) -> Plan:
-    """Make the shards of some tiles; what became of each stands in the ledger.
+    """Write the shards of some tiles; the ledger records the status of each.
 
-    Tiles that got no answer are asked for once more at the end of the run, when the trouble may be over.
+    Tiles that got no answer are retried once at the end of the run, when the service may have recovered.
 
     Args:
-        rows: tiles to have; those that are complete are left alone.
-        damaged: tiles to ask for although their shard is there.
-        again: tiles to ask for whatever is known of them.
+        rows: tiles to export; complete ones are left alone.
+        damaged: tiles to request although their shard exists.
+        again: tiles to request whatever their status.
 
     Returns:
         The plan that was carried out.
 
     Raises:
         UsageError: the data root holds shards of another source.
-        AuthenticationError, QuotaError, ServiceError: the run cannot go on; running again goes on where it stopped.
+        AuthenticationError, QuotaError, ServiceError: the run cannot continue; run it again to resume.
         KeyboardInterrupt: after the tiles in flight are complete.
     """
     callbacks, meter = callbacks or Callbacks(), meter or Unmetered()
     remove_parts(root.shards)
-    todo = plan(
-        rows, known=ledger.rows, root=root, recipe=recipe, source=pixels.name, damaged=damaged, again=again
-    )
+    todo = plan(rows, known=ledger.rows, root=root, recipe=recipe, source=pixels.name, damaged=damaged, again=again)
     callbacks.on_plan(todo)
     for known in todo.record:
         ledger.append(known)
@@ -133,7 +131,7 @@ def export(
     run.through(todo.ask)
     unanswered = [row for row in todo.ask if ledger.rows[row.tile.id].reason in ("no_answer", "bad_answer")]
     if unanswered:
-        callbacks.say(f"{len(unanswered)} tiles got no answer; asking for them once more")
+        callbacks.say(f"{len(unanswered)} tiles got no answer; retrying them once")
         run.through(unanswered)
     return todo
 
@@ -160,7 +158,7 @@ class _Run:
         self._waits = 0
 
     def through(self, rows: Sequence[ManifestRow]) -> None:
-        """Ask for tiles until all are settled, or the run has to end."""
+        """Request tiles until all are settled, or the run has to end."""
         pool = ThreadPoolExecutor(max_workers=self._most, thread_name_prefix="tile")
         running: set[Future[LedgerRow]] = set()
         try:
@@ -169,7 +167,7 @@ class _Run:
             self._finish(running, error)
             raise
         finally:
-            # Whoever interrupts a second time does not want to wait for the threads either.
+            # A second interrupt does not wait for the threads either.
             pool.shutdown(wait=not running, cancel_futures=True)
 
     def _feed(self, pool: ThreadPoolExecutor, waiting: Iterator[ManifestRow], running: set[Future[LedgerRow]]) -> None:
@@ -186,7 +184,7 @@ class _Run:
             self._settle(wait(running, return_when=FIRST_COMPLETED).done, running)
             self._sit_out_an_outage()
         if stop and next(waiting, None) is not None:
-            raise QuotaError(f"{stop}; what is complete is kept, the same command goes on from here another time")
+            raise QuotaError(f"{stop}; complete tiles are kept; run the same command again later to resume")
 
     def _settle(self, done: Iterable[Future[LedgerRow]], running: set[Future[LedgerRow]]) -> None:
         for future in done:
@@ -199,20 +197,20 @@ class _Run:
             self._callbacks.on_row(row)
 
     def _sit_out_an_outage(self) -> None:
-        """Wait while the service answers nobody, so that an hour of trouble does not fail a thousand tiles."""
+        """Wait while the service does not answer, so that an outage of an hour does not fail a thousand tiles."""
         if self._unanswered == 0:
             self._waits = 0
         if self._unanswered < OUTAGE_FAILURES * (self._waits + 1):
             return
         if self._waits == len(_OUTAGE_WAITS_S):
             raise ServiceError(
-                f"Earth Engine has not answered {self._unanswered} tiles in a row, for hours; start the same command "
-                "again when it does: it goes on where it stopped"
+                f"Earth Engine has not answered {self._unanswered} tiles in a row, for hours; run the same command "
+                "again when it does, to resume"
             )
         seconds = _OUTAGE_WAITS_S[self._waits]
         self._waits += 1
         self._callbacks.say(f"no answer for {self._unanswered} tiles in a row; waiting {seconds:g} s for the service")
-        # In short naps: an end of the run that is set by the clock comes also now.
+        # In short naps, so that a time limit of the run also applies here.
         while seconds > 0 and not self._meter.why_stop(0):
             time.sleep(min(seconds, _NAP_S))
             seconds -= _NAP_S
@@ -250,14 +248,14 @@ def make_shard(
     tally: Tally | None = None,
     encoders: threading.Semaphore | None = None,
 ) -> LedgerRow:
-    """Find the scene of one tile, fetch its pixels, write its shard; what became of it.
+    """Find the scene of one tile, download its pixels, write its shard; returns its status.
 
     Args:
-        tally: filled with what it takes.
+        tally: filled with the cost.
         encoders: bounds how many tiles are encoded at a time.
 
     Raises:
-        AuthenticationError, QuotaError, ServiceError: no tile can be had.
+        AuthenticationError, QuotaError, ServiceError: no tile can be downloaded.
     """
     started, tally = time.monotonic(), tally or Tally()
     settled = _settled(row, pixels, recipe, root, tally, encoders or threading.Semaphore())

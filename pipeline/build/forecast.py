@@ -1,4 +1,4 @@
-"""Forecast: what a build would do and take, without asking anybody or writing anything (``dwplus build --dry-run``)."""
+"""Forecast: what a build would do and cost; sends no request and writes nothing (``dwplus build --dry-run``)."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from ..dataset.root import DataRoot
 def forecast(
     root: DataRoot, selection: Selection, *, recipe: Recipe | None, concurrency: int, sandbox_tiles: int | None = None
 ) -> tuple[str, Estimate]:
-    """What a build of this choice would do, in words, and what it would take.
+    """What a build of this selection would do, as text, and its estimated cost.
 
     Args:
         root: data root; need not exist yet.
-        recipe: what would be asked for; None = the root's own, or the default.
+        recipe: how pixels would be requested; None = that of the root, or the default.
         concurrency: requests in flight.
         sandbox_tiles: label tiles of the synthetic planet, where the root is the sandbox's.
 
     Raises:
-        UsageError: the choice names nothing that exists, or the build would be refused.
-        DataError: a label given by hand cannot be used.
+        UsageError: the selection names nothing that exists, or the build would be refused.
+        DataError: a user-supplied label cannot be used.
     """
     recipe = recipe or root.recipe() or Recipe()
     known = measured(root.events(), recipe.hash)
@@ -39,7 +39,7 @@ def forecast(
         tiles, words = _published(selection, sandbox_tiles)
         return words, estimate(tiles, known, concurrency=concurrency)
     ledger = root.ledger()
-    # Who answered so far; a build by somebody else would be refused when it begins.
+    # The source of the pixels so far; a build from another source is refused when it begins.
     source = next((row.source for row in ledger.values() if row.source), "")
     todo = plan(select_rows(rows, selection), known=ledger, root=root, recipe=recipe, source=source)
     return str(todo), estimate(len(todo.ask), known, concurrency=concurrency)
@@ -55,16 +55,16 @@ def _rows(root: DataRoot, selection: Selection) -> Sequence[ManifestRow] | None:
 
 
 def _published(selection: Selection, sandbox_tiles: int | None) -> tuple[int, str]:
-    """How many tiles there will be, by what the publishers say of their archives."""
+    """Number of tiles according to the publishers of the archives."""
     narrowed = selection.region != "all" or bool(selection.biomes)
-    advice = "'dwplus labels fetch' brings the labels, then the plan is exact"
+    advice = "run 'dwplus labels fetch' to download the labels; then the plan is exact"
     if sandbox_tiles is not None:
         tiles = sandbox_tiles
-        words = f"labels are not fetched yet; the synthetic planet has {tiles} label tiles"
+        words = f"labels are not downloaded yet; the synthetic planet has {tiles} label tiles"
     else:
         splits = selection.splits or {"train", "test"}
         tiles = sum(f.tiles or 0 for release in releases() for f in release.files if f.split in splits)
-        words = f"labels are not fetched yet; about {tiles:,} tiles are published; {advice}"
+        words = f"labels are not downloaded yet; about {tiles:,} tiles are published; {advice}"
     if narrowed:
         words += " (and narrowed to the region and biomes that were named)"
     if selection.limit is not None:

@@ -1,6 +1,6 @@
-"""Plan: tile by tile, whether its pixels are there, must be asked for, or can never be had. Comes before ``export``.
+"""Plan: for each tile, whether its pixels exist, must be requested, or are unavailable. Comes before ``export``.
 
-Decides from manifest, ledger and what stands on disk; asks nobody. A plan can be printed before it is carried out.
+Decides from manifest, ledger and the files on disk, without a request. A plan can be printed before it is executed.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from ..raster.geotiff import grid_of, read_header, shard_name
 from ..spec.tiles import Tile
 from ..dataset.root import DataRoot
 
-Why = Literal["new", "failed before", "another recipe", "another grid", "shard missing", "shard damaged", "asked for"]
-"""Why the pixels of a tile are asked for."""
+Why = Literal["new", "failed before", "another recipe", "another grid", "shard missing", "shard damaged", "requested"]
+"""Why the pixels of a tile are requested."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,10 @@ class Plan:
     """What a build will do.
 
     Attributes:
-        ask: tiles whose pixels have to be asked for.
+        ask: tiles whose pixels have to be requested.
         keep: tiles whose shard is complete, or that are discarded for good.
         record: rows for the ledger that need no request.
-        why: tile id -> why it is asked for.
+        why: tile id -> why it is requested.
         complete: how many of ``keep`` have a shard.
     """
 
@@ -44,12 +44,12 @@ class Plan:
     complete: int = 0
 
     def __str__(self) -> str:
-        """One line for a person: ``132 tiles: 120 complete, 2 discarded, 10 to ask for (8 new, 2 failed before)``."""
+        """One line for a person: ``132 tiles: 120 complete, 2 discarded, 10 to request (8 new, 2 failed before)``."""
         parts = [f"{self.complete} complete"] if self.complete else []
         discarded = len(self.keep) - self.complete
         parts += [f"{discarded} discarded"] if discarded else []
         reasons = ", ".join(f"{number} {why}" for why, number in Counter(self.why.values()).most_common())
-        parts.append(f"{len(self.ask)} to ask for ({reasons})" if self.ask else "none to ask for")
+        parts.append(f"{len(self.ask)} to request ({reasons})" if self.ask else "none to request")
         return f"{len(self.ask) + len(self.keep)} tiles: {', '.join(parts)}"
 
 
@@ -63,14 +63,14 @@ def plan(
     damaged: frozenset[str] = frozenset(),
     again: frozenset[str] = frozenset(),
 ) -> Plan:
-    """Decide tile by tile what is to be done.
+    """Decide for each tile what is to be done.
 
-    A tile is complete when its shard stands on disk with this recipe, this source and its label's grid; a shard that
-    the ledger does not know (its line was lost) is taken up again. Another label never asks for pixels.
+    A tile is complete when its shard is on disk with this recipe, this source and its label's grid; a shard that
+    the ledger does not know (its line was lost) is recorded again. A new label never needs new pixels.
 
     Args:
         damaged: tiles whose shard was found unreadable.
-        again: tiles to ask for whatever is known of them.
+        again: tiles to request whatever their status.
 
     Raises:
         UsageError: the data root holds pixels of another source, or of another recipe that would stay beside.
@@ -104,7 +104,7 @@ def plan(
 def _check_unmixed(
     rows: Sequence[ManifestRow], known: Mapping[str, LedgerRow], recipe: Recipe, source: str, root: DataRoot
 ) -> None:
-    """Shards of two sources or two recipes never stand side by side: averages in dB and of power differ by 0.5-1 dB."""
+    """Shards of two sources or two recipes are never mixed: averages in dB and of power differ by 0.5-1 dB."""
     chosen = {row.tile.id for row in rows}
     hash_ = recipe.hash
     for last in known.values():
@@ -128,13 +128,13 @@ def _why(
     damaged: frozenset[str],
     again: frozenset[str],
 ) -> Why | None:
-    """Why a tile is to be asked for; None where it is settled."""
+    """Why a tile is to be requested; None where it is settled."""
     tile = row.tile
     if tile.id in again:
-        return "asked for"
+        return "requested"
     if tile.id in damaged:
         return "shard damaged"
-    # A tile that was left out because of its label or its split was never asked for.
+    # A tile that was left out because of its label or its split was never requested.
     if last is None or last.reason in ("test_overlap", "bad_label"):
         return "new"
     if last.state == "failed":
@@ -154,7 +154,7 @@ def _why(
 
 
 def shard_on_disk(tile: Tile, root: DataRoot, recipe: Recipe, source: str) -> LedgerRow | None:
-    """Ledger row of a shard that a run left without one; None where there is no such shard, or another one."""
+    """Ledger row of a shard that a run left without one; None where there is no such shard, or a different one."""
     path = root.shard(tile)
     try:
         header = read_header(path)
@@ -180,5 +180,5 @@ def shard_on_disk(tile: Tile, root: DataRoot, recipe: Recipe, source: str) -> Le
 
 
 def discarded(tile: Tile, reason: str, source: str, recipe: Recipe) -> LedgerRow:
-    """Ledger row of a tile that can never be had."""
+    """Ledger row of a tile that is unavailable for good."""
     return LedgerRow(tile.id, "discarded", reason, REASONS[reason], source=source, recipe=recipe.hash)

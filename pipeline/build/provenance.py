@@ -1,6 +1,6 @@
-"""Provenance: what a shard says of where its pixels come from; enough to ask for the same ones again, and to cite them.
+"""Provenance: where the pixels of a shard came from; enough to request the same ones again, and to cite them.
 
-No clock, address or path stands in it: the same request gives the same bytes. ``export`` writes it, anybody reads it.
+It holds no time, address or path: the same request gives the same bytes. ``export`` writes it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PROCESSING = (
 """What is done to pixels besides what the recipe says."""
 
 _UNKNOWN = "-"
-"""Stands for an id that the service does not tell, so that the others keep their places."""
+"""In place of an id that the service does not report, so that the others keep their positions."""
 
 
 def provenance(tile: Tile, scene: SceneRef, recipe: Recipe, stored: NDArray[np.uint16], source: str) -> dict[str, str]:
@@ -39,7 +39,7 @@ def provenance(tile: Tile, scene: SceneRef, recipe: Recipe, stored: NDArray[np.u
 
     Args:
         stored: uint16 (bands, H, W) in the order of ``SHARD_BANDS``, 0 = no data.
-        source: who answered.
+        source: where the pixels came from.
     """
     start, end = recipe.window(tile.date)
     count = stored[SHARD_BANDS.index("S1_N")]
@@ -77,7 +77,7 @@ def provenance(tile: Tile, scene: SceneRef, recipe: Recipe, stored: NDArray[np.u
 
 
 def asked_for(header: ShardHeader) -> tuple[Tile, Recipe, SceneRef]:
-    """What a shard was asked for with, out of its own header: what ``scenes.pixel_request`` takes.
+    """The request that a shard was made with, from its header: the arguments of ``graphs.pixel_request``.
 
     ::
 
@@ -86,8 +86,8 @@ def asked_for(header: ShardHeader) -> tuple[Tile, Recipe, SceneRef]:
         assert (stored_values(answer, tile.shape) == read_bands(path, SHARD_BANDS)).all()
 
     Raises:
-        DataError: the header does not say; the shard was not written by ``dwplus build``, or by a version that asked
-            for pixels in another way.
+        DataError: the header does not say; the shard was not written by ``dwplus build``, or by a version that
+            requested pixels in another way.
     """
     tags = header.tags
     try:
@@ -96,7 +96,7 @@ def asked_for(header: ShardHeader) -> tuple[Tile, Recipe, SceneRef]:
             raise DataError(
                 f"{tags['TILE']}: dwplus {tags.get('DWPLUS_VERSION', 'of another version')} wrote recipe "
                 f"{tags['DWPLUS_RECIPE']}, which means {recipe.hash} to this version ({__version__}): install that one "
-                "to ask for the same pixels"
+                "to request the same pixels"
             )
         grid = header.grid
         tile = Tile(

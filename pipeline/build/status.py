@@ -1,4 +1,4 @@
-"""Status: how far a data set is, from its manifest and its ledger. Pure; also right while a build is writing."""
+"""Status: build progress of a data set, from its manifest and its ledger. Pure; also right while a build is writing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..dataset.manifest import ManifestRow
 from ..spec.tiles import biome_names
 
 OPEN = "open"
-"""State of a tile that was not asked for yet."""
+"""State of a tile that was not requested yet."""
 
 
 @dataclass(frozen=True)
@@ -33,15 +33,15 @@ class Group:
 
 @dataclass(frozen=True)
 class Status:
-    """How far a data set is.
+    """Build progress of a data set.
 
     Attributes:
         groups: title of the division -> its groups.
         reasons: why tiles are missing -> how many, most frequent first.
         shard_bytes: of all complete shards.
-        known: what tiles took so far.
-        used_eecu_hours: by all tiles asked for; None where the service was never asked what they cost.
-        left: what the tiles that are open or failed will take.
+        known: measured cost of tiles so far.
+        used_eecu_hours: by all requested tiles; None where their cost was never measured.
+        left: estimated cost of the tiles that are open or failed.
     """
 
     tiles: int
@@ -55,12 +55,12 @@ class Status:
 
 
 def status(rows: Sequence[ManifestRow], events: Sequence[LedgerRow], *, recipe_hash: str, concurrency: int) -> Status:
-    """How far a data set is.
+    """Build progress of a data set.
 
     Args:
         rows: the manifest; tiles of the ledger that are not in it (labels that cannot be used) count too.
         events: the ledger, in the order in which it was written.
-        recipe_hash: of the recipe that the rest will be asked for with.
+        recipe_hash: of the recipe of the remaining requests.
         concurrency: requests in flight of the run to come.
     """
     last = {row.tile: row for row in events}

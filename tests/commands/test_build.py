@@ -72,7 +72,7 @@ def test_a_dry_run_says_what_it_would_take_and_touches_nothing(
     code, out, _ = run(*build(labels), "--dry-run")
 
     assert code == 0
-    assert "4 tiles: 4 to ask for (4 new)" in out
+    assert "4 tiles: 4 to request (4 new)" in out
     assert "requests     8" in out
     assert "not measured" in out
     assert asked(engine) == before
@@ -106,7 +106,7 @@ def test_a_budget_ends_the_run_with_5_and_the_next_run_goes_on(
     code, _, err = run(*build(labels))
 
     assert code == 0
-    assert f"{TILES} tiles: {done} complete, {TILES - done} to ask for ({TILES - done} new)" in err
+    assert f"{TILES} tiles: {done} complete, {TILES - done} to request ({TILES - done} new)" in err
     assert pixel_requests(engine) - before == TILES - done
 
 
@@ -131,7 +131,7 @@ def test_status_counts_what_the_ledger_holds(run: Run, engine: LocalEarthEngine,
     engine.set_faults([])
     code, _, err = run("retry", "--workers", "1")
     assert code == 0
-    assert "1 to ask for (1 asked for)" in err
+    assert "1 to request (1 requested)" in err
     assert json.loads(run("status", "--json")[1])["states"] == {"done": 4}
 
 

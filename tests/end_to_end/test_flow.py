@@ -128,7 +128,7 @@ def test_running_again_asks_for_nothing_and_changes_nothing(folder: Path, root: 
 
     assert again.returncode == 0
     assert json.loads(again.stdout)["source"] == ["SANDBOX"]
-    assert "none to ask for" in again.stderr
+    assert "none to request" in again.stderr
     assert {path: path.stat().st_mtime_ns for path in (root.folder / "shards").rglob("*.tif")} == before
 
 

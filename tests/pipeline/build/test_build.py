@@ -154,7 +154,7 @@ def test_a_reason_chooses_what_is_asked_for_again(tmp_path: Path) -> None:
 def test_what_comes_from_labels_cannot_be_asked_for_again(tmp_path: Path) -> None:
     run(DataRoot.at(tmp_path / "data"), release(tmp_path / "labels", A), Pixels())
 
-    with pytest.raises(UsageError, match="bad_label cannot be asked for again; choose from bad_answer, no_answer"):
+    with pytest.raises(UsageError, match="bad_label cannot be retried; choose from bad_answer, no_answer"):
         retry(DataRoot.at(tmp_path / "data"), frozenset({"bad_label"}), BuildSetup(Pixels(), in_process))
 
 

@@ -81,7 +81,7 @@ def test_what_is_missing_is_counted_once_by_its_reason() -> None:
         "no Sentinel-1 scene (IW, VV and VH) within the window around the label's date",
     ]
     assert cells(shown, "bad_label")[1] == "1"
-    assert cells(shown, "open")[1:] == ["1", "not asked for yet"]
+    assert cells(shown, "open")[1:] == ["1", "not requested yet"]
     assert "| no_s2 " not in shown
     assert "Nothing: every tile of the manifest is complete." in text(tiles, done(*tiles))
 
@@ -158,7 +158,7 @@ def test_labels_given_by_hand_are_said_to_be_so() -> None:
     shown = text([row(0, "inspect")], source="SANDBOX")
 
     assert "synthetic pixels; no number" in shown
-    assert "Labels given by hand: 1;" in shown
+    assert "User-supplied labels: 1;" in shown
     assert "dwplus build --labels FOLDER --source sandbox" in shown
     assert "--region" not in shown
 

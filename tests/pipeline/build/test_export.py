@@ -290,7 +290,7 @@ def test_a_budget_stops_the_run_cleanly_and_the_next_run_goes_on(root: DataRoot)
 
     second = run(root, rows(40), again)
 
-    assert told == ["40 tiles: 40 to ask for (40 new)"]
+    assert told == ["40 tiles: 40 to request (40 new)"]
     assert 5 <= len(first) <= 10
     assert len(again.asked) == 40 - len(first)
     assert {row.state for row in second.values()} == {"done"}

@@ -36,7 +36,7 @@ def test_with_a_manifest_the_plan_is_that_of_the_build(data_root: LayOut) -> Non
 
     words, will = forecast(root, Selection(), recipe=Recipe(), concurrency=20)
 
-    assert words == "6 tiles: 5 complete, 1 to ask for (1 shard missing)"
+    assert words == "6 tiles: 5 complete, 1 to request (1 shard missing)"
     assert will.tiles == 1
 
 
@@ -45,6 +45,6 @@ def test_another_recipe_is_told_before_it_replaces_anything(data_root: LayOut) -
 
     words, _ = forecast(root, Selection(), recipe=Recipe(s1_mean="linear"), concurrency=20)
 
-    assert words == "6 tiles: 6 to ask for (6 another recipe)"
+    assert words == "6 tiles: 6 to request (6 another recipe)"
     with pytest.raises(UsageError, match="holds shards of another recipe"):
         forecast(root, Selection(splits=frozenset({"test"})), recipe=Recipe(s1_mean="linear"), concurrency=20)

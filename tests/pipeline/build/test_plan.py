@@ -52,7 +52,7 @@ def test_each_tile_has_its_own_reason(root: DataRoot) -> None:
         None, "shard damaged", "failed before", "another recipe", None, "new", "another grid", None,
     ]  # fmt: skip
     assert str(todo) == (
-        "8 tiles: 1 complete, 2 discarded, 5 to ask for (1 shard damaged, 1 failed before, 1 another recipe, 1 new, "
+        "8 tiles: 1 complete, 2 discarded, 5 to request (1 shard damaged, 1 failed before, 1 another recipe, 1 new, "
         "1 another grid)"
     )
     assert [(row.tile, row.reason) for row in todo.record] == [(tiles[7].tile.id, "test_overlap")]
@@ -64,7 +64,7 @@ def test_a_tile_can_be_asked_for_again_whatever_is_known_of_it(root: DataRoot) -
 
     todo = plan([tile], known=known, root=root, recipe=Recipe(), source="SANDBOX", again=frozenset({tile.tile.id}))
 
-    assert todo.why == {tile.tile.id: "asked for"}
+    assert todo.why == {tile.tile.id: "requested"}
 
 
 def test_a_plan_with_nothing_to_ask_says_so(root: DataRoot) -> None:
@@ -72,4 +72,4 @@ def test_a_plan_with_nothing_to_ask_says_so(root: DataRoot) -> None:
 
     todo = plan([tile], known={tile.tile.id: done(root, 0)}, root=root, recipe=Recipe(), source="SANDBOX")
 
-    assert str(todo) == "1 tiles: 1 complete, none to ask for"
+    assert str(todo) == "1 tiles: 1 complete, none to request"
