@@ -12,7 +12,6 @@ Bars: 2 ms a tile; 5 s.
 
 from __future__ import annotations
 
-import argparse
 import json
 import resource
 import subprocess
@@ -26,14 +25,14 @@ from typing import Any
 import psutil
 from dwplus.pipeline.build.build import normalise_root, validate_root
 from dwplus.pipeline.cluster import open_cluster
-from dwplus.pipeline.dataset.findings import FINDINGS_JSON
-from dwplus.pipeline.dataset.ledger import LEDGER_FILE, LedgerRow
-from dwplus.pipeline.dataset.manifest import ManifestRow, read_manifest, write_manifest
-from dwplus.pipeline.dataset.root import complete_rows
+from dwplus.pipeline.dataset.ledger import LedgerRow
+from dwplus.pipeline.dataset.manifest import ManifestRow, write_manifest
+from dwplus.pipeline.dataset.root import DataRoot
 from dwplus.pipeline.labels.splits import make_manifest
 from dwplus.pipeline.progress import Silent
 from dwplus.pipeline.raster.geotiff import grid_of
 from dwplus.pipeline.spec.recipe import Recipe
+from rigs import arguments
 from rigs.many_shards import tile_number
 
 
@@ -41,13 +40,13 @@ def nothing(rows: Sequence[ManifestRow]) -> int:
     return len(rows)
 
 
-def lay_out(root: Path, count: int) -> None:
+def lay_out(root: DataRoot, count: int) -> None:
     """Manifest, ledger and findings of ``count`` complete tiles that are not there."""
-    root.mkdir(parents=True)
+    root.folder.mkdir(parents=True)
     rows = [ManifestRow(tile_number(n), "expert", "train", f"labels/{n}.tif", f"{n:064x}", 0.8) for n in range(count)]
-    write_manifest(root, make_manifest(rows))
-    rows = list(read_manifest(root).rows)
-    with (root / LEDGER_FILE).open("w") as ledger:
+    write_manifest(root.folder, make_manifest(rows))
+    rows = list(root.manifest().rows)
+    with root.ledger_file.open("w") as ledger:
         for row in rows:
             entry = LedgerRow(
                 row.tile.id,
@@ -63,7 +62,7 @@ def lay_out(root: Path, count: int) -> None:
             )
             ledger.write(json.dumps({k: v for k, v in vars(entry).items() if v not in ("", 0)}) + "\n")
     seen = {row.tile.id: f"{row.label_sha256} {row.label_sha256}" for row in rows}
-    (root / FINDINGS_JSON).write_text(json.dumps({"tiles": len(rows), "findings": [], "validated": seen}))
+    root.findings_file.write_text(json.dumps({"tiles": len(rows), "findings": [], "validated": seen}))
 
 
 class FirstBatchError(Exception):
@@ -74,7 +73,7 @@ def stop_at_the_first_batch(_function: Callable[[Any], Any], _items: Sequence[An
     raise FirstBatchError
 
 
-def plan(root: Path) -> None:
+def plan(root: DataRoot) -> None:
     """Everything before the first batch of both stages."""
     for stage in (validate_root, normalise_root):
         try:
@@ -85,22 +84,22 @@ def plan(root: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments.parser(__doc__)
     parser.add_argument("--tiles", type=int, default=20_000)
     parser.add_argument("--scheduler")
-    parser.add_argument("--plan-only", type=Path, help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    parser.add_argument("--plan-only", type=Path, help="used by the benchmark itself")
+    options = arguments.parse(parser, tiles=300)
     if options.plan_only:
-        plan(options.plan_only)
+        plan(DataRoot.at(options.plan_only))
         return
     with tempfile.TemporaryDirectory() as name:
-        root = Path(name) / "root"
+        root = DataRoot.at(Path(name) / "root")
         lay_out(root, options.tiles)
         begun, cpu = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
         subprocess.run([sys.executable, __file__, "--plan-only", str(root)], check=True)
         planned_s = time.monotonic() - begun
         planned_cpu_s = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - cpu
-        rows = complete_rows(root)
+        rows = root.complete()
         workers = None if options.scheduler else 2
         with open_cluster(workers=workers, scheduler=options.scheduler) as run:
             list(run(nothing, rows[:200]))

@@ -16,7 +16,6 @@ much for 100 and 200 tiles as for 400. rioxarray is needed for this benchmark al
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import tempfile
 import threading
@@ -32,9 +31,9 @@ import psutil
 import rasterio
 from dwplus.pipeline.build.build import inspect_root
 from dwplus.pipeline.cluster import Runner, local_cluster
-from dwplus.pipeline.dataset.root import complete_rows
+from dwplus.pipeline.dataset.root import DataRoot
 from dwplus.pipeline.progress import Silent
-from dwplus.pipeline.raster.geotiff import shard_path
+from rigs import arguments
 from rigs.many_shards import first, lay_out, patterns
 
 WORKERS = 2
@@ -55,7 +54,7 @@ def decode(files: File) -> int:
     return read
 
 
-def by_dwplus(root: Path, run: Runner) -> None:
+def by_dwplus(root: DataRoot, run: Runner) -> None:
     inspect_root(root, run=run, progress=Silent())
 
 
@@ -106,10 +105,10 @@ def watching_workers() -> Iterator[list[float]]:
 
 def wake(batch: Sequence[int]) -> int:
     """What workers import for their first tile."""
-    from dwplus.pipeline.statistics import normalise
+    from dwplus.pipeline.statistics.normalise import STATISTICS_SPLITS
 
     time.sleep(0.01)
-    return len(batch) + len(normalise.SHARD_BANDS)
+    return len(batch) + len(STATISTICS_SPLITS)
 
 
 @contextmanager
@@ -121,7 +120,7 @@ def awake_cluster() -> Iterator[tuple[Runner, float]]:
         yield run, time.monotonic() - begun
 
 
-def peak_mib(root: Path) -> float:
+def peak_mib(root: DataRoot) -> float:
     """The most that a worker of a fresh cluster held during validation and statistics."""
     with watching_workers() as peak, awake_cluster() as (run, _):
         by_dwplus(root, run)
@@ -149,18 +148,18 @@ def array_seconds(files: Sequence[File], rounds: int) -> list[float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments.parser(__doc__)
     parser.add_argument("--tiles", type=int, default=400)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--real", type=Path, help="folder of real stacks and labels")
     parser.add_argument("--no-array", action="store_true", help="leave dask.array out")
     parser.add_argument("--no-memory", action="store_true", help="leave the runs over 100 and 200 tiles out")
-    options = parser.parse_args()
+    options = arguments.parse(parser, tiles=8, rounds=1)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        root = lay_out(folder / "root", options.tiles, patterns(options.real, folder))
-        rows = complete_rows(root)
-        files = [(str(shard_path(root, row.tile)), str(root / row.label)) for row in rows]
+        root = lay_out(folder / "root", options.tiles, patterns(options.real, folder, 6 if options.tiny else 132))
+        rows = root.complete()
+        files = [(str(root.shard(row.tile)), str(root.label(row))) for row in rows]
         ours, plain = [], []
         with awake_cluster() as (run, start_s), ProcessPoolExecutor(WORKERS) as pool:
             list(pool.map(decode, files[:8]))
@@ -178,7 +177,7 @@ def main() -> None:
             print(f"  dask.array     {statistics.median(array) * per_tile:6.1f}")
             print(f"  ratio          {statistics.median(array) / statistics.median(ours):6.2f}   (bar 2.4)")
         if not options.no_memory:
-            for count in sorted({options.tiles // 4, options.tiles // 2, options.tiles}):
+            for count in sorted({max(options.tiles // 4, 4), max(options.tiles // 2, 4), options.tiles}):
                 peak = peak_mib(first(root, count, folder / f"first-{count}"))
                 print(f"  most MiB held by a worker over {count:4} tiles: {peak:5.0f}   (bar 700)")
 

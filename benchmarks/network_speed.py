@@ -14,21 +14,20 @@ segmentation-models-pytorch (the extra ``models``) is needed.
 
 from __future__ import annotations
 
-import argparse
 import multiprocessing
 import statistics
 import time
 from collections.abc import Callable
 from typing import Any
 
-import segmentation_models_pytorch
 import torch
 from dwplus.model.registry import build
 from dwplus.model.speed import held_mb, inference_step, training_step
+from rigs import arguments
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-SIZE = 510
+SIZE_PX = 510
 Step = Callable[[], None]
 
 
@@ -37,6 +36,8 @@ class Smp(nn.Module):
 
     def __init__(self, *, channels_last: bool, **options: Any) -> None:
         super().__init__()
+        import segmentation_models_pytorch
+
         network = segmentation_models_pytorch.create_model(
             "segformer", "mit_b2", encoder_weights=None, in_channels=12, classes=9, **options
         )
@@ -49,9 +50,9 @@ class Smp(nn.Module):
         return logits
 
 
-def images(batch: int) -> list[Tensor]:
+def images(batch: int, size_px: int = SIZE_PX) -> list[Tensor]:
     generator = torch.Generator().manual_seed(0)
-    return [torch.randn(batch, bands, SIZE, SIZE, generator=generator) for bands in (10, 2)]
+    return [torch.randn(batch, bands, size_px, size_px, generator=generator) for bands in (10, 2)]
 
 
 def in_turns(steps: dict[str, Step], rounds: int) -> dict[str, float]:
@@ -65,15 +66,15 @@ def in_turns(steps: dict[str, Step], rounds: int) -> dict[str, float]:
     return {name: statistics.median(seconds[1:]) for name, seconds in times.items()}
 
 
-def training_peak_mb(decoder: str, batch: int) -> float:
+def training_peak_mb(decoder: str, batch: int, size_px: int) -> float:
     """The most memory that a process grows by in two training steps, in 10^6 bytes."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_peak_here, (decoder, batch))
+        return pool.apply(_peak_here, (decoder, batch, size_px))
 
 
-def _peak_here(decoder: str, batch: int) -> float:
+def _peak_here(decoder: str, batch: int, size_px: int) -> float:
     before = held_mb()
-    step = training_step(build("specsar-former", decoder=decoder), images(batch))
+    step = training_step(build("specsar-former", decoder=decoder), images(batch, size_px))
     for _ in range(2):
         step()
     return held_mb() - before
@@ -89,14 +90,17 @@ def compare(title: str, seconds: dict[str, float], bars: dict[str, tuple[str, fl
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments.parser(__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--compile", action="store_true", help="compile folded too: minutes")
     parser.add_argument("--no-training", action="store_true")
     parser.add_argument("--no-memory", action="store_true")
-    options = parser.parse_args()
+    parser.add_argument("--size", type=int, default=SIZE_PX, help="side of the images, px")
+    options = arguments.parse(parser, rounds=1, size=62)
+    arguments.need("segmentation_models_pytorch", "pip install 'dwplus[models]'")
+    size = options.size
     torch.manual_seed(0)
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {SIZE} px, float32")
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {size} px, float32")
     networks: dict[str, nn.Module] = {
         "folded": build("specsar-former"),
         "plain": build("specsar-former", decoder="plain"),
@@ -105,7 +109,7 @@ def main() -> None:
         "smp, decoder 768": Smp(channels_last=False, decoder_segmentation_channels=768),
         "SegFormer 768 plain": build("segformer", decoder="plain"),
     }
-    seconds = in_turns({name: inference_step(net, images(1)) for name, net in networks.items()}, options.rounds)
+    seconds = in_turns({name: inference_step(net, images(1, size)) for name, net in networks.items()}, options.rounds)
     fair = min("smp", "smp channels-last", key=lambda name: seconds[name])
     bars = {
         "speed against plain": ("plain", 2.2),
@@ -114,19 +118,22 @@ def main() -> None:
     }
     compare("inference, batch 1", seconds, bars)
     if not options.no_training:
-        steps = {name: training_step(networks[name], images(2)) for name in ("folded", "plain", "smp")}
+        steps = {name: training_step(networks[name], images(2, size)) for name in ("folded", "plain", "smp")}
         compare("training step, batch 2", in_turns(steps, options.rounds), {"speed against plain": ("plain", 2.0)})
     if not options.no_memory:
-        peaks = {decoder: training_peak_mb(decoder, 4) for decoder in ("folded", "plain")}
+        peaks = {decoder: training_peak_mb(decoder, 4, size) for decoder in ("folded", "plain")}
         words = ", ".join(f"{decoder} {peak:,.0f} MB" for decoder, peak in peaks.items())
         print(f"training step, batch 4: {words}: {peaks['folded'] / peaks['plain']:.2f} (bar 0.7)")
     if options.compile:
         compiled = build("specsar-former").eval()
         compiled.compile()
         begun = time.perf_counter()
-        inference_step(compiled, images(1))()
+        inference_step(compiled, images(1, size))()
         print(f"compiled in {time.perf_counter() - begun:.0f} s")
-        steps = {"folded": inference_step(compiled, images(1)), fair: inference_step(networks[fair], images(1))}
+        steps = {
+            "folded": inference_step(compiled, images(1, size)),
+            fair: inference_step(networks[fair], images(1, size)),
+        }
         compare("inference, batch 1, folded compiled", in_turns(steps, options.rounds), {"speed": (fair, 1.1)})
 
 

@@ -10,7 +10,6 @@ class. Needs scikit-learn. Takes about three minutes on one core.
 
 from __future__ import annotations
 
-import argparse
 import json
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -25,6 +24,7 @@ from dwplus.local_ee.scene import Scene
 from dwplus.pipeline.spec.landcover import IGNORE, class_indices
 from dwplus.pipeline.spec.tiles import Tile
 from numpy.typing import NDArray
+from rigs import arguments
 from sklearn.ensemble import RandomForestClassifier
 
 BANDS = ("B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B11", "B12")
@@ -33,11 +33,11 @@ TREES = 100
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--tiles", type=int, default=132)
-    arguments.add_argument("--seed", type=int, default=7)
-    arguments.add_argument("--dates", type=int, default=40, help="Sentinel-1 scenes in the mean, at most")
-    options = arguments.parse_args()
+    parser = arguments.parser(__doc__)
+    parser.add_argument("--tiles", type=int, default=132)
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--dates", type=int, default=40, help="Sentinel-1 scenes in the mean, at most")
+    options = arguments.parse(parser, tiles=6, dates=1)
     catalogue = Catalogue(make_planet({"kind": "earth", "seed": options.seed}))
     world = sandbox_tiles(catalogue, options.tiles, seed=noise.key(json.dumps(catalogue.planet.config, sort_keys=True)))
     train = _samples(catalogue, [t for t in world if "expert" in t.annotators], "expert", options.dates)

@@ -1,17 +1,15 @@
-"""Size of shards with real Sentinel-2 pixels, and what reading them costs beside rasterio reading the same file.
+"""Size of shards with real Sentinel-2 pixels, and CPU time of reading them compared with rasterio on the same file.
 
     python benchmarks/shard_size.py FOLDER
 
-FOLDER holds label tiles (``dw_....tif``) and, beside them, Sentinel-2 stacks on the same grid (``dw_....s2_l2a.tif``).
-There is no real Sentinel-1 for them: VV, VH and S1_N are those of the synthetic planet, built by ``dwplus build``.
-Bars: 4.6 MB a shard; ``shards.read_bands`` takes at most 1.2 times the CPU of ``rasterio.open(...).read(...)``.
+FOLDER holds label tiles and Sentinel-2 stacks (see ``rigs/real_stacks.py``). With ``--tiny`` no folder is needed:
+the pixels of one tile are random.
+Bars: 4.6 MB per shard; ``geotiff.read_bands`` takes at most 1.2 times the CPU of ``rasterio.open(...).read(...)``.
 """
 
 from __future__ import annotations
 
-import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -20,20 +18,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import rasterio
-from dwplus.pipeline.raster.geotiff import encode_shard, read_bands
-from dwplus.pipeline.spec.bands import NODATA, S2_BANDS, SHARD_BANDS, preset
-from dwplus.pipeline.spec.tiles import Tile, parse_tile_id
-from numpy.typing import NDArray
+from dwplus.pipeline.raster.geotiff import read_bands
+from dwplus.pipeline.spec.bands import SHARD_BANDS, preset
+from rigs import arguments
+from rigs.real_stacks import STACK, made_up_stacks, real_shards, stacks
 
-ROUNDS = 41
-STACK = ".s2_l2a.tif"
+CHOICES = {"all bands": SHARD_BANDS, "ms10 + sar": (*preset("ms10"), *preset("sar"))}
 
 
 @dataclass(frozen=True)
 class Reading:
-    """CPU milliseconds of one choice of bands: by ``read_bands`` and by rasterio alone."""
+    """CPU milliseconds for one choice of bands: ``read_bands`` and rasterio alone."""
 
     bands: str
     ours_ms: float
@@ -44,50 +40,8 @@ class Reading:
         return self.ours_ms / self.plain_ms
 
 
-def stacks(folder: Path) -> list[Path]:
-    return sorted(folder.glob(f"dw_*{STACK}"))
-
-
-def planet_shards(labels: Sequence[Path], folder: Path) -> dict[str, Path]:
-    """Shards of the synthetic planet on the grids of some label tiles, by tile id."""
-    given = folder / "labels"
-    given.mkdir()
-    for label in labels:
-        shutil.copy(label, given)
-    command = ["build", "--labels", str(given), "--data", str(folder / "data"), "--source", "sandbox", "--workers", "1"]
-    subprocess.run([sys.executable, "-m", "dwplus.cli", *command], check=True, capture_output=True)
-    return {path.stem: path for path in (folder / "data" / "sandbox" / "shards").rglob("dw_*.tif")}
-
-
-def real_shard(stack: Path, planet: Path) -> bytes:
-    """A shard with the Sentinel-2 bands of a stack and everything else of the planet's shard."""
-    with rasterio.open(planet) as file, rasterio.open(stack) as real:
-        assert (file.crs, file.transform, file.shape) == (real.crs, real.transform, real.shape), stack
-        pixels: NDArray[np.uint16] = file.read()
-        for band in S2_BANDS:
-            digital_number = np.clip(real.read(real.descriptions.index(band) + 1), NODATA, None)
-            pixels[SHARD_BANDS.index(band)] = digital_number.astype(np.uint16)
-        tags = {name: value for name, value in file.tags().items() if name != "AREA_OR_POINT"}
-        known = parse_tile_id(planet.stem)
-        grid = (tuple(file.transform)[:6], file.shape)
-        tile = Tile(planet.stem, str(file.crs), *grid, known.date, "EH", 0)  # type: ignore[arg-type]
-    return encode_shard(pixels, tile, tags)
-
-
-def real_shards(source: Path, folder: Path) -> list[Path]:
-    """Shards of all stacks of a folder."""
-    found = stacks(source)
-    planet = planet_shards([path.with_name(path.name.replace(STACK, ".tif")) for path in found], folder)
-    paths = []
-    for stack in found:
-        tile = stack.name.removesuffix(STACK)
-        paths.append(folder / f"{tile}.tif")
-        paths[-1].write_bytes(real_shard(stack, planet[tile]))
-    return paths
-
-
-def reading(path: Path, name: str, bands: Sequence[str], rounds: int = ROUNDS) -> Reading:
-    """Median CPU time of both ways to read, in turns, so that other load meets both alike."""
+def reading(path: Path, name: str, bands: Sequence[str], rounds: int) -> Reading:
+    """Median CPU time of both readers, interleaved, so that other load affects both alike."""
 
     def plain() -> Any:
         with rasterio.open(path) as file:
@@ -104,18 +58,27 @@ def reading(path: Path, name: str, bands: Sequence[str], rounds: int = ROUNDS) -
     return Reading(name, *(statistics.median(kept) for kept in times))
 
 
+def report(path: Path, rounds: int) -> None:
+    print(f"{path.stem}: {path.stat().st_size / 1e6:.2f} MB   (bar 4.6)")
+    for found in (reading(path, name, bands, rounds) for name, bands in CHOICES.items()):
+        print(
+            f"  {found.bands:11} read_bands {found.ours_ms:5.1f} ms, rasterio {found.plain_ms:5.1f} ms CPU, "
+            f"ratio {found.ratio:.2f}   (bar 1.2)"
+        )
+
+
 def main() -> None:
-    if len(sys.argv) != 2 or not stacks(Path(sys.argv[1])):
-        sys.exit(f"{__doc__}\nno dw_*{STACK} in {sys.argv[1:]}")
+    parser = arguments.parser(__doc__)
+    parser.add_argument("folder", type=Path, nargs="?", help="folder of stacks and label tiles")
+    parser.add_argument("--rounds", type=int, default=41)
+    options = arguments.parse(parser, rounds=3)
     with tempfile.TemporaryDirectory() as name:
-        for path in real_shards(Path(sys.argv[1]), Path(name)):
-            print(f"{path.stem}: {path.stat().st_size / 1e6:.2f} MB   (bar 4.6)")
-            choices = {"all bands": SHARD_BANDS, "ms10 + sar": (*preset("ms10"), *preset("sar"))}
-            for found in (reading(path, choice, bands) for choice, bands in choices.items()):
-                print(
-                    f"  {found.bands:11} read_bands {found.ours_ms:5.1f} ms, rasterio {found.plain_ms:5.1f} ms CPU, "
-                    f"ratio {found.ratio:.2f}   (bar 1.2)"
-                )
+        folder = Path(name)
+        source = made_up_stacks(folder / "stacks") if options.tiny else options.folder
+        if source is None or not stacks(source):
+            sys.exit(f"name a folder that holds dw_*{STACK}; there is none in {source}")
+        for path in real_shards(source, folder):
+            report(path, options.rounds)
 
 
 if __name__ == "__main__":

@@ -23,18 +23,18 @@ from typing import Any
 
 import numcodecs.blosc
 import numpy as np
-from dwplus.pipeline.dataset.ledger import Ledger
-from dwplus.pipeline.dataset.manifest import ManifestRow, read_manifest
-from dwplus.pipeline.dataset.store import FilePlan, Store, entries_of, store_path, write_files
+from dwplus.pipeline.dataset.manifest import ManifestRow
+from dwplus.pipeline.dataset.root import DataRoot
+from dwplus.pipeline.dataset.store import FilePlan, Store, entries_of, write_files
 from dwplus.pipeline.dataset.store_metadata import TILES_PER_FILE
 from dwplus.pipeline.files.atomic import sha256_of
-from dwplus.pipeline.raster.geotiff import read_bands, read_codes, shard_path
+from dwplus.pipeline.raster.geotiff import read_bands, read_codes, shard_name
 from dwplus.pipeline.spec.bands import preset
 from dwplus.pipeline.spec.landcover import class_indices
 from numpy.typing import NDArray
-from shard_size import STACK, real_shard, stacks
+from rigs import arguments
+from rigs.real_stacks import STACK, real_shard, stacks
 
-ROUNDS = 15
 BANDS = (preset("ms10"), preset("sar"))
 READ_BAR, SIZE_BAR = 8.0, 1.2
 
@@ -59,20 +59,20 @@ class Result:
         )
 
 
-def build(folder: Path, *arguments: str) -> Path:
+def build(folder: Path, *options: str) -> DataRoot:
     """Data root of a build on the synthetic planet."""
-    command = ["build", "--source", "sandbox", "--data", str(folder), "--workers", "1", *arguments]
+    command = ["build", "--source", "sandbox", "--data", str(folder), "--workers", "1", *options]
     done = subprocess.run([sys.executable, "-m", "dwplus.cli", *command], capture_output=True)
     assert done.returncode == 0, done.stderr.decode()
-    return folder / "sandbox"
+    return DataRoot.at(folder / "sandbox")
 
 
-def with_real_pixels(root: Path, source: Path) -> None:
+def with_real_pixels(root: DataRoot, source: Path) -> None:
     """Put the Sentinel-2 pixels of a folder into the shards of a root."""
     found = {path.name.removesuffix(STACK): path for path in stacks(source)}
-    with Ledger(root) as ledger:
-        for row in read_manifest(root).rows:
-            path = shard_path(root, row.tile)
+    with root.open_ledger() as ledger:
+        for row in root.manifest().rows:
+            path = root.own_shard(row.tile)
             content = real_shard(found[row.tile.id], path)
             path.write_bytes(content)
             ledger.append(replace(ledger.rows[row.tile.id], sha256=sha256_of(content), bytes=len(content)))
@@ -88,9 +88,9 @@ def full_sample(store: Store, row: ManifestRow) -> list[NDArray[Any]]:
     return [label, *bands]
 
 
-def from_shards(root: Path, row: ManifestRow) -> list[NDArray[Any]]:
-    bands = read_bands(shard_path(root, row.tile), (*BANDS[0], *BANDS[1]))
-    return [class_indices(read_codes(root / row.label)), bands]
+def from_shards(root: DataRoot, row: ManifestRow) -> list[NDArray[Any]]:
+    bands = read_bands(root.shard(row.tile), (*BANDS[0], *BANDS[1]))
+    return [class_indices(read_codes(root.label(row))), bands]
 
 
 def copy(sample: Sequence[NDArray[Any]], room: Sequence[NDArray[Any]]) -> None:
@@ -105,7 +105,7 @@ def timed(times: list[float], way: Callable[..., Any], *arguments: Any) -> Any:
     return result
 
 
-def measure(root: Path, rows: Sequence[ManifestRow]) -> Result:
+def measure(root: DataRoot, rows: Sequence[ManifestRow], rounds: int) -> Result:
     """Medians over all tiles, the three ways in turns, so that other load meets them alike."""
     entries = entries_of(root, rows)
     for number, start in enumerate(range(0, len(entries), TILES_PER_FILE)):
@@ -115,34 +115,39 @@ def measure(root: Path, rows: Sequence[ManifestRow]) -> Result:
     samples = [[np.copy(array) for array in full_sample(store, row)] for row in in_turn(rows)]
     room = [np.ones_like(array) for array in samples[0]]
     times: dict[str, list[float]] = {"store": [], "shards": [], "memcpy": []}
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         for row, sample in zip(in_turn(rows), samples, strict=True):
             read = timed(times["store"], full_sample, store, row)
             decoded = timed(times["shards"], from_shards, root, row)
             timed(times["memcpy"], copy, sample, room)
             assert (np.concatenate(read[1:]) == decoded[1]).all(), row.tile.id
             assert (read[0] == decoded[0]).all(), row.tile.id
-    stored = sum(path.stat().st_size for path in store_path(root).rglob("*") if path.is_file())
-    shards = sum(shard_path(root, row.tile).stat().st_size + (root / row.label).stat().st_size for row in rows)
+    stored = sum(path.stat().st_size for path in root.store.rglob("*") if path.is_file())
+    shards = sum((root.folder / path).stat().st_size for row in rows for path in (shard_name(row.tile), row.label))
     return Result(*(statistics.median(times[name]) for name in times), stored, shards)
 
 
 def main() -> None:
+    parser = arguments.parser(__doc__)
+    parser.add_argument("folder", type=Path, nargs="?", help="folder of real stacks and label tiles")
+    parser.add_argument("--tiles", type=int, default=24)
+    parser.add_argument("--rounds", type=int, default=15)
+    options = arguments.parse(parser, tiles=6, rounds=1)
     with tempfile.TemporaryDirectory() as name:
-        root = build(Path(name) / "planet", "--tiles", "24")
-        ledger = {path.stem for path in (root / "shards").rglob("dw_*.tif")}
-        rows = [row for row in read_manifest(root).rows if row.tile.id in ledger]
-        print(f"{len(rows)} tiles of the synthetic planet [SANDBOX]\n{measure(root, rows)}")
-        if len(sys.argv) > 1:
-            source, given = Path(sys.argv[1]), Path(name) / "given"
+        root = build(Path(name) / "planet", "--tiles", str(options.tiles))
+        ledger = {path.stem for path in root.shards.rglob("dw_*.tif")}
+        rows = [row for row in root.manifest().rows if row.tile.id in ledger]
+        print(f"{len(rows)} tiles of the synthetic planet [SANDBOX]\n{measure(root, rows, options.rounds)}")
+        if options.folder is not None:
+            source, given = options.folder, Path(name) / "given"
             given.mkdir()
             for stack in stacks(source):
                 label = stack.name.replace(STACK, ".tif")
                 (given / label).write_bytes((source / label).read_bytes())
             root = build(Path(name) / "real", "--labels", str(given))
             with_real_pixels(root, source)
-            rows = list(read_manifest(root).rows)
-            print(f"{len(rows)} tiles with real Sentinel-2 pixels\n{measure(root, rows)}")
+            rows = list(root.manifest().rows)
+            print(f"{len(rows)} tiles with real Sentinel-2 pixels\n{measure(root, rows, options.rounds)}")
 
 
 if __name__ == "__main__":

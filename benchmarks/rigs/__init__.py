@@ -1,1 +1,1 @@
-"""What several benchmarks run on: a replaying server, watched processes, data sets of many shards."""
+"""Parts that several benchmarks share; benchmarks import these, never each other. README.md lists them."""

@@ -19,12 +19,13 @@ from pathlib import Path
 import numpy as np
 import rasterio
 from dwplus.pipeline.build.provenance import provenance
-from dwplus.pipeline.dataset.ledger import Ledger, LedgerRow, read_ledger
-from dwplus.pipeline.dataset.manifest import Manifest, ManifestRow, read_manifest, write_manifest
+from dwplus.pipeline.dataset.ledger import LedgerRow
+from dwplus.pipeline.dataset.manifest import Manifest, ManifestRow, write_manifest
+from dwplus.pipeline.dataset.root import DataRoot
 from dwplus.pipeline.earthengine.scene_choice import SceneRef
 from dwplus.pipeline.files.atomic import sha256_of, write_atomically
 from dwplus.pipeline.labels.splits import make_manifest
-from dwplus.pipeline.raster.geotiff import encode_shard, grid_of, label_path, shard_path, write_label
+from dwplus.pipeline.raster.geotiff import encode_shard, grid_of, label_name, write_label
 from dwplus.pipeline.spec.recipe import Recipe
 from dwplus.pipeline.spec.tiles import Tile
 from numpy.typing import NDArray
@@ -45,7 +46,7 @@ class Pattern:
     codes: NDArray[np.uint8]
 
 
-def patterns(real: Path | None, folder: Path) -> list[Pattern]:
+def patterns(real: Path | None, folder: Path, planet_tiles: int = 132) -> list[Pattern]:
     """Patterns from the stacks of a folder, or of the synthetic planet where there is none."""
     if real is not None:
         shards = real_shards(real, folder)
@@ -53,10 +54,10 @@ def patterns(real: Path | None, folder: Path) -> list[Pattern]:
         return [_pattern(*pair) for pair in zip(shards, labels, strict=True)]
     data = folder / "data"
     command = ["build", "--source", "sandbox", "--data", str(data), "--split", "train", "--limit", "4", "--quiet"]
+    command += ["--tiles", str(planet_tiles)]
     subprocess.run([sys.executable, "-m", "dwplus.cli", *command], check=True, capture_output=True)
-    root = data / "sandbox"
-    done = [row for row in read_manifest(root).rows if shard_path(root, row.tile).is_file()]
-    return [_pattern(shard_path(root, row.tile), root / row.label) for row in done]
+    root = DataRoot.at(data / "sandbox")
+    return [_pattern(root.own_shard(row.tile), root.own_label(row)) for row in root.complete()]
 
 
 def _pattern(shard: Path, label: Path) -> Pattern:
@@ -73,27 +74,28 @@ def tile_number(number: int, size: int = 510) -> Tile:
     return replace(tile, id=f"dw_{lon:.10f}_{lat:.10f}-{DAY:%Y%m%d}")
 
 
-def lay_out(root: Path, count: int, given: Sequence[Pattern]) -> Path:
+def lay_out(folder: Path, count: int, given: Sequence[Pattern]) -> DataRoot:
     """A data root of ``count`` complete tiles of the training release, not validated yet."""
+    root = DataRoot.at(folder)
     with ProcessPoolExecutor(2) as pool:
         made = list(pool.map(partial(_write_tile, root, given), range(count), chunksize=8))
-    with Ledger(root) as ledger:
+    with root.open_ledger() as ledger:
         for _, entry in made:
             ledger.append(entry)
-    write_manifest(root, make_manifest([row for row, _ in made]))
+    write_manifest(root.folder, make_manifest([row for row, _ in made]))
     return root
 
 
-def _write_tile(root: Path, given: Sequence[Pattern], number: int) -> tuple[ManifestRow, LedgerRow]:
+def _write_tile(root: DataRoot, given: Sequence[Pattern], number: int) -> tuple[ManifestRow, LedgerRow]:
     pattern = given[number % len(given)]
     shift = (37 * number % 509, 61 * number % 503)
     pixels, codes = np.roll(pattern.pixels, shift, axis=(1, 2)), np.roll(pattern.codes, shift, axis=(0, 1))
     tile = tile_number(number, codes.shape[0])
-    label = label_path(root, tile, "expert")
-    write_label(label, codes, tile, {"LABELER": "expert"})
+    label = label_name(tile, "expert")
+    write_label(root.folder / label, codes, tile, {"LABELER": "expert"})
     content = encode_shard(pixels, tile, provenance(tile, SCENE, Recipe(), pixels, "SANDBOX"))
-    write_atomically(shard_path(root, tile), content)
-    row = ManifestRow(tile, "expert", "train", label.relative_to(root).as_posix(), sha256_of(codes.tobytes()), 0.8)
+    write_atomically(root.own_shard(tile), content)
+    row = ManifestRow(tile, "expert", "train", label, sha256_of(codes.tobytes()), 0.8)
     return row, LedgerRow(
         tile.id,
         "done",
@@ -105,15 +107,15 @@ def _write_tile(root: Path, given: Sequence[Pattern], number: int) -> tuple[Mani
     )
 
 
-def first(root: Path, count: int, folder: Path) -> Path:
+def first(root: DataRoot, count: int, folder: Path) -> DataRoot:
     """A data root of the first tiles of another one; shards and labels are links to it."""
     folder.mkdir()
     for name in ("shards", "labels"):
-        (folder / name).symlink_to(root / name)
-    rows = read_manifest(root).rows[:count]
-    known = read_ledger(root)
-    with Ledger(folder) as ledger:
+        (folder / name).symlink_to(root.folder / name)
+    rows = root.manifest().rows[:count]
+    known, made = root.ledger(), DataRoot.at(folder)
+    with made.open_ledger() as ledger:
         for row in rows:
             ledger.append(known[row.tile.id])
     write_manifest(folder, Manifest(rows))
-    return folder
+    return made

@@ -1,0 +1,61 @@
+"""Benchmarks cannot rot: every one runs in its tiny mode, and stands in the table with the page that it supports."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.paths import REPOSITORY
+
+FOLDER = REPOSITORY / "benchmarks"
+SCRIPTS = sorted(path.name for path in FOLDER.glob("*.py"))
+KEY_FIGURES = {
+    "dask_overhead.py": "ms a tile",
+    "dask_stage.py": "decode only",
+    "export_kills.py": "kill",
+    "export_quota.py": "quota",
+    "export_throughput.py": "tiles/s",
+    "local_ee_scaling.py": '"ratio"',
+    "local_ee_tile.py": "CPU-s",
+    "network_speed.py": "speed against plain",
+    "planet_difficulty.py": "S1 and S2",
+    "shard_size.py": "ratio",
+    "startup.py": "--help",
+    "store_read.py": "x memcpy",
+}
+"""What the last lines of each are about."""
+
+
+def table() -> dict[str, str]:
+    """File -> its row of the table in ``benchmarks/README.md``."""
+    rows = re.findall(r"^\| `(\w+\.py)` \|(.*)$", (FOLDER / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    return dict(rows)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_every_benchmark_runs_in_its_tiny_mode(script: str, tmp_path: Path) -> None:
+    command = [sys.executable, str(FOLDER / script), "--tiny"]
+
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=tmp_path)
+
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "tiny: figures mean nothing" in done.stdout
+    assert KEY_FIGURES[script] in done.stdout
+
+
+def test_every_benchmark_stands_in_the_table_and_has_a_key_figure() -> None:
+    assert set(table()) == set(KEY_FIGURES) == set(SCRIPTS)
+
+
+def test_the_pages_that_benchmarks_support_name_them() -> None:
+    for script, row in table().items():
+        for page in re.findall(r"`(docs/[\w-]+\.md)`", row):
+            assert f"benchmarks/{script}" in (REPOSITORY / page).read_text(encoding="utf-8"), (script, page)
+
+
+def test_every_rig_is_described() -> None:
+    page = (FOLDER / "README.md").read_text(encoding="utf-8")
+
+    assert [p.name for p in (FOLDER / "rigs").glob("*.py") if p.stem != "__init__" and f"`{p.name}`" not in page] == []
