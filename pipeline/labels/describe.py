@@ -32,7 +32,7 @@ _COUNTED: dict[str, Callable[[ManifestRow], str]] = {
     "labeler": lambda row: row.labeler,
     "split (strict)": lambda row: row.split_strict,
     "region": lambda row: row.tile.region,
-    "biome": lambda row: _biome_in_words(row.tile.biome),
+    "biome": lambda row: _biome_as_text(row.tile.biome),
     "scene named by": lambda row: "index" if row.s2_index else "product id" if row.s2_product_id else "nothing",
     "left out": lambda row: row.discard,
 }
@@ -49,7 +49,7 @@ def count_rows(rows: Iterable[ManifestRow]) -> dict[str, dict[str, int]]:
     return counts
 
 
-def _biome_in_words(number: int) -> str:
+def _biome_as_text(number: int) -> str:
     return f"{number:2} {biome_names().get(number, 'not known')}"
 
 
@@ -64,7 +64,7 @@ class LabelFacts:
         codes: uint8 (510, 510), released codes 0..10.
         row: of the manifest; None for a file that is in none.
         labelers: whose markup of this tile lies in the data root.
-        ledger: what became of it; None where it was never asked for.
+        ledger: its status; None where it was never requested.
         source: ``SANDBOX`` where the label is of a synthetic planet.
     """
 
@@ -106,7 +106,7 @@ class LabelFacts:
             "lat": round(lat, 6),
             "hemisphere": tile.hemisphere,
             "region": tile.region,
-            "biome": _biome_in_words(tile.biome).strip() if tile.biome else "",
+            "biome": _biome_as_text(tile.biome).strip() if tile.biome else "",
             "test_tile": is_test_tile(tile.id),
             "marked_share": round(marked_share(self.codes), 4),
             "unmarked_share": round(int(np.count_nonzero(self.codes == CODE_UNMARKED)) / size, 4),

@@ -1,9 +1,9 @@
-"""Label tiles out of Earth Engine: the labels' image collection as an origin beside the published archives.
+"""Label tiles from Earth Engine: the labels' image collection as an origin beside the published archives.
 
-``fetch_label_assets`` lists the images, fetches each on its own grid and writes it as a label tile, with a list of what
-their properties say (``label_assets.csv``, read by ``label_metadata``). ``labels`` then finds the tiles as it finds
-those of the archives. Whether the collection can be read, and is laid out as its uploader describes, is for the service
-to say: anything else ends in an error that names the archives.
+``fetch_label_assets`` lists the images, downloads each on its native grid and writes it as a label tile, with a list of
+their properties (``label_assets.csv``, read by ``metadata``). ``index`` then finds the tiles as it finds
+those of the archives. If the collection cannot be read, or is not laid out as its uploader
+describes, the error names the archives.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _INSTEAD = (
 
 
 class LabelClient(Protocol):
-    """Who asks the server, patiently; a session with Earth Engine."""
+    """Sends requests and retries them; a session with Earth Engine."""
 
     def value(self, expression: Any) -> Any:
         """What ``getInfo`` of an expression gives."""
@@ -64,7 +64,7 @@ class LabelAsset:
         transform: (a, b, c, d, e, f) of pixel corners, metres, as in the asset.
         shape: (height, width), 510 or 512 px.
         biome: 1..14, 0 = not known.
-        properties: what ``label_metadata`` understands of its properties, as text.
+        properties: those of its properties that ``metadata`` reads, as text.
     """
 
     asset: str
@@ -90,9 +90,9 @@ class FetchedLabels:
     """What ``fetch_label_assets`` found.
 
     Attributes:
-        images: label images in the collection, of the splits that were asked for.
-        written: tiles that were fetched now; all others were there.
-        failed: tile -> why its pixels could not be had; the next call asks again.
+        images: label images in the collection, of the requested splits.
+        written: tiles that were downloaded now; all others were on disk.
+        failed: tile -> why its download failed; the next call retries.
         ignored: asset -> why it is no label tile.
     """
 
@@ -114,19 +114,19 @@ def fetch_label_assets(
     verify: bool = False,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> FetchedLabels:
-    """Bring the label images of a collection to disk; tiles that are there are not asked for again.
+    """Download the label images of a collection; tiles on disk are not requested again.
 
     Args:
         releases: gets ``earth-engine/<labeler>/<EH|WH>/<biome>/<dw_id>.tif``, ``earth-engine/label_assets.csv`` and
-            ``earth-engine.members.json``. Once that record is complete, nothing is asked any more.
-        source: who answers (``earthengine``, ``SANDBOX``); stands in every tile and in the record.
+            ``earth-engine.members.json``. Once that record is complete, no requests are sent.
+        source: where labels come from (``earthengine``, ``SANDBOX``); recorded in every tile and in the record.
         splits: ``test`` are the tiles of ``manifests/test_409.csv``, ``train`` all others.
-        verify: list the images again, and fetch tiles whose bytes are not those that were recorded.
+        verify: list the images again, and download tiles whose bytes differ from the record.
         progress: called with (tiles done, tiles in all).
 
     Raises:
         DataError: the collection cannot be read, or holds no label tiles.
-        AuthenticationError, QuotaError, ServiceError: nothing can be asked; run again later.
+        AuthenticationError, QuotaError, ServiceError: requests fail; run again later.
     """
     folder = releases / EARTH_ENGINE_FOLDER
     known = read_members(folder)
@@ -152,7 +152,7 @@ def fetch_label_assets(
                 failed[asset.tile_id] = outcome
             progress(done, len(wanted))
     if failed and not members:
-        raise ServiceError(f"none of {len(wanted)} label images of {collection} could be had: {_first(failed)}")
+        raise ServiceError(f"none of {len(wanted)} label images of {collection} could be downloaded: {_first(failed)}")
     complete = _complete(splits, failed, known)
     others = {path: m for path, m in (known.members if known else {}).items() if (folder / path).is_file()}
     origin = {"collection": collection, "source": source, "complete": complete, "images": len(found)}
@@ -165,8 +165,8 @@ def _check_origin(record: MembersRecord, collection: str, source: str, folder: P
     held = (record.origin.get("collection"), record.origin.get("source"))
     if held != (collection, source):
         raise DataError(
-            f"{folder} holds labels of {held[0]} answered by {held[1]}, asked for are those of {collection} answered "
-            f"by {source}; name another folder with --data"
+            f"{folder} holds labels of {held[0]} from {held[1]}, this run requests those of {collection} "
+            f"from {source}; name another folder with --data"
         )
 
 
@@ -192,7 +192,7 @@ def list_label_assets(client: LabelClient, collection: str = COLLECTION) -> tupl
 
     Raises:
         DataError: it cannot be read, or holds no label image.
-        AuthenticationError, QuotaError, ServiceError: nothing can be asked.
+        AuthenticationError, QuotaError, ServiceError: requests fail.
     """
     found: dict[str, LabelAsset] = {}
     ignored: dict[str, str] = {}
@@ -290,7 +290,7 @@ def _band(bands: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
 
 
 def _labeler(tile_id: str, stated: str, places: Iterable[str]) -> Labeler:
-    """Who drew it: as the image says, else consensus for test tiles; of the others nobody can tell."""
+    """The labeler that the image names, else consensus for test tiles, else unknown."""
     for place in (stated, *places):
         found = labeler_of_folder(place)
         if found is not None:
@@ -318,9 +318,9 @@ def _list_of(assets: Iterable[LabelAsset], source: str) -> bytes:
 def _each(
     client: LabelClient, assets: Sequence[LabelAsset], folder: Path, *, source: str, concurrency: int
 ) -> Generator[tuple[LabelAsset, Member | str]]:
-    """Every tile as it is on disk, or why it could not be had; several at a time.
+    """Every tile as it is on disk, or why it failed; several at a time.
 
-    Whatever ends it early (credentials, quota, Ctrl-C) drops what has not begun.
+    An early end (credentials, quota, Ctrl-C) drops what has not begun.
     """
     with ThreadPoolExecutor(concurrency, thread_name_prefix="labels") as pool:
         waiting = {pool.submit(_tile_on_disk, client, asset, folder, source): asset for asset in assets}
@@ -350,7 +350,7 @@ def _codes(answer: NDArray[np.void], asset: LabelAsset) -> NDArray[np.uint8]:
     """Released codes out of an answer.
 
     Raises:
-        DataError: it is not what was asked for.
+        DataError: it does not match the request.
     """
     if answer.dtype.names != (asset.band,) or answer.shape != asset.shape:
         raise DataError(

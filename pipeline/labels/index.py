@@ -1,8 +1,8 @@
 """Label tiles on disk: found by place and name, read with their grid.
 
-First stage of the flow. ``acquire`` (in ``label_releases``) brings the released archives to disk, or ``from_folder``
-takes tiles given by hand; ``index`` says which label tiles are there, ``read_label`` opens one, ``read_metadata`` (in
-``label_metadata``) tells what the publisher knows of them. The manifest comes next.
+First stage of the flow. ``acquire`` (in ``releases``) downloads the released archives, or ``from_folder``
+takes user-supplied tiles; ``index`` lists the label tiles on disk, ``read_label`` opens one, ``read_metadata`` (in
+``metadata``) reads what the publisher states about them. The manifest comes next.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class LabelFile:
         dw_id: released name, ``dw_<lon>_<lat>-<YYYYMMDD>``; together with ``labeler`` the key of a label.
         hemisphere: the released folder ``EH`` or ``WH``; without one, see ``hemisphere_of``.
         biome: the released folder 1..14; without one, from the metadata or the list of test tiles; 0 = not known.
-        split: ``train`` or ``test`` as released, ``inspect`` for tiles given by hand.
+        split: ``train`` or ``test`` as released, ``inspect`` for user-supplied tiles.
         band: name of the band that holds the label, None where the file has one band only.
     """
 
@@ -107,7 +107,7 @@ def survey(folder: Path, *, metadata: Metadata | None = None) -> Survey:
 
 
 def from_folder(folder: Path) -> list[LabelFile]:
-    """Label tiles given by hand (``--labels DIR``): split ``inspect``, whatever they are in their release.
+    """User-supplied label tiles (``--labels DIR``): split ``inspect``, whatever their split in the release.
 
     Raises:
         UsageError: there is no such folder.
@@ -126,7 +126,7 @@ def from_folder(folder: Path) -> list[LabelFile]:
 
 
 def from_earth_engine(folder: Path, *, metadata: Metadata | None = None) -> list[LabelFile]:
-    """Label tiles that ``label_assets`` brought: nobody's folder says train or test, the list of test tiles does."""
+    """Label tiles that ``earth_engine`` downloaded: the list of test tiles, not the folder, gives the split."""
     found = index(folder, metadata=metadata)
     return [replace(label, split="test" if is_test_tile(label.tile_id) else "train") for label in found]
 

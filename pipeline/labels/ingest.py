@@ -56,9 +56,9 @@ class Prepared:
     """The manifest of a data root, ready for the export.
 
     Attributes:
-        ids: tiles of this call: those given by hand, or those of the splits that were asked for.
+        ids: tiles of this call: user-supplied ones, or those of the requested splits.
         unusable: rows for the ledger: ``bad_label`` (discarded) where the label of a tile cannot be used and it has no
-            other, ``no_answer`` (failed) where it could not be had this time.
+            other, ``no_answer`` (failed) where its download failed.
         read: label tiles that were opened; 0 where nothing had changed.
     """
 
@@ -102,18 +102,18 @@ def prepare_manifest(
     source: str = "",
     progress: Progress | None = None,
 ) -> Prepared:
-    """Labels -> rows -> manifest of a data root; what an earlier call brought stays in it.
+    """Labels -> rows -> manifest of a data root; rows of earlier calls are kept.
 
     Args:
-        labels: folder of label tiles given by hand, in place of the releases; read every time.
+        labels: folder of user-supplied label tiles, in place of the releases; read every time.
         splits: ``train``, ``val`` (part of the training release), ``test``; none means all.
         origin: where released labels come from.
         mirror: base URL that serves the label archives in place of their publishers.
-        asker, source: who asks Earth Engine and what its answers are called, for ``earth-engine``.
+        client, source: session with Earth Engine and the name of its source, for ``earth-engine``.
 
     Raises:
-        UsageError: no folder of that name; DataError: a label given by hand cannot be used.
-        ServiceError, AuthenticationError, QuotaError: labels cannot be had; run it again later.
+        UsageError: no folder of that name; DataError: a user-supplied label cannot be used.
+        ServiceError, AuthenticationError, QuotaError: labels cannot be downloaded; run it again later.
     """
     progress = progress or Silent()
     if labels is not None:
@@ -170,7 +170,7 @@ def _make(
 
 
 def _prepare_given(root: DataRoot, labels: Path, progress: Progress) -> Prepared:
-    """Tiles given by hand; a file that is as it was when its row was made is not read again."""
+    """User-supplied tiles; a file that is unchanged since its row was made is not read again."""
     held, folder = read_origin(root), str(labels.absolute())
     current = held.making == making_code() and held.reading == reading_code()
     # Before the files are read: one that changes meanwhile is read again next time.
@@ -210,7 +210,7 @@ def _prepare_given(root: DataRoot, labels: Path, progress: Progress) -> Prepared
 def _unchanged(
     root: DataRoot, files: Sequence[LabelFile], held: ManifestOrigin, earlier: Iterable[ManifestRow]
 ) -> dict[str, tuple[ManifestRow, LabelFile]]:
-    """Files given by hand whose rows stand in the manifest, by tile id."""
+    """User-supplied files whose rows are in the manifest, by tile id."""
     if held.reading != reading_code():
         return {}
     known = {_key(row.labeler, row.tile): row for row in earlier if row.release == "inspect"}
@@ -228,7 +228,7 @@ def _hint(metadata: Metadata, _row: ManifestRow, file: LabelFile) -> Mapping[str
 
 
 def rows_of_folder(labels: Path) -> list[ManifestRow]:
-    """Rows of label tiles given by hand, for a plan: nothing is written.
+    """Rows of user-supplied label tiles, for a plan: nothing is written.
 
     Raises:
         UsageError: no folder of that name; DataError: a label cannot be used.
@@ -265,7 +265,7 @@ def _earlier_rows(root: DataRoot) -> list[ManifestRow]:
 
 
 def _kept(root: DataRoot, earlier: Iterable[ManifestRow], fresh: Iterable[ManifestRow]) -> list[ManifestRow]:
-    """Tiles of earlier builds in this root that this one does not bring again: nothing is forgotten."""
+    """Tiles of earlier builds in this root that this one does not replace: no row is dropped."""
     brought = {row.label for row in fresh}
     return [
         replace(row, discard="") for row in earlier if row.label not in brought and _has_bytes(f"{root}/{row.label}")
@@ -344,7 +344,7 @@ def ingest_labels(
 
 @contextmanager
 def _pool() -> Iterator[ThreadPoolExecutor]:
-    """Threads that read labels; whatever ends the block early (Ctrl-C, too) drops what has not begun."""
+    """Threads that read labels; an early end of the block (also Ctrl-C) drops what has not begun."""
     pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="labels")
     try:
         yield pool
@@ -396,7 +396,7 @@ def _row_of(file: LabelFile, raster: LabelRaster, hint: Mapping[str, str]) -> Ma
         tile=tile,
         labeler=file.labeler,
         release=file.split,
-        # Labels given by hand never replace released ones of the same name.
+        # User-supplied labels never replace released ones of the same name.
         label=label_name(tile, file.labeler if file.split != "inspect" else "inspect"),
         label_sha256=raster.sha256,
         marked_share=marked_share(raster.codes),

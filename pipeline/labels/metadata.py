@@ -1,7 +1,7 @@
 """What the publishers say of each label tile: the workbook of the training release, the list of the test release, and
-the list of images where labels come out of Earth Engine.
+the list of images where labels come from Earth Engine.
 
-Read beside the tiles by ``labels`` and ``build``; nothing depends on it being there.
+Read beside the tiles by ``index`` and ``ingest``; optional.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _LABELER_OF_SHEET: dict[str, Labeler] = {
 _LABELERS: tuple[Labeler, ...] = ("consensus", "expert", "non_expert", "unknown")
 
 LABEL_LIST = "label_assets.csv"
-"""What ``label_assets`` writes of the images of an Earth Engine collection: a labeler per row."""
+"""What ``earth_engine`` writes about the images of an Earth Engine collection: a labeler per row."""
 
 _EMPTY = frozenset({"", "none", "nan", "null"})
 
@@ -98,7 +98,7 @@ def _read_workbook(path: Path) -> Metadata:
     try:
         book = openpyxl.load_workbook(path, read_only=True, data_only=True)
     except (zipfile.BadZipFile, KeyError, ValueError, OSError, InvalidFileException) as error:
-        _log.warning("going on without %s: it cannot be read as a workbook (%s)", path, error)
+        _log.warning("continuing without %s: it cannot be read as a workbook (%s)", path, error)
         return {}
     found: Metadata = {}
     try:
@@ -115,7 +115,7 @@ def _read_workbook(path: Path) -> Metadata:
 
 
 def _read_list(path: Path) -> Metadata:
-    """Rows of a CSV that has the columns of the test release, or of ``label_assets``; nothing from any other CSV."""
+    """Rows of a CSV that has the columns of the test release, or of ``label_assets.csv``; none from others."""
     try:
         with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
             table = csv.reader(file)

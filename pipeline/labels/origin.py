@@ -54,8 +54,8 @@ class ManifestOrigin:
         manifest: SHA-256 of the manifest file.
         sources: name -> fingerprint.
         bad_labels: tile -> why its label cannot be used.
-        given: label tiles given by hand: file -> what it was when it was read, see ``stamp_of``.
-        folders: folder given by hand -> what lay in it then, and the ids of its tiles.
+        given: user-supplied label tiles: file -> its state when it was read, see ``stamp_of``.
+        folders: user-supplied folder -> its content when it was read, and the ids of its tiles.
     """
 
     origin: str = ""

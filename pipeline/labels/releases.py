@@ -1,7 +1,7 @@
-"""The label releases: what is published where, and bringing it to disk.
+"""The label releases: what is published where, and how it is downloaded.
 
-``acquire`` downloads and unpacks what is wanted; ``labels`` then finds and reads the tiles. What a release promises
-stands in ``manifests/releases.toml``.
+``acquire`` downloads and unpacks the requested files; ``index`` then finds the tiles. The published sizes and hashes
+are in ``manifests/releases.toml``.
 """
 
 from __future__ import annotations
@@ -107,10 +107,10 @@ def _silent(_name: str, _done: int, _total: int | None) -> None:
 
 @dataclass(frozen=True)
 class Acquired:
-    """What became of one file of a release.
+    """The result for one file of a release.
 
     Attributes:
-        path: None where an optional file could not be had. An archive whose members are all there may be deleted.
+        path: None where an optional file could not be downloaded. An archive whose members are complete may be deleted.
         sha256: of the file.
         members: files that it holds unpacked; 0 for a workbook.
         written: how many of them were written now.
@@ -234,17 +234,17 @@ def fetch(
     retries: DownloadRetries | None = None,
     rng: random.Random | None = None,
 ) -> Path | None:
-    """Bring one file to ``folder/<release>/<name>``, going on from what an earlier run got of it.
+    """Download one file to ``folder/<release>/<name>``, resuming an earlier download of it.
 
     Size and hashes are recorded beside it in ``<name>.json``; a file that is there with its record, or was put there
-    by hand and passes the checks, is not asked for again. The published size and md5 are those of the publisher's own
-    file: a mirror answers for what it serves (length and archive format are still checked).
+    by the user and passes the checks, is not requested again. The published size and md5 are those of the publisher's
+    file: a mirror may serve other files (length and archive format are still checked).
 
     Args:
         verify: hash a file that is there again, and compare with its record.
 
     Returns:
-        Its path, or None where an optional file cannot be had.
+        Its path, or None where an optional file cannot be downloaded.
 
     Raises:
         ServiceError: the host cannot be reached or refuses.
@@ -280,7 +280,7 @@ def fetch(
     except (ServiceError, DataError) as error:
         if not file.optional:
             raise
-        _log.warning("going on without %s: %s", file.name, error)
+        _log.warning("continuing without %s: %s", file.name, error)
         return None
     return target
 

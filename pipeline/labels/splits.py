@@ -53,7 +53,7 @@ def _one_per_tile(rows: Iterable[ManifestRow]) -> list[ManifestRow]:
 
 
 def _preference(row: ManifestRow) -> tuple[bool, int]:
-    """Lower is better: a tile that is released does not leave its split because it is also given by hand."""
+    """Lower is better: a tile that is released does not leave its split because it is also user-supplied."""
     return row.release == "inspect", _LABELER_RANK.get(row.labeler, 9)
 
 

@@ -1,6 +1,6 @@
-"""Where a data root's labels come from: the publishers' archives or Earth Engine's collection, brought to disk.
+"""Where a data root's labels come from: the publishers' archives or Earth Engine's collection, downloaded.
 
-``ingest`` asks a ``Supply`` for what lies there, and reads what is new.
+``ingest`` gets the files on disk from a ``Supply``, and reads what is new.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class LabelSource:
 
 @dataclass(frozen=True)
 class Supply:
-    """Brings the labels of some splits to disk from where they are, and says what lies there then."""
+    """Downloads the labels of some splits, and lists what is then on disk."""
 
     folder: Path
     splits: tuple[str, ...]
@@ -52,17 +52,17 @@ class Supply:
     progress: Progress
 
     def __call__(self, *, verify: bool) -> tuple[tuple[LabelSource, ...], Mapping[str, str]]:
-        """What lies on disk now, and tiles whose labels could not be had, with the reason."""
+        """What is on disk now, and failed tiles with the reason."""
         return self._from_earth_engine(verify) if self.origin == "earth-engine" else self._from_releases(verify)
 
     @property
     def label_source(self) -> str:
-        """Whom a label names as its maker: who answered for it, or the planet whose mirror serves it."""
+        """The source that a label names: the server it came from, or the planet whose mirror serves it."""
         of_planet = self.mirror is not None and Source.of(self.source).synthetic
         return self.source if of_planet or self.origin == "earth-engine" else ""
 
     def _from_releases(self, verify: bool) -> tuple[tuple[LabelSource, ...], Mapping[str, str]]:
-        with self.progress.stage("Fetching label releases", None, unit="bytes") as step:
+        with self.progress.stage("Downloading label releases", None, unit="bytes") as step:
             brought = acquire(
                 releases(),
                 self.folder,
@@ -78,8 +78,8 @@ class Supply:
         from .earth_engine import EARTH_ENGINE_FOLDER, fetch_label_assets
 
         if self.client is None:
-            raise UsageError("labels out of Earth Engine need a session with it; this call has none")
-        with self.progress.stage("Fetching labels from Earth Engine", None) as step:
+            raise UsageError("labels from Earth Engine need a session with it; this call has none")
+        with self.progress.stage("Downloading labels from Earth Engine", None) as step:
             fetched = fetch_label_assets(
                 self.client, self.folder, source=self.source, splits=self.splits, verify=verify, progress=step.set
             )

@@ -76,7 +76,7 @@ def test_every_product_of_synthetic_labels_says_so(client: LabelClient, tmp_path
         assert raster.tags()["SOURCE"] == "SANDBOX"
     rows = list(csv.DictReader((folder / "label_assets.csv").open()))
     assert {row["source"] for row in rows} == {"SANDBOX"}
-    with pytest.raises(DataError, match=r"answered by SANDBOX, asked for are those .* answered by earthengine"):
+    with pytest.raises(DataError, match=r"from SANDBOX, this run requests those .* from earthengine"):
         fetch_label_assets(client, tmp_path, source="earthengine")
 
 

@@ -61,4 +61,4 @@ def test_a_damaged_workbook_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptu
     (tmp_path / "sheet.xlsx").write_bytes(b"<html>503</html>")
 
     assert metadata.read_metadata(tmp_path) == {}
-    assert "going on without" in caplog.text
+    assert "continuing without" in caplog.text

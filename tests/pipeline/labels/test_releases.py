@@ -318,7 +318,7 @@ def test_the_metadata_sheet_may_be_missing(
     publisher.faults = [fault] * 3
 
     assert releases.fetch(file, tmp_path, retries=QUICK) is None
-    assert "going on without Experts_tiles.zip" in caplog.text
+    assert "continuing without Experts_tiles.zip" in caplog.text
 
 
 def test_a_wrong_hash_removes_the_file(publisher: Publisher, tmp_path: Path) -> None:
