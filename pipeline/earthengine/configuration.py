@@ -1,4 +1,4 @@
-"""Which server is asked for pixels: what flags, environment and logins say, and what the pixels are called for it."""
+"""Which server pixels are requested from: flags, environment and logins, and the name of the source."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HIGH_VOLUME_URL = "https://earthengine-highvolume.googleapis.com"
 
 @dataclass(frozen=True)
 class Configuration:
-    """What flags and environment say about Earth Engine; ``None`` = not said.
+    """What flags and environment say about Earth Engine; ``None`` = not set.
 
     Attributes:
         url: server of the API.
@@ -74,7 +74,7 @@ def choose_source(requested: str, found: Configuration) -> Source:
     if requested == SANDBOX.folder or (requested == "auto" and found == Configuration()):
         return SANDBOX
     if found.project is None:
-        given = f"{_credentials_in_words(found)} found, but no project" if has_credentials else "no project"
+        given = f"{_credentials_as_text(found)} found, but no project" if has_credentials else "no project"
         raise AuthenticationError(
             f"Earth Engine needs a project: {given}; pass --project or set EE_PROJECT_ID (or use --source sandbox)"
         )
@@ -92,7 +92,7 @@ def choose_source(requested: str, found: Configuration) -> Source:
     return EARTH_ENGINE
 
 
-def _credentials_in_words(found: Configuration) -> str:
+def _credentials_as_text(found: Configuration) -> str:
     return "GOOGLE_APPLICATION_CREDENTIALS" if found.credentials_file else "a login of 'earthengine authenticate'"
 
 

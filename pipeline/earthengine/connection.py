@@ -1,6 +1,6 @@
 """Connection: start a session with a server of the Earth Engine API: address, project, credentials.
 
-Comes before ``session``'s work; ``sources`` says what is configured.
+Comes before ``session``; ``configuration`` says what is configured.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def connect(
         if attempt == _CONNECT_ATTEMPTS:
             raise ServiceError(f"Earth Engine at {shown} does not start a session: {fault.message}; try again later")
         time.sleep(retries.wait_s(attempt, random.Random()))
-    # The session asks again by itself: it spreads the waits of all threads and honours Retry-After.
+    # The session itself retries: it spreads the waits of all threads and honours Retry-After.
     ee.data.setMaxRetries(0)
     ee.data.setUserAgent(f"dwplus/{__version__} (gzip)")
     transport.deadline_s = retries.deadline_s
@@ -114,7 +114,7 @@ def _reason(error: requests.RequestException) -> str:
 
 
 def _credentials(found: Configuration) -> Any:
-    """Credentials for the client: a key file, the login on this machine, or none for a server that asks for none.
+    """Credentials for the client: a key file, the login on this machine, or none for a server that needs none.
 
     The login goes to Google alone: another server of the API must not see it.
 

@@ -1,6 +1,6 @@
-"""Credentials on this machine: which files hold a login or a key, whose they are, which one is used. Asks nobody.
+"""Credentials on this machine: which files hold a login or a key, whose they are, which one is used. Sends no request.
 
-Nothing secret leaves this file: of a key or a login it gives kind, place, account and project alone.
+Nothing secret leaves this module: of a key or a login it returns only kind, file, account and project.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ KINDS: dict[str, str] = {
     "external_account": "workload identity federation",
     "impersonated_service_account": "service account, impersonated",
 }
-"""``type`` in a file of Google's libraries -> in words (google.auth, application default credentials)."""
+"""``type`` in a file of Google's libraries -> as text (google.auth, application default credentials)."""
 
 EARTHENGINE_LOGIN = "login of 'earthengine authenticate'"
 
@@ -33,8 +33,8 @@ class Credentials:
     """A login or a key in a file.
 
     Attributes:
-        kind: in words.
-        account: e-mail address, where the file tells it.
+        kind: as text.
+        account: e-mail address, where the file names it.
         project: that the file names; empty where it names none.
         trouble: why it cannot be used; empty where it can.
     """
@@ -86,7 +86,7 @@ def google_file(path: Path) -> Credentials:
 
 
 def earthengine_login(path: Path) -> Credentials:
-    """What ``earthengine authenticate`` and ``earthengine set_project`` leave; it does not tell whose it is."""
+    """What ``earthengine authenticate`` and ``earthengine set_project`` leave; it does not name the account."""
     content = _content(path)
     if isinstance(content, str):
         return Credentials(EARTHENGINE_LOGIN, path, trouble=content)

@@ -1,4 +1,4 @@
-"""Answers: what comes back from Earth Engine, checked and turned into what a shard stores. Pure."""
+"""Decoding: answers of Earth Engine, checked and converted to the stored values of a shard. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..spec.bands import BANDS, S1_BANDS, S2_BANDS, SHARD_BANDS
 from ..spec.recipe import REQUEST_BANDS, S1_FILL
 
 _BAND_TYPES = {band: np.dtype("<f4" if band in S1_BANDS else "<u2") for band in REQUEST_BANDS}
-"""What the request casts each band to (``scenes.tile_image``)."""
+"""What the request casts each band to (``graphs.tile_image``)."""
 
 
 def npy_array(content: bytes) -> NDArray[Any]:
@@ -45,23 +45,23 @@ def stored_values(answer: NDArray[Any], shape: tuple[int, int]) -> NDArray[np.ui
     """The stored bands of a shard out of an answer of the service.
 
     Args:
-        answer: structured (H, W) with the fields of ``scenes.REQUEST_BANDS``; Sentinel-2 uint16 DN + 1 (0 = masked),
+        answer: structured (H, W) with the fields of ``recipe.REQUEST_BANDS``; Sentinel-2 uint16 DN + 1 (0 = masked),
             VV and VH float32 dB (``S1_FILL`` = no observation), S1_N uint16.
-        shape: (H, W) that was asked for.
+        shape: (H, W) of the request.
 
     Returns:
         uint16 (bands, H, W) in the order of ``SHARD_BANDS``, 0 = no data; a valid DN of 0 becomes 1.
 
     Raises:
-        ValueError: names, types or shape are not what was asked for.
+        ValueError: names, types or shape do not match the request.
     """
     if answer.dtype.names != REQUEST_BANDS:
         raise ValueError(f"bands {answer.dtype.names} instead of {REQUEST_BANDS}")
     if answer.shape != shape:
         raise ValueError(f"{answer.shape} pixels instead of {shape}")
-    strange = [f"{b} is {answer.dtype[b]}" for b in REQUEST_BANDS if answer.dtype[b] != _BAND_TYPES[b]]
-    if strange:
-        raise ValueError(f"{', '.join(strange)}; asked for uint16, and float32 for {', '.join(S1_BANDS)}")
+    unknown = [f"{b} is {answer.dtype[b]}" for b in REQUEST_BANDS if answer.dtype[b] != _BAND_TYPES[b]]
+    if unknown:
+        raise ValueError(f"{', '.join(unknown)}; expected uint16, and float32 for {', '.join(S1_BANDS)}")
     height, width = shape
     # All fields are words of two bytes: turned as one table, block by block, they are copied once.
     words = np.ascontiguousarray(answer).view("<u2").reshape(height * width, -1)

@@ -1,4 +1,4 @@
-"""Service faults: what went wrong with one request to Earth Engine, and what that means for the tile and the run.
+"""Faults: what went wrong with one request to Earth Engine, and what that means for the tile and the run.
 
 Pure: an exception of the client goes in, a verdict comes out. The client gives text only; code and headers are found in
 the exception's context (documented nowhere, seen in the client's source).
@@ -24,11 +24,11 @@ class Fault:
     """What went wrong with one request.
 
     Attributes:
-        kind: ``retry`` may get better by itself; ``slow-down`` is a quota of requests; ``overload`` is a request too
+        kind: ``retry`` may pass by itself; ``slow-down`` is a quota of requests; ``overload`` is a request too
             heavy for the server as it is now; ``refused`` stays so for this tile; ``bad-answer`` is a 200 with
             something else in it; ``authentication`` and ``quota`` stop the run.
         message: in the service's words, one line.
-        retry_after_s: what the service asks to wait, if it does.
+        retry_after_s: the wait that the service demands, if any.
     """
 
     kind: Kind
@@ -37,7 +37,7 @@ class Fault:
 
 
 def fault_of(error: Exception) -> Fault:
-    """Tell apart the failures of the client: which can get better, which cannot, which must stop the run."""
+    """Classify a failure of the client: whether it may pass, will not pass, or must stop the run."""
     cause = error.__context__ if isinstance(error, ee.EEException) else None
     response = getattr(cause, "resp", None)
     message = " ".join(str(error).split())[:300] or type(error).__name__
@@ -46,7 +46,7 @@ def fault_of(error: Exception) -> Fault:
     if isinstance(error, google.auth.exceptions.GoogleAuthError):
         return Fault("authentication", message)
     if isinstance(error, (ValueError, TypeError, KeyError, EOFError)):
-        return Fault("bad-answer", f"the answer is not what was asked for: {message}")
+        return Fault("bad-answer", f"the answer does not match the request: {message}")
     if response is None:
         return Fault("retry", f"{type(error).__name__}: {message}")
     status = int(response.status)

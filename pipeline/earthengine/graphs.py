@@ -1,4 +1,4 @@
-"""Earth Engine expressions: which pixels one tile asks for. Builds graphs, never asks the server.
+"""Earth Engine expressions: which pixels one tile needs. Builds graphs, sends no request.
 
 One image per tile: eleven Sentinel-2 bands of the scene the label was drawn on, the mean Sentinel-1 VV and VH of the
 360 days around it, and the number of observations in that mean. Sources: paper, section III; catalogue pages of
@@ -28,7 +28,7 @@ CANDIDATE_PROPERTIES: tuple[str, ...] = (
     "system:footprint",
     "system:time_start",
 )
-"""What is asked of each Sentinel-2 scene of the day; ``matching.found_in`` reads the answer."""
+"""Requested of each Sentinel-2 scene of the day; ``scene_choice.found_in`` reads the answer."""
 
 S1_SCENES_KEY = "s1"
 """Key of the Sentinel-1 scenes in the same answer."""
@@ -125,7 +125,7 @@ def tile_image(tile: Tile, recipe: Recipe, scene: SceneRef) -> ee.Image:
 
     S2 bands are uint16 DN + 1, 0 = masked; VV and VH float32 dB, ``S1_FILL`` = no observation; S1_N uint16.
 
-    Every scene is resampled bilinearly by itself, before scenes are put together: a composite has no grid of its own
+    Every scene is resampled bilinearly by itself, before scenes are put together: a composite has no native grid
     that could still be interpolated.
     """
     # Casting truncates, so round first.

@@ -1,6 +1,6 @@
 """Limiter: how many requests are in flight and how fast they follow each other, as the service's quota allows.
 
-A refusal tells what the quota is: as many as were in flight besides the refused one. The limiter stays there, tries
+A refusal shows what the quota is: as many as were in flight besides the refused one. The limiter stays there, tries
 one more now and then, and climbs for as long as that is let through. Requests are also spread in time, so that a burst
 never runs into a quota per second.
 """
@@ -21,7 +21,7 @@ _RATE_RISE_PER_ANSWER = 1.02
 _FIRST_PROBE_S = 2.0
 _LONGEST_PROBE_S = 60.0
 _PROBES_PER_NAMED_WAIT = 20.0
-"""Where a refusal makes everybody wait, the next try is so many times that wait later: 5 % of the time at most."""
+"""Where a refusal makes all threads wait, the next probe comes this many waits later: 5 % of the time at most."""
 
 _BREATH_S = 0.02
 """A service counts a request until it has cleaned up behind it, some milliseconds after the client has the answer. At a
@@ -33,7 +33,7 @@ class StoppedError(Exception):
 
 
 class Limiter:
-    """Shared by all threads that ask one service.
+    """Shared by all threads that send requests to one service.
 
     Args:
         most: requests in flight where nothing is refused.
@@ -73,7 +73,7 @@ class Limiter:
         """Wait for a place in flight, and hold it.
 
         Raises:
-            StoppedError: nothing is to be asked any more.
+            StoppedError: no more requests are to be sent.
         """
         with self._changed:
             while (pause := self._pause_s()) is None or pause > 0:
@@ -98,7 +98,7 @@ class Limiter:
         return max(self._open_at, self._next_start) - self._clock()
 
     def sleep(self, seconds: float) -> None:
-        """Wait before asking again; ends early, with ``StoppedError``, when nothing is to be asked any more."""
+        """Wait before a retry; ends early, with ``StoppedError``, when no more requests are to be sent."""
         until = self._clock() + seconds
         with self._changed:
             while (left := until - self._clock()) > 0 and not self._stopped:
@@ -106,7 +106,7 @@ class Limiter:
             self._raise_if_stopped()
 
     def stop(self) -> None:
-        """Nothing is to be asked any more: whoever waits for a place or a pause gets ``StoppedError``."""
+        """No more requests: every thread that waits for a slot or a pause gets ``StoppedError``."""
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
@@ -122,16 +122,16 @@ class Limiter:
             now = self._clock()
             if self._limit < self._most and now >= self._probe_at:
                 self._limit = min(self._most, self._limit + self._step)
-                # Let through for a while: the quota has grown, so ask for more at a time.
+                # Let through for a while: the quota has grown, so take larger steps.
                 self._step *= 2
                 self._probe_at = now + min(self._probe_wait_s, _FIRST_PROBE_S)
                 self._changed.notify_all()
 
     def refused(self, pause_s: float, *, asked_to_wait: bool = False) -> None:
-        """The service is asked too often.
+        """The service refused a request as one too many.
 
         Args:
-            pause_s: nobody asks for so long where nothing else is in flight, or where the service says so.
+            pause_s: no requests for this long where nothing else is in flight, or where the service says so.
             asked_to_wait: the service named the pause (Retry-After).
         """
         with self._changed:

@@ -1,4 +1,4 @@
-"""Matching: which scenes a tile is made from, decided from those that a search found. Pure, asks nobody."""
+"""Scene choice: which scenes a tile is made from, out of those that a search found. Pure, sends no request."""
 
 from __future__ import annotations
 
@@ -238,7 +238,7 @@ def _near(outline: Sequence[tuple[float, float]], tile: Tile) -> list[tuple[floa
 
 
 def found_in(answer: Any) -> Found:
-    """Scenes out of the answer to ``scenes.scene_search``.
+    """Scenes out of the answer to ``graphs.scene_search``.
 
     Raises:
         ValueError: it is no such answer.
@@ -276,7 +276,7 @@ def _day(time_ms: Any) -> date | None:
 
 
 def _ring(geometry: Any) -> tuple[tuple[float, float], ...]:
-    """The outline of a scene; empty where none is told, also where it is unbounded (coordinates ``Infinity``)."""
+    """The outline of a scene; empty where none is given, also where it is unbounded (coordinates ``Infinity``)."""
     try:
         points = geometry["coordinates"]
         while isinstance(points[0][0], list | tuple):

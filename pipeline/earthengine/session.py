@@ -1,8 +1,8 @@
-"""Session: what is asked of Earth Engine, with patience. Find a tile's scene, fetch its pixels, measure what it cost.
+"""Session: requests to Earth Engine, with retries. Find a tile's scene, download its pixels, measure the cost.
 
 The only way to the server for scenes and pixels; it does not know whether Google or another server of the same API
-answers. ``connection`` starts a session, ``scenes`` builds what is asked, ``answers`` reads what comes back,
-``service_faults`` says what a failure means.
+answers. ``connection`` starts a session, ``graphs`` builds the requests, ``decoding`` reads the answers,
+``faults`` says what a failure means.
 """
 
 from __future__ import annotations
@@ -40,22 +40,22 @@ _LONGEST_RETRY_AFTER_S = 300.0
 
 _TROUBLE = (
     *(ee.EEException, google.auth.exceptions.GoogleAuthError, OSError),
-    # What the client and NumPy make of an answer that is something else.
+    # What the client and NumPy raise for an unexpected answer.
     *(ValueError, TypeError, KeyError, EOFError),
 )
-"""What asking may raise; ``service_faults`` tells it apart."""
+"""What a request may raise; ``faults`` classifies it."""
 
 T = TypeVar("T")
 Window = tuple[int, int, int, int]
 """Part of a tile's grid: (row, column, height, width) in pixels, from the upper left."""
 
 
-# --- what is asked for ----------------------------------------------------------------------------------------------
+# --- the request ----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked for one tile: the pixels of its scene by a recipe."""
+    """The request for one tile: the pixels of its scene by a recipe."""
 
     tile: Tile
     scene: SceneRef
@@ -64,10 +64,10 @@ class Request:
 
 @dataclass
 class Tally:
-    """What one tile took so far; filled while it is asked for, also where it fails.
+    """Cost of one tile so far; filled while it is requested, also where it fails.
 
     Attributes:
-        measure: whether the service is asked what the requests cost.
+        measure: whether the cost of the requests is measured.
         requests: sent, refused ones not counted.
         refused: answers "too many requests".
         received_bytes: of pixels, decoded.
@@ -87,30 +87,30 @@ class PixelSource(Protocol):
 
     @property
     def name(self) -> str:
-        """Who answers; written into every shard."""
+        """Where the pixels come from; written into every shard."""
 
     def resolve(self, tile: Tile, hint: SceneHint, recipe: Recipe, tally: Tally) -> SceneRef | None:
         """The Sentinel-2 scene of a tile, or None where the source has none."""
 
     def request(self, tile: Tile, recipe: Recipe, scene: SceneRef) -> Request:
-        """The request for a tile's pixels; asks nothing yet."""
+        """The request for a tile's pixels; sends nothing yet."""
 
     def fetch(self, request: Request, tally: Tally) -> NDArray[np.uint16]:
         """Stored values: uint16 (bands, H, W) in the order of ``SHARD_BANDS``, 0 = no data."""
 
     def settle(self, tally: Tally) -> None:
-        """Ask what the requests of a tile cost, where that is to be measured; never fails."""
+        """Request the cost of a tile's requests, where it is to be measured; never fails."""
 
     def stop(self) -> None:
         """End the waits of all threads: the run is over."""
 
 
-# --- patience -------------------------------------------------------------------------------------------------------
+# --- retries --------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class RequestRetries:
-    """How long to wait for one answer, and how often to ask again.
+    """How long to wait for one answer, and how often to retry.
 
     Attributes:
         deadline_s: for one request, until the answer is complete.
@@ -160,18 +160,18 @@ class Session:
         return self.transport.quota_status
 
     def project_config(self) -> dict[str, Any] | None:
-        """What the service tells of the project (its registration); None where it does not know the question."""
+        """What the service reports of the project (its registration); None where it does not support the request."""
         try:
             return self._ask("the project", ee.data.getProjectConfig, lambda answer: dict(answer), Tally())
         except (AttributeError, TileError, _TooHeavyError):  # the client makes its methods from the server's list
             return None
 
     def resolve(self, tile: Tile, hint: SceneHint, recipe: Recipe, tally: Tally) -> SceneRef | None:
-        """The Sentinel-2 scene of a tile; see ``matching.choose_scene`` for the rules.
+        """The Sentinel-2 scene of a tile; see ``scene_choice.choose_scene`` for the rules.
 
         Raises:
             TileError: the service keeps failing for this tile.
-            AuthenticationError, QuotaError: no tile can be had.
+            AuthenticationError, QuotaError: no tile can be downloaded.
         """
         search = scene_search(tile, recipe, *hint.window(tile.date))
         found = self._value(search, found_in, f"tile {tile.id}: its scenes", tally)
@@ -181,11 +181,11 @@ class Session:
         return Request(tile, scene, recipe)
 
     def fetch(self, request: Request, tally: Tally) -> NDArray[np.uint16]:
-        """Stored values of a tile, asked for in parts where the whole is too heavy for the service.
+        """Stored values of a tile, requested in parts where the whole is too heavy for the service.
 
         Raises:
             TileError: the service keeps failing for this tile, refuses the request, or cannot compute even parts.
-            AuthenticationError, QuotaError: no tile can be had.
+            AuthenticationError, QuotaError: no tile can be downloaded.
         """
         height, width = request.tile.shape
         return self._fetch_window(request, (0, 0, height, width), tally)
@@ -242,7 +242,7 @@ class Session:
             raise TileError(f"{what}: too heavy for Earth Engine: {error}", reason="too_heavy") from None
 
     def settle(self, tally: Tally) -> None:
-        """Ask what the requests of a tile cost; ``eecu_s`` stays None where the service does not tell."""
+        """Request the cost of a tile's requests; ``eecu_s`` stays None where the service does not report it."""
         if not tally.profiles:
             return
         profiles, tally.profiles = tally.profiles, []
@@ -254,21 +254,21 @@ class Session:
         tally.eecu_s = eecu_seconds(str(table))
 
     def stop(self) -> None:
-        """End the waits of all threads; a session that was stopped asks nothing any more."""
+        """End the waits of all threads; a stopped session sends no more requests."""
         self._limiter.stop()
 
     @staticmethod
     def _pixels(parameters: Mapping[str, Any], tally: Tally) -> NDArray[Any]:
-        # As bytes: the client's own decoder copies them, and takes a short array for an error of its own.
+        # As bytes: the client's own decoder copies them, and reports a short array as an error of the client.
         content: bytes = ee.data.computePixels({**parameters, "fileFormat": "NPY"})
         tally.received_bytes += len(content)
         return npy_array(content)
 
     def _ask(self, what: str, call: Callable[[], Any], read: Callable[[Any], T], tally: Tally) -> T:
-        """The answer to one call, asked again while that can help, and read.
+        """The decoded answer to one call, retried while that can help.
 
         Raises:
-            _TooHeavyError: asked twice, and too heavy both times.
+            _TooHeavyError: sent twice, and too heavy both times.
         """
         started, attempt, overloads, refusals = time.monotonic(), 0, 0, 0
         while True:
@@ -309,8 +309,8 @@ class Session:
             self._limiter.sleep(self._wait_s(attempt, fault))
 
     def _wait_s(self, attempt: int, fault: Fault) -> float:
-        asked_for = min(fault.retry_after_s or 0.0, _LONGEST_RETRY_AFTER_S)
-        return max(self.retries.wait_s(attempt, self._rng), asked_for)
+        demanded_s = min(fault.retry_after_s or 0.0, _LONGEST_RETRY_AFTER_S)
+        return max(self.retries.wait_s(attempt, self._rng), demanded_s)
 
 
 def quarters(window: Window) -> tuple[Window, ...]:
@@ -333,8 +333,8 @@ def _raise_if_hopeless(fault: Fault, what: str) -> None:
     if fault.kind == "authentication":
         raise AuthenticationError(
             f"Earth Engine refused the credentials or the project: {fault.message}; check --project and run "
-            "'earthengine authenticate' again ('dwplus auth' explains), then start the same command: it goes on where "
-            "it stopped"
+            "'earthengine authenticate' again ('dwplus auth' explains), then run the same command again to "
+            "resume"
         )
     if fault.kind == "quota":
         raise QuotaError(f"Earth Engine's quota is used up: {fault.message}; start the same command again later")

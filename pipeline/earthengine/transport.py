@@ -1,7 +1,7 @@
-"""Transport: HTTP under the Earth Engine client, so that no request waits for ever and what the service says is seen.
+"""Transport: HTTP under the Earth Engine client, with a deadline for each request; reads the headers of the service.
 
-The client takes any object with ``request`` in place of its own HTTP (``ee.Initialize(http_transport=...)``). Its own
-has no deadline for an answer that trickles in, and keeps ten connections for any number of threads.
+The client takes any object with ``request`` in place of the built-in HTTP (``ee.Initialize(http_transport=...)``). The
+built-in one has no deadline for an answer that trickles in, and keeps ten connections for any number of threads.
 """
 
 from __future__ import annotations
