@@ -22,7 +22,7 @@ class Finding:
         tile: tile id, or the path of a file that belongs to no tile.
         rule: name of the rule.
         severity: an ``error`` keeps the tile out of statistics and training, a ``warning`` does not.
-        message: what was found, in words.
+        message: what was found, as text.
     """
 
     tile: str
@@ -38,7 +38,7 @@ FINDINGS_CSV = "findings.csv"
 
 
 _BROKEN_FILE = frozenset({"readable", "hash"})
-"""Rules whose findings say that the shard on disk is not the one that was exported: a build asks for it again."""
+"""Rules whose findings say that the shard on disk is not the one that was exported: a build requests it again."""
 
 
 _LOOK_AGAIN = _BROKEN_FILE | {"label-readable"}

@@ -1,7 +1,7 @@
-"""The ledger: what became of every tile, one JSON line per event, the last line of a tile counts.
+"""The ledger: the status of every tile, one JSON line per event; the last line of a tile counts.
 
 Append-only with one writer at a time (an OS lock). A line that was torn by a kill is dropped when the ledger is opened
-again; whatever it said is found again on disk or asked for again.
+again; what it recorded is found on disk or requested again.
 """
 
 from __future__ import annotations
@@ -33,38 +33,38 @@ REASONS: dict[str, str] = {
     "bad_label": "the label raster cannot be used",
     "quarantined": "validation found an error in it; its shard lies in quarantine/",
     "no_answer": "the service did not answer, retries used up",
-    "refused": "the service refused the request; asking again gives the same answer until something changes",
+    "refused": "the service refused the request; a retry gets the same answer until something changes",
     "too_heavy": "the service ran out of memory or time, also for parts of the tile",
-    "bad_answer": "the service's answers were not what was asked for, retries used up",
+    "bad_answer": "the service's answers did not match the request, retries used up",
 }
 """Why a tile is not in the data set: the first five discard it, the others are failures."""
 
 FAILURES: frozenset[str] = frozenset({"no_answer", "refused", "too_heavy", "bad_answer"})
-"""Reasons of tiles that could not be had this time."""
+"""Reasons of failed tiles."""
 
 ASKED_REASONS: frozenset[str] = FAILURES | {"no_s1", "no_s2", "quarantined"}
-"""Reasons that asking again may change; the others come from labels."""
+"""Reasons that a retry may change; the others come from labels."""
 
 
 @dataclass(frozen=True)
 class LedgerRow:
-    """What became of one tile.
+    """The status of one tile.
 
     Attributes:
-        state: ``done`` (its shard is complete), ``discarded`` (it can never be had; see ``reason``) or ``failed``
-            (it could not be had this time; the next run asks again).
+        state: ``done`` (its shard is complete), ``discarded`` (unavailable for good; see ``reason``) or ``failed``
+            (not downloaded; the next run retries it).
         reason: key of ``REASONS``; empty when done.
         detail: one sentence for a person.
-        source: who answered.
+        source: where the pixels came from.
         recipe: hash of the recipe.
         seconds: time spent on the tile, waits included.
-        attempts: how often the tile was asked for, all runs together.
+        attempts: how often the tile was requested, all runs together.
         requests: sent for it this time.
         refused: answers "too many requests" this time.
         received: bytes of pixels that arrived, before they are compressed.
         eecu_s: Earth Engine compute seconds as reported by the service; 0 = not measured.
         bytes, sha256: of the shard.
-        grid: of the label that the pixels were asked for, as ``str(shards.Grid)``.
+        grid: of the label that the pixels were requested on, as ``str(geotiff.grid_of(tile))``.
         scene, rule: ``system:index`` of the Sentinel-2 scene and how it was found.
         time: UTC, ISO 8601.
     """

@@ -1,7 +1,7 @@
 """The manifest: which tiles the data set consists of, on which grids, in which split, with which label.
 
 Written as GeoParquet (geometry in EPSG:4326, the grid in the tile's own CRS), so that GeoPandas and QGIS open it. Comes
-after ``ingest``, which makes rows, and ``splits``, which decides what becomes of them; before ``export``.
+after ``ingest``, which makes rows, and ``splits``, which assigns their splits; before ``export``.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ class ManifestRow:
 
     Attributes:
         labeler: whose markup is used: ``expert``, ``non_expert``, ``consensus`` or ``unknown``.
-        release: ``train`` or ``test`` as released; ``inspect`` for label tiles given by hand.
+        release: ``train`` or ``test`` as released; ``inspect`` for user-supplied label tiles.
         label: label raster, path relative to the data root.
         label_sha256: of the released file that it was read from.
         marked_share: share of pixels (0..1) with one of the nine classes.
         split_strict, split_paper: ``train``, ``val``, ``test`` or ``inspect``. Under ``paper`` the test tiles serve for
             validation as well (paper, section III).
         s2_index, s2_product_id: what the release says about the label's scene; may be empty.
-        discard: reason not to ask for this tile at all; empty for all others.
+        discard: reason not to request this tile; empty for all others.
     """
 
     tile: Tile
@@ -84,7 +84,7 @@ class Manifest:
         return _hash_of(_own_columns(self.rows))
 
     def of_split(self, split: str, protocol: Protocol) -> tuple[ManifestRow, ...]:
-        """Rows of a split that may be asked for; ``val`` of ``paper`` is its test split."""
+        """Rows of a split that may be requested; ``val`` of ``paper`` is its test split."""
         wanted = "test" if (split, protocol) == ("val", "paper") else split
         return tuple(row for row in self.rows if row.split(protocol) == wanted and not row.discard)
 
@@ -103,8 +103,8 @@ def select(
     """Rows that ``--region``, ``--biome``, ``--split`` and ``--limit`` leave over, in manifest order.
 
     ``splits`` are those of ``strict``; ``train`` takes the validation tiles along, since they belong to the training
-    release. ``limit`` counts tiles that may be asked for, taken in turn from every (region, biome), so that a small
-    choice still covers the world; the same call always chooses the same tiles.
+    release. ``limit`` counts tiles that may be requested, drawn evenly from every (region, biome), so that a small
+    selection still covers the world; the same call always selects the same tiles.
 
     Raises:
         UsageError: nothing is left.

@@ -1,4 +1,4 @@
-"""Dataset: tile -> Sample, as numpy arrays in stored units; knows no torch.
+"""Samples: tile -> Sample, as numpy arrays in stored units; knows no torch.
 
 Comes after ``normalise`` and before the loader of the model half. Decoding to physical units and normalising happen on
 the device.
@@ -52,7 +52,7 @@ class Dataset(Sequence[Sample]):
         split: ``train``, ``val`` or ``test``.
         protocol: ``strict`` or ``paper`` (``val`` of ``paper`` is its test split).
         statistics: of the training split of the same protocol.
-        source: who answered for the pixels.
+        source: where the pixels came from.
         reading: where samples are read from, and why not from the training store where there is one; for people.
     """
 
@@ -119,7 +119,7 @@ class Dataset(Sequence[Sample]):
 
 
 def _open_store(root: DataRoot, rows: Sequence[ManifestRow], read: ReadFrom) -> tuple[Store | None, str]:
-    """The training store if samples shall come from it, and in words where they come from."""
+    """The training store if samples are read from it, and where they are read from, as text."""
     if read == "shards" or (read == "auto" and not root.store.is_dir()):
         return None, "shards"
     try:
@@ -135,9 +135,9 @@ def _check_names(split: str, protocol: str, bands: tuple[str, ...]) -> None:
         raise UsageError(f"unknown split {split!r}; choose one of {', '.join(SPLITS)}")
     if protocol not in PROTOCOLS:
         raise UsageError(f"unknown protocol {protocol!r}; choose one of {', '.join(PROTOCOLS)}")
-    strange = [band for band in bands if band not in SHARD_BANDS]
-    if strange:
-        raise UsageError(f"shards hold no band {', '.join(strange)}; they hold {', '.join(SHARD_BANDS)}")
+    unknown = [band for band in bands if band not in SHARD_BANDS]
+    if unknown:
+        raise UsageError(f"shards hold no band {', '.join(unknown)}; they hold {', '.join(SHARD_BANDS)}")
 
 
 def _check_fresh(statistics: Statistics, root: DataRoot, training: Sequence[ManifestRow]) -> None:

@@ -29,7 +29,7 @@ class Statistics:
 
     Attributes:
         protocol: which division into splits the numbers belong to.
-        source: who answered: ``earthengine``, ``SANDBOX`` or ``UNVERIFIED <host>``.
+        source: where the pixels came from: ``earthengine``, ``SANDBOX`` or ``UNVERIFIED <host>``.
         shards_hash: changes with any shard or label that entered.
         tiles: number of tiles.
         bands: band name -> statistics.

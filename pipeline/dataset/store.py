@@ -1,11 +1,11 @@
 """The training store: all usable tiles as one sharded Zarr v3 group, for loaders that a GeoTIFF decoder cannot feed.
 
 Opt-in, beside the shards and made from them: the same values, one chunk per tile and variable, several times faster to
-decode. Comes after ``normalise`` and before ``dataset``, which reads it where it is complete and fresh. What any Zarr
-library sees of it (coordinates, attributes) stands in ``store_view``, the bytes of its files in ``zarr_shards``.
+decode. Comes after ``normalise`` and before ``samples``, which reads it where it is complete and fresh. What any Zarr
+library sees of it (coordinates, attributes) is in ``store_metadata``, the bytes of its files in ``zarr_chunks``.
 
-Each file of chunks is complete or absent and says itself for which tiles it was written. A stopped run goes on with the
-files that are missing; a changed tile has its file written anew.
+Each file of chunks is complete or absent and records for which tiles it was written. An interrupted run resumes with
+the missing files; the file of a changed tile is written again.
 """
 
 from __future__ import annotations
@@ -306,7 +306,7 @@ def write_store(
 
 
 def _facts(root: DataRoot, entries: Sequence[Entry]) -> Facts:
-    # Imports the whole of Earth Engine's client, which nobody needs who reads.
+    # Imports the whole Earth Engine client, which readers do not need.
     from ..spec.licences import licence_of
 
     rows = tuple(entry.row for entry in entries)

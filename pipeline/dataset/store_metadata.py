@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ... import __version__
 from ..spec.bands import BANDS, NODATA, S1_BANDS, S2_BANDS
 from ..spec.landcover import CLASS_NAMES, IGNORE
 from ..spec.sources import Source
 from ..spec.tiles import locate
+from ..spec.version import __version__
 from .manifest import ManifestRow
 from .zarr_chunks import BLOSC_LEVEL, need
 
@@ -66,8 +66,8 @@ class Facts:
 
     Attributes:
         rows: tiles in the order of the store.
-        source: who answered for the pixels: ``earthengine``, ``SANDBOX`` or ``UNVERIFIED <host>``.
-        recipe: hash of what was asked for.
+        source: where the pixels came from: ``earthengine``, ``SANDBOX`` or ``UNVERIFIED <host>``.
+        recipe: hash of the recipe.
         licence: what users have to say.
         shards_hash: changes with any shard or label.
     """

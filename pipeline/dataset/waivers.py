@@ -1,4 +1,4 @@
-"""Waivers: findings that somebody has looked at and lives with, each with a reason, in ``waivers.toml``.
+"""Waivers: findings that were inspected and accepted, each with a reason, in ``waivers.toml``.
 
 ::
 
@@ -38,7 +38,7 @@ class Waiver:
     Attributes:
         rule: name of the rule.
         tile: tile id, or a pattern of ids; empty for findings about the whole set.
-        reason: in words.
+        reason: as text.
         until: last day on which it holds; None = for good.
     """
 
@@ -90,9 +90,9 @@ def parse_waivers(text: str, where: str) -> tuple[Waiver, ...]:
 
 
 def _parse(entry: dict[str, Any], where: str) -> Waiver:
-    strange = sorted(set(entry) - _KEYS)
-    if strange:
-        raise UsageError(f"{where}: unknown key {', '.join(strange)}; a waiver has rule, tile, reason and until")
+    unknown = sorted(set(entry) - _KEYS)
+    if unknown:
+        raise UsageError(f"{where}: unknown key {', '.join(unknown)}; a waiver has rule, tile, reason and until")
     for key in ("rule", "tile", "reason"):
         value = entry.get(key)
         # An empty tile means the set.
