@@ -1,7 +1,7 @@
 """The stage of the audit: reads a data root, measures, and writes what validation and audit found into one list.
 
 ``findings.json`` and ``findings.csv`` then hold the findings about single shards (``validate``) and those about the set
-(``audit``), and say which of them are waived.
+(``set_rules``), and say which of them are waived.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Look: one file as the rules of validation see it, read once from its first byte to its last.
+"""File view: one file as the rules of validation see it, read once from its first byte to its last.
 
 Whatever a file holds is brought to the integers that shards store (DN, (dB + 100) x 100, 0 = missing), so that one rule
 serves shards and files that dwplus did not write; one histogram per band answers nearly everything that rules and
-statistics ask for.
+statistics need.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ L2A_BANDS: tuple[str, ...] = ("B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B
 """Order of an L2A stack, by which twelve bands without names are told apart."""
 
 UNNAMED_ORDER: dict[Kind, tuple[str, ...]] = {"s2": L2A_BANDS, "s1": S1_BANDS, "shard": (), "label": (LABEL_BAND,)}
-"""What bands without names are taken for, where the file has just so many."""
+"""What bands without names are taken for, where the file has exactly this many."""
 
 FILL_VALUES: dict[Kind, tuple[float, ...]] = {
     "s2": (-32768.0, -9999.0, -999.0, -99.0, 65535.0),
@@ -106,7 +106,7 @@ class FileView:
         fault: why it cannot be opened or read; empty where it can.
         gcps: number of ground control points.
         reference: the grid that it must lie on; None = no other file decides.
-        reference_name: what that grid belongs to, in words.
+        reference_name: what that grid belongs to, as text.
         label: header of the label beside a shard.
         label_codes: (H, W), codes of the label beside a shard.
         label_fault: why that label cannot be read; empty where it can.
@@ -290,7 +290,7 @@ def open_fully(path: Place) -> Opened:
     except RasterioError:
         return Opened(digest, fault=_no_raster(content))
     except ValueError as error:
-        # Names and tags that are no text: a flipped byte is enough, and the stage must go on.
+        # Names and tags that are no text: a flipped byte is enough, and the stage must continue.
         return Opened(digest, fault=f"has a damaged header: {error}")
 
 

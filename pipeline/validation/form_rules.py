@@ -36,7 +36,7 @@ PROVENANCE_TAGS: tuple[str, ...] = (
     "S1_WINDOW",
     "LICENCE",
 )
-"""Tags without which nobody can ask for the same pixels again, or cite them."""
+"""Tags that are needed to request the same pixels again, or to cite them."""
 
 _EPS = 1e-6
 _UTM = re.compile(r"^EPSG:32[67](0[1-9]|[1-5]\d|60)$")
@@ -155,7 +155,7 @@ def label_grid(view: FileView) -> str | None:
 
 
 def difference(found: RasterGrid, wanted: RasterGrid) -> str | None:
-    """How two grids differ, in words; None where they are the same to a millionth of a metre."""
+    """How two grids differ, as text; None where they are the same to a millionth of a metre."""
     if found.crs != wanted.crs:
         return f"{found.crs} instead of {wanted.crs}"
     if found.shape != wanted.shape:

@@ -1,4 +1,4 @@
-"""Checks of a manifest: what a person should know before pixels are asked for. Pure; reads no file, asks nobody."""
+"""Checks of a manifest: what to know before pixels are requested. Pure; reads no file, sends no request."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class ManifestFinding:
         rule: name of the check.
         severity: an ``error`` makes numbers wrong, a ``warning`` is to be known.
         tiles: ids, at most two per finding but where they say the same together.
-        message: what was found, in words.
+        message: what was found, as text.
     """
 
     rule: str

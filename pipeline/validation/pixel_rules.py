@@ -49,9 +49,9 @@ def codes(view: FileView) -> str | None:
         return None
     counts = view.code_counts
     found = np.unique(view.codes).tolist() if counts is None else np.flatnonzero(counts).tolist()
-    strange = [value for value in found if value not in RELEASED_CODES]
-    listed = ", ".join(f"{value:g}" for value in strange[:5]) + (", ..." if len(strange) > 5 else "")
-    return f"holds the codes {listed}; a label holds 0..10" if strange else None
+    unknown = [value for value in found if value not in RELEASED_CODES]
+    listed = ", ".join(f"{value:g}" for value in unknown[:5]) + (", ..." if len(unknown) > 5 else "")
+    return f"holds the codes {listed}; a label holds 0..10" if unknown else None
 
 
 def model_label(view: FileView) -> str | None:
@@ -92,7 +92,7 @@ def empty_band(view: FileView) -> str | None:
 
 
 def _any_valid(band: np.ndarray, nothing: float) -> bool:
-    # Counting is twenty times as fast as asking for any.
+    # Counting is twenty times as fast as ``np.any``.
     valid = int(np.count_nonzero(band if nothing == 0 else band != nothing))
     return valid > 0 and not (np.issubdtype(band.dtype, np.floating) and bool(np.isnan(band).all()))
 

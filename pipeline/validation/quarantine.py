@@ -2,7 +2,7 @@
 
 A shard moves from ``shards/...`` to ``quarantine/shards/...``; a note beside it (``<dw_id>.json``) says why and holds
 the ledger row that it had. The ledger says ``discarded``, reason ``quarantined``: builds leave the tile alone, and
-``dwplus retry --reason quarantined`` asks for its pixels again.
+``dwplus retry --reason quarantined`` requests its pixels again.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def plan_quarantine(
 def quarantine(root: DataRoot, rows: Sequence[ManifestRow], findings: Iterable[Finding]) -> tuple[str, ...]:
     """Put the shards of tiles with errors aside; ids of those tiles.
 
-    A shard that does not exist is left to the next build, which asks for it.
+    A shard that does not exist is left to the next build, which requests it.
 
     Raises:
         DwplusError: another process writes in the data root.
@@ -82,7 +82,7 @@ def _put_aside(root: DataRoot, move: Move, ledger: Ledger) -> None:
     }
     write_json(target.with_suffix(".json"), note)
     words = "; ".join(f"{finding.rule}: {finding.message}" for finding in move.errors)
-    # The ledger first: a shard that still stands there after a kill is in nobody's way, and moves the next time.
+    # The ledger first: a shard that an interrupted run left in place does no harm, and moves the next time.
     ledger.append(replace(move.last, state="discarded", reason=REASON, detail=words, seconds=0.0, time=""))
     source.replace(target)
 
@@ -98,7 +98,7 @@ def _make_room(target: Path) -> None:
 
 
 def _finish_moves(root: DataRoot, rows: Sequence[ManifestRow], ledger: Ledger) -> None:
-    """Move what a killed run had only written down."""
+    """Complete the moves that an interrupted run had only recorded."""
     for row in rows:
         last, source, target = ledger.rows.get(row.tile.id), root.own_shard(row.tile), root.set_aside(row.tile)
         if last is not None and last.reason == REASON and source.is_file() and not target.is_file():
@@ -142,7 +142,7 @@ def _read_note(path: Path) -> tuple[LedgerRow, str]:
         raise DataError(f"{path} is no note of a quarantine ({error!r}); {_AGAIN}") from None
 
 
-_AGAIN = f"ask for the pixels again with 'dwplus retry --reason {REASON}'"
+_AGAIN = f"request the pixels again with 'dwplus retry --reason {REASON}'"
 
 
 def _check_same(path: Path, sha256: str) -> None:

@@ -20,12 +20,12 @@ Stage = Literal["form", "pixels"]
 
 @dataclass(frozen=True)
 class Rule:
-    """One question to one file.
+    """One check of one file.
 
     Attributes:
         name: what findings and waivers call it.
-        kinds: what it is asked of.
-        stage: ``pixels`` are not asked where the form has an error: values of the wrong band or unit say nothing.
+        kinds: what it is applied to.
+        stage: ``pixels`` are not applied where the form has an error: values of the wrong band or unit say nothing.
         check: a message where the rule is broken, None where it holds.
         meaning: what holds where it is kept.
         remedy: what to do where it is broken.
@@ -52,7 +52,7 @@ FILE_RULES: tuple[Rule, ...] = (
     # name, severity, kinds, stage, check, meaning, remedy
     Rule("readable", "error", KINDS, "form", form.readable,
          "The file opens, and every pixel can be read to its last byte.",
-         "get it again; a shard: run 'dwplus build', which asks for it again"),
+         "get it again; a shard: run 'dwplus build', which requests it again"),
     Rule("label-readable", "error", _SHARD, "form", form.label_readable,
          "The label beside a shard can be read to its last byte.",
          "remove that label, then run 'dwplus labels index'"),
@@ -61,7 +61,7 @@ FILE_RULES: tuple[Rule, ...] = (
          "convert it with 'gdal_translate -of GTiff'"),
     Rule("hash", "error", _SHARD, "form", form.ledger_hash,
          "A shard's bytes are those that the ledger recorded when it was written.",
-         "run 'dwplus build', which asks for it again"),
+         "run 'dwplus build', which requests it again"),
     Rule("crs", "error", KINDS, "form", form.crs,
          "The CRS is UTM on WGS 84 (EPSG:326zz or 327zz).",
          "reproject it to the grid of its label (raw radar: correct its terrain first)"),
@@ -79,7 +79,7 @@ FILE_RULES: tuple[Rule, ...] = (
          "use the tile as released, or name the grid that it has to lie on with --like"),
     Rule("grid", "error", KINDS, "form", form.grid,
          "CRS, transform and shape are those of its tile, or of the reference (--like), to a millionth of a metre.",
-         "ask for it on the reference's own CRS, transform and shape; do not shift it afterwards"),
+         "request it on the reference's CRS, transform and shape; do not shift it afterwards"),
     Rule("label-grid", "error", _SHARD, "form", form.label_grid,
          "Label and pixels of a tile lie on one grid.",
          "run 'dwplus labels index' and 'dwplus build'"),
@@ -160,7 +160,7 @@ FILE_RULES: tuple[Rule, ...] = (
          "run 'dwplus build' again; gaps were filled with something"),
 )
 # fmt: on
-"""Everything that is asked of a file, in the order in which findings are listed."""
+"""All rules about a file, in the order in which findings are listed."""
 
 BY_NAME: dict[str, Rule] = {rule.name: rule for rule in FILE_RULES}
 

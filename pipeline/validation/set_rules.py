@@ -1,7 +1,7 @@
-"""Audit: what is wrong with the set as a whole, though every tile of it may be sound.
+"""Rules about the whole set: what is wrong with the set as a whole, though every tile of it may be sound.
 
 ``CHECKS`` are pure: a ``SetView`` goes in, findings come out. The stage (what is read, where findings are written) is
-``audit_stage``. Comes after ``validate`` and before ``normalise``.
+``audit``. Comes after ``validate`` and before ``normalise``.
 """
 
 from __future__ import annotations
@@ -63,19 +63,19 @@ LEAST_CLASS_DISTANCE = 0.25
 """Total variation (half the sum of absolute differences, 0..1) between class shares of two splits worth knowing."""
 
 SHIFT_PX = 0.4
-"""A tile is out of place where it lies so far from the set's median."""
+"""A tile is out of place where it lies this far from the set's median."""
 
 SET_SHIFT_PX = 0.25
-"""A whole set is out of place where its median is so far from zero, and from its own error."""
+"""A whole set is out of place where its median is this far from zero, and from its own error."""
 
 SPREADS = 4.0
-"""And where it lies so many robust standard deviations of single tiles away: what sensors see differs by itself."""
+"""And where it lies this many robust standard deviations of single tiles away: sensors differ in what they see."""
 
 PAIRS: Mapping[str, str] = {
     "s1": "Sentinel-1 against Sentinel-2",
     "label": "edges of the label against Sentinel-2",
 }
-"""Measured pairs: name -> in words; a shift says where that lies, seen from Sentinel-2."""
+"""Measured pairs: name -> as text; a shift says where that lies, seen from Sentinel-2."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class SetView:
         return {split: groups[split] for split in SPLITS if groups.get(split)}
 
     def compared(self) -> dict[str, list[ManifestRow]]:
-        """Splits that must not know each other: all but tiles given by hand."""
+        """Splits that must not know each other: all but user-supplied tiles."""
         return {split: rows for split, rows in self.by_split().items() if split != "inspect"}
 
 

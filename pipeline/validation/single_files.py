@@ -23,11 +23,11 @@ _ENDINGS = (".tif", ".tiff")
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of one file.
+    """The verdict on one file.
 
     Attributes:
-        kind: what it was judged as; None where nobody could tell.
-        guessed: why it was judged as that, where nobody said so; empty where somebody did.
+        kind: what it was judged as; None where that is unknown.
+        guessed: why it was judged as that, where the kind was guessed; empty where it was given.
     """
 
     path: Path
@@ -122,7 +122,7 @@ def _wanted_grid(like: Reference, header: ShardHeader | None) -> RasterGrid:
 
 
 def _whatever_it_is(path: Path, opened: Opened) -> list[Finding]:
-    """What is wrong with a file of unknown kind, by rules that ask no kind."""
+    """What is wrong with a file of unknown kind, by rules for any kind."""
     view = _view(path, opened, kind="s2", like=None)
     asked = [BY_NAME[name] for name in ("readable", "driver", "crs", "resolution", "empty-band")]
     results = ((rule, rule.check(view)) for rule in asked)
