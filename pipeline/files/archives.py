@@ -168,7 +168,7 @@ def _unpack_all(archive: Path, folder: Path, skip: Sequence[str]) -> Extracted:
         missing = {path: info for path, info in infos.items() if path not in there}
         found |= _write_members_of(opened, missing, folder, archive.name)
     for path in set(earlier.members if earlier else ()) - set(found):
-        (folder / path).unlink(missing_ok=True)  # of another archive of this name: nobody would know whose it is
+        (folder / path).unlink(missing_ok=True)  # of another archive of this name: its origin would be unknown
     origin = {"size": before.st_size, "mtime_ns": before.st_mtime_ns, "sha256": _hash_of(archive)}
     record = MembersRecord(origin, tuple(skip), found)
     write_members(folder, record)
@@ -182,10 +182,10 @@ def _unpack_again(archive: Path, folder: Path, paths: Iterable[str], members: Ma
     with zipfile.ZipFile(archive) as opened:
         infos = {path: info for path, info in _wanted_members(opened, archive, ()).items() if str(path) in wanted}
         written = _write_members_of(opened, infos, folder, archive.name)
-    strange = sorted(wanted - set(written)) + sorted(path for path in written if written[path] != members[path])
-    if strange:
+    unknown = sorted(wanted - set(written)) + sorted(path for path in written if written[path] != members[path])
+    if unknown:
         raise DataError(
-            f"{archive}: member {strange[0]!r} is not what was unpacked from it before; remove "
+            f"{archive}: member {unknown[0]!r} is not what was unpacked from it before; remove "
             f"{members_path(folder)} and run again"
         )
     return len(written)

@@ -1,4 +1,4 @@
-"""Writing files so that they are complete or absent, and telling what is in them."""
+"""Writing files so that they are complete or absent, and hashing them."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Downloads over HTTP that survive a poor line: resumed, retried with growing waits, never waiting for ever.
+"""Downloads over HTTP that survive a poor connection: resumed, retried with growing waits, never waiting for ever.
 
-``label_releases`` says what to get and checks what came.
+``releases`` says what to download and checks the result.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def download(
 
 
 def _wait_s(failures: int, retry_after_s: float | None, retries: DownloadRetries, rng: random.Random) -> float:
-    """Seconds until the next attempt: doubling with jitter, or what the server asks for, never beyond the longest."""
+    """Seconds until the next attempt: doubling with jitter, or what the server demands, never beyond the longest."""
     backoff = retries.first_wait_s * 2.0 ** (failures - 1) * rng.uniform(0.5, 1.0)
     return min(max(backoff, retry_after_s or 0.0), retries.longest_wait_s)
 
@@ -121,11 +121,11 @@ def _receive(
     progress: Callable[[int, int | None], None],
     retries: DownloadRetries,
 ) -> None:
-    """One request that goes on where the part ends; returns when the file is complete.
+    """One request that resumes where the part ends; returns when the file is complete.
 
     Raises:
-        _Interrupted: it ended early, another request may go on.
-        ServiceError: the server says no.
+        _Interrupted: it ended early, another request may resume.
+        ServiceError: the server refuses.
         DataError: the server has a file of another size than was published.
         DwplusError: the disk is full.
     """

@@ -73,11 +73,11 @@ class Remote:
 
     def _fault(self, error: Exception, *, last: bool) -> DwplusError | None:
         """What a failure means; None where another try may help."""
-        # Every file system has errors of its own; what they share is the status of HTTP, where there is one.
+        # Every file system has its errors; they share the HTTP status, where there is one.
         status = getattr(error, "status", None)
         if isinstance(error, PermissionError) or status in (401, 403) or "Credential" in type(error).__name__:
             return AuthenticationError(
-                f"no right to read {self.url} ({_in_words(error)}); sign in to the storage on every machine that reads "
+                f"no right to read {self.url} ({_as_text(error)}); sign in to the storage on every machine that reads "
                 "it, with the right to list and to read"
             )
         final = isinstance(status, int) and 400 <= status < 500 and status not in _TRANSIENT_STATUS
@@ -85,7 +85,7 @@ class Remote:
             return None
         tries = "" if final else f", {len(self.waits_s) + 1} times"
         return ServiceError(
-            f"cannot read {self.url}: {_in_words(error)}{tries}; run the command again when the server answers"
+            f"cannot read {self.url}: {_as_text(error)}{tries}; run the command again when the server answers"
         )
 
 
@@ -122,13 +122,13 @@ def _file_system(url: str) -> tuple[Any, str]:
         files, path = fsspec.core.url_to_fs(url, **options)
     except ImportError as error:
         known = _EXTRA.get(scheme)
-        advice = f"{known}: pip install 'dwplus[cloud]'" if known else f"its package: {_in_words(error)}"
+        advice = f"{known}: pip install 'dwplus[cloud]'" if known else f"its package: {_as_text(error)}"
         raise UsageError(f"reading {scheme}:// needs, on every machine that reads, {advice}") from None
     except ValueError as error:
         raise UsageError(f"{url}: {error}; write a folder, or a URL such as s3://bucket/data/earthengine") from None
     return files, path
 
 
-def _in_words(error: BaseException) -> str:
+def _as_text(error: BaseException) -> str:
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
