@@ -148,9 +148,9 @@ def _check_workers(client: Any) -> None:
 
 def _compare(workers: Mapping[str, Mapping[str, str]], here: Mapping[str, str], version: str) -> None:
     for address, there in workers.items():
-        strange = [name for name in here if there[name] != here[name]]
-        if strange:
-            differences = ", ".join(f"{name} {there[name] or 'missing'} instead of {here[name]}" for name in strange)
+        differing = [name for name in here if there[name] != here[name]]
+        if differing:
+            differences = ", ".join(f"{name} {there[name] or 'missing'} instead of {here[name]}" for name in differing)
             raise ServiceError(
                 f"worker {address} has {differences}; install on every worker what runs here "
                 f"(pip install dwplus=={version}) and start it again"
@@ -261,7 +261,7 @@ def _start(stack: ExitStack, count: int) -> Any:
             threads_per_worker=1,
             processes=True,
             dashboard_address="127.0.0.1:0",
-            # A worker that is told to end while it reports to the scheduler calls that an error.
+            # A worker that is stopped while it reports to the scheduler calls that an error.
             silence_logs=logging.CRITICAL,
         )
     return stack.enter_context(Client(stack.enter_context(cluster), set_as_default=False))

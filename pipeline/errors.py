@@ -38,7 +38,7 @@ class DataError(DwplusError):
 
 
 class TileError(DwplusError):
-    """One tile could not be had or is not what was asked for; the other tiles can go on.
+    """One tile failed to download or does not match the request; the other tiles can continue.
 
     Attributes:
         reason: key of ``ledger.REASONS``.
@@ -52,13 +52,13 @@ class TileError(DwplusError):
 
 
 class AuthenticationError(DwplusError):
-    """The service does not know the account or the project; no tile can be had until a person acts."""
+    """The service does not know the account or the project; no tile can be downloaded until the user acts."""
 
     exit_code = ExitCode.AUTHENTICATION
 
 
 class QuotaError(DwplusError):
-    """A quota or a budget is used up; running again later goes on where this run stopped."""
+    """A quota or a budget is used up; run again later to resume."""
 
     exit_code = ExitCode.QUOTA
 

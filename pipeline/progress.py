@@ -1,4 +1,4 @@
-"""Progress: how a long stage tells whoever watches how far it is. Terminals and log files show it each in their way."""
+"""Progress: how a long stage reports how far it is. Terminals and log files show it differently."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Protocol
 
 
 class Step:
-    """Told of the steps of one stage; this one keeps silent."""
+    """Receives the steps of one stage; this one prints nothing."""
 
     def advance(self, amount: int = 1, note: str = "") -> None:
         """``amount`` units are done; ``note`` says what the last one was."""
@@ -17,17 +17,17 @@ class Step:
 
 
 class Progress(Protocol):
-    """Somebody who watches."""
+    """Where progress is reported."""
 
     def stage(self, title: str, total: int | None, unit: str = "tiles") -> AbstractContextManager[Step]:
-        """A stage with a known or unknown amount of work; gives the object that is told of each step."""
+        """A stage with a known or unknown amount of work; gives the object that receives each step."""
 
     def say(self, message: str) -> None:
-        """One line for a person."""
+        """One line for the user."""
 
 
 class Silent:
-    """Nobody watches."""
+    """Reports nothing."""
 
     def stage(self, title: str, total: int | None, unit: str = "tiles") -> AbstractContextManager[Step]:  # noqa: ARG002
         return nullcontext(Step())

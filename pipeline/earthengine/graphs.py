@@ -178,7 +178,7 @@ def pixel_request(
 
 def one_pixel_request() -> dict[str, Any]:
     """Parameters of ``ee.data.computePixels`` for one pixel of red (B4, DN) where a scene of 13 July 2019 is known: the
-    least that shows that pixels can be had. 0 = the service has none there."""
+    least that shows that pixels are available. 0 = the service has none there."""
     transform = (10.0, 0.0, 592680.0, 0.0, -10.0, 9101350.0)
     tile = Tile("dw_111.86_-8.13-20190713", "EPSG:32749", transform, (1, 1), date(2019, 7, 13), "EH", 1)
     day = tile.date

@@ -1,8 +1,8 @@
 """The GeoTIFF shard: the pixels of one tile in one file, and the label raster beside it.
 
 A shard holds every band of ``bands.BANDS`` as uint16 on the grid of the tile's label, 0 = nothing here; scale, offset
-and unit of each band stand in the file, so that any GIS shows reflectance and dB. Its tags say where the pixels come
-from. No clock, address or path stands in a shard: the same request gives the same bytes.
+and unit of each band are in the file, so that any GIS shows reflectance and dB. Its tags say where the pixels come
+from. A shard holds no time, address or path: the same request gives the same bytes.
 """
 
 from __future__ import annotations

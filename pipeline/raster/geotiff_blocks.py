@@ -1,8 +1,8 @@
 """Blocks: the pixels of a shard straight from its compressed blocks, in half of GDAL's time.
 
-Of the 13.4 ms of CPU in which GDAL reads a shard, 9 go into undoing the horizontal predictor; ``pixel_loops`` takes 1,
-and 5 without numba. Files of any other layout than that of ``shards.encode_shard``, and all that is odd about one, are
-left to GDAL, which reads everything and says what is wrong.
+Of the 13.4 ms of CPU in which GDAL reads a shard, 9 go into undoing the horizontal predictor; ``compiled_loops``
+takes 1, and 5 without numba. Files of any other layout than that of ``geotiff.encode_shard``, and any irregular one,
+are left to GDAL, which reads everything and says what is wrong.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LAYOUT = {"COMPRESSION": "ZSTD", "INTERLEAVE": "BAND", "PREDICTOR": "2"}
 
 
 def read_blocks(file: DatasetReader, content: bytes, numbers: Sequence[int]) -> NDArray[np.uint16] | None:
-    """Stored values of some bands; None where the file is another one than ``shards.encode_shard`` writes.
+    """Stored values of some bands; None where the file is another one than ``geotiff.encode_shard`` writes.
 
     Args:
         file: the open shard.

@@ -96,7 +96,7 @@ def _content(path: Place) -> bytes:
 def _grid(raster: DatasetReader, path: Place) -> tuple[str, tuple[float, float, float, float, float, float]]:
     """CRS and transform of a raster with a grid that label tiles have.
 
-    That the origin is a multiple of 10 m is not asked for: the grid of the label is the authority, wherever it lies.
+    The origin need not be a multiple of 10 m: the grid of the label is the authority, wherever it lies.
     """
     shape = (raster.height, raster.width)
     if shape not in ((TILE_SIZE_PX,) * 2, (TEST_SIZE_PX,) * 2):

@@ -8,4 +8,5 @@
 - ``recipe``: how the pixels of a tile are chosen and averaged.
 - ``sources``: where pixels come from, and what that means for everything made from them.
 - ``licences``: what users of labels and pixels have to state.
+- ``version``: the version of dwplus.
 """

@@ -41,7 +41,7 @@ OrbitPass = Literal["ASCENDING", "DESCENDING"]
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is asked for besides the tile; two shards with the same recipe can be used side by side.
+    """How pixels are requested, besides the tile; two shards with the same recipe can be used side by side.
 
     Attributes:
         half_window_days: Sentinel-1 is averaged over [date - n, date + n) days; the paper takes 360 days centred on
@@ -49,7 +49,7 @@ class Recipe:
         s1_mean: ``dB`` averages sigma0 in dB over S1_GRD, ``linear`` averages power over S1_GRD_FLOAT and then takes
             10 log10. The paper does not say; the two differ by 0.5-1 dB and never mix.
         s1_passes: orbit directions that enter the mean.
-        s1_max_scenes: at most so many scenes enter the mean, spread evenly over the passes found; None = all.
+        s1_max_scenes: at most this many scenes enter the mean, spread evenly over the passes found; None = all.
     """
 
     half_window_days: int = 180

@@ -1,6 +1,6 @@
 """Where pixels come from, and what that means for everything that is made from them.
 
-A source is named in every shard, ledger row and score. Whatever depends on it asks the ``Source``, never the name.
+A source is named in every shard, ledger row and score. Code that depends on it uses the ``Source``, never the name.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Source:
     Attributes:
         name: as it is written in records: ``earthengine``, ``SANDBOX`` or ``UNVERIFIED <host>``.
         folder: of its data root below ``--data``, and its name on the command line.
-        mark: what stands beside every number and picture; empty for Google's service alone.
+        mark: shown beside every number and picture; empty for Google's service alone.
         synthetic: no satellite has seen these pixels.
         verified: what the pixels show is known: Google's service, or the synthetic planet.
         licence: what users of the pixels have to state, with ``{years}`` of the scenes.
@@ -46,7 +46,7 @@ class Source:
 
     @classmethod
     def of(cls, name: str) -> Source:
-        """The source that a record names; any name that is not known is of a server that nobody has verified."""
+        """The source that a record names; any name that is not known is of an unverified server."""
         if name in (EARTH_ENGINE.name, SANDBOX.name):
             return EARTH_ENGINE if name == EARTH_ENGINE.name else SANDBOX
         return cls(name, EARTH_ENGINE.folder, name, synthetic=False, verified=False, licence=_COPERNICUS)

@@ -1,7 +1,7 @@
 """Histograms of stored values: how many pixels of each value, per band, and per class, by group of tiles.
 
 Integers add up to the same sum in any order, and subtract again: statistics made of them depend neither on workers,
-order nor batches. Comes before ``statistics``; whoever has a tile's pixels in hand counts (``normalise``,
+order nor batches. Comes before ``summary``; counted where a tile's pixels are already read (``normalise``,
 ``inspection``).
 """
 

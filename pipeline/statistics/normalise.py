@@ -1,8 +1,8 @@
 """Normalise: exact statistics of the training split, which every network's input is normalised with.
 
 One pass over the pixels counts stored values (``histograms``); mean, standard deviation, extremes and percentiles of
-both protocols, and of each split, region and biome, follow from the counts (``statistics``). Comes after ``validate``
-and before ``dataset``. ``inspection`` validates and counts in one pass.
+both protocols, and of each split, region and biome, follow from the counts (``summary``). Comes after ``validate``
+and before ``samples``. ``inspection`` validates and counts in one pass.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def count_tiles(
 
 @dataclass
 class Counted:
-    """Histograms of tiles that somebody counted while their pixels were in hand (``inspection``).
+    """Histograms of tiles that were counted while their pixels were in memory (``inspection``).
 
     Attributes:
         counts: of all those tiles, by cell.
