@@ -139,7 +139,7 @@ def _check_workers(client: Any) -> None:
     """Refuse a cluster whose workers could not do the work, or would do it differently."""
     look = _look_by_value()
     here = look()
-    # A function that is sent by its code is read by the same Python alone, so that is asked first, in Dask's own way.
+    # A function that is sent by its code is read only by the same Python: check that first, with Dask's function.
     known = client.get_versions()["workers"]
     pythons = {address: {"Python": _minor(found["host"]["python"])} for address, found in known.items()}
     _compare(pythons, {"Python": here["Python"]}, here["dwplus"])
@@ -162,7 +162,7 @@ def _minor(version: str) -> str:
 
 
 def _look_by_value() -> Callable[[], dict[str, str]]:
-    """A function that tells versions, also where dwplus is missing: inner functions are sent by their code."""
+    """A function that returns versions, also where dwplus is missing: inner functions are sent by their code."""
 
     def look() -> dict[str, str]:
         import importlib
@@ -239,7 +239,7 @@ def _spread(client: Any, function: Callable[[Sequence[T]], R], items: Sequence[T
             "memory has run out; give workers 1 GB each (dask worker --memory-limit)"
         ) from None
     except Exception:
-        # What a lost scheduler looks like depends on what is asked of it at that moment.
+        # What a lost scheduler looks like depends on the request in progress at that moment.
         if client.status == "running":
             raise
         raise ServiceError("the connection to the Dask scheduler is lost; run the command again") from None

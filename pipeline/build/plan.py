@@ -44,7 +44,7 @@ class Plan:
     complete: int = 0
 
     def __str__(self) -> str:
-        """One line for a person: ``132 tiles: 120 complete, 2 discarded, 10 to request (8 new, 2 failed before)``."""
+        """One line for the user: ``132 tiles: 120 complete, 2 discarded, 10 to request (8 new, 2 failed before)``."""
         parts = [f"{self.complete} complete"] if self.complete else []
         discarded = len(self.keep) - self.complete
         parts += [f"{discarded} discarded"] if discarded else []

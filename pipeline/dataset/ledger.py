@@ -31,7 +31,7 @@ REASONS: dict[str, str] = {
     "no_s2": "the Sentinel-2 scene of the label's day is not in the collection, or has no pixel here",
     "test_overlap": "a training tile that is, or overlaps, a test tile",
     "bad_label": "the label raster cannot be used",
-    "quarantined": "validation found an error in it; its shard lies in quarantine/",
+    "quarantined": "validation found an error in it; its shard is in quarantine/",
     "no_answer": "the service did not answer, retries used up",
     "refused": "the service refused the request; a retry gets the same answer until something changes",
     "too_heavy": "the service ran out of memory or time, also for parts of the tile",
@@ -54,7 +54,7 @@ class LedgerRow:
         state: ``done`` (its shard is complete), ``discarded`` (unavailable for good; see ``reason``) or ``failed``
             (not downloaded; the next run retries it).
         reason: key of ``REASONS``; empty when done.
-        detail: one sentence for a person.
+        detail: one sentence for the user.
         source: where the pixels came from.
         recipe: hash of the recipe.
         seconds: time spent on the tile, waits included.

@@ -50,7 +50,7 @@ class _Below:
 class DataRoot:
     """One data set of one source: the only code that knows where its files lie.
 
-    Small enough to be sent to workers. Reads records when asked, and keeps none: stages write them meanwhile.
+    Small enough to be sent to workers. Reads records on each call, and caches none: stages write them meanwhile.
 
     Attributes:
         folder: where manifest, ledger and results are, and where new files are written.
@@ -60,7 +60,7 @@ class DataRoot:
     folder: Path
     pixels: Place
 
-    # What lies where. Training runs, the store and the pages belong to it as much as the records do.
+    # Layout. Training runs, the store and the pages belong to it as much as the records do.
     manifest_file = _Below(MANIFEST_FILE)
     ledger_file = _Below(LEDGER_FILE)
     failures_file = _Below(FAILURES_FILE)
@@ -155,11 +155,11 @@ class DataRoot:
         return self.folder / row.label
 
     def set_aside(self, tile: Tile) -> Path:
-        """Where the shard of a tile lies while it is in quarantine."""
+        """Path of the shard of a tile in quarantine."""
         return self.quarantine / shard_name(tile)
 
     def check_own_pixels(self) -> None:
-        """Refuse to write pixels of a data set that lies elsewhere.
+        """Refuse to write pixels of a data set that is elsewhere.
 
         Raises:
             UsageError: it does.

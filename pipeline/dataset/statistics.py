@@ -54,7 +54,7 @@ def statistics_path(folder: Path, protocol: str) -> Path:
 
 
 def groups_path(folder: Path, protocol: str) -> Path:
-    """Where the numbers of each split, region and biome stand; training never reads them."""
+    """Path of the numbers of each split, region and biome; training never reads them."""
     return folder / f"groups-{protocol}.json"
 
 

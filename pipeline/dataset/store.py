@@ -52,7 +52,7 @@ def store_path(root: DataRoot) -> Path:
 
 @dataclass(frozen=True)
 class Entry:
-    """One tile as it shall stand in the store.
+    """One tile as it is written to the store.
 
     Attributes:
         state: changes with its shard or its label.
@@ -272,8 +272,8 @@ def write_store(
 
     Args:
         run: where files are written; each by one task.
-        on_plan: told how many tiles are going to be written.
-        on_tiles: told of the tiles that are written as they come.
+        on_plan: called with the number of tiles that will be written.
+        on_tiles: called with the number of tiles written, as they are written.
 
     Raises:
         UsageError: the extra ``store`` is not installed.
@@ -432,7 +432,7 @@ def _sources(choice: tuple[str, ...]) -> tuple[tuple[str, int], ...]:
 def _gather(
     choice: tuple[str, ...], values: Mapping[str, NDArray[np.uint16]], shape: tuple[int, int]
 ) -> NDArray[np.uint16]:
-    """Bands of a choice in its order; a view where they stand so in one variable, a copy otherwise."""
+    """Selected bands in the given order; a view where one variable has them in that order, a copy otherwise."""
     sources = _sources(choice)
     if not sources:
         return np.empty((0, *shape), dtype=np.uint16)

@@ -1,4 +1,4 @@
-"""One file of a sharded Zarr v3 array: compressed chunks behind one another, and where each stands at the end.
+"""One file of a sharded Zarr v3 array: compressed chunks one after another, with their positions at the end.
 
 Any Zarr library reads such a file (codec ``sharding_indexed`` with the index at the end); read here, a chunk costs its
 decompression and little else, while the ``zarr`` library adds about 9 ms a chunk. Layout:
@@ -53,7 +53,7 @@ def need(package: str) -> Any:
 
 
 def encode_chunk(values: NDArray[Any]) -> bytes:
-    """Values as they stand in the file: Blosc (LZ4, bit shuffle), then the CRC-32C of those bytes."""
+    """Values as they are in the file: Blosc (LZ4, bit shuffle), then the CRC-32C of those bytes."""
     blosc = need("numcodecs.blosc")
     content: bytes = blosc.compress(np.ascontiguousarray(values), b"lz4", BLOSC_LEVEL, blosc.BITSHUFFLE)
     return content + _checksum(content)
@@ -154,7 +154,7 @@ def _room(size: int) -> NDArray[np.uint8]:
 
 
 def read_chunk(path: Path, span: NDArray[np.uint64], dtype: DTypeLike, shape: tuple[int, ...]) -> NDArray[Any]:
-    """Values of the chunk that stands at a span (offset, length).
+    """Values of the chunk at a span (offset, length).
 
     Raises:
         DataError: the chunk is not there or damaged; says what is wrong with it.

@@ -26,13 +26,13 @@ class SceneHint:
 
     @property
     def takes(self) -> frozenset[tuple[str, str]]:
-        """(start of the data take, MGRS tile) that the ids tell: what reprocessing leaves as it is."""
+        """(start of the data take, MGRS tile) in the ids; reprocessing does not change it."""
         told = (_TAKE.search(name) for name in (self.index, self.product_id) if name)
         return frozenset((found["start"], found["tile"]) for found in told if found)
 
     @property
     def sensed(self) -> tuple[datetime, ...]:
-        """UTC starts of the data takes that the hints tell."""
+        """UTC starts of the data takes in the hints."""
         starts = []
         for start, _ in self.takes:
             try:
@@ -65,8 +65,8 @@ class Candidate:
     Attributes:
         mgrs_tile: without the ``T``, ``49MEM``.
         baseline: of the processing, ``02.13``.
-        footprint: outline in degrees (lon, lat); empty where the service tells none.
-        day: of sensing, UTC; None where the service tells none.
+        footprint: outline in degrees (lon, lat); empty where the service reports none.
+        day: of sensing, UTC; None where the service reports none.
     """
 
     index: str
@@ -150,7 +150,7 @@ def choose_scene(tile: Tile, hint: SceneHint, found: Found) -> SceneRef | None:
     covering = _covering(tile, of_the_day)
     if covering is not None:
         return _ref(covering[0], "same-day", covering[1], found)
-    # Where the service tells no outline, the pixels will show how much is covered.
+    # Where the service reports no outline, the pixels will show how much is covered.
     own_zone_first = sorted(of_the_day, key=lambda c: c.projection != _projection_of(tile))
     unseen = next((c for c in own_zone_first if not c.footprint), None)
     return None if unseen is None else _ref(unseen, "same-day-unseen", (), found)
@@ -290,7 +290,7 @@ def _ring(geometry: Any) -> tuple[tuple[float, float], ...]:
 def index_of(product_id: str, datastrip_id: str) -> str:
     """``system:index`` of an L2A product: its sensing start, the ``S`` time of its datastrip, its MGRS tile.
 
-    Empty where the ids do not tell.
+    Empty where the ids do not say.
 
     The second time is the datastrip's, not the product's own (seen on a record that has all three).
     """

@@ -118,8 +118,8 @@ class Extracted:
 def extract(archive: Path, folder: Path, *, skip: Sequence[str] = (), verify: bool = False) -> Extracted:
     """Unpack an archive safely, and write down what was unpacked.
 
-    With a record and an unchanged archive, only sizes are looked at; a member that is missing or of another size is
-    unpacked again. Without one (a killed run), members that are there already, byte for byte, stay as they are.
+    With a record and an unchanged archive, only sizes are checked; a member that is missing or of another size is
+    unpacked again. Without one (an interrupted run), members that are there already, byte for byte, stay as they are.
 
     Args:
         skip: patterns of names (last component) that are left out.

@@ -13,7 +13,7 @@ from typing import Any
 from ..errors import DataError, DwplusError
 
 PART_SUFFIX = ".part"
-"""Ending of a file that is still being written; whatever a killed run leaves behind carries it."""
+"""Ending of a file that is still being written; leftovers of an interrupted run carry it."""
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -62,7 +62,7 @@ def sha256_of(content: bytes) -> str:
 
 
 def remove_parts(folder: Path) -> int:
-    """Delete what killed runs left half written below a folder; the number of files removed."""
+    """Delete leftovers of interrupted runs below a folder; the number of files removed."""
     removed = 0
     for part in _parts(folder):
         part.unlink(missing_ok=True)

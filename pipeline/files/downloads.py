@@ -33,7 +33,7 @@ class DownloadRetries:
     """How long a download keeps trying.
 
     A request that runs into ``request_s`` is cut and continued by the next one. Attempts count from the last
-    ``progress_bytes`` that arrived, so that a long download over a poor line ends only when nothing comes any more.
+    ``progress_bytes`` that arrived, so that a long download over a poor link ends only when nothing comes any more.
     """
 
     attempts: int = 6

@@ -1,4 +1,4 @@
-"""What is known of label tiles, for a person: counts over a manifest, and one tile by its name or its file.
+"""What is known of label tiles, for the user: counts over a manifest, and one tile by its name or its file.
 
 Reads what ``ingest`` wrote; changes nothing.
 """
@@ -63,7 +63,7 @@ class LabelFacts:
     Attributes:
         codes: uint8 (510, 510), released codes 0..10.
         row: of the manifest; None for a file that is in none.
-        labelers: whose markup of this tile lies in the data root.
+        labelers: whose markup of this tile is in the data root.
         ledger: its status; None where it was never requested.
         source: ``SANDBOX`` where the label is of a synthetic planet.
     """

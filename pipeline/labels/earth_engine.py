@@ -80,7 +80,7 @@ class LabelAsset:
 
     @property
     def path(self) -> str:
-        """Where its tile lies below the folder of this origin."""
+        """Path of its tile below the folder of this origin."""
         place = f"{self.hemisphere}/{self.biome}/" if self.biome else ""
         return f"{self.labeler}/{place}{self.tile_id}.tif"
 

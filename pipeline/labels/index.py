@@ -22,7 +22,7 @@ from .releases import ReleaseSplit
 
 @dataclass(frozen=True)
 class LabelFile:
-    """One label tile on disk, as far as its place and name tell.
+    """One label tile on disk, as known from its folder and name.
 
     Attributes:
         dw_id: released name, ``dw_<lon>_<lat>-<YYYYMMDD>``; together with ``labeler`` the key of a label.
@@ -90,7 +90,7 @@ def survey(folder: Path, *, metadata: Metadata | None = None) -> Survey:
     """Sort every TIFF below a folder into label tiles and the rest, by place and name alone.
 
     Args:
-        metadata: as ``read_metadata`` gives it; tells the biome of tiles that lie in no biome folder.
+        metadata: as ``read_metadata`` gives it; gives the biome of tiles outside biome folders.
     """
     labels: dict[tuple[str, str], LabelFile] = {}
     ignored: list[Ignored] = []

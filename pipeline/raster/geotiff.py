@@ -193,7 +193,7 @@ def read_content(place: Place) -> bytes:
 
     Raises:
         DataError: there is no such file.
-        ServiceError, AuthenticationError: the server cannot or may not be asked.
+        ServiceError, AuthenticationError: the server cannot be reached or refuses access.
     """
     try:
         return place.read_bytes()

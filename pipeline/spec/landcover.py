@@ -78,5 +78,5 @@ def class_indices(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def marked_share(codes: NDArray[np.uint8]) -> float:
     """Share of pixels (0..1) that carry one of the nine classes."""
-    # As bytes, 0 (unmarked) minus 1 is 255: one comparison tells the nine classes from everything else.
+    # As bytes, 0 (unmarked) minus 1 is 255: one comparison separates the nine classes from everything else.
     return float(np.count_nonzero(codes - np.uint8(1) < CLASS_COUNT) / codes.size)

@@ -35,7 +35,7 @@ TEST_SIZE_PX = 512
 
 @cache
 def known_test_tiles() -> tuple[Tile, ...]:
-    """The 409 released test tiles, their grids as far as their names tell them (to within a pixel)."""
+    """The 409 released test tiles, their grids as derived from their names (to within a pixel)."""
     return tuple(_tile_around(row) for row in load_csv("test_409"))
 
 

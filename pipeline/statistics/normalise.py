@@ -173,7 +173,7 @@ def _groups_hash(root: DataRoot, protocol: str) -> str:
 
 
 def _statistics_of(root: DataRoot, protocol: str, digest: str) -> Statistics | None:
-    """The statistics that stand there, if they are of just these shards and labels."""
+    """The statistics on disk, if they are of exactly these shards and labels."""
     try:
         statistics = root.statistics(protocol)
     except DataError:

@@ -80,7 +80,7 @@ def unmarked(view: FileView) -> str | None:
 
 
 def empty_band(view: FileView) -> str | None:
-    """All values are the no-data value, or none is finite; asked of every band, also of those without a known name."""
+    """All values are the no-data value, or none is finite; for every band, also of those without a known name."""
     if view.values is None or view.header is None or view.kind == "label":
         return None
     names = view.bands

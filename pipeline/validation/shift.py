@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ..spec.landcover import IGNORE
 
 MAX_SHIFT_PX = 8.0
-"""Peaks further out are not looked at: 80 m is many times what the sensors' geolocation can be wrong by."""
+"""Peaks further out are ignored: 80 m is many times what the sensors' geolocation can be wrong by."""
 
 CLEAR = 7.0
 """Least height of a peak above the rest of the correlation, in standard deviations of that rest.
@@ -59,7 +59,7 @@ _FAINT = 0.05
 
 @dataclass(frozen=True)
 class Shift:
-    """Where the second picture lies, seen from the first.
+    """Position of the second picture relative to the first.
 
     Attributes:
         dx, dy: pixels, positive to the right (east) and down (south).

@@ -144,7 +144,7 @@ def _name_of(path: Path) -> str:
 
 
 def guess_kind(header: ShardHeader) -> tuple[Kind | None, str]:
-    """What a file seems to be, and what tells so; None with a message where nothing does."""
+    """The likely kind of a file, and why; None with a message where it is unclear."""
     names, count, dtypes = canonical_names(header.bands), len(header.bands), set(header.dtypes)
     optical = [name for name in names if name in L2A_BANDS]
     if header.tags.get("DWPLUS_RECIPE") or "S1_N" in names:

@@ -1,6 +1,6 @@
 """Validate: read every shard of a data root and its label to the last byte and say what is wrong with them.
 
-The rules stand in ``rules``. Comes after ``export`` and before ``normalise``; tiles with an error are left out of
+The rules are in ``rules``. Comes after ``export`` and before ``normalise``; tiles with an error are left out of
 statistics and training.
 """
 
@@ -100,7 +100,7 @@ def validate(
 
 
 def _state_of(row: ManifestRow, shard_sha256: str) -> str:
-    """What was looked at: a shard with its label."""
+    """What was validated: a shard with its label."""
     return f"{shard_sha256} {row.label_sha256}"
 
 
