@@ -16,13 +16,13 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from .pipeline.spec.version import __version__
+
 if TYPE_CHECKING:
     from .model.score import load, predict
     from .pipeline.dataset.root import DataRoot
     from .pipeline.dataset.samples import Dataset
     from .pipeline.spec.recipe import Recipe
-
-__version__ = "0.1.0"
 
 __all__ = ["DataRoot", "Dataset", "Recipe", "__version__", "load", "predict"]
 

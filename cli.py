@@ -18,8 +18,8 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from . import __version__
 from .pipeline.errors import DwplusError, ExitCode, UsageError
+from .pipeline.spec.version import __version__
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100, "auto_envvar_prefix": "DWPLUS"}
 

@@ -18,9 +18,9 @@ from torch import nn
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from .. import __version__
 from ..pipeline.errors import DataError, UsageError
 from ..pipeline.spec.landcover import CLASS_NAMES
+from ..pipeline.spec.version import __version__
 from .config import from_mapping
 from .loader import Batch, Normaliser, TileSet, batch_to, collate, default_workers, to_batch
 from .metrics import ConfusionMatrix, TileCounts, count_pixels, predicted_classes

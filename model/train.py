@@ -27,9 +27,9 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from .. import __version__
 from ..manifests import load_toml
 from ..pipeline.errors import DwplusError, UsageError
+from ..pipeline.spec.version import __version__
 from .config import from_mapping, to_mapping
 from .loader import Batch, EpochSampler, Normaliser, TileSet, augment, make_loader
 from .losses import PixelLoss, build_loss

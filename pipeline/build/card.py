@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 
-from ... import __version__
+from ..spec.version import __version__
 from ..spec.bands import BANDS, PRESETS
 from ..files.atomic import write_atomically
 from ..spec.landcover import CLASSES, CODE_CLOUD, CODE_UNMARKED, IGNORE

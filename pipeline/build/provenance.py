@@ -13,7 +13,7 @@ from datetime import date, timedelta
 import numpy as np
 from numpy.typing import NDArray
 
-from ... import __version__
+from ..spec.version import __version__
 from ..spec.bands import NODATA, S2_BANDS, SHARD_BANDS
 from ..errors import DataError
 from ..spec.licences import licence_between

@@ -16,11 +16,11 @@ import google.auth.exceptions
 import requests
 from google.oauth2 import service_account
 
-from ... import __version__
 from ..errors import AuthenticationError, DataError, ServiceError
 from ..files.atomic import read_json
 from ..files.downloads import shown_url
 from ..files.remote import is_this_machine
+from ..spec.version import __version__
 from .configuration import HIGH_VOLUME_URL, Configuration, answered_by
 from .faults import fault_of
 from .session import DEFAULT_CONCURRENCY, RequestRetries, Session

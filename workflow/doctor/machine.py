@@ -15,12 +15,12 @@ from importlib import metadata
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from ... import __version__
 from ...pipeline.build.budget import SHARD_BYTES
 from ...pipeline.dataset.root import DataRoot
 from ...pipeline.errors import DwplusError
 from ...pipeline.files.atomic import check_writable
 from ...pipeline.spec.sources import Source
+from ...pipeline.spec.version import __version__
 from .checklist import Check
 
 GB = 1e9

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ... import __version__
 from ...pipeline.dataset.findings import Finding
 from ...pipeline.dataset.manifest import ManifestRow
 from ...pipeline.dataset.root import DataRoot
@@ -26,6 +25,7 @@ from ...pipeline.raster.geotiff import read_bands, read_codes
 from ...pipeline.spec.landcover import class_indices
 from ...pipeline.spec.sources import Source
 from ...pipeline.spec.tiles import biome_names
+from ...pipeline.spec.version import __version__
 from ...pipeline.validation.audit import AuditResult
 from ...pipeline.validation.quarantine import REASON
 from ...pipeline.validation.set_rules import (

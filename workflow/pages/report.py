@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ... import __version__
 from ...manifests import load_toml
 from ...model.cost import count
 from ...model.metrics import TileCounts, overall
@@ -38,6 +37,7 @@ from ...pipeline.raster.geotiff import read_bands, read_codes
 from ...pipeline.spec.landcover import CLASS_COUNT, CLASSES, class_indices
 from ...pipeline.spec.sources import Source
 from ...pipeline.spec.tiles import biome_names, region_names
+from ...pipeline.spec.version import __version__
 from ..training import open_as_trained
 from . import figures
 
