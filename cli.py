@@ -24,21 +24,21 @@ from .pipeline.spec.version import __version__
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100, "auto_envvar_prefix": "DWPLUS"}
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "labels": ("labels:labels", "Label tiles: fetch them, make the manifest, look at one."),
-    "build": ("build:build", "Labels, pixels, validation, statistics: the data set."),
-    "status": ("status:status", "How far the data set is, what is missing, what is left."),
-    "retry": ("build:retry", "Ask again for tiles that a build could not have."),
-    "validate": ("validate:validate", "List what is wrong with shards, or with single files."),
-    "normalise": ("normalise:normalise", "Take the statistics of the training split."),
-    "models": ("models:models", "Networks that can be trained."),
-    "cost": ("models:cost", "What networks cost: parameters, GFLOPs, speed, memory."),
+    "labels": ("labels:labels", "Download label tiles, build the manifest, inspect a tile."),
+    "build": ("build:build", "Build the data set: labels, pixels, validation, statistics."),
+    "status": ("status:status", "Show build progress: tiles done, failed and remaining."),
+    "retry": ("build:retry", "Retry tiles that failed to download."),
+    "validate": ("validate:validate", "Check shards and labels, or single files, and list what is wrong."),
+    "normalise": ("normalise:normalise", "Compute normalisation statistics of the training split."),
+    "models": ("models:models", "List networks that can be trained."),
+    "cost": ("models:cost", "Show what networks cost: parameters, GFLOPs, speed, memory."),
     "train": ("train:train", "Train a network on the data set."),
     "score": ("train:score", "Score a trained run on the test tiles."),
-    "report": ("report:report", "Write the page that sets scores beside the paper's."),
-    "reproduce": ("reproduce:reproduce", "The whole way in one command."),
-    "doctor": ("doctor:doctor", "Is everything in place for a build?"),
-    "auth": ("doctor:auth", "How to sign in to Earth Engine from this machine."),
-    "local-ee": ("local_ee:local_ee", "A local Earth Engine to test your own code on."),
+    "report": ("report:report", "Write the report: scores beside the paper's."),
+    "reproduce": ("reproduce:reproduce", "Build, train, score and report in one command."),
+    "doctor": ("doctor:doctor", "Check that this machine is ready for a build."),
+    "auth": ("doctor:auth", "Show how to sign in to Earth Engine from this machine."),
+    "local-ee": ("local_ee:local_ee", "Run a local Earth Engine to test your own code on."),
 }
 """Command -> where it is (``file:attribute`` in the folder ``commands``), its help in a line; in order of the flow."""
 
@@ -85,7 +85,7 @@ def cli(ctx: click.Context, config: Path | None) -> None:
 
     \b
     Without a Google account, everything runs on an embedded local Earth Engine (a synthetic planet):
-      dwplus reproduce                          the whole way: build, train, score, report
+      dwplus reproduce                          build, train, score and report in one command
     With Earth Engine:
       dwplus auth                               how to sign in from this machine
       dwplus doctor                             is everything in place?
@@ -95,8 +95,8 @@ def cli(ctx: click.Context, config: Path | None) -> None:
       dwplus report
 
     \b
-    Every command can be stopped and started again; it goes on where it was.
-    Completion of words in bash (zsh, fish alike): eval "$(_DWPLUS_COMPLETE=bash_source dwplus)"
+    Every command can be interrupted; run it again to resume.
+    Shell completion for bash (zsh and fish alike): eval "$(_DWPLUS_COMPLETE=bash_source dwplus)"
     Every option can be set as DWPLUS_<COMMAND>_<OPTION> or in a file (--config); flags come first.
     Exit codes: 0 ok, 1 error, 2 usage, 3 finished with failed tiles, 4 authentication,
     5 quota or budget, 130 interrupted.
@@ -160,7 +160,7 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        click.echo("dwplus: interrupted; the same command goes on from here", err=True)
+        click.echo("dwplus: interrupted; run the same command again to resume", err=True)
         _leave_threads()
         sys.exit(ExitCode.INTERRUPTED)
 

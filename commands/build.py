@@ -36,7 +36,7 @@ def budget_options(function: Any) -> Any:
             help="Stop (exit 5) before this run has used so much Earth Engine compute, as the service reports it.",
         ),
         click.option(
-            "--until", metavar="TIME", help="Begin no tile after 07:30 or 2026-11-30T07:30 (local time); exit 5."
+            "--until", metavar="TIME", help="Stop starting new tiles at 07:30 or 2026-11-30T07:30 (local time); exit 5."
         ),
     )
 
@@ -45,7 +45,9 @@ def budget_options(function: Any) -> Any:
 @click.option("--region", default="all", show_default=True, help="Region or folder (EH, WH) to build.")
 @click.option("--biome", type=click.IntRange(1, 14), multiple=True, help="Biome number; may be given several times.")
 @click.option("--split", type=click.Choice(["train", "test"]), multiple=True, help="Release to build; default: both.")
-@click.option("--limit", type=click.IntRange(1), help="At most so many tiles, in turn from every region and biome.")
+@click.option(
+    "--limit", type=click.IntRange(1), help="Build at most N tiles, drawn evenly from all regions and biomes."
+)
 @click.option(
     "--labels", type=click.Path(path_type=Path), help="Folder of label tiles as released, in place of the archives."
 )
@@ -56,7 +58,7 @@ def budget_options(function: Any) -> Any:
     show_default=True,
     help="The publishers' archives, or Earth Engine's collection of labels.",
 )
-@click.option("--dry-run", is_flag=True, help="Say what would be asked for and what it would take; ask nothing.")
+@click.option("--dry-run", is_flag=True, help="Show tiles, requests, download size and time; contact nothing.")
 @click.option(
     "--pilot",
     type=click.IntRange(1),
@@ -78,7 +80,7 @@ def build(quiet: bool, as_json: bool, dry_run: bool, **options: Any) -> None:
     \b
     dwplus build --region all --dry-run               what it would take
     dwplus build --region all --pilot 50              50 tiles, measured: what the rest will take
-    dwplus build --region all --max-eecu-hours 100    stop in time; the same command goes on another day
+    dwplus build --region all --max-eecu-hours 100    stop at the budget; run it again to resume
     dwplus build --region western-hemisphere --split test --limit 6
     dwplus build --labels my_label_tiles --data my_data --project MY-PROJECT
 

@@ -103,7 +103,7 @@ def fetch(release: tuple[str, ...], verify: bool, as_json: bool, quiet: bool, **
 def index(given: Path | None, csv_file: Path | None, as_json: bool, quiet: bool, **options: Any) -> None:
     """Make or update the manifest: fetch labels where they are missing, read what is new, count and check tiles.
 
-    No pixels are asked for. Errors of the checks (two splits that share ground, a tile that stands there twice) end
+    No pixels are requested. Errors of the checks (two splits that share ground, a tile that stands there twice) end
     with exit code 3.
 
     \b
@@ -224,7 +224,7 @@ def _fetch_releases(
 
     wanted = [find_release(name) for name in names] or [r for r in releases() if r.files[0].split != "inspect"]
     folder = origin.root.releases
-    with origin.progress.stage("Fetching label releases", None, unit="bytes") as step:
+    with origin.progress.stage("Downloading label releases", None, unit="bytes") as step:
         brought = acquire(
             wanted,
             folder,
@@ -257,7 +257,7 @@ def _fetch_from_earth_engine(origin: _Origin, splits: tuple[str, ...], *, verify
     from ..pipeline.labels.earth_engine import fetch_label_assets
 
     assert origin.client is not None
-    with origin.progress.stage("Fetching labels from Earth Engine", None) as step:
+    with origin.progress.stage("Downloading labels from Earth Engine", None) as step:
         fetched = fetch_label_assets(
             origin.client,
             origin.root.releases,

@@ -144,7 +144,7 @@ def service_options(function: F) -> F:
 
 
 def recipe_options(function: F) -> F:
-    """What is asked for; where nothing is said, what the data root was built with, or the defaults."""
+    """How pixels are chosen; where an option is left out, as the data root was built, or the default."""
     return in_order(
         function,
         click.option(
@@ -160,7 +160,7 @@ def recipe_options(function: F) -> F:
         click.option(
             "--s1-max-scenes",
             type=click.IntRange(1),
-            help="At most so many Sentinel-1 scenes, spread evenly over the window (default: all); cheaper.",
+            help="Use at most N Sentinel-1 scenes, spread evenly over the window (default: all); less compute.",
         ),
     )
 

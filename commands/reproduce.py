@@ -19,7 +19,7 @@ from .options import data_option, quiet_option, recipe_options, service_options,
 @data_option
 @quiet_option
 def reproduce(profile: str | None, quiet: bool, **options: Any) -> None:
-    """The whole way: build the data set, train with and without Sentinel-1, score, report.
+    """Build the data set, train with and without Sentinel-1, score, report.
 
     \b
     dwplus reproduce --source sandbox                 no account needed; some minutes on two cores

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--name", help="Name of the run; default: the network's. The same name goes on with a stopped run.")
+@click.option("--name", help="Name of the run; default: the network's. The same name resumes an interrupted run.")
 @training_options
 @source_option
 @data_option

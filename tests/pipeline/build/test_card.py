@@ -219,7 +219,7 @@ def test_the_python_of_the_card_runs_and_reads_what_we_read(data_root: LayOut, m
     root = data_root(train=1, test=1)
     shown = write_card(root, root.manifest(), root.ledger(), source="SANDBOX", recipe=Recipe()).read_text()
     block = shown.split("```python\n")[1].split("\n```")[0]
-    monkeypatch.chdir(root)
+    monkeypatch.chdir(root.folder)
 
     names: dict[str, Any] = {}
     exec(compile(block, "README.md", "exec"), names)

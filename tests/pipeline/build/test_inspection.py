@@ -19,7 +19,7 @@ from support.fixture_types import LayOut
 
 
 @pytest.fixture
-def root(data_root: LayOut) -> Path:
+def root(data_root: LayOut) -> DataRoot:
     """17 tiles, one of them with a shard that is cut off."""
     root = data_root(train=14, test=3)
     path = root.shard(root.manifest().rows[3].tile)
@@ -29,7 +29,7 @@ def root(data_root: LayOut) -> Path:
 
 def written(root: DataRoot) -> list[bytes]:
     names = [root.findings_file, root.findings_table]
-    names += [path(root, protocol) for path in (statistics_path, groups_path) for protocol in PROTOCOLS]
+    names += [path(protocol) for path in (root.statistics_file, root.groups_file) for protocol in PROTOCOLS]
     content = [path.read_bytes() for path in names]
     for path in names:
         path.unlink()
