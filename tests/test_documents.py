@@ -1,5 +1,6 @@
 """Documents: what they name exists, and what they show runs."""
 
+import importlib
 import re
 
 import numpy as np
@@ -58,3 +59,14 @@ def test_the_python_of_the_readme_runs(data_root: LayOut, tmp_path, monkeypatch:
 
     sample = names["sample"]
     assert (sample.primary.shape, sample.primary.dtype) == ((10, 510, 510), np.uint16)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_modules_that_pages_name_exist(page) -> None:
+    text = page.read_text(encoding="utf-8")
+
+    for path in re.findall(r"`((?:pipeline|model|local_ee|workflow|commands|tests|benchmarks)/[\w/]+\.py)`", text):
+        assert (REPOSITORY / path).exists(), path
+    for module, names in re.findall(r"^from dwplus\.([\w.]+) import ([\w, ]+)$", text, flags=re.MULTILINE):
+        found = importlib.import_module(f"dwplus.{module}")
+        assert all(hasattr(found, name.strip()) for name in names.split(",")), module
