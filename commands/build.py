@@ -243,7 +243,7 @@ def _recipe(options: dict[str, Any], root: DataRoot) -> Recipe:
 
 
 def _dry_run(options: dict[str, Any]) -> tuple[DataRoot, str, Estimate]:
-    """The data root, what a build would do in words, and what it would take. Asks nobody, writes nothing."""
+    """The data root, a line about what a build would do, and what it would take. Sends no request, writes nothing."""
     from ..pipeline.build.forecast import forecast
     from ..pipeline.earthengine.configuration import Configuration, configuration
     from ..pipeline.spec.sources import CHOICES, EARTH_ENGINE, SANDBOX

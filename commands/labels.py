@@ -214,7 +214,7 @@ def _origin(options: dict[str, Any], *, quiet: bool, given: bool = False) -> Ite
 
 
 _IN_FLIGHT = 10
-"""Requests at a time: a label tile is a small answer, and nobody waits for it as for pixels."""
+"""Requests at a time: a label tile is a small answer, and takes far less time than pixels."""
 
 
 def _fetch_releases(
@@ -248,7 +248,7 @@ def _fetch_releases(
         click.echo(json.dumps({"root": str(origin.root), "source": origin.source, "files": files}, indent=1))
         return
     for one in brought:
-        what = "could not be had; everything works without it" if one.path is None else f"{one.members} files"
+        what = "not available; everything works without it" if one.path is None else f"{one.members} files"
         fresh = f", {one.written} written" if one.written else ""
         click.echo(f"{one.file.release}/{one.file.name}: {what}{fresh} {mark(origin.source)}".rstrip())
 

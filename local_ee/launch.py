@@ -1,4 +1,4 @@
-"""Start a local Earth Engine as a process of its own, and end it."""
+"""Start a local Earth Engine as a separate process, and end it."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ class LocalEarthEngine:
         project: id of its project.
         port: 0 = any that is free.
         max_concurrent, per_second: quotas beyond which requests get 429; None = none.
-        latency: each API answer takes so many seconds more, or a distribution, see ``latency.latency_of``.
+        latency: seconds added to each API answer, or a distribution, see ``latency.latency_of``.
         token_s: how long a token is good for.
         releases_folder: where label archives are kept from one start to the next; None = made anew.
         start_s: how long it may take to start.
-        stderr: where the server tells of its own defects; None = kept for ``complaints``.
+        stderr: where the server reports its own defects; None = kept for ``complaints``.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class LocalEarthEngine:
         return lines[-1] if lines else f"no answer within {self._start_s:g} s"
 
     def complaints(self) -> str:
-        """What the server told of its own defects since it was started."""
+        """What the server has reported of its own defects since it was started."""
         if self._complaints is None or self._complaints.closed:
             return ""
         # The server writes at the end of the same open file: read without moving its place.

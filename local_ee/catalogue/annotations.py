@@ -62,7 +62,7 @@ def _barely_marked(codes: NDArray[np.uint8], share: float) -> NDArray[np.uint8]:
 
 
 class LabelAssets:
-    """Label tiles of the default world as images: band ``lulc``, 0 masked; made when first asked for.
+    """Label tiles of the default world as images: band ``lulc``, 0 masked; made at the first request.
 
     A tile that experts and non-experts marked shows the experts' marks.
     """

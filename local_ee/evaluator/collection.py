@@ -23,7 +23,7 @@ TOO_MANY = f"Collection query aborted after accumulating over {MAX_ELEMENTS} ele
 
 
 class Collection:
-    """Elements in an order; without properties of its own."""
+    """Elements in an order; without properties."""
 
     id: str | None = None
     properties: Mapping[str, Any] = MappingProxyType({})

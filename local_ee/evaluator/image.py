@@ -46,7 +46,7 @@ class Evaluation:
         self._kept: dict[int, dict[RequestGrid, Raster]] = {}
 
     def expect(self, outputs: Iterable[Node]) -> None:
-        """Count who uses whom below the nodes that will be asked for."""
+        """Count who uses whom below the nodes that will be needed."""
         stack = list(outputs)
         self._uses.update(id(node) for node in stack)
         seen = set(self._uses)
@@ -71,11 +71,11 @@ class Evaluation:
         return raster
 
     def wants(self, node: Node, grid: RequestGrid) -> bool:
-        """Whether a node will be asked for and is not there yet."""
+        """Whether a node will be needed and is not there yet."""
         return self._uses[id(node)] > 0 and grid not in self._kept.get(id(node), {})
 
     def keep(self, node: Node, grid: RequestGrid, raster: Raster) -> None:
-        """Hold what was computed before it is asked for."""
+        """Hold what was computed before it is needed."""
         self._kept.setdefault(id(node), {})[grid] = raster
 
 
@@ -90,7 +90,7 @@ class Constant(Node):
 
 
 class Sampled(Node):
-    """A source on its own projection, sampled where it is asked for."""
+    """A source on its own projection, sampled where it is needed."""
 
     mode: Mode
     projection: Projection

@@ -22,7 +22,7 @@ from .grid import Projection, crs_of, transformer
 
 WGS84 = "EPSG:4326"
 EDGE_PARTS = 16
-"""An edge of a geometry in a projected CRS becomes so many edges in longitude and latitude."""
+"""An edge of a geometry in a projected CRS becomes this many edges in longitude and latitude."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ class Function:
 
 @dataclass(frozen=True)
 class ListReducer:
-    """``Reducer.toList``, so many times side by side: each gathers the values of one column."""
+    """``Reducer.toList``, several times side by side: each gathers the values of one column."""
 
     columns: int = 1
     repeated: bool = False

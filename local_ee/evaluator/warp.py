@@ -99,7 +99,7 @@ class Alignment:
 
 
 class _Nodes:
-    """Every so many pixels of a grid, and the middles between them, in another CRS."""
+    """Every n-th pixel of a grid, and the middles between them, in another CRS."""
 
     def __init__(self, grid: RequestGrid, crs: str, spacing: int) -> None:
         count = (max(-(-grid.width // spacing), 1), max(-(-grid.height // spacing), 1))
@@ -205,7 +205,7 @@ def sample(
     Args:
         alignment: of this request.
         source: projection of the source.
-        shape: (height, width) of the source, None where it goes on for ever.
+        shape: (height, width) of the source, None where it has no end.
         read: reads windows of the source.
         mode: ``nearest`` or ``bilinear``.
 

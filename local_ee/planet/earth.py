@@ -94,7 +94,7 @@ class EarthPlanet:
         return _Piece(whole, lambda array: np.take(array, flat), part.inside)
 
     def _ground(self, zone: int, rows: noise.Range, cols: noise.Range) -> Ground:
-        """A cached window of a home zone that holds the one asked for."""
+        """A cached window of a home zone that holds the requested one."""
         with self._lock:
             for number, found in enumerate(self._grounds):
                 if found.zone == zone and found.holds(rows, cols):
@@ -216,7 +216,7 @@ class _Piece(NamedTuple):
 
 
 class Truth:
-    """Fields of the ground at the pixels of a grid, (rows, cols) each; gathered when first asked for."""
+    """Fields of the ground at the pixels of a grid, (rows, cols) each; gathered when first used."""
 
     def __init__(self, pieces: list[_Piece]) -> None:
         self._pieces = pieces

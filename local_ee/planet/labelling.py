@@ -23,7 +23,7 @@ Octaves = tuple[tuple[int, float], ...]
 
 @dataclass(frozen=True)
 class _Hand:
-    """How somebody draws.
+    """How an annotator draws.
 
     Attributes:
         brush_px: radius of the majority filter: smaller things are lost.
@@ -71,7 +71,7 @@ _GAPS: Octaves = ((60, 1.0), (18, 0.6), (6, 0.3))
 
 
 def annotated(cover: NDArray[np.uint8], labeler: Annotator, key: int) -> NDArray[np.uint8]:
-    """Released codes as somebody marks up a tile.
+    """Released codes as an annotator marks a tile.
 
     Args:
         cover: class index 0..8 (H, W), the truth.
@@ -142,7 +142,7 @@ def mapped(cover: NDArray[np.uint8], rows: noise.Range, cols: noise.Range, seed:
 
 
 def with_clouds(codes: NDArray[np.uint8], cloudy: NDArray[np.bool_], labeler: Annotator, key: int) -> NDArray[np.uint8]:
-    """Markup of a scene with clouds: most people mark a cloud as such, some leave it empty; nobody marks its rim.
+    """Markup of a scene with clouds: most people mark a cloud as such, some leave it empty; its rim stays unmarked.
 
     Args:
         codes: released codes (H, W), as drawn without clouds.

@@ -25,15 +25,15 @@ class Fault:
     Attributes:
         match: regular expression searched in ``METHOD /path``; empty = every request.
         body: text that the request's body must hold.
-        skip: so many matching requests go through first.
-        times: so many are met after them; None = all.
+        skip: number of matching requests that pass first.
+        times: number of requests that are hit after them; None = all.
         status: HTTP code of an error instead of the answer.
         message: its text.
         retry_after: its ``Retry-After``, seconds.
         delay_s: wait before the answer (or the error).
         drop: close the connection without an answer.
-        truncate: close it after so many bytes of the body, whose full length was announced.
-        short: send so many bytes of the body and announce no more.
+        truncate: close it after this many bytes of the body, whose full length was announced.
+        short: send this many bytes of the body and announce no more.
         html: a page of HTML instead of the answer.
     """
 

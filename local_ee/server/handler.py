@@ -41,7 +41,7 @@ class HeadTooLargeError(Exception):
 
 
 class BoundedReader(io.RawIOBase):
-    """Reads a socket for so long and so many bytes; a client that sends drop by drop holds nothing for ever."""
+    """Reads a socket within bounds of time and bytes; a client that sends drop by drop holds nothing for ever."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection

@@ -1,4 +1,4 @@
-"""Announced thumbnails by their names: whoever knows a name may fetch without credentials, as on Earth Engine."""
+"""Announced thumbnails by their names: anyone who knows a name may fetch without credentials, as on Earth Engine."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ CHUNK_BYTES = 1 << 20
 
 
 class ReleaseFiles:
-    """Label archives of a planet, made when the first of them is asked for.
+    """Label archives of a planet, made when the first of them is requested.
 
     Args:
         planet, tiles: of which planet, and how many tiles.

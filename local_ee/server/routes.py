@@ -38,7 +38,7 @@ class ServerSettings:
         workers: number of worker processes; None = one for each CPU.
         faults: plan, see ``faults.Fault``.
         max_concurrent, per_second: quotas beyond which requests get 429; None = none.
-        latency: each API answer takes so many seconds more, or a distribution, see ``latency.latency_of``.
+        latency: seconds added to each API answer, or a distribution, see ``latency.latency_of``.
         token_s: how long a token is good for.
         releases_folder: where label archives are kept from one start to the next; None = nowhere.
     """
@@ -119,7 +119,7 @@ class Front:
         if (method, route) == ("POST", "/token"):
             return self._token(body)
         announced = self.announced.body(route) if method == "GET" else None
-        if announced is not None:  # whoever knows the name of a thumbnail may fetch it
+        if announced is not None:  # anyone who knows the name of a thumbnail may fetch it
             return self._answered(Task("download", "", announced, query))
         self.account.check(headers.get("Authorization"))
         if (method, route) == ("GET", "/admin/log"):

@@ -88,7 +88,7 @@ class Windows:
             tokens = torch.roll(tokens, (down, across), dims=(1, 2))
         return tokens[:, : self.grid[0], : self.grid[1]]
 
-    def strangers(self, device: torch.device) -> Tensor | None:
+    def outsiders(self, device: torch.device) -> Tensor | None:
         """Which tokens of a window lie side by side only because the roll brought opposite edges together.
 
         Bool (M, N, N), query by key; they must not look at each other. None where nothing is rolled. Made of a few
@@ -140,25 +140,25 @@ class WindowAttention(nn.Module):
             nn.init.trunc_normal_(self.position_bias, std=0.02)
         self.register_buffer("positions", relative_positions(window), persistent=False)
 
-    def forward(self, windows: Tensor, strangers: Tensor | None = None) -> Tensor:
+    def forward(self, windows: Tensor, outsiders: Tensor | None = None) -> Tensor:
         """(B * M, N, C), bool (M, N, N) -> (B * M, N, C)."""
         parts = self.query_key_value(windows).split(self.widths, dim=2)
         query, key, value = (part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in parts)
-        bias = self._bias(strangers, count=windows.shape[0])
+        bias = self._bias(outsiders, count=windows.shape[0])
         attend = self._fused if self.form == "fused" else self._plain
         mixed = attend(query, key, value, bias)  # (B * M, heads, N, C / heads)
         result: Tensor = self.projection(mixed.transpose(1, 2).flatten(2))
         return result
 
-    def _bias(self, strangers: Tensor | None, count: int) -> Tensor:
+    def _bias(self, outsiders: Tensor | None, count: int) -> Tensor:
         """What is added to the scores of ``count`` = B * M windows, (1 or B * M, heads, N, N).
 
         No row is masked completely, because a token always attends to itself.
         """
         bias = self.position_bias[self.positions].permute(2, 0, 1)[None].contiguous()
-        if strangers is None:
+        if outsiders is None:
             return bias
-        masked = bias.masked_fill(strangers[:, None], float("-inf"))  # (M, heads, N, N)
+        masked = bias.masked_fill(outsiders[:, None], float("-inf"))  # (M, heads, N, N)
         return masked.expand(count // masked.shape[0], -1, -1, -1, -1).flatten(0, 1)
 
     def _fused(self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
@@ -208,9 +208,9 @@ class WindowBlock(nn.Module):
         self.ffn_norm = nn.BatchNorm2d(width)
         self.ffn = ffn
 
-    def forward(self, image: Tensor, windows: Windows, strangers: Tensor | None) -> Tensor:
+    def forward(self, image: Tensor, windows: Windows, outsiders: Tensor | None) -> Tensor:
         """(B, C, h, w) -> (B, C, h, w)."""
-        mixed = windows.join(self.attention(windows.cut(self.norm(channels_last(image))), strangers))
+        mixed = windows.join(self.attention(windows.cut(self.norm(channels_last(image))), outsiders))
         image = image + self.drop_path(channels_first(mixed))
         change: Tensor = self.drop_path(self.ffn(self.ffn_norm(image)))
         return image + change
@@ -275,9 +275,9 @@ class WindowStage(nn.Module):
         """(B, C, h, w) -> the map for the next stage, and the normed one, both (B, C, h, w)."""
         grid = (image.shape[2], image.shape[3])
         plain, shifted = Windows(grid, self.window), Windows(grid, self.window, shifted=True)
-        strangers = shifted.strangers(image.device)
+        outsiders = shifted.outsiders(image.device)
         for number, block in enumerate(self.blocks):
-            image = block(image, shifted, strangers) if number % 2 else block(image, plain, None)
+            image = block(image, shifted, outsiders) if number % 2 else block(image, plain, None)
         return image, channels_first(self.norm(channels_last(image)))
 
 

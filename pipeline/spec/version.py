@@ -1,3 +1,3 @@
-"""The version of dwplus: it stands in every shard, run and score."""
+"""The version of dwplus: written into every shard, run and score."""
 
 __version__ = "0.1.0"

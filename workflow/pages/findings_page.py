@@ -64,7 +64,7 @@ def content_of(root: DataRoot, result: AuditResult) -> dict[str, Any]:
     """Everything the page shows, by name."""
     view = result.view
     sources = sorted({row.source for row in view.ledger.values() if row.source})
-    source = ", ".join(sources) or "nobody yet"
+    source = ", ".join(sources) or "not known yet"
     known = [Source.of(name) for name in sources]
     mark = ", ".join(one.mark for one in known if one.mark) or ("" if known else source)
     counting = result.counting

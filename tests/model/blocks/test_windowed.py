@@ -70,7 +70,7 @@ def test_a_cut_rolls_pads_and_splits_as_loops_do_and_joining_undoes_it(
 
 
 @pytest.mark.parametrize("grid", [(8, 12), (4, 8), (8, 4), (7, 13)])
-def test_strangers_are_tokens_of_a_window_that_were_a_window_or_more_apart(grid: tuple[int, int]):
+def test_outsiders_are_tokens_of_a_window_that_were_a_window_or_more_apart(grid: tuple[int, int]):
     windows = Windows(grid, 4, shifted=True)
     height, width = windows.padded
     places = torch.stack(torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij"), dim=-1)
@@ -78,18 +78,18 @@ def test_strangers_are_tokens_of_a_window_that_were_a_window_or_more_apart(grid:
     cut = Windows((height, width), 4, shifted=True).cut(places[None])  # (M, N, 2): where each token came from
     apart = (cut[:, :, None] - cut[:, None, :]).abs().amax(dim=-1) >= 4
 
-    strangers = windows.strangers(torch.device("cpu"))
-    assert strangers is not None
-    assert torch.equal(strangers, apart)
-    assert strangers.any()
+    outsiders = windows.outsiders(torch.device("cpu"))
+    assert outsiders is not None
+    assert torch.equal(outsiders, apart)
+    assert outsiders.any()
 
 
 @pytest.mark.parametrize("windows", [Windows((8, 8), 4), Windows((4, 3), 4, shifted=True)])
 def test_nobody_is_a_stranger_where_nothing_is_rolled(windows: Windows):
-    assert windows.strangers(torch.device("cpu")) is None
+    assert windows.outsiders(torch.device("cpu")) is None
 
 
-def attention_by_loops(module: WindowAttention, windows: np.ndarray, strangers: np.ndarray, side: int) -> np.ndarray:
+def attention_by_loops(module: WindowAttention, windows: np.ndarray, outsiders: np.ndarray, side: int) -> np.ndarray:
     """Token by token, head by head; the bias is looked up by the difference of rows and columns."""
     state = {name: value.double().numpy() for name, value in module.state_dict().items()}
     both = windows @ state["query_key_value.weight"].T + state["query_key_value.bias"]
@@ -104,7 +104,7 @@ def attention_by_loops(module: WindowAttention, windows: np.ndarray, strangers: 
             for i in range(side * side):
                 scores = np.full(side * side, -np.inf)
                 for j in range(side * side):
-                    if not strangers[m % len(strangers), i, j]:
+                    if not outsiders[m % len(outsiders), i, j]:
                         row, column = i // side - j // side + side - 1, i % side - j % side + side - 1
                         bias = state["position_bias"][row * (2 * side - 1) + column, head]
                         scores[j] = q[i] @ k[j] / math.sqrt(value_one) + bias
@@ -120,26 +120,26 @@ def test_attention_is_that_of_loops_over_heads_and_pairs(form: str):
     torch.nn.init.normal_(attention.position_bias)
     attention.form = form  # type: ignore[assignment]
     cut = Windows((4, 4), 2, shifted=True)
-    windows, strangers = torch.randn(2 * 4, 4, 12, dtype=torch.float64), cut.strangers(torch.device("cpu"))
-    assert strangers is not None
+    windows, outsiders = torch.randn(2 * 4, 4, 12, dtype=torch.float64), cut.outsiders(torch.device("cpu"))
+    assert outsiders is not None
 
     with torch.no_grad():
-        mixed = attention(windows, strangers)
+        mixed = attention(windows, outsiders)
 
-    wanted = attention_by_loops(attention, windows.numpy(), strangers.numpy(), side=2)
+    wanted = attention_by_loops(attention, windows.numpy(), outsiders.numpy(), side=2)
     assert np.allclose(mixed.numpy(), wanted, atol=1e-12)
 
 
 def test_both_forms_have_the_same_gradients():
     torch.manual_seed(0)
     attention = WindowAttention(12, heads=2, window=4, queries=6)
-    windows, strangers = torch.randn(4, 16, 12), Windows((8, 8), 4, shifted=True).strangers(torch.device("cpu"))
+    windows, outsiders = torch.randn(4, 16, 12), Windows((8, 8), 4, shifted=True).outsiders(torch.device("cpu"))
 
     gradients = {}
     for form in ("fused", "plain"):
         attention.form = form
         attention.zero_grad()
-        attention(windows, strangers).square().sum().backward()
+        attention(windows, outsiders).square().sum().backward()
         gradients[form] = [parameter.grad.clone() for parameter in attention.parameters()]
 
     for one, other in zip(gradients["fused"], gradients["plain"], strict=True):
@@ -190,13 +190,13 @@ def test_a_block_adds_attention_after_a_layer_norm_and_then_the_rest_after_a_bat
     torch.manual_seed(0)
     block: WindowBlock = SETTINGS.block(1, 8, 2, 0.0).eval()
     image, windows = torch.randn(2, 8, 8, 8), Windows((8, 8), 4, shifted=True)
-    strangers = windows.strangers(image.device)
+    outsiders = windows.outsiders(image.device)
 
     with torch.no_grad():
-        out = block(image, windows, strangers)
+        out = block(image, windows, outsiders)
 
         normed = torch.nn.functional.layer_norm(image.permute(0, 2, 3, 1), (8,))
-        after = image + windows.join(block.attention(windows.cut(normed), strangers)).permute(0, 3, 1, 2)
+        after = image + windows.join(block.attention(windows.cut(normed), outsiders)).permute(0, 3, 1, 2)
         assert torch.allclose(out, after + block.ffn(after / math.sqrt(1 + 1e-5)), atol=1e-5)
 
 
@@ -211,7 +211,7 @@ def test_a_plain_block_stays_in_its_window_and_a_shifted_one_does_not_wrap_aroun
     for shifted in (False, True):
         attention, windows = SETTINGS.block(0, 8, 2, 0.0).attention, Windows((8, 8), 4, shifted)
         out = [
-            windows.join(attention(windows.cut(one.permute(0, 2, 3, 1)), windows.strangers(one.device)))
+            windows.join(attention(windows.cut(one.permute(0, 2, 3, 1)), windows.outsiders(one.device)))
             for one in (image, other)
         ]
         noticed[shifted] = ((out[0] - out[1]).abs().sum(dim=(0, 3)) > 0).nonzero().tolist()
