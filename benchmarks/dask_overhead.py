@@ -1,13 +1,13 @@
-"""What the scheduler costs per tile, and how long planning over 20,000 tiles of metadata takes.
+"""Overhead of the scheduler per tile, and time of planning over the metadata of 20,000 tiles.
 
     python benchmarks/dask_overhead.py [--tiles 20000] [--scheduler ADDRESS]
 
-- overhead: tiles that need no work through the runner on a local cluster of two processes (or the one at ADDRESS);
-- planning: all that ``dwplus validate`` does before the first shard is read and ``dwplus normalise`` before the first
-  histogram: manifest, ledger and findings are read, and the tiles to look at are chosen; in a process of its own,
-  imports included. Shards are not touched: there are none.
+- overhead: an empty task per tile on a local cluster of two processes, or on the cluster at ADDRESS;
+- planning: what ``dwplus validate`` does before it reads the first shard, and ``dwplus normalise`` before the first
+  histogram: read manifest, ledger and findings, and select tiles. It runs in a separate process and includes imports.
+  No shard is read: none exists.
 
-Bars: 2 ms a tile; 5 s.
+Bars: 2 ms per tile; 5 s.
 """
 
 from __future__ import annotations
@@ -110,7 +110,9 @@ def main() -> None:
             grown = psutil.Process().memory_info().rss - before
     assert done == options.tiles
     print(f"{done} tiles, two processes" if workers else f"{done} tiles, the cluster at {options.scheduler}")
-    print(f"  overhead  {1000 * took_s / done:6.2f} ms a tile   (bar 2); {grown / 2**20:.0f} MiB more in this process")
+    print(
+        f"  overhead  {1000 * took_s / done:6.2f} ms per tile   (bar 2); {grown / 2**20:.0f} MiB more in this process"
+    )
     print(f"  planning  {planned_s:6.2f} s          (bar 5); {planned_cpu_s:.1f} CPU-s")
 
 

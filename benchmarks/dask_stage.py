@@ -1,17 +1,17 @@
-"""Validation and statistics of 400 shards against decoding the same files, and against dask.array over rioxarray.
+"""Time of validation and statistics of 400 shards, compared with decoding alone and with dask.array over rioxarray.
 
     python benchmarks/dask_stage.py [--tiles 400] [--real FOLDER] [--rounds 3] [--no-array]
 
-FOLDER holds Sentinel-2 stacks and labels as ``shard_size.py`` takes them; without it the tiles are of the synthetic
-planet. Each has two processes that are running already when the clock starts; they take turns, round by round:
+FOLDER holds Sentinel-2 stacks and labels (see ``rigs/real_stacks.py``); without it, tiles of the synthetic planet are
+used. Each way has two processes that run before the clock starts; rounds are interleaved:
 
-- dwplus: ``inspect_root`` on the local cluster, everything again: validation and statistics in one pass, as ``dwplus
-  build`` and ``dwplus validate`` take them;
+- dwplus: ``inspect_root`` on the local cluster over all tiles: validation and statistics in one pass, as in ``dwplus
+  build`` and ``dwplus validate``;
 - decode: a pool that opens and reads each shard and its label with rasterio, and does nothing else;
-- array: mean and standard deviation per band by ``dask.array`` over ``rioxarray.open_rasterio``, no-data left out.
+- array: mean and standard deviation per band by ``dask.array`` over ``rioxarray.open_rasterio``, without no-data.
 
-Bars: dwplus takes at most 1.3 x decode and at most 1 / 2.4 of array; no worker ever holds more than 700 MiB, and as
-much for 100 and 200 tiles as for 400. rioxarray is needed for this benchmark alone.
+Bars: dwplus takes at most 1.3 x decode and at most 1 / 2.4 of array; no worker uses more than 700 MiB, and memory is
+the same for 100, 200 and 400 tiles. This benchmark needs rioxarray.
 """
 
 from __future__ import annotations
@@ -147,39 +147,49 @@ def array_seconds(files: Sequence[File], rounds: int) -> list[float]:
         return [seconds(lambda: by_array(files)) for _ in range(rounds)]
 
 
+def compare(root: DataRoot, *, rounds: int, with_array: bool) -> None:
+    """Time the ways over all tiles of a root, and print milliseconds per tile."""
+    files = [(str(root.shard(row.tile)), str(root.label(row))) for row in root.complete()]
+    ours, plain = [], []
+    with awake_cluster() as (run, start_s), ProcessPoolExecutor(WORKERS) as pool:
+        list(pool.map(decode, files[:8]))
+        for _ in range(rounds):
+            plain.append(seconds(lambda: by_pool(files, pool)))
+            ours.append(seconds(lambda: by_dwplus(root, run)))
+    per_tile = 1000 / len(files)
+    print(f"{len(files)} tiles, {WORKERS} processes, median of {rounds} rounds, wall ms per tile")
+    print(f"  decode only    {statistics.median(plain) * per_tile:6.1f}")
+    print(f"  dwplus         {statistics.median(ours) * per_tile:6.1f}")
+    print(f"  ratio          {statistics.median(o / p for o, p in zip(ours, plain, strict=True)):6.2f}   (bar 1.3)")
+    print(f"  cluster start  {start_s:6.1f} s, not counted")
+    if with_array:
+        array = array_seconds(files, max(1, rounds - 1))
+        print(f"  dask.array     {statistics.median(array) * per_tile:6.1f}")
+        print(f"  ratio          {statistics.median(array) / statistics.median(ours):6.2f}   (bar 2.4)")
+
+
+def compare_memory(root: DataRoot, tiles: int, folder: Path) -> None:
+    for count in sorted({max(tiles // 4, 4), max(tiles // 2, 4), tiles}):
+        peak = peak_mib(first(root, count, folder / f"first-{count}"))
+        print(f"  peak MiB of a worker over {count:4} tiles: {peak:5.0f}   (bar 700)")
+
+
 def main() -> None:
     parser = arguments.parser(__doc__)
     parser.add_argument("--tiles", type=int, default=400)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--real", type=Path, help="folder of real stacks and labels")
-    parser.add_argument("--no-array", action="store_true", help="leave dask.array out")
-    parser.add_argument("--no-memory", action="store_true", help="leave the runs over 100 and 200 tiles out")
+    parser.add_argument("--no-array", action="store_true", help="skip dask.array")
+    parser.add_argument("--no-memory", action="store_true", help="skip the memory runs")
     options = arguments.parse(parser, tiles=8, rounds=1)
+    if not options.no_array:
+        arguments.need("rioxarray", "pip install rioxarray, or give --no-array")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         root = lay_out(folder / "root", options.tiles, patterns(options.real, folder, 6 if options.tiny else 132))
-        rows = root.complete()
-        files = [(str(root.shard(row.tile)), str(root.label(row))) for row in rows]
-        ours, plain = [], []
-        with awake_cluster() as (run, start_s), ProcessPoolExecutor(WORKERS) as pool:
-            list(pool.map(decode, files[:8]))
-            for _ in range(options.rounds):
-                plain.append(seconds(lambda: by_pool(files, pool)))
-                ours.append(seconds(lambda: by_dwplus(root, run)))
-        per_tile = 1000 / len(rows)
-        print(f"{len(rows)} tiles, {WORKERS} processes, median of {options.rounds} rounds, wall ms a tile")
-        print(f"  decode only    {statistics.median(plain) * per_tile:6.1f}")
-        print(f"  dwplus         {statistics.median(ours) * per_tile:6.1f}")
-        print(f"  ratio          {statistics.median(o / p for o, p in zip(ours, plain, strict=True)):6.2f}   (bar 1.3)")
-        print(f"  cluster start  {start_s:6.1f} s, not counted")
-        if not options.no_array:
-            array = array_seconds(files, max(1, options.rounds - 1))
-            print(f"  dask.array     {statistics.median(array) * per_tile:6.1f}")
-            print(f"  ratio          {statistics.median(array) / statistics.median(ours):6.2f}   (bar 2.4)")
+        compare(root, rounds=options.rounds, with_array=not options.no_array)
         if not options.no_memory:
-            for count in sorted({max(options.tiles // 4, 4), max(options.tiles // 2, 4), options.tiles}):
-                peak = peak_mib(first(root, count, folder / f"first-{count}"))
-                print(f"  most MiB held by a worker over {count:4} tiles: {peak:5.0f}   (bar 700)")
+            compare_memory(root, options.tiles, folder)
 
 
 if __name__ == "__main__":

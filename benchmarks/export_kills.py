@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("kills", type=int, nargs="?", default=20)
     parser.add_argument("--tiles", type=int, default=60)
     parser.add_argument("--seed", type=int, default=1)
-    options = arguments.parse(parser, kills=1, tiles=2)
+    options = arguments.parse(parser, kills=2, tiles=2)
     with tempfile.TemporaryDirectory() as name:
         result = compare(Path(name), tiles=options.tiles, kills=options.kills, seed=options.seed)
         problems = problems_of(result, options.kills)

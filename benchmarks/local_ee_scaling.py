@@ -27,10 +27,10 @@ from rigs import arguments
 SEED = 7
 CORES = 2
 WARM_UP = 2
-"""Rounds that only servers with several workers get before: each worker has to have seen nearly every tile."""
+"""Extra uncounted rounds for servers with several workers, until each worker has read nearly every tile."""
 
 
-def ask(url: str, project: str, key: str, tiles: int, threads: int) -> tuple[float, float]:
+def fetch_tiles(url: str, project: str, key: str, tiles: int, threads: int) -> tuple[float, float]:
     """Wall and client CPU seconds for the pixels of some tiles; runs in the client's process."""
     os.environ["NO_PROXY"] = "127.0.0.1"
     from dwplus.pipeline.earthengine.configuration import Configuration
@@ -61,7 +61,7 @@ def _places(number: int) -> list[Any]:
 
 def _client(pipe: Any) -> None:
     while (arguments := pipe.recv()) is not None:
-        pipe.send(ask(*arguments))
+        pipe.send(fetch_tiles(*arguments))
 
 
 def cpu_seconds(pid: int) -> tuple[float, float]:

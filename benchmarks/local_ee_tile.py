@@ -3,9 +3,9 @@
     python benchmarks/local_ee_tile.py [--scenes 60] [--tiles 6]
 
 The request is the one that ``dwplus build`` sends, built by the real client; it is answered in this process, without
-http. All scenes lie in the tile's own UTM zone. Bar: 0.7 CPU seconds a tile (median).
-Printed for each tile: CPU seconds in all; those of reading the planet;
-the rest, which is the evaluator's; and how that compares with copying the pixels that it reads, once.
+HTTP. All scenes lie in the tile's own UTM zone. It prints CPU seconds per tile: in total, of reading the planet, and of
+the evaluator (the rest), the last also as a multiple of copying the same pixels once. Bar: 0.7 CPU seconds per tile
+(median).
 """
 
 from __future__ import annotations

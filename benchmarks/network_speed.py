@@ -1,10 +1,10 @@
-"""SpecSAR-Former with its folded decoder against its plain one and against SegFormer-B2, on this processor.
+"""Speed of SpecSAR-Former with its folded decoder, compared with its plain one and with SegFormer-B2, on a CPU.
 
     python benchmarks/network_speed.py [--rounds 5] [--compile] [--no-training] [--no-memory]
 
-Networks take turns, round by round; medians count. 510 px and a batch of one in inference (SegFormer of
+Rounds are interleaved; medians count. 510 px and a batch of one in inference (SegFormer of
 segmentation-models-pytorch: padded to 512, channels-last where that is faster for it), a batch of two in a training
-step (all heads, focal loss, AdamW), a batch of four for memory, each in a process of its own.
+step (all heads, focal loss, AdamW), a batch of four for memory, each in a separate process.
 
 Bars: folded at least 2.2 x as fast as plain in inference and 2.0 x in a training step; at least 0.9 x the speed of
 smp's default SegFormer-B2 (decoder of 256 channels), 1.1 x with ``torch.compile`` (smp's stays eager); 1.7 x

@@ -1,16 +1,17 @@
-"""Reading samples from the training store beside copying their bytes in memory, and its size beside the shards'.
+"""CPU time of reading a sample from the training store, compared with a memcpy, and size of the store.
 
     python benchmarks/store_read.py [FOLDER]
 
-Tiles of the synthetic planet, built by ``dwplus build``; with FOLDER (see ``shard_size.py``) also tiles with real
-Sentinel-2 pixels. A full sample is ms10 and sar with the label. All files are read once before, so that the disk does
-not count. CPU time of one thread, which other load changes least; each memcpy copies another sample into the same
-memory, so that its source comes from memory, as in a loader, and not from the processor's cache.
+Tiles are those of the synthetic planet, built by ``dwplus build``; with FOLDER (see ``rigs/real_stacks.py``) also tiles
+with real Sentinel-2 pixels. A full sample is ms10 and sar with the label. All files are read once before, to exclude
+the disk. CPU time is that of one thread, which other load changes least. Each memcpy copies another sample into the
+same memory, so that its source is in memory, as in a loader, and not in the processor's cache.
 Bars: a sample at most 8 times a memcpy of its bytes; the store at most 1.2 times the shards with their labels.
 """
 
 from __future__ import annotations
 
+import shutil
 import statistics
 import subprocess
 import sys
@@ -33,7 +34,7 @@ from dwplus.pipeline.spec.bands import preset
 from dwplus.pipeline.spec.landcover import class_indices
 from numpy.typing import NDArray
 from rigs import arguments
-from rigs.real_stacks import STACK, real_shard, stacks
+from rigs.real_stacks import STACK, label_of, made_up_stacks, real_shard, stacks
 
 BANDS = (preset("ms10"), preset("sar"))
 READ_BAR, SIZE_BAR = 8.0, 1.2
@@ -127,6 +128,25 @@ def measure(root: DataRoot, rows: Sequence[ManifestRow], rounds: int) -> Result:
     return Result(*(statistics.median(times[name]) for name in times), stored, shards)
 
 
+def measure_planet(folder: Path, tiles: int, rounds: int) -> None:
+    root = build(folder / "planet", "--tiles", str(tiles))
+    ledger = {path.stem for path in root.shards.rglob("dw_*.tif")}
+    rows = [row for row in root.manifest().rows if row.tile.id in ledger]
+    print(f"{len(rows)} tiles of the synthetic planet [SANDBOX]\n{measure(root, rows, rounds)}")
+
+
+def measure_stacks(source: Path, folder: Path, rounds: int, kind: str) -> None:
+    """Measure tiles with the Sentinel-2 pixels of the stacks in ``source``."""
+    given = folder / "given"
+    given.mkdir()
+    for stack in stacks(source):
+        shutil.copy(label_of(stack), given)
+    root = build(folder / "stacks", "--labels", str(given))
+    with_real_pixels(root, source)
+    rows = list(root.manifest().rows)
+    print(f"{len(rows)} tiles with {kind} Sentinel-2 pixels\n{measure(root, rows, rounds)}")
+
+
 def main() -> None:
     parser = arguments.parser(__doc__)
     parser.add_argument("folder", type=Path, nargs="?", help="folder of real stacks and label tiles")
@@ -134,20 +154,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     options = arguments.parse(parser, tiles=6, rounds=1)
     with tempfile.TemporaryDirectory() as name:
-        root = build(Path(name) / "planet", "--tiles", str(options.tiles))
-        ledger = {path.stem for path in root.shards.rglob("dw_*.tif")}
-        rows = [row for row in root.manifest().rows if row.tile.id in ledger]
-        print(f"{len(rows)} tiles of the synthetic planet [SANDBOX]\n{measure(root, rows, options.rounds)}")
+        folder = Path(name)
+        measure_planet(folder, options.tiles, options.rounds)
         if options.folder is not None:
-            source, given = options.folder, Path(name) / "given"
-            given.mkdir()
-            for stack in stacks(source):
-                label = stack.name.replace(STACK, ".tif")
-                (given / label).write_bytes((source / label).read_bytes())
-            root = build(Path(name) / "real", "--labels", str(given))
-            with_real_pixels(root, source)
-            rows = list(root.manifest().rows)
-            print(f"{len(rows)} tiles with real Sentinel-2 pixels\n{measure(root, rows, options.rounds)}")
+            measure_stacks(options.folder, folder, options.rounds, "real")
+        elif options.tiny:
+            measure_stacks(made_up_stacks(folder / "made-up"), folder, options.rounds, "random")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""A server of the Earth Engine API that answers from memory, so that a client is measured and not the service.
+"""A server of the Earth Engine API that replays recorded responses, to measure a client and not the service.
 
-    python benchmarks/replay_server.py --answers FOLDER --latency 2 --max-concurrent 8
+    python benchmarks/rigs/replay_server.py --answers FOLDER --latency 2 --max-concurrent 8
 
-It hands out answers that were recorded once from the local Earth Engine (``record``): pixels of real size (8.3 MB a
-tile) and the scene search, the outline of whose scene is widened so that every label tile of ``make_labels`` lies in
-it. Every answer takes so many seconds and hardly any CPU; a request more than ``--max-concurrent`` gets 429. The log
-(``GET /admin/log``) holds every request with its times, and the text of each, to be sent again by another client.
-Pixels are synthetic: the server calls itself SANDBOX.
+The responses were recorded once from the local Earth Engine (``record``): pixels of real size (8.3 MB per tile) and the
+scene search, with the outline of its scene widened to contain every label tile of ``make_labels``. A response takes
+``--latency`` seconds and hardly any CPU; requests beyond ``--max-concurrent`` get 429. The log (``GET /admin/log``)
+holds the times and the text of every request, so that another client can send it again. Pixels are synthetic: the
+server calls itself SANDBOX.
 """
 
 from __future__ import annotations
@@ -136,8 +136,8 @@ class Settings:
     Attributes:
         latency_s, search_latency_s: of pixels, and of everything else that is computed.
         max_concurrent: requests at a time, more get 429; None = any number.
-        retry_after_s: what the 429 asks for; None = nothing.
-        upstream: a server that is asked in place of answering from memory.
+        retry_after_s: the ``Retry-After`` of a 429; None = no such header.
+        upstream: a server that requests are passed on to; None = replay from memory.
         keep: keep what it answers.
     """
 
@@ -234,8 +234,8 @@ class ReplayServer:
         with self._lock:
             if settings.max_concurrent is not None and self._running >= settings.max_concurrent:
                 error = {"error": {"code": 429, "message": TOO_MANY, "status": "RESOURCE_EXHAUSTED"}}
-                asked = [] if settings.retry_after_s is None else [f"Retry-After: {settings.retry_after_s:g}"]
-                return 429, JSON, json.dumps(error).encode(), asked
+                header = [] if settings.retry_after_s is None else [f"Retry-After: {settings.retry_after_s:g}"]
+                return 429, JSON, json.dumps(error).encode(), header
             self._running += 1
         is_pixels = route == "image:computePixels"
         time.sleep(settings.latency_s if is_pixels else settings.search_latency_s)
@@ -373,7 +373,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--latency", type=float, default=2.0, help="seconds for pixels")
     parser.add_argument("--search-latency", type=float, default=0.5, help="seconds for a scene search")
     parser.add_argument("--max-concurrent", type=int, help="requests at a time; more get 429")
-    parser.add_argument("--retry-after", type=float, help="seconds that the 429 asks for")
+    parser.add_argument("--retry-after", type=float, help="Retry-After of a 429, seconds")
     options = parser.parse_args(arguments)
     record(options.answers)
     if options.labels is not None:

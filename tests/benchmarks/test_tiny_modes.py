@@ -11,7 +11,7 @@ from support.paths import REPOSITORY
 FOLDER = REPOSITORY / "benchmarks"
 SCRIPTS = sorted(path.name for path in FOLDER.glob("*.py"))
 KEY_FIGURES = {
-    "dask_overhead.py": "ms a tile",
+    "dask_overhead.py": "ms per tile",
     "dask_stage.py": "decode only",
     "export_kills.py": "kill",
     "export_quota.py": "quota",
@@ -53,6 +53,15 @@ def test_the_pages_that_benchmarks_support_name_them() -> None:
     for script, row in table().items():
         for page in re.findall(r"`(docs/[\w-]+\.md)`", row):
             assert f"benchmarks/{script}" in (REPOSITORY / page).read_text(encoding="utf-8"), (script, page)
+
+
+def test_the_figures_that_the_table_quotes_are_in_the_pages() -> None:
+    quotes = re.findall(r'`(docs/[\w-]+\.md)`: "([^"]+)"', (FOLDER / "README.md").read_text(encoding="utf-8"))
+    rows = [row for row in table().values() if "`docs/" in row]
+
+    assert len(quotes) == len(rows)
+    for page, figure in quotes:
+        assert figure in " ".join((REPOSITORY / page).read_text(encoding="utf-8").split()), (page, figure)
 
 
 def test_every_rig_is_described() -> None:
