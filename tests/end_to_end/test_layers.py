@@ -209,6 +209,19 @@ def test_every_package_is_installed_and_says_what_it_is() -> None:
             assert [name for name in others if f"``{name}``" not in page] == [], folder
 
 
+def test_no_file_of_the_code_is_ignored_by_git() -> None:
+    if not (REPOSITORY / ".git").exists():
+        pytest.skip("not a checkout")
+    paths = [str(p) for f in (*PRODUCT, "tests", "benchmarks") for p in modules(f) if "__pycache__" not in p.parts]
+
+    # A pattern such as "build/" meant for the root hides a package of that name: it is missing in every clone.
+    answer = subprocess.run(
+        ["git", "check-ignore", "--no-index", "--stdin"],
+        input="\n".join(paths), cwd=REPOSITORY, capture_output=True, text=True,
+    )  # fmt: skip
+    assert answer.stdout == ""
+
+
 def test_no_test_imports_a_test() -> None:
     for path in (REPOSITORY / "tests").rglob("*.py"):
         others = {name.split(".")[-1] for name in imported(path) if not name.startswith("dwplus")}
