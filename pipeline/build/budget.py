@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from ..spec.bands import S1_BANDS
 from ..dataset.ledger import LedgerRow
+from ..spec.bands import S1_BANDS
 from ..spec.recipe import REQUEST_BANDS
 from ..spec.tiles import TILE_SIZE_PX
 

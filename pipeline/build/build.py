@@ -9,29 +9,28 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from .card import write_card
 from ..cluster import Runner
+from ..dataset.findings import Finding, bad_tiles
+from ..dataset.ledger import ASKED_REASONS, FAILURES, Ledger, count_states, write_failures
+from ..dataset.manifest import PROTOCOLS, Manifest, ManifestRow, Protocol, select
+from ..dataset.root import DataRoot
+from ..dataset.statistics import Statistics
+from ..dataset.waivers import effective
+from ..earthengine.session import DEFAULT_CONCURRENCY, PixelSource
 from ..errors import QuotaError, UsageError
-from .export import Meter, Callbacks, export
 from ..files.atomic import check_writable, remove_parts, write_json
-from ..dataset.findings import Finding, bad_tiles, unreadable_tiles
-from ..labels.ingest import prepare_manifest
-from .inspection import Counting
 from ..labels.earth_engine import LabelClient
-from ..dataset.ledger import ASKED_REASONS, FAILURES, Ledger, count_states, read_ledger, write_failures
-from ..dataset.manifest import PROTOCOLS, Manifest, ManifestRow, Protocol, read_manifest, select
+from ..labels.ingest import prepare_manifest
 from ..labels.origin import LabelOrigin
-from ..statistics.normalise import Counted, check_usable, count_others, counted_rows, up_to_date, write_statistics
-from .plan import Plan
 from ..progress import Progress, Silent
 from ..spec.recipe import Recipe
-from ..dataset.root import DataRoot
-from ..earthengine.session import DEFAULT_CONCURRENCY, PixelSource
-from ..dataset.statistics import Statistics, groups_path, read_statistics, statistics_path
 from ..spec.tiles import check_region
+from ..statistics.normalise import Counted, check_usable, count_others, counted_rows, up_to_date, write_statistics
 from ..validation.validate import to_validate, validate
-from ..dataset.waivers import effective, read_waivers
-from ..dataset.root import DataRoot
+from .card import write_card
+from .export import Callbacks, Meter, export
+from .inspection import Counting
+from .plan import Plan
 
 
 @dataclass(frozen=True)

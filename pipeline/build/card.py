@@ -11,19 +11,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 
-from ..spec.version import __version__
-from ..spec.bands import BANDS, PRESETS
-from ..files.atomic import write_atomically
-from ..spec.landcover import CLASSES, CODE_CLOUD, CODE_UNMARKED, IGNORE
 from ..dataset.ledger import FAILURES_FILE, LEDGER_FILE, REASONS, LedgerRow
-from ..spec.licences import CITATIONS
 from ..dataset.manifest import MANIFEST_FILE, SPLITS, Manifest, ManifestRow
-from ..spec.recipe import S1_COLLECTIONS, S2_COLLECTION, Recipe
-from ..raster.geotiff import LABELS_FOLDER, SHARDS_FOLDER
-from ..spec.tiles import biome_names, locate, region_names
 from ..dataset.root import DataRoot
+from ..files.atomic import write_atomically
+from ..raster.geotiff import LABELS_FOLDER, SHARDS_FOLDER
+from ..spec.bands import BANDS, PRESETS
+from ..spec.landcover import CLASSES, CODE_CLOUD, CODE_UNMARKED, IGNORE
+from ..spec.licences import CITATIONS
+from ..spec.recipe import S1_COLLECTIONS, S2_COLLECTION, Recipe
 from ..spec.sources import Source
-
+from ..spec.tiles import biome_names, locate, region_names
+from ..spec.version import __version__
 
 FILES: tuple[tuple[str, str], ...] = (
     (f"{SHARDS_FOLDER}/<EH or WH>/<biome>/<dw_id>.tif", "pixels of one tile, all bands, uint16; tags say their origin"),

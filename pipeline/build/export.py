@@ -12,24 +12,23 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..spec.bands import NODATA, S1_BANDS, S2_BANDS, SHARD_BANDS
-from ..errors import QuotaError, ServiceError, TileError
-from ..files.atomic import remove_parts, sha256_of, write_atomically
 from ..dataset.ledger import Ledger, LedgerRow
 from ..dataset.manifest import ManifestRow
+from ..dataset.root import DataRoot
 from ..earthengine.scene_choice import SceneHint
+from ..earthengine.session import DEFAULT_CONCURRENCY, PixelSource, Tally
+from ..errors import QuotaError, ServiceError, TileError
+from ..files.atomic import remove_parts, sha256_of, write_atomically
+from ..raster.geotiff import encode_shard, grid_of
+from ..spec.bands import NODATA, S1_BANDS, S2_BANDS, SHARD_BANDS
+from ..spec.recipe import Recipe
 from .plan import Plan, discarded, plan
 from .provenance import provenance
-from ..spec.recipe import Recipe
-from ..earthengine.session import DEFAULT_CONCURRENCY, PixelSource, Tally
-from ..raster.geotiff import SHARDS_FOLDER, encode_shard, grid_of
-from ..dataset.root import DataRoot
 
 ENCODERS = os.cpu_count() or 1
 """Tiles that are encoded at a time; more would only hold memory."""

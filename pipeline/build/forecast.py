@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
-from .budget import Estimate, estimate, measured
-from .build import Selection, select_rows
+from ..dataset.manifest import ManifestRow
+from ..dataset.root import DataRoot
 from ..labels.ingest import rows_of_folder
 from ..labels.releases import releases
-from ..dataset.ledger import read_events, read_ledger
-from ..dataset.manifest import MANIFEST_FILE, ManifestRow, read_manifest
-from .plan import plan
-from ..spec.recipe import Recipe
 from ..labels.splits import make_manifest
-from ..dataset.root import DataRoot
+from ..spec.recipe import Recipe
+from .budget import Estimate, estimate, measured
+from .build import Selection, select_rows
+from .plan import plan
 
 
 def forecast(

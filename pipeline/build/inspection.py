@@ -9,17 +9,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..spec.bands import SHARD_BANDS
 from ..cluster import Runner
 from ..dataset.findings import Finding
-from ..statistics.histograms import Counts, Histograms, Packed, add_counts, cell_of, pack, unpack
-from ..validation.file_view import FileView
 from ..dataset.manifest import ManifestRow
+from ..dataset.root import DataRoot
+from ..spec.bands import SHARD_BANDS
+from ..statistics.histograms import Counts, Histograms, Packed, add_counts, cell_of, pack, unpack
 from ..statistics.normalise import Counted
-from ..files.remote import Place
+from ..validation.file_view import FileView
 from ..validation.rules import judge
 from ..validation.validate import ValidateBatch, view_of
-from ..dataset.root import DataRoot
 
 
 def counts_of(view: FileView) -> Histograms:

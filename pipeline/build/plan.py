@@ -9,17 +9,16 @@ import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
-from ..errors import DataError, UsageError
-from ..files.atomic import sha256_of
 from ..dataset.ledger import REASONS, LedgerRow
 from ..dataset.manifest import ManifestRow
-from ..spec.recipe import Recipe
-from ..raster.geotiff import grid_of, read_header, shard_name
-from ..spec.tiles import Tile
 from ..dataset.root import DataRoot
+from ..errors import DataError, UsageError
+from ..files.atomic import sha256_of
+from ..raster.geotiff import grid_of, read_header, shard_name
+from ..spec.recipe import Recipe
+from ..spec.tiles import Tile
 
 Why = Literal["new", "failed before", "another recipe", "another grid", "shard missing", "shard damaged", "requested"]
 """Why the pixels of a tile are requested."""

@@ -13,15 +13,15 @@ from datetime import date, timedelta
 import numpy as np
 from numpy.typing import NDArray
 
-from ..spec.version import __version__
-from ..spec.bands import NODATA, S2_BANDS, SHARD_BANDS
-from ..errors import DataError
-from ..spec.licences import licence_between
-from ..earthengine.scene_choice import Candidate, SceneRef
-from ..spec.recipe import S1_COLLECTIONS, Recipe, recipe_from
 from ..earthengine.graphs import used_s1_scenes
+from ..earthengine.scene_choice import Candidate, SceneRef
+from ..errors import DataError
 from ..raster.geotiff import ShardHeader
+from ..spec.bands import NODATA, S2_BANDS, SHARD_BANDS
+from ..spec.licences import licence_between
+from ..spec.recipe import S1_COLLECTIONS, Recipe, recipe_from
 from ..spec.tiles import Tile
+from ..spec.version import __version__
 
 PROCESSING = (
     "each scene bilinear on the label's grid by itself; Sentinel-2: first scene on top where several are named, then "

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from .budget import Estimate, Measured, Range, estimate, measured, used_eecu_hours
 from ..dataset.ledger import LedgerRow
 from ..dataset.manifest import ManifestRow
 from ..spec.tiles import biome_names
+from .budget import Estimate, Measured, Range, estimate, measured, used_eecu_hours
 
 OPEN = "open"
 """State of a tile that was not requested yet."""

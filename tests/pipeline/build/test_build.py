@@ -4,9 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dwplus.pipeline.build.build import Selection, BuildSetup, build, retry
+from dwplus.pipeline.build.build import BuildSetup, Selection, build, retry
 from dwplus.pipeline.cluster import in_process
-from dwplus.pipeline.dataset.manifest import read_manifest
 from dwplus.pipeline.dataset.root import DataRoot
 from dwplus.pipeline.errors import DataError, QuotaError, TileError, UsageError
 from dwplus.pipeline.labels.index import index

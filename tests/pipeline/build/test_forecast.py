@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from dwplus.pipeline.dataset.root import DataRoot
 from dwplus.pipeline.build.build import Selection
 from dwplus.pipeline.build.forecast import forecast
+from dwplus.pipeline.dataset.root import DataRoot
 from dwplus.pipeline.errors import UsageError
 from dwplus.pipeline.spec.recipe import Recipe
 from support.fixture_types import LayOut
@@ -13,7 +13,9 @@ from support.fixture_types import LayOut
 
 def test_without_labels_the_published_numbers_are_planned_with(tmp_path: Path) -> None:
     words, will = forecast(DataRoot.at(tmp_path / "data"), Selection(), recipe=None, concurrency=20)
-    tests, _ = forecast(DataRoot.at(tmp_path / "data"), Selection(splits=frozenset({"test"})), recipe=None, concurrency=20)
+    tests, _ = forecast(
+        DataRoot.at(tmp_path / "data"), Selection(splits=frozenset({"test"})), recipe=None, concurrency=20
+    )
 
     assert "about 24,603 tiles are published" in words
     assert (will.tiles, will.requests) == (24_603, 49_206)

@@ -2,17 +2,14 @@
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 from dwplus.pipeline.build import build, inspection
 from dwplus.pipeline.build.build import inspect_root, normalise_root, validate_root
 from dwplus.pipeline.cluster import batches, in_process
-from dwplus.pipeline.dataset.findings import FINDINGS_CSV, FINDINGS_JSON
 from dwplus.pipeline.dataset.manifest import PROTOCOLS
 from dwplus.pipeline.dataset.root import DataRoot
-from dwplus.pipeline.dataset.statistics import groups_path, statistics_path
 from dwplus.pipeline.progress import Silent
 from dwplus.pipeline.statistics import normalise
 from support.fixture_types import LayOut
