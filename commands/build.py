@@ -1,4 +1,4 @@
-"""The commands that build the data set and ask again for what is missing."""
+"""The commands that build the data set and retry what is missing."""
 
 from __future__ import annotations
 
@@ -84,9 +84,9 @@ def build(quiet: bool, as_json: bool, dry_run: bool, **options: Any) -> None:
     dwplus build --region western-hemisphere --split test --limit 6
     dwplus build --labels my_label_tiles --data my_data --project MY-PROJECT
 
-    Tiles that are complete are left alone: run the same command again to go on. Tiles without Sentinel-1 or Sentinel-2
+    Tiles that are complete are left alone: run the same command again to resume. Tiles without Sentinel-1 or Sentinel-2
     are discarded and listed in failures.csv with the reason; tiles that the service did not give are failed, exit 3:
-    the next build asks for them again, and so does 'dwplus retry'.
+    the next build requests them again, and so does 'dwplus retry'.
     """
     if dry_run:
         _print_estimate(*_dry_run(options), as_json=as_json)
@@ -139,7 +139,7 @@ def exit_as(result: BuildResult) -> None:
 
 
 def build_from(options: dict[str, Any], quiet: bool) -> tuple[DataRoot, BuildResult]:
-    """The data root and what became of its tiles, from the options of the command."""
+    """The data root and the status of its tiles, from the options of the command."""
     from ..pipeline.build.build import build as build_data_set
     from ..pipeline.spec.tiles import check_region
 
@@ -226,7 +226,7 @@ def _selection(options: dict[str, Any]) -> Selection:
 
 
 def _recipe(options: dict[str, Any], root: DataRoot) -> Recipe:
-    """What to ask for: what the options say, for the rest what the data root was built with, or the defaults."""
+    """What to request: the options; for the rest, what the data root was built with, or the defaults."""
     from ..pipeline.spec.recipe import Recipe
 
     passes = {"both": ("ASCENDING", "DESCENDING"), "ascending": ("ASCENDING",), "descending": ("DESCENDING",)}

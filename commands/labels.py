@@ -49,7 +49,7 @@ def _origin_options(function: F) -> F:
 
 @click.group()
 def labels() -> None:
-    """Label tiles: bring the releases to disk, make the manifest of them, look at one. None of it asks for pixels.
+    """Label tiles: download the releases, make the manifest, show one. No pixels are requested.
 
     \b
     dwplus labels fetch
@@ -80,7 +80,7 @@ def fetch(release: tuple[str, ...], verify: bool, as_json: bool, quiet: bool, **
     dwplus labels fetch --from earth-engine --project MY-PROJECT
     dwplus labels fetch --verify
 
-    Transfers go on where they stopped. Sizes and hashes are kept beside the files (<name>.json, <name>.members.json).
+    Interrupted downloads resume. Sizes and hashes are kept beside the files (<name>.json, <name>.members.json).
     """
 
     if release and options["origin"] == "earth-engine":

@@ -155,7 +155,7 @@ def recipe_options(function: F) -> F:
         click.option(
             "--s1-pass",
             type=click.Choice(["both", "ascending", "descending"]),
-            help="Orbit directions that enter the mean (default: both); one of them asks the service for less.",
+            help="Orbit directions that enter the mean (default: both); one pass needs fewer scenes and less compute.",
         ),
         click.option(
             "--s1-max-scenes",

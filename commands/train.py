@@ -36,7 +36,7 @@ def train(
     epochs: int | None,
     changes: tuple[str, ...],
 ) -> None:
-    """Train a network on the data set; run again to go on where it was stopped.
+    """Train a network on the data set; run it again to resume.
 
     \b
     dwplus train                                      SpecSAR-Former, settings by the source

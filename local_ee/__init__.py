@@ -1,6 +1,6 @@
 """The local Earth Engine: a server on 127.0.0.1 that speaks Earth Engine's REST API over a synthetic Earth.
 
-It stands alone: of the pipeline it uses the vocabulary (``spec``) and the writing of files.
+It is independent: of the pipeline it uses the definitions (``spec``) and the writing of files.
 Its pixels are synthetic: every product of it says SANDBOX.
 
 - ``scene``: what a scene and a catalogue offer; planet and evaluator meet here.

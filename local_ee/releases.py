@@ -1,9 +1,9 @@
 """Releases: serves label archives of the synthetic planet, in the layout of the published ones.
 
-Draws the tiles of ``places`` as the planet's annotators would and packs them: PANGAEA's archives with their workbook
-(and what each single expert drew of the test tiles), Zenodo's archive of test tiles. Comes after planet and catalogue;
-server hands its files out. Addresses and layouts: ``manifests/releases.toml`` and ``pipeline/labels.py``, which reads
-them.
+Draws the tiles of ``catalogue/sites`` as the planet's annotators would and packs them: PANGAEA's archives with their
+workbook (and what each single expert drew of the test tiles), Zenodo's archive of test tiles. Comes after planet and
+catalogue; server hands its files out. Addresses and layouts: ``manifests/releases.toml`` and ``pipeline/labels/``,
+which reads them.
 
 Every file is made once, on first request, and is the same byte for byte for the same planet and number of tiles.
 """
@@ -29,14 +29,14 @@ from rasterio.io import MemoryFile
 from ..pipeline.files.atomic import write_atomically
 from ..pipeline.spec.landcover import CLASS_COUNT, CLASS_NAMES, CODE_CLOUD
 from ..pipeline.spec.tiles import Tile, biome_names
-from .catalogue.annotations import is_nameless, markup, world_seed
-from .catalogue.catalogue import Catalogue as PlanetCatalogue
+from .catalogue.annotations import annotate, is_nameless, world_seed
+from .catalogue.catalogue import Catalogue
 from .catalogue.sites import SandboxTile, cloudy, sandbox_tiles
 from .planet import noise
 from .planet.labelling import Annotator
 from .planet.planet import VERSION
 from .planet.protocol import Planet
-from .scene import Catalogue
+from .scene import SceneSource
 
 EXPERTS = "pangaea/Experts_tiles.zip"
 NON_EXPERTS = "pangaea/Non_expert_tiles.zip"
@@ -70,9 +70,9 @@ class Releases:
         catalogue: whose scenes the tiles are about; the planet's own unless given.
     """
 
-    def __init__(self, planet: Planet, tiles: int, folder: Path, *, catalogue: Catalogue | None = None) -> None:
+    def __init__(self, planet: Planet, tiles: int, folder: Path, *, catalogue: SceneSource | None = None) -> None:
         self._planet = planet
-        self._catalogue: Catalogue = catalogue or PlanetCatalogue(planet)
+        self._catalogue: SceneSource = catalogue or Catalogue(planet)
         self._number = tiles
         self._seed = world_seed(planet)
         self._folder = folder / f"releases-v{VERSION}-{self._seed:016x}-{tiles}"
@@ -114,7 +114,7 @@ class Releases:
         return sorted((t for t in self.tiles if annotator in t.annotators), key=lambda t: t.tile.id)
 
     def _codes(self, tile: SandboxTile, annotator: Annotator) -> NDArray[np.uint8]:
-        return markup(self._planet, self._catalogue, tile, annotator)
+        return annotate(self._planet, self._catalogue, tile, annotator)
 
     def _experts(self) -> Iterator[tuple[str, bytes]]:
         for tile in self._of("expert"):
@@ -140,7 +140,7 @@ class Releases:
         """What each of three experts drew of each test tile, before they were brought to a consensus."""
         for tile in self._of("consensus"):
             for expert in (1, 2, 3):
-                codes = markup(self._planet, self._catalogue, tile, "expert", hand=f" expert {expert}")
+                codes = annotate(self._planet, self._catalogue, tile, "expert", hand=f" expert {expert}")
                 yield f"validation_set_tiles/Expert_{expert}/{tile.tile.id}.tif", _label_tif(codes, tile.tile)
 
     def _workbook(self) -> bytes:

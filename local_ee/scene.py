@@ -1,4 +1,4 @@
-"""Scene and Catalogue: what the evaluator of expressions needs to know of a planet, and nothing more."""
+"""Scene and SceneSource: what the evaluator of expressions needs to know of a planet, and nothing more."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class TooManyScenesError(Exception):
     """A search is not narrowed enough by time, place or id to be answered."""
 
 
-class Catalogue(Protocol):
+class SceneSource(Protocol):
     """Which scenes exist, and their pixels."""
 
     @property

@@ -46,7 +46,7 @@ def train_and_report(root: DataRoot, result: BuildResult | None, *, profile: str
         run_dir = train_run(root, trial.name, settings, protocol="strict", inputs=trial.inputs, progress=progress)
         score_run(root, run_dir, split="test", progress=progress)
     if result is not None and result.failed:
-        progress.say(f"{result.failed} tiles failed; run the same command again to ask for them")
+        progress.say(f"{result.failed} tiles failed; run the same command again to retry them")
     return write_report(root, progress=progress)
 
 

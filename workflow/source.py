@@ -161,12 +161,12 @@ def _check_planet(root: DataRoot, planet: dict[str, int]) -> None:
     held = _held_planet(root)
     if held != planet:
         raise UsageError(
-            f"{root} holds the planet of {_in_words(held)}, this run asks for that of {_in_words(planet)}; name "
+            f"{root} holds the planet of {_as_text(held)}, this run would use that of {_as_text(planet)}; name "
             f"another folder with --data, or delete {root}"
         )
 
 
-def _in_words(planet: dict[str, int]) -> str:
+def _as_text(planet: dict[str, int]) -> str:
     return f"--seed {planet.get('seed')} --tiles {planet.get('tiles')} (version {planet.get('version')})"
 
 

@@ -75,7 +75,7 @@ def training_settings(name: str | None, root: DataRoot, changes: Mapping[str, An
 def train_run(
     root: DataRoot, name: str, config: TrainConfig, *, protocol: Protocol, inputs: Inputs, progress: Progress
 ) -> Path:
-    """Train one network on a data root, or go on where an earlier call was stopped; the run's folder.
+    """Train one network on a data root, or resume an interrupted training; the run's folder.
 
     Raises:
         DataError: the data set is not complete enough.
@@ -97,7 +97,7 @@ def train_run(
             dataset_val=dataset_val,
             run_dir=run_dir,
             on_step=lambda now: _tell(step, now),
-            on_epoch=lambda row: step.advance(note=epoch_in_words(row)),
+            on_epoch=lambda row: step.advance(note=epoch_as_text(row)),
         )
     return run_dir
 
@@ -113,7 +113,7 @@ def _tell(step: Step, now: Position) -> None:
     step.advance(0, note=f"epoch {now.epoch}, step {now.step % now.steps or now.steps} of {now.steps}")
 
 
-def epoch_in_words(row: EpochRow) -> str:
+def epoch_as_text(row: EpochRow) -> str:
     """``epoch 5: loss 0.412, val mIoU 0.431, OA 0.702, F1 0.520``."""
     words = f"epoch {row['epoch']}: loss {row['loss']:.3f}"
     known = [(metric.title, row.get(metric.key)) for metric in overall()]
@@ -143,7 +143,7 @@ def score_run(root: DataRoot, run_dir: Path, *, split: str, progress: Progress, 
     """
     folder = RunFolder(run_dir)
     if not folder.complete:
-        raise DataError(f"run {run_dir.name} is not complete; go on with 'dwplus train --name {run_dir.name}'")
+        raise DataError(f"run {run_dir.name} is not complete; resume with 'dwplus train --name {run_dir.name}'")
     if split not in ("val", "test"):
         raise UsageError(f"scores are taken on val or test, not on {split!r}")
     dataset = open_as_trained(root, folder.read_config(), split)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..planet import utm
-from ..planet.protocol import Geometry
+from ..planet.protocol import ViewGeometry
 from ..scene import Scene
 
 Polygon = tuple[tuple[float, float], ...]
@@ -23,7 +23,7 @@ class Acquisition:
     scene: Scene
     zone: int
     seen: Polygon
-    geometry: Geometry
+    geometry: ViewGeometry
 
 
 def clipped(polygon: Polygon, start: tuple[float, float], end: tuple[float, float]) -> Polygon:

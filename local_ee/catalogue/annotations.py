@@ -1,6 +1,6 @@
 """What annotators drew on the sandbox's label tiles, as released and as images of an Earth Engine collection.
 
-Comes after places and planet; releases packs it into archives, the catalogue offers it as `LabelAssets`.
+Comes after sites and planet; releases packs it into archives, the catalogue offers it as `LabelAssets`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ...pipeline.spec.landcover import CODE_UNMARKED
 from ..planet import noise
 from ..planet.labelling import Annotator, with_clouds
 from ..planet.protocol import Planet
-from ..scene import Catalogue, Scene, SceneBand
+from ..scene import Scene, SceneBand, SceneSource
 from .sites import SandboxTile, cloudy, sandbox_tiles
 
 COLLECTION = "projects/wri-datalab/dynamic_world/v1/DW_LABELS"
@@ -29,8 +29,8 @@ def world_seed(planet: Planet) -> int:
     return noise.key(json.dumps(planet.config, sort_keys=True))
 
 
-def markup(
-    planet: Planet, catalogue: Catalogue, tile: SandboxTile, annotator: Annotator, *, hand: str = ""
+def annotate(
+    planet: Planet, catalogue: SceneSource, tile: SandboxTile, annotator: Annotator, *, hand: str = ""
 ) -> NDArray[np.uint8]:
     """uint8 (H, W), released codes 0..10 of a tile: the clouds are those of its scene.
 
@@ -67,7 +67,7 @@ class LabelAssets:
     A tile that experts and non-experts marked shows the experts' marks.
     """
 
-    def __init__(self, planet: Planet, catalogue: Catalogue) -> None:
+    def __init__(self, planet: Planet, catalogue: SceneSource) -> None:
         self._planet, self._catalogue = planet, catalogue
 
     @cached_property
@@ -83,7 +83,7 @@ class LabelAssets:
     def codes(self, scene: Scene) -> NDArray[np.uint8]:
         """All pixels of an image, uint8 (H, W), released codes 0..10."""
         tile = self._tiles[scene.properties["dw_id"]]
-        return markup(self._planet, self._catalogue, tile, tile.annotators[0])
+        return annotate(self._planet, self._catalogue, tile, tile.annotators[0])
 
 
 def _scene(tile: SandboxTile) -> Scene:

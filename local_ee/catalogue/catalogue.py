@@ -1,4 +1,4 @@
-"""The catalogue of a planet: which scenes exist, and their pixels (see `scene.Catalogue`).
+"""The catalogue of a planet: which scenes exist, and their pixels (see `scene.SceneSource`).
 
 Scenes are not stored: they follow from orbits and the acquisition plan, so a search computes them from place and time.
 Maps of the whole planet (`maps`) have one image each, or one per UTM tile and year.
@@ -37,7 +37,7 @@ _LONGEST_OF_MAPS_S = 4 * 366 * 86_400.0
 
 
 class Catalogue:
-    """All scenes of a planet; the structure is that of `scene.Catalogue`."""
+    """All scenes of a planet; the structure is that of `scene.SceneSource`."""
 
     def __init__(self, planet: Planet) -> None:
         self.planet = planet

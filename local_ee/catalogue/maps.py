@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..planet import noise, utm
 from ..planet.labelling import mapped
-from ..planet.protocol import Geometry, Planet
+from ..planet.protocol import Planet, ViewGeometry
 from ..scene import Scene, SceneBand
 from .acquisition import Acquisition, footprint
 
@@ -129,7 +129,7 @@ def esri(zone: int, band: str, year: int, seed: int) -> Acquisition:
     seen = ((left, bottom), (right, bottom), (right, top), (left, top))
     bands = (SceneBand("b1", "uint8", utm.epsg(zone, south=south), transform, shape),)
     scene = Scene(ESRI, index, bands, _year_properties(index, year), footprint(seen, zone))
-    return Acquisition(scene, zone, seen, Geometry(noise.key(seed, index), 1, (low + high) / 2))
+    return Acquisition(scene, zone, seen, ViewGeometry(noise.key(seed, index), 1, (low + high) / 2))
 
 
 def esri_pixels(planet: Planet, grid: utm.UtmGrid, year: int) -> NDArray[np.uint8]:

@@ -15,7 +15,7 @@ from ...pipeline.spec.landcover import CLASS_COUNT, CLASS_NAMES
 from ..planet import noise
 from ..planet.ground import Floats
 from ..planet.labelling import model_mistakes
-from ..planet.protocol import Geometry, Planet
+from ..planet.protocol import Planet, ViewGeometry
 from ..planet.spectra import mean
 from ..planet.utm import UtmGrid
 
@@ -37,7 +37,7 @@ _WHITE = 3_558  # reflectance x 1e4 that becomes 255 in TCI
 _AIR: tuple[tuple[int, float], ...] = ((400, 1.0), (90, 0.4))
 
 
-def quality(planet: Planet, band: str, grid: UtmGrid, geometry: Geometry) -> NDArray[Any]:
+def quality(planet: Planet, band: str, grid: UtmGrid, geometry: ViewGeometry) -> NDArray[Any]:
     """A band of L2A that is no reflectance: SCL, AOT, WVP, TCI, QA60 or one of the masks."""
     if band in _TRUE_COLOUR:
         return true_colour(planet.optical(_TRUE_COLOUR[band], grid, 1, geometry))
@@ -57,7 +57,7 @@ def true_colour(reflectance: NDArray[np.uint16]) -> NDArray[np.uint8]:
     return np.asarray(np.clip(scaled, 1, 255), np.uint8)
 
 
-def scene_classes(planet: Planet, grid: UtmGrid, geometry: Geometry) -> NDArray[np.uint8]:
+def scene_classes(planet: Planet, grid: UtmGrid, geometry: ViewGeometry) -> NDArray[np.uint8]:
     """uint8 (rows, cols), 3..11: land by what covers it and how green it is, then shadows, then clouds."""
     cover = planet.landcover(grid)
     red, infrared = (planet.optical(band, grid, 2, geometry).astype(np.float32) for band in ("B4", "B8A"))
@@ -71,14 +71,14 @@ def scene_classes(planet: Planet, grid: UtmGrid, geometry: Geometry) -> NDArray[
     return found.astype(np.uint8)
 
 
-def cloud_bits(planet: Planet, grid: UtmGrid, geometry: Geometry) -> NDArray[np.uint16]:
+def cloud_bits(planet: Planet, grid: UtmGrid, geometry: ViewGeometry) -> NDArray[np.uint16]:
     """uint16 (rows, cols) of 60 m: bit 10 opaque clouds, bit 11 cirrus."""
     opacity, _ = _opacity(planet, grid, 6, geometry)
     found = np.where(opacity > 0.5, OPAQUE_BIT, np.where(opacity > 0.15, CIRRUS_BIT, 0))
     return found.astype(np.uint16)
 
 
-def air(band: str, grid: UtmGrid, geometry: Geometry) -> NDArray[np.uint16]:
+def air(band: str, grid: UtmGrid, geometry: ViewGeometry) -> NDArray[np.uint16]:
     """uint16 (rows, cols), thousandths: aerosol optical thickness (AOT) or centimetres of water vapour (WVP)."""
     low, high = {"AOT": (60, 300), "WVP": (400, 3_800)}[band]
     level = low + (high - low) * noise.unit(geometry.key, band)
@@ -87,7 +87,7 @@ def air(band: str, grid: UtmGrid, geometry: Geometry) -> NDArray[np.uint16]:
     return np.asarray(np.clip(value, 1, 65_535), np.uint16)
 
 
-def _opacity(planet: Planet, grid: UtmGrid, factor: int, geometry: Geometry) -> tuple[Floats, Floats]:
+def _opacity(planet: Planet, grid: UtmGrid, factor: int, geometry: ViewGeometry) -> tuple[Floats, Floats]:
     """(opacity, shadow) of clouds, means over ``factor`` x ``factor`` pixels of 10 m."""
     opacity, shadow = planet.clouds(grid.finer(factor), geometry)
     return mean(opacity, factor), mean(shadow, factor)
@@ -114,7 +114,9 @@ _CLEARNESS = {
 _CIRRUS_CLEAR, _CIRRUS_CLOUD = 11.0, 420.0  # B10: next to nothing of the ground, and high clouds
 
 
-def top_of_atmosphere(planet: Planet, band: str, grid: UtmGrid, factor: int, geometry: Geometry) -> NDArray[np.uint16]:
+def top_of_atmosphere(
+    planet: Planet, band: str, grid: UtmGrid, factor: int, geometry: ViewGeometry
+) -> NDArray[np.uint16]:
     """uint16 (rows, cols), reflectance x 1e4 as seen from above the air."""
     if band == "B10":
         opacity, _ = _opacity(planet, grid, factor, geometry)
@@ -135,7 +137,7 @@ _SECOND = 0.5  # what of the rest goes to the second class
 
 
 def dynamic_world(
-    planet: Planet, band: str, grid: UtmGrid, geometry: Geometry, scene: str
+    planet: Planet, band: str, grid: UtmGrid, geometry: ViewGeometry, scene: str
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """(values, mask): ``label`` uint8 0..8, or the probability float32 of a class; masked under clouds and shadows.
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..planet import noise, utm
-from ..planet.protocol import Geometry
+from ..planet.protocol import ViewGeometry
 from ..scene import PixelType, Scene, SceneBand
 from . import orbits
 from .acquisition import Acquisition, Polygon, day_of_year, footprint, seconds_of, stamp
@@ -82,7 +82,7 @@ class Slice:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Coverage:
     """What is acquired over one region.
 
     Attributes:
@@ -109,21 +109,21 @@ class _Key(NamedTuple):
     collection: str
 
 
-def plan_of(lon: float, lat: float) -> Plan:
+def coverage_of(lon: float, lat: float) -> Coverage:
     """The acquisition plan of a place: constant over cells of 8 degrees of latitude."""
     row = int((lat + 90) // 8)
     middle = -90 + (row + 0.5) * 8
     columns = max(int(45 * np.cos(np.radians(min(abs(middle), 85)))), 1)
-    return _plan(row, int((lon + 180) % 360 / 360 * columns), columns)
+    return _coverage(row, int((lon + 180) % 360 / 360 * columns), columns)
 
 
 @lru_cache(maxsize=4096)
-def _plan(row: int, column: int, columns: int) -> Plan:
+def _coverage(row: int, column: int, columns: int) -> Coverage:
     lat, lon = -90 + (row + 0.5) * 8, -180 + (column + 0.5) * 360 / columns
     draw = noise.unit("plan", row, column)
     greenland = lat > 58 and -62 < lon < -15
     if lat > 76 or lat < -62 or greenland or noise.unit("sea ice", row, column) < (0.12 if abs(lat) > 52 else 0.025):
-        return Plan("EW", ("ASCENDING", "DESCENDING"), ("S1A", "S1B"), 0.5, 0.0)
+        return Coverage("EW", ("ASCENDING", "DESCENDING"), ("S1A", "S1B"), 0.5, 0.0)
     ways: tuple[Direction, ...]
     satellites: tuple[str, ...]
     if 35 < lat < 72 and -12 < lon < 45:  # Europe
@@ -138,7 +138,7 @@ def _plan(row: int, column: int, columns: int) -> Plan:
     low, high = _SCENES_PER_PLACE
     wanted = high if len(ways) == len(satellites) == 2 else low + (high - low) * noise.unit("often", row, column)
     share = min(wanted / (tracks * len(ways) * len(satellites) * 30), 1.0)
-    return Plan("IW", ways, satellites, share, single)
+    return Coverage("IW", ways, satellites, share, single)
 
 
 @lru_cache(maxsize=8192)
@@ -183,23 +183,23 @@ def slices_in(region: tuple[float, float, float, float]) -> frozenset[Slice]:
 
 def acquisitions(part: Slice, collection: str, start_s: float, end_s: float, seed: int) -> Iterator[Acquisition]:
     """Scenes of a slice with start times in [start, end)."""
-    plan = plan_of(*part.centre)
-    if part.way not in plan.ways:
+    coverage = coverage_of(*part.centre)
+    if part.way not in coverage.ways:
         return
     delay = part.number * SLICE_S
     for name in ("S1A", "S1B"):
         satellite = orbits.SATELLITES[name]
         for orbit in satellite.orbits_between(part.relative, start_s - delay - 1, end_s - delay + 1):
             sensed = satellite.node_time(orbit) + delay
-            if start_s <= int(sensed) < end_s and _acquired(plan, part, name, orbit, sensed):
+            if start_s <= int(sensed) < end_s and _acquired(coverage, part, name, orbit, sensed):
                 yield acquisition(_Key(part, name, orbit, collection), seed)
 
 
-def _acquired(plan: Plan, part: Slice, name: str, orbit: int, sensed: float) -> bool:
-    taken_over = plan.satellites == ("S1B",) and name == "S1A" and sensed >= orbits.SATELLITES["S1B"].last_s
-    if name not in plan.satellites and not taken_over:
+def _acquired(coverage: Coverage, part: Slice, name: str, orbit: int, sensed: float) -> bool:
+    taken_over = coverage.satellites == ("S1B",) and name == "S1A" and sensed >= orbits.SATELLITES["S1B"].last_s
+    if name not in coverage.satellites and not taken_over:
         return False
-    return _drawn("cycle", part, name, orbit) < plan.share
+    return _drawn("cycle", part, name, orbit) < coverage.share
 
 
 def _drawn(what: str, part: Slice, name: str, orbit: int) -> float:
@@ -212,20 +212,20 @@ def _drawn(what: str, part: Slice, name: str, orbit: int) -> float:
 def acquisition(key: _Key, seed: int) -> Acquisition:
     """The scene of a slice in one orbit."""
     part, name, orbit, collection = key
-    satellite, plan = orbits.SATELLITES[name], plan_of(*part.centre)
-    single = plan.mode == "IW" and _drawn("single", part, name, orbit) < plan.single
-    channels = ("HH", "HV") if plan.mode == "EW" else ("VV",) if single else ("VV", "VH")
+    satellite, coverage = orbits.SATELLITES[name], coverage_of(*part.centre)
+    single = coverage.mode == "IW" and _drawn("single", part, name, orbit) < coverage.single
+    channels = ("HH", "HV") if coverage.mode == "EW" else ("VV",) if single else ("VV", "VH")
     sensed = satellite.node_time(orbit) + part.number * SLICE_S
-    index = _index(plan.mode, channels, satellite, orbit, part.number, sensed)
-    geometry = Geometry(
+    index = _index(coverage.mode, channels, satellite, orbit, part.number, sensed)
+    geometry = ViewGeometry(
         noise.key(seed, index),
         day_of_year(sensed),
         part.centre[1],
         ascending=part.way == "ASCENDING",
         incidence=incidence_plane(part.seen),
     )
-    bands = _bands(collection, part, plan.mode, channels, index)
-    properties = _properties(index, plan.mode, channels, satellite, orbit, part, sensed)
+    bands = _bands(collection, part, coverage.mode, channels, index)
+    properties = _properties(index, coverage.mode, channels, satellite, orbit, part, sensed)
     scene = Scene(collection, index, bands, properties, footprint(part.seen, part.zone))
     return Acquisition(scene, part.zone, part.seen, geometry)
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from ...pipeline.spec.landcover import CLASS_NAMES
 from ..planet import noise, utm
-from ..planet.protocol import Geometry
+from ..planet.protocol import ViewGeometry
 from ..scene import PixelType, Scene, SceneBand
 from . import mgrs, orbits
 from .acquisition import Acquisition, Polygon, area, clipped, day_of_year, footprint, seconds_of, stamp
@@ -216,7 +216,7 @@ def acquisition(key: _Key, seed: int) -> Acquisition | None:
     bands, outline = _bands(key.collection, granule), footprint(item.seen, granule.zone)
     scene = Scene(key.collection, names.scene, bands, times | properties, outline)
     # One sky for all that is made of a scene.
-    geometry = Geometry(
+    geometry = ViewGeometry(
         noise.key(seed, first), day_of_year(sensed), granule.centre[1], cloud_share=cloud / 100, sun=sun[0]
     )
     return Acquisition(scene, granule.zone, item.seen, geometry)

@@ -30,7 +30,7 @@ from ...pipeline.spec.tiles import (
 from ..planet import noise, utm
 from ..planet.labelling import Annotator
 from ..planet.planet import biome_of
-from ..scene import Catalogue, Scene
+from ..scene import Scene, SceneSource
 
 DEFAULT_TILES = 132
 TEST_SHARE = 42 / 132
@@ -61,7 +61,7 @@ class SandboxTile:
 class _Entry:
     """A published test tile: where, when, in which biome."""
 
-    dw_id: str
+    tile_id: str
     lon: float
     lat: float
     date: date
@@ -86,7 +86,7 @@ def _entries() -> list[_Entry]:
     ]
 
 
-def sandbox_tiles(catalogue: Catalogue, tiles: int = DEFAULT_TILES, *, seed: int = 0) -> list[SandboxTile]:
+def sandbox_tiles(catalogue: SceneSource, tiles: int = DEFAULT_TILES, *, seed: int = 0) -> list[SandboxTile]:
     """Label tiles of a sandbox: training tiles, then test tiles, each spread over all regions and biomes.
 
     Test tiles are published ones, with their place and day. Training tiles lie 15-60 km from others of the published
@@ -108,13 +108,13 @@ def _test_tiles(entries: Sequence[_Entry], sky: _Sky, number: int, seed: int) ->
     served = cache(lambda entry: _test_tile(entry, sky))
     odd: list[SandboxTile] = []
     if number >= 30:
-        shuffled = sorted(entries, key=lambda entry: noise.unit(seed, "odd", entry.dw_id))
+        shuffled = sorted(entries, key=lambda entry: noise.unit(seed, "odd", entry.tile_id))
         no_s2 = (tile for tile in map(served, shuffled) if tile.scene is None)
         polar = map(served, sorted(entries, key=lambda entry: -abs(entry.lat))[:40])
         no_s1 = (tile for tile in polar if tile.scene is not None and not sky.has_s1(tile.tile))
         odd = [*itertools.islice(no_s2, 1), *itertools.islice(no_s1, 2)]
     names = {tile.tile.id for tile in odd}
-    ordinary = [entry for entry in entries if entry.dw_id not in names]
+    ordinary = [entry for entry in entries if entry.tile_id not in names]
     usable = _in_turn(ordinary, seed, lambda entry: _is_usable(served(entry), sky))
     return [*map(served, itertools.islice(usable, number - len(odd))), *odd]
 
@@ -126,7 +126,7 @@ def _is_usable(tile: SandboxTile, sky: _Sky) -> bool:
 
 
 def _test_tile(entry: _Entry, sky: _Sky) -> SandboxTile:
-    tile = _tile(entry.lon, entry.lat, entry.date, entry.biome, size_px=TEST_SIZE_PX, dw_id=entry.dw_id)
+    tile = _tile(entry.lon, entry.lat, entry.date, entry.biome, size_px=TEST_SIZE_PX, tile_id=entry.tile_id)
     return SandboxTile(tile, ("consensus",), sky.scene_of_day(tile))
 
 
@@ -135,7 +135,7 @@ def _train_tiles(
 ) -> list[SandboxTile]:
     """Training tiles around published test tiles that are not served themselves."""
     served = {tile.tile.id for tile in test}
-    anchors = [entry for entry in entries if entry.dw_id not in served]
+    anchors = [entry for entry in entries if entry.tile_id not in served]
     ground = _Ground([(entry.lon, entry.lat) for entry in entries])
     found: list[SandboxTile] = []
     odd = _odd_train_tiles(anchors, test, sky, ground, seed) if number >= 60 else []
@@ -202,7 +202,7 @@ def _overlapping(test: SandboxTile, sky: _Sky) -> SandboxTile | None:
 def _in_turn(entries: Sequence[_Entry], seed: int, fits: Callable[[_Entry], bool] = lambda _: True) -> Iterator[_Entry]:
     """The entries that fit, in an order of which any beginning is spread over regions and biomes."""
     strata: dict[tuple[str, int], list[_Entry]] = {}
-    for entry in sorted(entries, key=lambda entry: noise.unit(seed, entry.dw_id)):
+    for entry in sorted(entries, key=lambda entry: noise.unit(seed, entry.tile_id)):
         strata.setdefault((entry.region, entry.biome), []).append(entry)
     biomes, regions = sorted(biome_names()), region_names()
     turn = [(region, biomes[(k + 5 * j) % len(biomes)]) for k in range(len(biomes)) for j, region in enumerate(regions)]
@@ -213,7 +213,7 @@ def _in_turn(entries: Sequence[_Entry], seed: int, fits: Callable[[_Entry], bool
 def _place_near(entry: _Entry, sky: _Sky, ground: _Ground, seed: int, salt: str = "") -> SandboxTile | None:
     """A tile 15-60 km from a published one, with a scene, on ground that no other tile is near."""
     for attempt in range(12):
-        draw = [noise.unit(seed, salt, entry.dw_id, attempt, name) for name in ("distance", "bearing", "day")]
+        draw = [noise.unit(seed, salt, entry.tile_id, attempt, name) for name in ("distance", "bearing", "day")]
         lon, lat = _offset(entry.lon, entry.lat, distance_m=15_000 + 45_000 * draw[0], bearing=2 * np.pi * draw[1])
         if not ground.is_free(lon, lat):
             continue
@@ -256,7 +256,7 @@ def _offset(lon: float, lat: float, *, distance_m: float, bearing: float) -> tup
 
 
 def _tile(
-    lon: float, lat: float, day: date, biome: int, *, size_px: int = TILE_SIZE_PX, dw_id: str | None = None
+    lon: float, lat: float, day: date, biome: int, *, size_px: int = TILE_SIZE_PX, tile_id: str | None = None
 ) -> Tile:
     """The tile around a place, on the 10 m lattice of its UTM zone: its name is off by less than a pixel."""
     zone, south = int(utm.home_zone(lon)), lat < 0
@@ -265,7 +265,7 @@ def _tile(
     left = round((x - half) / RESOLUTION_M) * RESOLUTION_M
     top = round((y + half) / RESOLUTION_M) * RESOLUTION_M + utm.FALSE_NORTHING * south
     return Tile(
-        id=dw_id or f"dw_{lon:.10f}_{lat:.10f}-{day:%Y%m%d}",
+        id=tile_id or f"dw_{lon:.10f}_{lat:.10f}-{day:%Y%m%d}",
         crs=utm.epsg(zone, south=south),
         transform=(RESOLUTION_M, 0.0, left, 0.0, -RESOLUTION_M, top),
         shape=(size_px, size_px),
@@ -283,7 +283,7 @@ def _hemisphere(lon: float) -> Hemisphere:
 class _Sky:
     """What the catalogue has over a tile."""
 
-    def __init__(self, catalogue: Catalogue) -> None:
+    def __init__(self, catalogue: SceneSource) -> None:
         self._catalogue = catalogue
 
     def scene_of_day(self, tile: Tile) -> Scene | None:
@@ -340,7 +340,7 @@ class _Sky:
 _CLOUD_BAND, _CLOUDY_PERCENT = "MSK_CLDPRB", 30
 
 
-def cloudy(catalogue: Catalogue, scene: Scene, tile: Tile) -> NDArray[np.bool_]:
+def cloudy(catalogue: SceneSource, scene: Scene, tile: Tile) -> NDArray[np.bool_]:
     """bool (H, W): which pixels of a tile lie under clouds in a scene; none where the scene knows of no clouds."""
     band = next((band for band in scene.bands if band.id == _CLOUD_BAND), None)
     if band is None or scene.properties.get("CLOUDY_PIXEL_PERCENTAGE") == 0:

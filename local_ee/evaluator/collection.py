@@ -1,7 +1,7 @@
-"""Collections: images (or features) that are looked up when someone asks for them.
+"""Collections: images (or features) that are looked up when they are needed.
 
 Filters on a loaded collection are gathered and handed to the catalogue as one search; a mapped collection calls its
-function when its elements are asked for; elements are had once and kept.
+function when its elements are needed; elements are made once and kept.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ..refusal import Refusal
-from ..scene import Catalogue, Scene, TooManyScenesError
+from ..scene import Scene, SceneSource, TooManyScenesError
 from .filters import AllOf, Element, Filter, Search
 from .image import Image
 from .values import Feature, encode
@@ -59,7 +59,7 @@ class Loaded(Collection):
     """Scenes of the catalogue that pass all filters."""
 
     def __init__(
-        self, catalogue: Catalogue, asset: str, load: Callable[[Scene], Image], filters: tuple[Filter, ...] = ()
+        self, catalogue: SceneSource, asset: str, load: Callable[[Scene], Image], filters: tuple[Filter, ...] = ()
     ) -> None:
         self.id = asset
         self._catalogue, self._load, self._filters = catalogue, load, filters

@@ -17,7 +17,7 @@ import shapely
 import shapely.affinity
 
 from ..refusal import Refusal, not_built
-from ..scene import Catalogue, Scene
+from ..scene import Scene, SceneSource
 from .collection import Collection, Limited, Listed, Loaded, Mapped, Merged, from_images
 from .composites import composite_functions
 from .filters import COMPARISONS, AllOf, AnyOf, Filter, Not, NotNull, compare
@@ -44,12 +44,12 @@ MAX_COLUMNS = 100
 UNIT_MS = {"second": 1000, "minute": 60_000, "hour": 3_600_000, "day": DAY_MS, "week": 7 * DAY_MS}
 
 
-def functions(catalogue: Catalogue) -> Functions:
+def functions(catalogue: SceneSource) -> Functions:
     """All built functions over a catalogue; for one request, in which each scene is loaded once."""
     return {**IMAGE_FUNCTIONS, **VALUE_FUNCTIONS, **_loaders(catalogue), **composite_functions()}
 
 
-def _loaders(catalogue: Catalogue) -> Functions:
+def _loaders(catalogue: SceneSource) -> Functions:
     images: dict[str, Image] = {}
 
     def image_of(scene: Scene) -> Image:

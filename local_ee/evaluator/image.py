@@ -1,4 +1,4 @@
-"""Image: bands that are computed when and where someone asks for them.
+"""Image: bands that are computed when and where they are needed.
 
 A band is a node: what it is made of, and ``render(grid, session)``. Nodes are values: nothing is computed or read until
 a grid is given, and ``Evaluation`` (one request) sees to it that a node which several others use is computed once.
@@ -16,7 +16,7 @@ import numpy as np
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-from ..scene import Catalogue, Scene, SceneBand
+from ..scene import Scene, SceneBand, SceneSource
 from .grid import COMPOSITE, Projection, RequestGrid, grid_of
 from .values import Geometry, encode
 from .warp import Alignment, Mask, Mode, Raster, Values, _both, sample
@@ -29,7 +29,7 @@ class Node(ABC):
 
     @abstractmethod
     def render(self, grid: RequestGrid, evaluation: Evaluation) -> Raster:
-        """Pixels on a grid; inputs are had from ``evaluation.pixels``."""
+        """Pixels on a grid; inputs come from ``evaluation.pixels``."""
 
 
 class Evaluation:
@@ -39,7 +39,7 @@ class Evaluation:
     expression shares, not by how many scenes it reads.
     """
 
-    def __init__(self, catalogue: Catalogue) -> None:
+    def __init__(self, catalogue: SceneSource) -> None:
         self.catalogue = catalogue
         self.alignment = Alignment()
         self._uses: Counter[int] = Counter()

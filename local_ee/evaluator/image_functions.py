@@ -288,7 +288,7 @@ def clip_to_bounds_and_scale(
     side: int | None,
     scale: float | None,
 ) -> Image:
-    """The bounds of a geometry in so many pixels, or in pixels of so many metres."""
+    """The bounds of a geometry in a given number of pixels, or in pixels of a given size in metres."""
     name = "Image.clipToBoundsAndScale"
     outline = geometry if geometry is not None else image.geometry
     if outline is None or not image.bands:

@@ -1,4 +1,4 @@
-"""Signatures of all server functions, and how arguments become what a signature asks for."""
+"""Signatures of all server functions, and how arguments are converted to them."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from . import noise, utm
 from .ground import COVER_OF_KIND, Floats, Ground, ground
 from .labelling import Annotator, Mistakes, View, annotated, model_mistakes
 from .materials import OPTICAL_BANDS
-from .protocol import CENTRE_INCIDENCE, Geometry, mapped_cover
+from .protocol import CENTRE_INCIDENCE, ViewGeometry, mapped_cover
 from .spectra import (
     HAZE,
     INCIDENCE_SLOPE,
@@ -137,7 +137,7 @@ class EarthPlanet:
 
     # Optical ------------------------------------------------------------------------------------------------------
 
-    def optical(self, band: str, grid: UtmGrid, factor: int, geometry: Geometry) -> NDArray[np.uint16]:
+    def optical(self, band: str, grid: UtmGrid, factor: int, geometry: ViewGeometry) -> NDArray[np.uint16]:
         number = OPTICAL_BANDS.index(band)
         fine = grid.finer(factor)
         place = self.truth(fine)
@@ -159,19 +159,19 @@ class EarthPlanet:
         value += sensor * (np.float32(10) + np.float32(0.012) * value)
         return np.clip(np.rint(value), 1, 65_535).astype(np.uint16)
 
-    def clouds(self, grid: UtmGrid, geometry: Geometry) -> tuple[Floats, Floats]:
+    def clouds(self, grid: UtmGrid, geometry: ViewGeometry) -> tuple[Floats, Floats]:
         return cloud_fields(grid.rows, grid.cols, geometry.key, geometry.cloud_share)
 
     # Radar --------------------------------------------------------------------------------------------------------
 
-    def backscatter(self, polarisation: str, grid: UtmGrid, geometry: Geometry) -> NDArray[np.floating]:
+    def backscatter(self, polarisation: str, grid: UtmGrid, geometry: ViewGeometry) -> NDArray[np.floating]:
         return self._radar_view(polarisation, grid, geometry, speckled=True)
 
-    def sigma0(self, polarisation: str, grid: UtmGrid, geometry: Geometry) -> Floats:
+    def sigma0(self, polarisation: str, grid: UtmGrid, geometry: ViewGeometry) -> Floats:
         """float32 (rows, cols): sigma0 in dB without speckle."""
         return self._radar_view(polarisation, grid, geometry, speckled=False)
 
-    def _radar_view(self, polarisation: str, grid: UtmGrid, geometry: Geometry, *, speckled: bool) -> Floats:
+    def _radar_view(self, polarisation: str, grid: UtmGrid, geometry: ViewGeometry, *, speckled: bool) -> Floats:
         """float32 (rows, cols): sigma0 in dB, strip by strip, since a strip fits into the processor's cache."""
         cross = polarisation in ("VH", "HV")
         place, level = self.truth(grid), self._radar_level(cross, geometry)
@@ -197,7 +197,7 @@ class EarthPlanet:
                 here += slope
         return value
 
-    def _radar_level(self, cross: bool, geometry: Geometry) -> Floats:
+    def _radar_level(self, cross: bool, geometry: ViewGeometry) -> Floats:
         """dB of each kind of ground on that day, without texture."""
         tables = self._radar
         level, change = (tables.vh, tables.vh_green) if cross else (tables.vv, tables.vv_green)

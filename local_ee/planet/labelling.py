@@ -2,7 +2,7 @@
 
 Agreement follows Brown et al. 2022 (Sci Data 9:251): non-experts agree with the experts' consensus on 78 % of the
 pixels, the Dynamic World model on 74 %. Mistakes come in patches: a whole stand of shrub is taken for grass, not one
-pixel of it. What an expert gets wrong, everybody else does too.
+pixel of it. What an expert gets wrong, all annotators get wrong.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _HANDS: dict[Annotator, _Hand] = {
     "consensus": _Hand(2, 0.03, (0.08, 0.32), 0.62, 0.0),
 }
 
-_DIFFICULT = 0.03  # share of the pixels that everybody gets wrong
+_DIFFICULT = 0.03  # share of the pixels that all annotators get wrong
 _MARK_CLOUDS = 0.7  # share of the tiles whose clouds are marked as such
 _CLOUD_RIM_PX = 2
 
@@ -83,7 +83,7 @@ def annotated(cover: NDArray[np.uint8], labeler: Annotator, key: int) -> NDArray
     hand = _HANDS[labeler]
     own = noise.key(key, labeler)
     drawn, agreement = _majority(cover, hand.brush_px)
-    # Difficult places are the same for everybody; each labeler adds patches of their own.
+    # Difficult places are the same for all labelers; each labeler adds patches of their own.
     shared = _field(noise.key(key, "difficult"), _PATCHES, cover.shape)
     personal = _field(noise.key(own, "mistakes"), _PATCHES, cover.shape)
     drawn = _confused(drawn, shared > _upper(_DIFFICULT), _field(noise.key(key, "which"), _PATCHES, cover.shape))

@@ -9,9 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .earth import (
-    EarthPlanet,
-)
+from .earth import EarthPlanet
 from .ground import biome_at
 from .plane_planet import PlanePlanet
 
@@ -36,12 +34,3 @@ def make_planet(config: Mapping[str, Any]) -> EarthPlanet | PlanePlanet:
 def biome_of(lon: float, lat: float) -> int:
     """RESOLVE biome number (1..14) of a place on every planet: that of the nearest real test tile."""
     return int(biome_at(lon, lat))
-
-
-# --- the synthetic Earth ---------------------------------------------------------------------------------------------
-
-
-# --- tables: biome x material ----------------------------------------------------------------------------------------
-
-
-# --- planes ----------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ CENTRE_INCIDENCE = 38.0
 
 
 @dataclass(frozen=True)
-class Geometry:
+class ViewGeometry:
     """One acquisition, as far as the ground can tell.
 
     Attributes:
@@ -47,13 +47,13 @@ class Planet(Protocol):
     def config(self) -> dict[str, Any]:
         """What `make_planet` builds it from again."""
 
-    def optical(self, band: str, grid: UtmGrid, factor: int, geometry: Geometry) -> NDArray[np.uint16]:
+    def optical(self, band: str, grid: UtmGrid, factor: int, geometry: ViewGeometry) -> NDArray[np.uint16]:
         """uint16 (rows, cols), reflectance x 1e4, never 0: means over ``factor`` x ``factor`` truth pixels of 10 m."""
 
-    def backscatter(self, polarisation: str, grid: UtmGrid, geometry: Geometry) -> NDArray[np.floating]:
+    def backscatter(self, polarisation: str, grid: UtmGrid, geometry: ViewGeometry) -> NDArray[np.floating]:
         """float (rows, cols), sigma0 in dB with speckle: the truth pixel at each pixel's centre."""
 
-    def clouds(self, grid: UtmGrid, geometry: Geometry) -> tuple[Floats, Floats]:
+    def clouds(self, grid: UtmGrid, geometry: ViewGeometry) -> tuple[Floats, Floats]:
         """(opacity, shadow), float32 (rows, cols), 0 clear .. 1 opaque: ``grid`` is the 10 m grid of the scene."""
 
     def landcover(self, grid: UtmGrid) -> NDArray[np.uint8]:

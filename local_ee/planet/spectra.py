@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from . import noise
 from .ground import BIOMES, Floats
 from .materials import MATERIALS, NUMBER, OPTICAL_BANDS
-from .protocol import Geometry
+from .protocol import ViewGeometry
 from .utm import UtmGrid
 
 LOOKS = 4.4
@@ -60,7 +60,7 @@ def normal_number(*parts: int | float | str) -> float:
     return float(noise.normal_table()[noise.key(*parts) % noise.QUANTILES])
 
 
-def clouded(value: Floats, fine: UtmGrid, factor: int, geometry: Geometry, number: int) -> Floats:
+def clouded(value: Floats, fine: UtmGrid, factor: int, geometry: ViewGeometry, number: int) -> Floats:
     """Reflectance under shadows and clouds."""
     opacity, shadow = (
         mean(part, factor) for part in cloud_fields(fine.rows, fine.cols, geometry.key, geometry.cloud_share)
@@ -157,7 +157,7 @@ def radar_tables(seed: int) -> RadarTables:
     )
 
 
-def greenness_of(tables: OpticalTables, geometry: Geometry) -> Floats:
+def greenness_of(tables: OpticalTables, geometry: ViewGeometry) -> Floats:
     """Greenness of each kind of ground on that day, 0..1: half a year later in the south, weaker in the tropics."""
     day = geometry.day + (182.6 if geometry.lat < 0 else 0.0)
     strength = np.float32(np.clip(abs(geometry.lat) / 40, 0.35, 1.0))

@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 
 from ..refusal import Refusal
 from .handler import Server
-from .routes import Front, ServerSettings
+from .routes import Router, ServerSettings
 
 PARENT_POLL_S = 0.5
 
@@ -36,23 +36,23 @@ def main() -> None:
     http = _listen(settings.port)
     folder = Path(tempfile.mkdtemp(prefix="dwplus-local-ee-"))  # 0700: of this user alone
     try:
-        front = Front(settings, folder, http.server_address[1])
+        router = Router(settings, folder, http.server_address[1])
     except (Refusal, OSError) as error:
         shutil.rmtree(folder, ignore_errors=True)
         _fail(str(error))
     credentials = folder / "service-account.json"
     credentials.touch(mode=0o600)
-    credentials.write_text(front.account.key_file(), "utf-8")
+    credentials.write_text(router.account.key_file(), "utf-8")
     ended = threading.Event()
     threading.Thread(target=_watch_stdin, args=(ended,), daemon=True).start()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
-    http.front = front
+    http.router = router
     threading.Thread(target=http.serve_forever, daemon=True).start()
-    ready = {"url": front.url, "project": front.settings.project, "credentials_file": str(credentials)}
-    _say(ready | {"token": front.account.admin_token})
+    ready = {"url": router.url, "project": router.settings.project, "credentials_file": str(credentials)}
+    _say(ready | {"token": router.account.admin_token})
     while not ended.wait(PARENT_POLL_S) and os.getppid() == parent:
         pass
-    front.workers.close()
+    router.workers.close()
     shutil.rmtree(folder, ignore_errors=True)
     os._exit(0)  # threads may still wait for clients
 

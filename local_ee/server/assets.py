@@ -11,14 +11,14 @@ from ..evaluator.filters import Compare, Filter
 from ..evaluator.image import Image, scene_image
 from ..evaluator.values import Date, DateRange, encode, parse_date
 from ..refusal import Refusal, not_built
-from ..scene import Catalogue
+from ..scene import SceneSource
 from .pixels import JSON, Answer
 
 PUBLIC = "projects/earthengine-public/assets/"
 PAGE_SIZE = 1000
 
 
-def get_asset(catalogue: Catalogue, asset: str) -> Answer:
+def get_asset(catalogue: SceneSource, asset: str) -> Answer:
     """An image or a collection as an ``EarthEngineAsset``.
 
     Raises:
@@ -33,7 +33,7 @@ def get_asset(catalogue: Catalogue, asset: str) -> Answer:
     return Answer(200, JSON, json.dumps(_asset(scene_image(scene))).encode())
 
 
-def list_assets(catalogue: Catalogue, asset: str, query: dict[str, str]) -> Answer:
+def list_assets(catalogue: SceneSource, asset: str, query: dict[str, str]) -> Answer:
     """Images of a collection, in pages.
 
     Raises:

@@ -18,7 +18,7 @@ from typing import Any
 from ..refusal import Refusal, error_body
 from .faults import LOGIN_PAGE, MESSAGES, Fault
 from .request_log import LogEntry
-from .routes import JSON, Front, Reply
+from .routes import JSON, Reply, Router
 
 MAX_BODY_BYTES = 10_485_760
 """Source: https://github.com/davemlz/eemont/issues/78"""
@@ -82,7 +82,7 @@ class Server(ThreadingHTTPServer):
 
     def __init__(self, port: int) -> None:
         super().__init__(("127.0.0.1", port), Handler)
-        self.front: Front | None = None
+        self.router: Router | None = None
         self._places = threading.BoundedSemaphore(MAX_CONNECTIONS)
 
     def process_request(self, request: Any, client_address: Any) -> None:
@@ -120,8 +120,8 @@ class Handler(BaseHTTPRequestHandler):
     def setup(self) -> None:
         super().setup()
         assert isinstance(self.server, Server)
-        assert self.server.front is not None
-        self.front: Front = self.server.front
+        assert self.server.router is not None
+        self.router: Router = self.server.router
         self.reader = BoundedReader(self.connection)
         self.rfile = io.BufferedReader(self.reader, 65_536)
         self.serving = self.replied = False
@@ -158,26 +158,26 @@ class Handler(BaseHTTPRequestHandler):
 
     def send_response(self, code: int, message: str | None = None) -> None:
         if self.serving and not self.replied:
-            self.front.log.begin()
+            self.router.log.begin()
         self.replied = True
         super().send_response(code, message)
 
     def _serve(self) -> None:
         begun = time.monotonic()
-        front, self.serving = self.front, True
+        router, self.serving = self.router, True
         fault, code, sent, body = None, 0, 0, b""
         try:
             self.reader.expect_body()
             body = self._body()
             self.connection.settimeout(WRITE_S)
-            front.check_host(self.headers.get("Host"))
-            fault = None if self.path.startswith("/admin/") else front.plan.next(f"{self.command} {self.path}", body)
+            router.check_host(self.headers.get("Host"))
+            fault = None if self.path.startswith("/admin/") else router.plan.next(f"{self.command} {self.path}", body)
             if fault is not None and fault.delay_s:
                 time.sleep(fault.delay_s)
             if fault is not None and fault.drop:
                 self.close_connection = True
             elif self.path.startswith("/releases/"):
-                code, sent = front.releases.serve(self, fault)
+                code, sent = router.releases.serve(self, fault)
             else:
                 code, sent = self._send(self._reply(body, fault), fault)
         except Refusal as refusal:
@@ -188,7 +188,7 @@ class Handler(BaseHTTPRequestHandler):
             code, sent = self._defect(error)
         finally:
             entry = self._entry(code, time.monotonic() - begun, len(body), sent, fault, body)
-            front.log.add(entry, begun=self.replied)
+            router.log.add(entry, begun=self.replied)
 
     def _defect(self, error: Exception) -> tuple[int, int]:
         """Tell of an error that is ours, and answer it; where an answer has begun, break it off visibly."""
@@ -209,7 +209,7 @@ class Handler(BaseHTTPRequestHandler):
             if fault is not None and fault.status is not None:
                 message = fault.message or MESSAGES.get(fault.status, "A fault of the plan.")
                 return Reply(fault.status, JSON, error_body(fault.status, message))
-            return self.front.reply(self.command, self.path, self.headers, body)
+            return self.router.reply(self.command, self.path, self.headers, body)
         except Refusal as refusal:
             return Reply(refusal.code, JSON, refusal.body)
 
@@ -273,7 +273,7 @@ class Handler(BaseHTTPRequestHandler):
             sent=sent,
             fault="" if fault is None else fault.name,
             agent=self.headers.get("User-Agent", ""),
-            running=self.front.quotas.running,
+            running=self.router.quotas.running,
             workload_tag=None if found is None else found[1].decode("utf-8", "replace"),
         )
 

@@ -13,7 +13,7 @@ MAX_KEPT_BYTES = 64 * 2**20
 """Announcements that are remembered; the oldest are forgotten first."""
 
 
-class Announced:
+class PendingDownloads:
     """Bodies of announcements by their names; of one server, for all of its threads."""
 
     def __init__(self) -> None:

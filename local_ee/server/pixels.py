@@ -20,7 +20,7 @@ from ..evaluator.image import Band, Evaluation, Image, scene_image
 from ..evaluator.image_functions import select
 from ..evaluator.values import check_length, encode, type_name
 from ..refusal import Refusal, not_built
-from ..scene import Catalogue
+from ..scene import SceneSource
 
 MAX_PIXEL_BYTES = 50_331_648
 MAX_SIDE_PX = 32_768
@@ -39,7 +39,7 @@ class Answer:
     body: bytes
 
 
-def compute_value(catalogue: Catalogue, body: dict[str, Any]) -> Answer:
+def compute_value(catalogue: SceneSource, body: dict[str, Any]) -> Answer:
     """``{"result": ...}`` of an expression.
 
     Raises:
@@ -50,7 +50,7 @@ def compute_value(catalogue: Catalogue, body: dict[str, Any]) -> Answer:
     return Answer(200, JSON, json.dumps({"result": encode(value)}).encode())
 
 
-def compute_pixels(catalogue: Catalogue, body: dict[str, Any]) -> Answer:
+def compute_pixels(catalogue: SceneSource, body: dict[str, Any]) -> Answer:
     """Pixels of an expression on the grid of the request.
 
     Raises:
@@ -59,7 +59,7 @@ def compute_pixels(catalogue: Catalogue, body: dict[str, Any]) -> Answer:
     return _pixels(catalogue, image_of_request(catalogue, body), body)
 
 
-def get_pixels(catalogue: Catalogue, asset: str, body: dict[str, Any]) -> Answer:
+def get_pixels(catalogue: SceneSource, asset: str, body: dict[str, Any]) -> Answer:
     """Pixels of an asset as it is stored: nearest neighbour.
 
     Raises:
@@ -71,13 +71,13 @@ def get_pixels(catalogue: Catalogue, asset: str, body: dict[str, Any]) -> Answer
     return _pixels(catalogue, scene_image(scene), body)
 
 
-def _evaluate(catalogue: Catalogue, body: dict[str, Any]) -> Any:
+def _evaluate(catalogue: SceneSource, body: dict[str, Any]) -> Any:
     if "expression" not in body:
         raise Refusal("Invalid request: 'expression' is missing.")
     return Interpreter(Graph(body["expression"]), functions(catalogue)).result()
 
 
-def image_of_request(catalogue: Catalogue, body: dict[str, Any]) -> Image:
+def image_of_request(catalogue: SceneSource, body: dict[str, Any]) -> Image:
     """The image that an expression gives.
 
     Raises:
@@ -105,7 +105,7 @@ def chosen_bands(image: Image, body: dict[str, Any]) -> Image:
     return image
 
 
-def _pixels(catalogue: Catalogue, image: Image, body: dict[str, Any]) -> Answer:
+def _pixels(catalogue: SceneSource, image: Image, body: dict[str, Any]) -> Answer:
     image = chosen_bands(image, body)
     grid = grid_of_request(body.get("grid"), image)
     check_size(grid, image.bands)
@@ -170,7 +170,7 @@ def check_size(
         raise Refusal(f"Total request size ({size} bytes) must be less than or equal to {max_bytes} bytes.")
 
 
-def render(catalogue: Catalogue, bands: tuple[Band, ...], grid: RequestGrid) -> np.ndarray[Any, Any]:
+def render(catalogue: SceneSource, bands: tuple[Band, ...], grid: RequestGrid) -> np.ndarray[Any, Any]:
     """Structured array (H, W), one little-endian field per band in order; masked pixels are 0."""
     fields = [(band.name, np.dtype(band.dtype).newbyteorder("<")) for band in bands]
     pixels = np.zeros(grid.shape, dtype=fields)

@@ -1,8 +1,8 @@
-"""Profiles: what a request cost, as Earth Engine tells it to a client that asks.
+"""Profiles: what a request cost, as Earth Engine reports it to a client that wants it.
 
 A request with ``X-Earth-Engine-Computation-Profiling: 1`` is answered with ``x-earth-engine-computation-profile: ID``,
 and ``Profile.getProfiles(ids=[ID])`` gives the table; the client's ``ee.data.profiling`` and ``ee.profilePrinting`` do
-both. Figures are CPU seconds of a worker of this machine, measured: not Google's EECU, which they stand in for.
+both. Figures are CPU seconds of a worker of this machine, measured: not Google's EECU, which they replace here.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from ..refusal import Refusal
-from ..scene import Catalogue
+from ..scene import SceneSource
 
 REQUEST_HEADER = "X-Earth-Engine-Computation-Profiling"
 REPLY_HEADER = "x-earth-engine-computation-profile"
@@ -90,7 +90,7 @@ class Meter:
 class MeteredCatalogue:
     """A catalogue whose searches and reads are metered."""
 
-    def __init__(self, catalogue: Catalogue, meter: Meter) -> None:
+    def __init__(self, catalogue: SceneSource, meter: Meter) -> None:
         self._catalogue, self._meter = catalogue, meter
 
     def __getattr__(self, name: str) -> Any:
@@ -130,7 +130,7 @@ class Profiles:
         return name
 
     def named_in(self, body: bytes) -> dict[str, Profile] | None:
-        """Profiles whose ids a request holds; None where it does not ask for profiles."""
+        """Profiles whose ids a request holds; None where it wants no profiles."""
         if FUNCTION.encode() not in body:
             return None
         names = {name.decode() for name in _ID.findall(body)}

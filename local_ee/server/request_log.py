@@ -1,4 +1,4 @@
-"""The log of what a server was asked: the last requests, and counts of all."""
+"""The log of a server: the last requests, and counts of all."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PATIENCE_S = 1.0
 @dataclass(frozen=True)
 class LogEntry:
     """One request: method, path, HTTP code of the answer (0 = dropped), seconds it took, bytes both ways, what was
-    done to it on purpose, who asked, how many requests ran at the time, and its workload tag."""
+    done to it on purpose, which client, how many requests ran at the time, and its workload tag."""
 
     method: str
     path: str
@@ -61,7 +61,7 @@ class Log:
 
 
 def route_of(path: str) -> str:
-    """What a path asks for, without names: e.g. ``image:computePixels``."""
+    """The kind of a path, without names: e.g. ``image:computePixels``."""
     last = path.split("?")[0].rstrip("/").rsplit("/", 1)[-1]
     for verb in ("getPixels", "listAssets"):
         if last.endswith(f":{verb}"):

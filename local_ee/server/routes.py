@@ -15,7 +15,7 @@ from ..evaluator.documents import algorithms_document, discovery_document
 from ..refusal import Refusal
 from .faults import FaultPlan
 from .latency import latency_of
-from .pending_downloads import Announced
+from .pending_downloads import PendingDownloads
 from .profiling import REPLY_HEADER, REQUEST_HEADER, Profiles
 from .quotas import Quotas
 from .releases_http import ReleaseFiles
@@ -66,7 +66,7 @@ class Reply:
     headers: tuple[tuple[str, str], ...] = ()
 
 
-class Front:
+class Router:
     """Everything that the threads of a server share.
 
     Args:
@@ -86,7 +86,7 @@ class Front:
         self.plan = FaultPlan(settings.faults)
         self.quotas = Quotas(settings.max_concurrent, settings.per_second)
         self.profiles = Profiles()
-        self.announced = Announced()
+        self.pending = PendingDownloads()
         self._latency = latency_of(settings.latency)
         self.documents = {
             "discovery": json.dumps(discovery_document()).encode(),
@@ -118,9 +118,9 @@ class Front:
             return Reply(200, JSON, self.documents["discovery"])
         if (method, route) == ("POST", "/token"):
             return self._token(body)
-        announced = self.announced.body(route) if method == "GET" else None
-        if announced is not None:  # anyone who knows the name of a thumbnail may fetch it
-            return self._answered(Task("download", "", announced, query))
+        pending = self.pending.body(route) if method == "GET" else None
+        if pending is not None:  # anyone who knows the name of a thumbnail may fetch it
+            return self._answered(Task("download", "", pending, query))
         self.account.check(headers.get("Authorization"))
         if (method, route) == ("GET", "/admin/log"):
             return Reply(200, JSON, json.dumps(self.log.encoded() | {"faults": self.plan.counted()}).encode())
@@ -147,7 +147,7 @@ class Front:
         task = self._task(method, what, query, headers, body)
         reply = self._answered(task)
         if task.kind == "announce" and reply.code == 200:
-            return replace(reply, body=self.announced.keep(project, body))
+            return replace(reply, body=self.pending.keep(project, body))
         return reply
 
     def _answered(self, task: Task) -> Reply:

@@ -1,7 +1,7 @@
 """Thumbnails: images that are announced first and fetched by name, the way ``Image.getDownloadURL`` goes.
 
-An announcement is checked at once and kept under a name (``announced``); what is fetched by that name is computed then.
-Only data formats are built, no pictures.
+An announcement is checked at once and kept under a name (``pending_downloads``); its pixels are computed when that name
+is fetched. Only data formats are built, no pictures.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from ..evaluator.grid import RequestGrid
 from ..evaluator.image import Band, Image
 from ..refusal import Refusal, not_built
-from ..scene import Catalogue
+from ..scene import SceneSource
 from .pixels import JSON, Answer, check_size, chosen_bands, geotiff, image_of_request, npy, render
 
 MAX_BYTES = 33_554_432
@@ -24,7 +24,7 @@ MAX_SIDE_PX = 10_000
 FORMATS = ("ZIPPED_GEO_TIFF", "ZIPPED_GEO_TIFF_PER_BAND", "GEO_TIFF", "NPY")
 
 
-def announce(catalogue: Catalogue, body: dict[str, Any]) -> Answer:
+def announce(catalogue: SceneSource, body: dict[str, Any]) -> Answer:
     """Check an announcement: what cannot be downloaded is refused here, not later.
 
     Raises:
@@ -34,7 +34,7 @@ def announce(catalogue: Catalogue, body: dict[str, Any]) -> Answer:
     return Answer(200, JSON, b"{}")
 
 
-def download(catalogue: Catalogue, body: dict[str, Any]) -> Answer:
+def download(catalogue: SceneSource, body: dict[str, Any]) -> Answer:
     """The pixels of an announcement, in its format."""
     form = _format(body)
     image, parts = _parts(catalogue, body)
@@ -64,7 +64,7 @@ Part = tuple[str, tuple[Band, ...], RequestGrid]
 """A file: what its name ends in, its bands and their grid."""
 
 
-def _parts(catalogue: Catalogue, body: dict[str, Any]) -> tuple[Image, list[Part]]:
+def _parts(catalogue: SceneSource, body: dict[str, Any]) -> tuple[Image, list[Part]]:
     form = _format(body)
     image = chosen_bands(image_of_request(catalogue, body), body)
     if form == "ZIPPED_GEO_TIFF_PER_BAND":

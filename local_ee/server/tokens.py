@@ -30,7 +30,7 @@ MAX_TOKENS = 256
 
 
 class InvalidGrantError(Exception):
-    """An assertion that gets no token."""
+    """An assertion for which no token is issued."""
 
     @property
     def body(self) -> bytes:

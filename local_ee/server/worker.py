@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from ..refusal import Refusal, error_body
-from ..scene import Catalogue
+from ..scene import SceneSource
 from .profiling import FUNCTION, Meter, MeteredCatalogue, Profile, get_profiles
 
 RECURSION_LIMIT = 20_000
@@ -52,7 +52,7 @@ class Task:
         body: JSON text of the request.
         query: parameters of the address.
         profiled: whether its cost is to be measured.
-        profiles: those that the request asks for, None where it asks for none.
+        profiles: those that the request wants; None where it wants none.
     """
 
     kind: str
@@ -73,7 +73,7 @@ class Outcome:
     profile: Profile | None = None
 
 
-def load_catalogue(planet: dict[str, Any]) -> Catalogue:
+def load_catalogue(planet: dict[str, Any]) -> SceneSource:
     """The catalogue of a planet.
 
     ``{"kind": "python", "file": ..., "function": ...}`` calls a function of a file, with all of ``planet``: for
@@ -81,12 +81,12 @@ def load_catalogue(planet: dict[str, Any]) -> Catalogue:
     """
     if planet.get("kind") == "python":
         make = load_file(Path(planet["file"])).__dict__[planet["function"]]
-        catalogue: Catalogue = make(planet)
+        catalogue: SceneSource = make(planet)
         return catalogue
-    from ..catalogue.catalogue import Catalogue as PlanetCatalogue
+    from ..catalogue.catalogue import Catalogue
     from ..planet.planet import make_planet
 
-    found: Catalogue = PlanetCatalogue(make_planet(planet))
+    found: SceneSource = Catalogue(make_planet(planet))
     return found
 
 
@@ -101,7 +101,7 @@ def load_file(path: Path) -> Any:
     return module
 
 
-def answer(catalogue: Catalogue, task: Task) -> Outcome:
+def answer(catalogue: SceneSource, task: Task) -> Outcome:
     """The answer to a task; refusals are answers too."""
     if not task.profiled:
         return Outcome(*_answer(catalogue, task))
@@ -111,7 +111,7 @@ def answer(catalogue: Catalogue, task: Task) -> Outcome:
     return Outcome(code, content_type, body, meter.profile(len(body)))
 
 
-def _answer(catalogue: Catalogue, task: Task) -> tuple[int, str, bytes]:
+def _answer(catalogue: SceneSource, task: Task) -> tuple[int, str, bytes]:
     """HTTP code, content type and body."""
     from .assets import get_asset, list_assets
     from .pixels import JSON, compute_pixels, compute_value, get_pixels
@@ -139,7 +139,7 @@ def _answer(catalogue: Catalogue, task: Task) -> tuple[int, str, bytes]:
     return result.code, result.content_type, result.body
 
 
-def _compute_with_profiles(catalogue: Catalogue, body: dict[str, Any], profiles: Mapping[str, Profile]) -> Any:
+def _compute_with_profiles(catalogue: SceneSource, body: dict[str, Any], profiles: Mapping[str, Profile]) -> Any:
     """``pixels.compute_value`` with one more function, which knows the server's profiles."""
     from ..evaluator.functions import functions
     from ..evaluator.graph import Graph, Interpreter

@@ -133,7 +133,7 @@ SMALL = VitAdapterConfig(
 """One block per interaction and 32 channels."""
 
 
-class Geometry(NamedTuple):
+class ImageGrids(NamedTuple):
     """Grids of one image, and the centres of their cells as ``centres`` gives them."""
 
     patches: Grid
@@ -142,12 +142,12 @@ class Geometry(NamedTuple):
     level_centres: Tensor
 
 
-def geometry_of(image: Tensor) -> Geometry:
+def grids_of(image: Tensor) -> ImageGrids:
     """Grids of the transformer and of the pyramid for an image (B, bands, H, W) with sides that 32 divides."""
     height, width = image.shape[-2:]
     eighth, patches, coarsest = ((height // stride, width // stride) for stride in (8, PATCH_PX, MULTIPLE_PX))
     levels = (eighth, patches, coarsest)
-    return Geometry(patches, levels, centres((patches,), like=image), centres(levels, like=image))
+    return ImageGrids(patches, levels, centres((patches,), like=image), centres(levels, like=image))
 
 
 def centres(grids: tuple[Grid, ...], *, like: Tensor) -> Tensor:
@@ -383,7 +383,7 @@ class Injector(nn.Module):
         self.attention = _deformable(config, levels=LEVELS)
         self.gamma = nn.Parameter(torch.zeros(config.width))
 
-    def forward(self, tokens: Tensor, pyramid: Tensor, geometry: Geometry) -> Tensor:
+    def forward(self, tokens: Tensor, pyramid: Tensor, geometry: ImageGrids) -> Tensor:
         """(B, N, C), (B, S, C) -> (B, N, C)."""
         queries, source = self.query_norm(tokens), self.source_norm(pyramid)
         found: Tensor = self.attention(queries, geometry.patch_centres, source, geometry.levels)
@@ -402,7 +402,7 @@ class Extractor(nn.Module):
         self.ffn = PyramidFfn(config.width, config.extractor_width)
         self.drop_path = DropPath(config.drop_path)
 
-    def forward(self, pyramid: Tensor, tokens: Tensor, geometry: Geometry) -> Tensor:
+    def forward(self, pyramid: Tensor, tokens: Tensor, geometry: ImageGrids) -> Tensor:
         """(B, S, C), (B, N, C) -> (B, S, C)."""
         queries, source = self.query_norm(pyramid), self.source_norm(tokens)
         pyramid = pyramid + self.attention(queries, geometry.level_centres, source, (geometry.patches,))
@@ -428,7 +428,7 @@ class Interaction(nn.Module):
         )
         self.extractors = nn.ModuleList(Extractor(config) for _ in range(extractors))
 
-    def forward(self, tokens: Tensor, pyramid: Tensor, geometry: Geometry) -> tuple[Tensor, Tensor]:
+    def forward(self, tokens: Tensor, pyramid: Tensor, geometry: ImageGrids) -> tuple[Tensor, Tensor]:
         """(B, N, C), (B, S, C) -> both, changed."""
         tokens = self.injector(tokens, pyramid, geometry)
         for block in self.blocks:
@@ -482,7 +482,7 @@ class VitAdapterBackbone(nn.Module):
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """(B, bands, H, W), sides a multiple of 32 -> maps (B, C, h, w) at 1/4, 1/8, 1/16 and 1/32."""
-        geometry = geometry_of(image)
+        geometry = grids_of(image)
         finest, pyramid = self.prior(image)
         tokens, token_maps = self.embed(image), []
         for interaction in self.interactions:
@@ -492,7 +492,7 @@ class VitAdapterBackbone(nn.Module):
         return merged
 
     def _interact(
-        self, interaction: nn.Module, tokens: Tensor, pyramid: Tensor, geometry: Geometry
+        self, interaction: nn.Module, tokens: Tensor, pyramid: Tensor, geometry: ImageGrids
     ) -> tuple[Tensor, Tensor]:
         if self.checkpointing and self.training:
             tokens, pyramid = checkpoint(interaction, tokens, pyramid, geometry, use_reentrant=False)

@@ -145,7 +145,7 @@ def _make(
         metadata,
         expected=expected_hashes(sources),
         reusable=reusable,
-        source=supply.label_source,
+        label_origin=supply.label_origin,
         progress=progress,
     )
     if found.changed:
@@ -155,7 +155,7 @@ def _make(
             found.changed,
             metadata,
             expected=expected_hashes(sources),
-            source=supply.label_source,
+            label_origin=supply.label_origin,
             progress=progress,
         )
         if again.changed:
@@ -300,7 +300,7 @@ def ingest_labels(
     strict: bool = False,
     expected: Mapping[Path, str] | None = None,
     reusable: Iterable[ManifestRow] = (),
-    source: str = "",
+    label_origin: str = "",
     progress: Progress | None = None,
 ) -> Ingested:
     """Read label tiles, keep them below ``labels/``, and describe them; several at a time, in the order of ``files``.
@@ -309,7 +309,7 @@ def ingest_labels(
         strict: a label that cannot be used is an error; otherwise it is a discarded tile.
         expected: SHA-256 that a file must have; another one goes to ``changed``, unread.
         reusable: rows of an earlier call; a tile whose row is among them, with the same SHA-256, is not opened.
-        source: who made the labels, where a label must say so (``SANDBOX``).
+        label_origin: who made the labels, where a label must say so (``SANDBOX``).
 
     Raises:
         DataError: with ``strict``, a label cannot be used.
@@ -326,7 +326,7 @@ def ingest_labels(
             if row is not None and row.label_sha256 == expected.get(file.path) and _has_bytes(f"{root}/{row.label}"):
                 waiting.append((file, _described(row, file, hint)))
                 continue
-            waiting.append((file, pool.submit(_ingest_file, root, file, hint, expected.get(file.path), source)))
+            waiting.append((file, pool.submit(_ingest_file, root, file, hint, expected.get(file.path), label_origin)))
             opened += 1
         for file, work in waiting:
             outcome = work if isinstance(work, ManifestRow) else work.result()
@@ -353,14 +353,18 @@ def _pool() -> Iterator[ThreadPoolExecutor]:
 
 
 def _ingest_file(
-    root: DataRoot, file: LabelFile, hint: Mapping[str, str], expected: str | None, source: str
+    root: DataRoot, file: LabelFile, hint: Mapping[str, str], expected: str | None, label_origin: str
 ) -> ManifestRow | DataError | None:
     """The row of a tile, why its label cannot be used, or None where the file is not what was unpacked."""
     try:
         raster = read_label(file.path)
     except DataError as error:
         return None if expected not in (None, _sha256_of_file(file.path)) else error
-    return None if expected not in (None, raster.sha256) else ingest_label(root, file, raster, hint, source=source)
+    return (
+        None
+        if expected not in (None, raster.sha256)
+        else ingest_label(root, file, raster, hint, label_origin=label_origin)
+    )
 
 
 def _sha256_of_file(path: Path) -> str | None:
@@ -371,14 +375,14 @@ def _sha256_of_file(path: Path) -> str | None:
 
 
 def ingest_label(
-    root: DataRoot, file: LabelFile, raster: LabelRaster, hint: Mapping[str, str], *, source: str = ""
+    root: DataRoot, file: LabelFile, raster: LabelRaster, hint: Mapping[str, str], *, label_origin: str = ""
 ) -> ManifestRow:
     """Keep one label raster below ``labels/`` (where it is not there yet) and describe it."""
     row = _row_of(file, raster, hint)
     path = root.own_label(row)
     if not _holds_label(path, raster.sha256):
         tags = {"TILE": row.tile.id, "LABELER": file.labeler, "RELEASED_SHA256": raster.sha256}
-        write_label(path, raster.codes, row.tile, tags | ({"SOURCE": source} if source else {}))
+        write_label(path, raster.codes, row.tile, tags | ({"SOURCE": label_origin} if label_origin else {}))
     return row
 
 

@@ -56,7 +56,7 @@ class Supply:
         return self._from_earth_engine(verify) if self.origin == "earth-engine" else self._from_releases(verify)
 
     @property
-    def label_source(self) -> str:
+    def label_origin(self) -> str:
         """The source that a label names: the server it came from, or the planet whose mirror serves it."""
         of_planet = self.mirror is not None and Source.of(self.source).synthetic
         return self.source if of_planet or self.origin == "earth-engine" else ""

@@ -45,7 +45,7 @@ OPTICAL_BANDS = ("B2", "B3", "B4", "B8")
 
 RADAR_BANDS = ("VV", "VH")
 
-Measured = dict[str, Shift | None]
+Shifts = dict[str, Shift | None]
 """Pair -> shift of one tile."""
 
 
@@ -131,7 +131,7 @@ def sampled(rows: Sequence[ManifestRow], sample: int | None) -> tuple[ManifestRo
     return select(rows, limit=sample)
 
 
-def measure(row: ManifestRow, root: DataRoot) -> Measured:
+def measure(row: ManifestRow, root: DataRoot) -> Shifts:
     """Shifts of one tile against its own Sentinel-2 pixels.
 
     Raises:
@@ -153,7 +153,7 @@ class ShiftBatch:
 
     root: DataRoot
 
-    def __call__(self, rows: Sequence[ManifestRow]) -> list[tuple[str, Measured]]:
+    def __call__(self, rows: Sequence[ManifestRow]) -> list[tuple[str, Shifts]]:
         measured = []
         for row in rows:
             try:
@@ -190,7 +190,7 @@ def measured_shifts(
     return {pair: {tile: found[tile][pair] for tile in sorted(found)} for pair in rules_of_the_set.PAIRS}
 
 
-def _kept(root: DataRoot) -> dict[str, tuple[str, Measured]]:
+def _kept(root: DataRoot) -> dict[str, tuple[str, Shifts]]:
     """Tile -> state and shifts of an earlier audit; nothing where that cannot be understood."""
     if not (root.shifts_file).is_file():
         return {}

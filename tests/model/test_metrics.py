@@ -11,7 +11,7 @@ import torch
 from dwplus.model import metrics
 from dwplus.model.metrics import ConfusionMatrix, Metric, TileCounts, count_pixels, predicted_classes
 from dwplus.pipeline.errors import DataError
-from dwplus.workflow.training import epoch_in_words
+from dwplus.workflow.training import epoch_as_text
 from numpy.typing import NDArray
 from support.paths import REPOSITORY
 
@@ -165,7 +165,7 @@ def test_a_new_metric_is_one_row_and_appears_wherever_scores_do(monkeypatch: pyt
 
     assert scores["water_share"] == 0.25
     assert [metric.key for metric in metrics.overall()] == ["miou", "oa", "f1", "water_share"]
-    assert epoch_in_words({"epoch": 2, "loss": 0.5, **{key: scores[key] for key in ("oa", "water_share")}}) == (
+    assert epoch_as_text({"epoch": 2, "loss": 0.5, **{key: scores[key] for key in ("oa", "water_share")}}) == (
         "epoch 2: loss 0.500, val OA 1.000, Water 0.250"
     )
 

@@ -257,7 +257,7 @@ def quota_told(config: Mapping[str, Any] | None, status: str) -> Iterator[Check]
     else:
         yield Check("Quota", "registration", "ok", registration)
     if "parallelism_restricted=true" in status:
-        step = f"the month's compute is used up, requests are slowed: {TIERS_PAGE}; go on next month"
+        step = f"the month's compute is used up, requests are slowed: {TIERS_PAGE}; continue next month"
         yield Check("Quota", "status", "warning", status, step)
     else:
         yield Check("Quota", "status", "ok", status or _NOT_TOLD)

@@ -1,4 +1,4 @@
-"""Sign in: how a person gets from nothing to an accepted account and project, for the machine at hand. Asks nobody."""
+"""Sign in: the steps to an accepted account and project on this machine. Contacts nothing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _UNATTENDED = ("CI", "SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "KUBERNETES_SERVI
 
 @dataclass(frozen=True)
 class Machine:
-    """What decides which way to sign in fits: ``desk`` has a browser, ``remote`` none, ``unattended`` nobody."""
+    """What decides which way to sign in fits: ``desk`` has a browser, ``remote`` none, ``unattended`` no user."""
 
     place: Place
     gcloud: bool
@@ -152,7 +152,7 @@ def verdict(found: Configuration) -> str:
         return f"A build would stop: {error}"
     if source.synthetic:
         return "A build would use the sandbox (synthetic pixels), as nothing of Earth Engine is configured."
-    return "A build would use it; 'dwplus auth check' asks the service whether it is accepted."
+    return "A build would use it; 'dwplus auth check' checks that the service accepts it."
 
 
 _WAYS: dict[str, str] = {
@@ -167,7 +167,7 @@ A server without a browser (ssh)
                                                    ends after 7 days, sooner than a long build
   earthengine set_project MY-PROJECT""",
     "unattended": """\
-A cluster or CI, where nobody signs in: a service account
+A cluster or CI, where no user can sign in: a service account
   1. https://console.cloud.google.com/iam-admin/serviceaccounts   create one in the project
   2. https://console.cloud.google.com/iam-admin/iam               give it the roles Earth Engine Resource Viewer and
                                                                   Service Usage Consumer
@@ -195,7 +195,8 @@ def advice(found: Configuration, held: Sequence[Credentials], machine: Machine, 
         ways[0] += "\n  (gcloud is not on this machine: https://cloud.google.com/sdk/docs/install)"
     errors = [f'  "{one.seen[0]}"\n{_indented(one.means, "  ")}.\n{_indented(one.do, "->")}' for one in TROUBLES]
     parts = [
-        "Found, without asking anybody\n" + "\n".join(f"  {line}" for line in found_text(found, held, origin)),
+        "Found on this machine (nothing was contacted)\n"
+        + "\n".join(f"  {line}" for line in found_text(found, held, origin)),
         verdict(found),
         *ways,
         _PROJECT,

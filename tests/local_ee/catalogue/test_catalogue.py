@@ -16,8 +16,7 @@ from dwplus.local_ee.catalogue.catalogue import Catalogue
 from dwplus.local_ee.planet import noise
 from dwplus.local_ee.planet.earth import EarthPlanet
 from dwplus.local_ee.planet.plane_planet import PlanePlanet
-from dwplus.local_ee.scene import Catalogue as CatalogueProtocol
-from dwplus.local_ee.scene import Scene, TooManyScenesError
+from dwplus.local_ee.scene import Scene, SceneSource, TooManyScenesError
 from dwplus.pipeline.spec.tiles import parse_tile_id
 from pyproj import Transformer
 from shapely.geometry import Point, Polygon, box
@@ -151,7 +150,7 @@ def test_the_incidence_angle_has_a_coarse_grid_along_the_swath(catalogue: Catalo
 
 
 def test_the_class_offers_what_the_protocol_asks_for(catalogue: Catalogue) -> None:
-    checked: CatalogueProtocol = catalogue
+    checked: SceneSource = catalogue
 
     assert checked.collections[0] == S2
 

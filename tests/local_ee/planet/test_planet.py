@@ -12,14 +12,14 @@ from dwplus.local_ee.planet.earth import EarthPlanet
 from dwplus.local_ee.planet.materials import OPTICAL_BANDS
 from dwplus.local_ee.planet.plane_planet import PlanePlanet
 from dwplus.local_ee.planet.planet import biome_of, make_planet
-from dwplus.local_ee.planet.protocol import Geometry
+from dwplus.local_ee.planet.protocol import ViewGeometry
 from dwplus.local_ee.planet.spectra import mean
 from dwplus.local_ee.planet.utm import UtmGrid
 from dwplus.manifests import load_csv
 from numpy.typing import NDArray
 from pyproj import Transformer
 
-SUMMER = Geometry(key=1, day=200, lat=50.0)
+SUMMER = ViewGeometry(key=1, day=200, lat=50.0)
 ALPS = UtmGrid(32, 480_000, 5_300_040, 10, (0, 120), (0, 120))
 
 
@@ -164,7 +164,7 @@ def test_vegetation_is_greener_in_its_hemispheres_summer(
     grid = UtmGrid(zone, x, y, 10, (0, 300), (0, 300))
 
     def index(day: int) -> float:
-        geometry = Geometry(key=1, day=day, lat=lat)
+        geometry = ViewGeometry(key=1, day=day, lat=lat)
         red, infrared = (earth.optical(band, grid, 1, geometry).astype(float) for band in ("B4", "B8"))
         return float(((infrared - red) / (infrared + red))[np.isin(earth.landcover(grid), (1, 2))].mean())
 
@@ -173,7 +173,7 @@ def test_vegetation_is_greener_in_its_hemispheres_summer(
 
 
 def test_a_cloudy_scene_has_clouds_over_about_its_share() -> None:
-    geometry = Geometry(key=5, day=200, lat=50.0, cloud_share=0.3)
+    geometry = ViewGeometry(key=5, day=200, lat=50.0, cloud_share=0.3)
     wide = UtmGrid(32, 400_000, 5_400_000, 10, (0, 2400), (0, 2400))
 
     clouds = EarthPlanet(seed=7).clouds(wide, geometry)[0] > 0.3
@@ -189,13 +189,13 @@ def test_numbers_of_a_scene_are_never_0(earth: EarthPlanet) -> None:
 # Backscatter ----------------------------------------------------------------------------------------------------------
 
 
-def _looks(count: int) -> list[Geometry]:
+def _looks(count: int) -> list[ViewGeometry]:
     """One place on one day, as if seen many times: speckle alone differs (same moisture and wind come from the key)."""
-    return [Geometry(key=noise.key("scene", k), day=200, lat=50.0) for k in range(count)]
+    return [ViewGeometry(key=noise.key("scene", k), day=200, lat=50.0) for k in range(count)]
 
 
 def test_means_over_n_scenes_scatter_by_one_over_root_n(earth: EarthPlanet) -> None:
-    def residual(geometry: Geometry) -> NDArray[np.float64]:
+    def residual(geometry: ViewGeometry) -> NDArray[np.float64]:
         return (earth.backscatter("VV", ALPS, geometry) - earth.sigma0("VV", ALPS, geometry)).astype(float)
 
     stack = np.stack([residual(geometry) for geometry in _looks(64)])

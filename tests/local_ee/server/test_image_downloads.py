@@ -12,7 +12,7 @@ import pytest
 import rasterio
 from dwplus.local_ee.refusal import Refusal
 from dwplus.local_ee.server import pending_downloads
-from dwplus.local_ee.server.pending_downloads import Announced
+from dwplus.local_ee.server.pending_downloads import PendingDownloads
 from dwplus.local_ee.server.thumbnails import announce, download
 from support.conformity_scenes import CLASSES, ROW, ZONE, X, Y, world
 from support.local_ee_scenes import S2, call, expression
@@ -103,7 +103,7 @@ def test_what_cannot_be_downloaded_is_refused_when_it_is_announced(
 
 def test_names_cannot_be_guessed_and_the_oldest_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pending_downloads, "MAX_KEPT", 2)
-    kept = Announced()
+    kept = PendingDownloads()
     names = [json.loads(kept.keep("p", text))["name"] for text in (b"first", b"second", b"third")]
 
     assert [kept.body(f"/v1/{name}:getPixels") for name in names] == [None, b"second", b"third"]

@@ -426,7 +426,7 @@ def test_malformed_and_oversized_heads_get_an_answer(server: LocalEarthEngine, h
     assert json.loads(content)["error"]["code"] == code
 
 
-class StubFront:
+class StubRouter:
     """What ``Handler`` needs of a server, answering with whatever a test puts there."""
 
     def __init__(self) -> None:
@@ -445,23 +445,23 @@ class StubFront:
 
 
 @pytest.fixture
-def stub() -> Iterator[tuple[StubFront, str]]:
-    front = StubFront()
+def stub() -> Iterator[tuple[StubRouter, str]]:
+    router = StubRouter()
     with Server(0) as http:
-        http.front = front  # type: ignore[assignment]
+        http.router = router  # type: ignore[assignment]
         thread = Thread(target=http.serve_forever, args=(0.01,))
         thread.start()
-        yield front, f"http://127.0.0.1:{http.server_address[1]}"
+        yield router, f"http://127.0.0.1:{http.server_address[1]}"
         http.shutdown()
         thread.join()
 
 
 @pytest.mark.parametrize("path", ["/v1/x", "/releases/x.zip"])
 def test_a_defect_is_a_500_and_a_line_on_stderr(
-    stub: tuple[StubFront, str], path: str, capfd: pytest.CaptureFixture[str]
+    stub: tuple[StubRouter, str], path: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    front, url = stub
-    front.answer = lambda: 1 / 0
+    router, url = stub
+    router.answer = lambda: 1 / 0
 
     answer = requests.get(url + path, timeout=5)
 
@@ -474,8 +474,8 @@ def test_a_defect_is_a_500_and_a_line_on_stderr(
         said += capfd.readouterr().err
         time.sleep(0.02)
     assert f"local Earth Engine: GET {path}: ZeroDivisionError" in said
-    assert front.log.encoded()["requests"][0]["code"] == 500
-    front.answer = lambda: Reply(200, "text/plain", b"fine")
+    assert router.log.encoded()["requests"][0]["code"] == 500
+    router.answer = lambda: Reply(200, "text/plain", b"fine")
     assert requests.get(url, timeout=5).text == "fine"
 
 
@@ -485,7 +485,7 @@ def test_a_defect_is_a_500_and_a_line_on_stderr(
     ids=["head", "body", "nothing"],
 )
 def test_a_client_that_sends_drop_by_drop_is_let_go(
-    stub: tuple[StubFront, str], sent: bytes, monkeypatch: pytest.MonkeyPatch
+    stub: tuple[StubRouter, str], sent: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("IDLE_S", "HEAD_S", "BODY_S"):
         monkeypatch.setattr(handler, name, 0.3)
@@ -503,11 +503,13 @@ def test_a_client_that_sends_drop_by_drop_is_let_go(
     assert 0.2 < time.monotonic() - begun < 2.0
 
 
-def test_connections_beyond_the_limit_are_told_so(stub: tuple[StubFront, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_connections_beyond_the_limit_are_told_so(
+    stub: tuple[StubRouter, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert requests.get(stub[1], timeout=5).status_code == 200
     with Server(0) as other:
         other._places = BoundedSemaphore(1)
-        other.front = stub[0]  # type: ignore[assignment]
+        other.router = stub[0]  # type: ignore[assignment]
         thread = Thread(target=other.serve_forever, args=(0.01,))
         thread.start()
         url = f"http://127.0.0.1:{other.server_address[1]}"

@@ -24,7 +24,7 @@ from dwplus.model.baselines.vit_adapter import (
     VitAdapter,
     VitAdapterConfig,
     centres,
-    geometry_of,
+    grids_of,
     sample,
 )
 from dwplus.model.cost import count, count_by_rule
@@ -254,7 +254,7 @@ def test_centres_are_x_then_y_row_by_row_level_by_level():
 
 
 def test_grids_are_height_first():
-    geometry = geometry_of(torch.empty(1, 1, 64, 96))
+    geometry = grids_of(torch.empty(1, 1, 64, 96))
 
     assert (geometry.patches, geometry.levels) == ((4, 6), ((8, 12), (4, 6), (2, 3)))
     assert len(geometry.patch_centres) == 4 * 6
@@ -336,7 +336,7 @@ def test_the_pyramids_convolution_keeps_levels_apart():
 
 
 def test_an_injector_starts_as_if_it_were_not_there():
-    injector, geometry = Injector(SMALL), geometry_of(torch.empty(1, 1, 64, 64))
+    injector, geometry = Injector(SMALL), grids_of(torch.empty(1, 1, 64, 64))
     tokens, pyramid = torch.randn(1, 16, 32), torch.randn(1, 84, 32)
 
     assert torch.equal(injector(tokens, pyramid, geometry), tokens)
@@ -344,7 +344,7 @@ def test_an_injector_starts_as_if_it_were_not_there():
 
 
 def test_an_extractor_looks_at_the_transformers_grid_from_every_level():
-    extractor, geometry = Extractor(SMALL), geometry_of(torch.empty(1, 1, 64, 96))
+    extractor, geometry = Extractor(SMALL), grids_of(torch.empty(1, 1, 64, 96))
     extractor.attention.initialise()
     pyramid, tokens = torch.randn(1, 126, 32), torch.randn(1, 24, 32)
     changed = tokens.clone()
@@ -490,7 +490,7 @@ def test_half_precision_stays_finite_and_near(dtype: torch.dtype):
 def test_an_exported_interaction_gives_the_same_tokens():
     backbone = awake(VitAdapter(SMALL).backbone).eval()
     interaction = backbone.interactions[0]
-    inputs = torch.randn(1, 16, 32), torch.randn(1, 84, 32), geometry_of(torch.empty(1, 1, 64, 64))
+    inputs = torch.randn(1, 16, 32), torch.randn(1, 84, 32), grids_of(torch.empty(1, 1, 64, 64))
 
     exported = torch.export.export(interaction, inputs).module()
 
