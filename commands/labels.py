@@ -128,7 +128,7 @@ def index(given: Path | None, csv_file: Path | None, as_json: bool, quiet: bool,
         )
     if csv_file is not None:
         write_atomically(csv_file, manifest_csv(prepared.manifest).encode())
-    if _print_index(origin, prepared, as_json=as_json):
+    if _print_index(origin, prepared, as_json=as_json) or (given is not None and prepared.unusable):
         raise SystemExit(ExitCode.FAILED_TILES)
 
 
@@ -304,6 +304,7 @@ def _print_index(origin: _Origin, prepared: Prepared, *, as_json: bool) -> bool:
             "read": prepared.read,
             "counts": counts,
             "unusable": unusable,
+            "ignored": dict(prepared.ignored),
             "findings": [asdict(finding) for finding in findings],
         }
         click.echo(json.dumps(document, indent=1))

@@ -37,6 +37,10 @@ class DataError(DwplusError):
     """A file (label, shard, manifest, statistics) is missing, damaged or of another kind than it claims."""
 
 
+class MachineError(DwplusError):
+    """This machine, not the data, is at fault: a library, a disk, permissions, locks. Nothing is recorded of a file."""
+
+
 class TileError(DwplusError):
     """One tile failed to download or does not match the request; the other tiles can continue.
 

@@ -23,6 +23,7 @@ from ..labels.earth_engine import LabelClient
 from ..labels.ingest import prepare_manifest
 from ..labels.origin import LabelOrigin
 from ..progress import Progress, Silent
+from ..raster.gdal import check_libraries
 from ..spec.recipe import Recipe
 from ..spec.tiles import check_region
 from ..statistics.normalise import Counted, check_usable, count_others, counted_rows, up_to_date, write_statistics
@@ -115,6 +116,7 @@ def build(root: DataRoot, selection: Selection, setup: BuildSetup, *, recipe: Re
         ServiceError, AuthenticationError: the build cannot continue; run it again later.
     """
     check_region(selection.region)
+    check_libraries()
     check_writable(root.folder)
     root.check_own_pixels()
     recipe = recipe or root.recipe() or Recipe()
@@ -267,7 +269,12 @@ def inspect_root(
 
 
 def validate_root(root: DataRoot, *, run: Runner, progress: Progress, all_again: bool = True) -> list[Finding]:
-    """Validate every complete tile of a data root, or those that changed since the last time."""
+    """Validate every complete tile of a data root, or those that changed since the last time.
+
+    Raises:
+        MachineError: GDAL or PROJ does not work here; nothing was written.
+    """
+    check_libraries()
     rows = root.complete()
     with progress.stage("Validating shards", len(rows) if all_again else to_validate(rows, root=root)) as step:
         return validate(rows, root=root, run=run, all_again=all_again, on_batch=step.advance)
@@ -287,7 +294,11 @@ def normalise_root(
     Args:
         all_again: count also where the statistics on disk are of the same shards and labels.
         counted: tiles that are already counted and need not be read.
+
+    Raises:
+        MachineError: GDAL or PROJ does not work here; nothing was written.
     """
+    check_libraries()
     wanted = []
     for protocol in protocols:
         if root.usable("train", protocol):

@@ -23,8 +23,8 @@ from ..validation.validate import ValidateBatch, view_of
 
 def counts_of(view: FileView) -> Histograms:
     """Histograms of a tile that was found without error, as its rules have counted it already."""
-    assert view.code_counts is not None, view.name
-    return Histograms({band: view.counts(band) for band in SHARD_BANDS}, view.code_counts, 1)
+    assert view.counted_code_counts is not None, view.name
+    return Histograms({band: view.counts(band) for band in SHARD_BANDS}, view.counted_code_counts, 1)
 
 
 @dataclass(frozen=True)

@@ -1,25 +1,28 @@
 """The ledger: the status of every tile, one JSON line per event; the last line of a tile counts.
 
 Append-only with one writer at a time (an OS lock). A line that was torn by a kill is dropped when the ledger is opened
-again; what it recorded is found on disk or requested again.
+again; what it recorded is found on disk or requested again. Each line ends in the CRC-32 of what it says: one that was
+damaged later is reported, never believed.
 """
 
 from __future__ import annotations
 
 import csv
-import fcntl
 import io
 import json
 import os
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, get_args
 
-from ..errors import DwplusError
-from ..files.atomic import write_atomically
+from ..errors import DwplusError, MachineError
+from ..files.atomic import cannot_write, write_atomically
+from ..files.checksums import report_unchecked
+from ..files.locks import lock
 
 LEDGER_FILE = "ledger.jsonl"
 FAILURES_FILE = "failures.csv"
@@ -96,37 +99,84 @@ _KINDS: dict[str, tuple[type, ...]] = {
 
 
 def read_ledger(folder: Path) -> dict[str, LedgerRow]:
-    """The last row of every tile, by tile id; lines that cannot be read are left out."""
+    """The last row of every tile, by tile id; damaged lines are left out, see ``damaged_lines``."""
     return {row.tile: row for row in read_events(folder)}
 
 
 def read_events(folder: Path) -> tuple[LedgerRow, ...]:
-    """All rows in the order in which they were written; lines that cannot be read are left out."""
+    """All rows in the order in which they were written; damaged lines are left out, see ``damaged_lines``."""
+    return _events_of(folder).rows
+
+
+def damaged_lines(folder: Path) -> tuple[int, ...]:
+    """Numbers (from 1) of lines that are not as they were written: what they said of their tile is lost.
+
+    A last line without its end was torn by a kill, which is normal: it is not among them.
+    """
+    return _events_of(folder).damaged
+
+
+@dataclass(frozen=True)
+class _Events:
+    """Content of a ledger: rows, and the numbers of damaged lines."""
+
+    rows: tuple[LedgerRow, ...] = ()
+    damaged: tuple[int, ...] = ()
+
+
+def _events_of(folder: Path) -> _Events:
     path = folder / LEDGER_FILE
     try:
         state = path.stat()
     except OSError:
-        return ()
+        return _Events()
     return _events(path, state.st_size, state.st_mtime_ns)
 
 
 @lru_cache(maxsize=2)
-def _events(path: Path, _size: int, _mtime_ns: int) -> tuple[LedgerRow, ...]:
-    """Rows of a ledger as it is now: one command looks at it several times."""
-    rows = (_parse(line) for line in path.read_text(encoding="utf-8", errors="replace").splitlines())
-    return tuple(row for row in rows if row is not None)
+def _events(path: Path, _size: int, _mtime_ns: int) -> _Events:
+    """A ledger as it is now: one command looks at it several times."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise MachineError(
+            f"cannot read {path}: {error.strerror or error}; look at its permissions and at the disk, then run again"
+        ) from None
+    *lines, torn = content.split(b"\n")
+    parsed = [(number, line, _parse(line)) for number, line in enumerate(lines, start=1)]
+    rows = [row for _, _, row in parsed if row is not None]
+    if torn and (last := _parse(torn)) is not None:
+        rows.append(last)
+    if any(row is not None and _CHECKSUM not in line for _, line, row in parsed):
+        report_unchecked(str(path))
+    return _Events(tuple(rows), tuple(number for number, line, row in parsed if row is None and line.strip()))
 
 
-def _parse(line: str) -> LedgerRow | None:
-    """The row of a line; None where it is no row, or holds something of another kind than a row does."""
+_CHECKSUM = b', "crc32": "'
+"""How the checksum of a line begins; it stands at the end of the line and covers all before it."""
+
+
+def encode_line(values: Mapping[str, Any]) -> bytes:
+    """One line of the ledger, with the CRC-32 of what it says, without its end."""
+    said = json.dumps(values)[:-1].encode()
+    return said + _CHECKSUM + f'{zlib.crc32(said):08x}"}}'.encode()
+
+
+def _parse(line: bytes) -> LedgerRow | None:
+    """The row of a line; None where it is no row, holds something of another kind, or does not fit its checksum."""
+    said, mark, checksum = line.rpartition(_CHECKSUM)
+    if mark and checksum != f'{zlib.crc32(said):08x}"}}'.encode():
+        return None
     try:
         values = {key: value for key, value in json.loads(line).items() if key in _KINDS}
-        if not all(isinstance(value, _KINDS[key]) for key, value in values.items()):
+        if not all(isinstance(value, _KINDS[key]) and value is not True for key, value in values.items()):
+            return None
+        if values.get("state") not in get_args(State):
             return None
         if "time" in values:
             datetime.fromisoformat(values["time"])
         return LedgerRow(**values)
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, RecursionError):
         return None
 
 
@@ -146,16 +196,15 @@ class Ledger:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._file = self.path.open("a+b", buffering=0)
         except OSError as error:
-            raise DwplusError(
-                f"cannot write {self.path}: {error.strerror}; change the permissions or name another folder with --data"
-            ) from error
+            raise cannot_write(self.path, error) from error
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+            lock(
+                self._file,
+                held=f"another build is writing in {self.folder}; wait for it, or name another folder with --data",
+            )
+        except DwplusError:
             self._file.close()
-            raise DwplusError(
-                f"another build is writing in {self.folder}; wait for it, or name another folder with --data"
-            ) from error
+            raise
         self._drop_torn_line()
         self.rows = read_ledger(self.folder)
         return self
@@ -167,13 +216,13 @@ class Ledger:
         """Add one row; it is on disk when this returns. Gives it back with its time."""
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         stamped = {**asdict(row), "time": now}
-        line = json.dumps({key: value for key, value in stamped.items() if value not in ("", 0)}) + "\n"
+        line = encode_line({key: value for key, value in stamped.items() if value not in ("", 0)}) + b"\n"
         try:
             # Unbuffered: a line that the disk refuses is not tried again when the file is closed.
-            self._file.write(line.encode())
+            self._file.write(line)
             os.fsync(self._file.fileno())
         except OSError as error:
-            raise DwplusError(f"cannot write {self.path}: {error.strerror}; free some space and run again") from error
+            raise cannot_write(self.path, error) from error
         self.rows[row.tile] = LedgerRow(**stamped)
         return self.rows[row.tile]
 

@@ -25,8 +25,9 @@ from shapely.affinity import translate
 from shapely.geometry import MultiPolygon
 from shapely.geometry.polygon import orient
 
-from ..errors import DataError, UsageError
+from ..errors import DataError, MachineError, UsageError
 from ..files.atomic import write_atomically
+from ..files.paths import inside
 from ..spec.tiles import Tile, in_region, locate
 
 MANIFEST_FILE = "manifest.parquet"
@@ -51,6 +52,7 @@ class ManifestRow:
             validation as well (paper, section III).
         s2_index, s2_product_id: what the release says about the label's scene; may be empty.
         discard: reason not to request this tile; empty for all others.
+        label_written_sha256: of the file at ``label``; empty where an earlier version, which kept none, wrote it.
     """
 
     tile: Tile
@@ -64,6 +66,12 @@ class ManifestRow:
     split_strict: str = ""
     split_paper: str = ""
     discard: str = ""
+    label_written_sha256: str = ""
+
+    @property
+    def label_state(self) -> str:
+        """Changes with the released label, and with the file that was written from it."""
+        return f"{self.label_sha256} {self.label_written_sha256}".rstrip()
 
     def split(self, protocol: Protocol) -> str:
         return self.split_strict if protocol == "strict" else self.split_paper
@@ -153,9 +161,11 @@ def _draw(row: ManifestRow) -> bytes:
 METADATA_KEY = b"dwplus"
 """Key of the file's metadata that holds, as JSON, the version of the format, the manifest's hash and that of places."""
 
-MANIFEST_VERSION = 1
+MANIFEST_VERSION = 2
+"""2: ``label_written_sha256``. Version 1 is read too."""
 
 _TILE_COLUMNS = ("dw_id", "crs", "transform", "height", "width", "date", "hemisphere", "biome")
+_WRITTEN = "label_written_sha256"
 _PLACE_COLUMNS = ("region", "lon", "lat")
 _ROW_COLUMNS = tuple(name for name in ManifestRow.__dataclass_fields__ if name != "tile")
 COLUMNS = (*_TILE_COLUMNS, *_PLACE_COLUMNS, *_ROW_COLUMNS, "geometry")
@@ -185,7 +195,12 @@ def _table(manifest: Manifest) -> Any:
     types |= {name: pa.float64() for name in ("lon", "lat", "marked_share")}
     types |= {"transform": pa.list_(pa.float64()), "geometry": pa.binary()}
     schema = pa.schema([(name, types.get(name, pa.string())) for name in COLUMNS])
-    said = {"version": MANIFEST_VERSION, "hash": manifest.hash, "places": _hash_of_places(places, geometry)}
+    said = {
+        "version": MANIFEST_VERSION,
+        "hash": manifest.hash,
+        "places": _hash_of_places(places, geometry),
+        "files": _hash_of_files(own),
+    }
     metadata = {b"geo": json.dumps(_geo(shapes)), METADATA_KEY: json.dumps(said)}
     columns = {**own, **places, "geometry": geometry}
     return pa.table([pa.array(columns[f.name], f.type) for f in schema], schema=schema.with_metadata(metadata))
@@ -254,6 +269,7 @@ def read_manifest(folder: Path) -> Manifest:
 @lru_cache(maxsize=2)
 def _read(path: Path, _size: int, _mtime_ns: int) -> Manifest:
     """The manifest in a file as it is now: one command looks at it several times."""
+    import pyarrow
     import pyarrow.parquet as parquet
 
     advice = "delete it and run 'dwplus build' again: labels and shards stay"
@@ -262,26 +278,45 @@ def _read(path: Path, _size: int, _mtime_ns: int) -> Manifest:
         said = json.loads((table.schema.metadata or {}).get(METADATA_KEY, b"{}"))
         if not said:
             raise DataError(f"{path} was written by something else, or by an older dwplus (it has no hash); {advice}")
-        if said["version"] != MANIFEST_VERSION:
+        if said["version"] not in (1, MANIFEST_VERSION):
             raise DataError(
                 f"{path} has format {said['version']}, this dwplus reads {MANIFEST_VERSION}; install the dwplus that "
                 f"wrote it, or {advice}"
             )
+        if said["version"] == 1:
+            table = table.append_column(_WRITTEN, pyarrow.array([""] * table.num_rows))
         own = {name: table.column(name).to_pylist() for name in (*_TILE_COLUMNS, *_ROW_COLUMNS) if name != "transform"}
         own["transform"] = table.column("transform").combine_chunks().flatten().to_numpy().reshape(-1, 6).tolist()
         places = {name: table.column(name).to_pylist() for name in _PLACE_COLUMNS}
-        found = _hash_of(own), _hash_of_places(places, table.column("geometry").to_pylist())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        found = _hash_of(own), _hash_of_places(places, table.column("geometry").to_pylist()), _hash_of_files(own)
+        recorded = (said["hash"], said["places"], said.get("files", found[2]))
+    except OSError as error:
+        if error.errno is not None:
+            raise MachineError(
+                f"cannot read {path}: {error.strerror or error}; look at its permissions and at the disk"
+            ) from None
         raise DataError(f"{path} cannot be read ({error}); {advice}") from error
-    if found != (said["hash"], said["places"]):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, MemoryError) as error:
+        raise DataError(f"{path} cannot be read ({error}); {advice}") from error
+    if found != recorded:
         raise DataError(
             f"{path} was changed by something else than dwplus (its hash is another); splits, grids and labels belong "
             f"together: work on a copy, {advice}"
         )
+    _check_paths(own, path)
     manifest = Manifest(_rows(own, places))
     # Where cached_property keeps it.
     manifest.__dict__["hash"] = found[0]
     return manifest
+
+
+def _check_paths(own: Mapping[str, list[Any]], path: Path) -> None:
+    """A data set may come from anybody: no row names a file outside of it."""
+    for tile_id, hemisphere, label in zip(own["dw_id"], own["hemisphere"], own["label"], strict=True):
+        if "/" in tile_id or "/" in hemisphere:
+            inside("/", where=f"{path}: tile {tile_id[:100]!r}, hemisphere {hemisphere[:20]!r}")
+        inside(f"{hemisphere}/{tile_id}", where=f"{path}: tile {tile_id[:100]!r}")
+        inside(label, where=f"{path}: the label of tile {tile_id}")
 
 
 def _rows(own: Mapping[str, list[Any]], places: Mapping[str, list[Any]]) -> tuple[ManifestRow, ...]:
@@ -322,8 +357,14 @@ def _place_columns(tiles: Sequence[Tile]) -> dict[str, list[Any]]:
 
 
 def _hash_of(own: Mapping[str, list[Any]]) -> str:
+    """Of what the rows say; bytes of written labels depend on the version of GDAL, and are hashed apart."""
+    own = {name: values for name, values in own.items() if name != _WRITTEN}
     plain = {**own, "date": [day.isoformat() for day in own["date"]]}
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _hash_of_files(own: Mapping[str, list[Any]]) -> str:
+    return hashlib.sha256("\n".join(own[_WRITTEN]).encode()).hexdigest()[:12]
 
 
 def _hash_of_places(places: Mapping[str, list[Any]], geometry: Sequence[bytes]) -> str:

@@ -20,7 +20,7 @@ from ..raster.geotiff import LABELS_FOLDER, SHARDS_FOLDER, shard_name
 from ..spec.recipe import Recipe, recipe_from
 from ..spec.tiles import Tile
 from .findings import FINDINGS_CSV, FINDINGS_JSON, Finding, read_findings, unreadable_tiles, validated_tiles
-from .ledger import FAILURES_FILE, LEDGER_FILE, Ledger, LedgerRow, read_events, read_ledger
+from .ledger import FAILURES_FILE, LEDGER_FILE, Ledger, LedgerRow, damaged_lines, read_events, read_ledger
 from .manifest import MANIFEST_FILE, Manifest, ManifestRow, Protocol, read_manifest
 from .statistics import Statistics, groups_path, read_statistics, statistics_path
 from .waivers import WAIVERS_FILE, Waiver, read_waivers, unfit_tiles
@@ -31,7 +31,7 @@ MIRROR_FILE = "origin.json"
 RECIPE_FILE = "recipe.json"
 
 _ALWAYS = (MANIFEST_FILE, LEDGER_FILE)
-_WHERE_THERE = (RECIPE_FILE,)
+_WHERE_THERE = (RECIPE_FILE, WAIVERS_FILE)
 _RESULTS = (FINDINGS_JSON, FINDINGS_CSV, "stats-strict.json", "stats-paper.json")
 """Of the data set at the URL, until there are own ones."""
 
@@ -44,6 +44,24 @@ class _Below:
 
     def __get__(self, root: DataRoot, _owner: object = None) -> Path:
         return root.folder / self.name
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Tiles of a split that are not used.
+
+    Attributes:
+        tiles: their ids.
+        reason: as text.
+        fault: the records of the data root do not fit together; a command that leaves them out ends with exit code 3.
+    """
+
+    tiles: tuple[str, ...]
+    reason: str
+    fault: bool = False
+
+    def __str__(self) -> str:
+        return f"{len(self.tiles)}: {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -300,6 +318,36 @@ class DataRoot:
             return last is not None and last.state == "done" and tile_id not in bad and seen.get(tile_id) == last.sha256
 
         return tuple(row for row in self.manifest().of_split(split, protocol) if usable(row.tile.id))
+
+    def left_out(self, split: str, protocol: Protocol) -> tuple[LeftOut, ...]:
+        """Tiles of a split that are not usable, with the reason, in the order of reasons and tiles.
+
+        Raises:
+            DataError: the data set was not validated yet.
+        """
+        ledger, bad, seen = self.ledger(), self.unfit(), self.validated()
+        damaged = damaged_lines(self.folder)
+        reasons: dict[tuple[str, bool], list[str]] = {}
+
+        def put(tile_id: str, reason: str, *, fault: bool = False) -> None:
+            reasons.setdefault((reason, fault), []).append(tile_id)
+
+        for row in self.manifest().of_split(split, protocol):
+            tile_id, last = row.tile.id, ledger.get(row.tile.id)
+            if last is None and (damaged or tile_id in seen):
+                put(tile_id, "their lines in the ledger are damaged or lost; run 'dwplus build'", fault=True)
+            elif last is None:
+                put(tile_id, "not built")
+            elif last.state != "done":
+                put(tile_id, f"{last.state}: {last.reason}")
+            elif tile_id in bad:
+                put(tile_id, "validation found an error in them, see findings.csv")
+            elif tile_id not in seen:
+                put(tile_id, "not validated since they were built; run 'dwplus validate'", fault=True)
+            elif seen[tile_id] != last.sha256:
+                what = "the ledger names another shard than the one that was validated; run 'dwplus validate'"
+                put(tile_id, what, fault=True)
+        return tuple(LeftOut(tuple(tiles), reason, fault) for (reason, fault), tiles in sorted(reasons.items()))
 
     def content_hash(self, rows: Iterable[ManifestRow]) -> str:
         """Twelve hexadecimal digits that change with any shard or label of these tiles."""

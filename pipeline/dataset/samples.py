@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from ..errors import DataError, UsageError
 from ..raster.geotiff import read_bands, read_codes
+from ..raster.targets import NEEDED_BANDS, target_of
 from ..spec.bands import PRESETS, SHARD_BANDS
-from ..spec.landcover import class_indices
 from ..spec.tiles import Tile
 from .manifest import PROTOCOLS, SPLITS, ManifestRow, Protocol
 from .root import DataRoot
@@ -33,7 +33,7 @@ class Sample(NamedTuple):
     Attributes:
         primary: uint16 (bands, H, W), stored values, 0 = no data.
         auxiliary: uint16 (bands, H, W), stored values, 0 = no data; no bands for a network with one input.
-        label: uint8 (H, W), class index 0..8, 255 = ignored.
+        label: uint8 (H, W), class index 0..8, 255 = ignored: unmarked, cloud, or no data, see ``raster.targets``.
         tile_id: released name of the tile.
     """
 
@@ -53,6 +53,7 @@ class Dataset(Sequence[Sample]):
         protocol: ``strict`` or ``paper`` (``val`` of ``paper`` is its test split).
         statistics: of the training split of the same protocol.
         source: where the pixels came from.
+        left_out: tiles of the split that are not among the samples, with the reason.
         reading: where samples are read from, and why not from the training store where there is one; for people.
     """
 
@@ -81,8 +82,13 @@ class Dataset(Sequence[Sample]):
         self.primary = primary
         self.auxiliary = auxiliary
         self.rows: tuple[ManifestRow, ...] = root.usable(split, protocol)
+        self.left_out = root.left_out(split, protocol)
         if not self.rows:
-            raise DataError(f"{root} holds no usable tile of split {split}; build some with 'dwplus build'")
+            raise DataError(
+                f"{root} holds no usable tile of split {split}{self._no_tiles()}; build some with 'dwplus build'"
+            )
+        ledger = root.ledger()
+        self._sha256 = {row.tile.id: ledger[row.tile.id].sha256 for row in self.rows}
         self.statistics: Statistics = root.statistics(protocol)
         _check_fresh(self.statistics, root, root.usable("train", protocol))
         self._store, self.reading = _open_store(root, self.rows, read)
@@ -109,13 +115,28 @@ class Dataset(Sequence[Sample]):
         if self._store is not None:
             label, (primary, auxiliary) = self._store.read(row.tile.id, self.primary, self.auxiliary)
             return Sample(primary, auxiliary, label, row.tile.id)
-        pixels = read_bands(self.root.shard(row.tile), (*self.primary, *self.auxiliary))
+        # All needed bands, whatever the network reads: they decide which pixels count.
+        bands = tuple(dict.fromkeys((*NEEDED_BANDS, *self.primary, *self.auxiliary)))
+        pixels = read_bands(self.root.shard(row.tile), bands, sha256=self._sha256[row.tile.id])
+        codes = read_codes(self.root.label(row), sha256=row.label_written_sha256)
         return Sample(
-            primary=pixels[: len(self.primary)],
-            auxiliary=pixels[len(self.primary) :],
-            label=class_indices(read_codes(self.root.label(row))),
+            primary=_chosen(pixels, bands, self.primary),
+            auxiliary=_chosen(pixels, bands, self.auxiliary),
+            label=target_of(codes, pixels[: len(NEEDED_BANDS)]),
             tile_id=row.tile.id,
         )
+
+    def _no_tiles(self) -> str:
+        reasons = "; ".join(str(one) for one in self.left_out)
+        return f" ({reasons})" if reasons else ""
+
+
+def _chosen(pixels: NDArray[np.uint16], bands: tuple[str, ...], wanted: tuple[str, ...]) -> NDArray[np.uint16]:
+    """Some bands, in the order in which they are wanted; a view where they lie side by side."""
+    first = bands.index(wanted[0]) if wanted else 0
+    if bands[first : first + len(wanted)] == wanted:
+        return pixels[first : first + len(wanted)]
+    return pixels[[bands.index(band) for band in wanted]]
 
 
 def _open_store(root: DataRoot, rows: Sequence[ManifestRow], read: ReadFrom) -> tuple[Store | None, str]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
-from typing import Any
 
 from ..errors import DataError
-from ..files.atomic import read_json
+from ..files.records import read_record
+from ..spec.bands import SHARD_BANDS
+from ..spec.landcover import CLASS_COUNT
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,8 @@ class Statistics:
         tiles: number of tiles.
         bands: band name -> statistics.
         class_counts: pixels of each of the nine classes.
-        ignored: pixels without a class (unmarked, cloud).
+        ignored: pixels without a class (unmarked, cloud, no data).
+        without_data: those of them that are marked and have no data in a band that networks read.
     """
 
     protocol: str
@@ -44,6 +47,20 @@ class Statistics:
     bands: Mapping[str, BandStatistics]
     class_counts: tuple[int, ...]
     ignored: int
+    without_data: int = 0
+
+    def fault(self, protocol: str) -> str:
+        """Why a network cannot be trained with these numbers, as text; empty where it can."""
+        if self.protocol != protocol:
+            return f"it is of protocol {self.protocol!r}, not {protocol!r}"
+        if missing := sorted(set(SHARD_BANDS) - set(self.bands)):
+            return f"it has no statistics of band {', '.join(missing)}"
+        if len(self.class_counts) != CLASS_COUNT or min(self.class_counts) < 0 or self.tiles < 0 or self.ignored < 0:
+            return "numbers of tiles and of pixels per class are counts from 0 on"
+        for name, band in self.bands.items():
+            if not (isfinite(band.mean) and isfinite(band.std) and band.std >= 0 and band.min <= band.max):
+                return f"mean, std, min and max of {name} are {band.mean}, {band.std}, {band.min} and {band.max}"
+        return ""
 
 
 STATISTICS_SPLITS = ("train", "val", "test")
@@ -67,11 +84,8 @@ def read_statistics(folder: Path, protocol: str) -> Statistics:
     path = statistics_path(folder, protocol)
     if not path.is_file():
         raise DataError(f"{folder} has no statistics for protocol {protocol}; run 'dwplus normalise' first")
-    try:
-        content: dict[str, Any] = read_json(path)
-        bands = {name: BandStatistics(**values) for name, values in content.pop("bands").items()}
-        counts = tuple(content.pop("class_counts"))
-        content.pop("class_shares", None)
-        return Statistics(bands=bands, class_counts=counts, **content)
-    except (DataError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{path} holds no statistics ({error}); run 'dwplus normalise' again") from None
+    statistics = read_record(path, Statistics, remedy="run 'dwplus normalise' again")
+    fault = statistics.fault(protocol)
+    if fault:
+        raise DataError(f"{path} cannot be used: {fault}; run 'dwplus normalise' again")
+    return statistics

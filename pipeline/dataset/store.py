@@ -11,7 +11,6 @@ the missing files; the file of a changed tile is written again.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import re
 import shutil
@@ -26,18 +25,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..cluster import Runner
-from ..errors import DataError, DwplusError
-from ..files.atomic import read_json, remove_parts, sha256_of, write_atomically
+from ..errors import DataError
+from ..files.atomic import cannot_write, read_json, remove_parts, write_atomically
+from ..files.locks import lock
 from ..raster.geotiff import read_bands, read_codes
+from ..raster.targets import target_of
 from ..spec.bands import SHARD_BANDS
-from ..spec.landcover import class_indices
 from .manifest import ManifestRow
 from .root import DataRoot
 from .store_metadata import LABEL, TILES_PER_FILE, VARIABLES, Facts, Variable, view_files
 from .zarr_chunks import Contents, encode_chunk, join_chunks, need, read_chunk, read_contents
 
 _ROOT = "zarr.json"
-_FORMAT = 1
+_FORMAT = 2
+"""2: pixels without data are ignored in ``label``."""
 _LOCK = ".lock"
 
 STORED_SPLITS = ("train", "val", "test")
@@ -204,11 +205,9 @@ def write_files(plan: FilePlan, root: DataRoot) -> int:
 
 def _values_of(entry: Entry, root: DataRoot) -> dict[str, NDArray[Any]]:
     """Values of one tile by variable, as they are stored."""
-    path = root.shard(entry.row.tile)
-    pixels = read_bands(path, SHARD_BANDS)
-    if sha256_of(path.read_bytes()) != entry.shard_sha256:
-        raise DataError(f"tile {entry.tile}: {path} is not the file that was validated; run 'dwplus validate'")
-    values: dict[str, NDArray[Any]] = {LABEL.name: class_indices(read_codes(root.label(entry.row)))}
+    pixels = read_bands(root.shard(entry.row.tile), SHARD_BANDS, sha256=entry.shard_sha256)
+    codes = read_codes(root.label(entry.row), sha256=entry.row.label_written_sha256)
+    values: dict[str, NDArray[Any]] = {LABEL.name: target_of(codes, pixels)}
     for variable in VARIABLES:
         if variable.bands:
             first = SHARD_BANDS.index(variable.bands[0])
@@ -344,14 +343,11 @@ def _alone(store: Path) -> Iterator[None]:
     """Nobody else writes the store meanwhile."""
     try:
         store.mkdir(parents=True, exist_ok=True)
-        lock = (store.parent / f".{store.name}{_LOCK}").open("ab")
+        file = (store.parent / f".{store.name}{_LOCK}").open("ab")
     except OSError as error:
-        raise DwplusError(f"cannot write {store}: {error.strerror}; change the permissions of its folder") from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise DwplusError(f"another process is writing {store}; wait for it") from None
+        raise cannot_write(store, error) from error
+    with file:
+        lock(file, held=f"another process is writing {store}; wait for it")
         yield
 
 

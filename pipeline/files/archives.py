@@ -21,6 +21,7 @@ from typing import Any
 from ..errors import DataError, DwplusError
 from .atomic import PART_SUFFIX, read_json, sha256_of, write_json
 from .downloads import check_space
+from .paths import inside
 
 _LARGEST_MEMBER = 256 << 20
 """Bytes: a label tile has 0.3 MB unpacked, the largest published member (a probability raster) 9.4 MB."""
@@ -70,13 +71,20 @@ def members_path(folder: Path) -> Path:
 
 
 def read_members(folder: Path) -> MembersRecord | None:
-    """The record of what was unpacked into a folder; None where there is none that can be used."""
+    """The record of what was unpacked into a folder; None where there is none that can be used.
+
+    Raises:
+        DataError: it names a file outside of the folder.
+    """
     try:
         found = read_json(members_path(folder))
         members = {path: Member(int(size), int(crc32, 16), sha256) for path, (size, crc32, sha256) in found["members"]}
-        return MembersRecord(dict(found["origin"]), tuple(found["skip"]), members)
-    except (DataError, LookupError, TypeError, ValueError):
+        record = MembersRecord(dict(found["origin"]), tuple(map(str, found["skip"])), members)
+    except (DataError, LookupError, TypeError, ValueError, AttributeError):
         return None
+    for path in record.members:
+        inside(path, where=str(members_path(folder)))
+    return record
 
 
 def write_members(folder: Path, record: MembersRecord) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
+import itertools
 import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..errors import DataError, DwplusError
+from ..errors import DataError, MachineError
 
 PART_SUFFIX = ".part"
 """Ending of a file that is still being written; leftovers of an interrupted run carry it."""
@@ -20,9 +22,10 @@ def write_atomically(path: Path, content: bytes) -> None:
     """Write a file that is complete or absent: temporary name, sync, rename.
 
     Raises:
-        DwplusError: the folder cannot be written, or the disk is full.
+        MachineError: the folder cannot be written, or the disk is full.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}{PART_SUFFIX}")
+    # The number tells threads apart that write one file at the same time.
+    part = path.with_name(f".{_short(path.name)}.{os.getpid()}.{next(_NUMBERS)}{PART_SUFFIX}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with part.open("wb") as file:
@@ -33,9 +36,30 @@ def write_atomically(path: Path, content: bytes) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             part.unlink()
-        raise DwplusError(
-            f"cannot write {path}: {error.strerror or error}; free some space or name another folder with --data"
-        ) from error
+        raise cannot_write(path, error) from error
+
+
+_NUMBERS = itertools.count()
+
+_LONGEST_NAME = 200
+"""Bytes: file systems take 255, ending and number of a temporary file included."""
+
+
+def _short(name: str) -> str:
+    return name.encode()[:_LONGEST_NAME].decode(errors="ignore")
+
+
+def cannot_write(path: Path, error: OSError) -> MachineError:
+    """The error of a file or folder that cannot be written, with the advice that fits."""
+    return MachineError(f"cannot write {path}: {error.strerror or error}; {_advice(error)}")
+
+
+def _advice(error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "free some space, then run the same command again"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return "change its permissions, or name another folder with --data"
+    return "look at the disk, or name another folder with --data"
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -48,11 +72,18 @@ def read_json(path: Path) -> Any:
 
     Raises:
         DataError: the file is missing or is not JSON.
+        MachineError: it is there and cannot be read.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        return json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
         raise DataError(f"{path} does not exist") from None
+    except OSError as error:
+        raise MachineError(
+            f"cannot read {path}: {error.strerror or error}; look at its permissions and at the disk, then run again"
+        ) from None
+    except RecursionError:
+        raise DataError(f"{path} is not a document of dwplus: it is nested too deeply") from None
     except ValueError as error:
         raise DataError(f"{path} is not a JSON document: {error}") from None
 
@@ -78,7 +109,7 @@ def check_writable(folder: Path) -> None:
     """Make sure that files can be made in a folder; one that does not exist yet does not exist afterwards either.
 
     Raises:
-        DwplusError: they cannot.
+        MachineError: they cannot.
     """
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     probe = folder / f".write-test.{os.getpid()}{PART_SUFFIX}"
@@ -89,7 +120,4 @@ def check_writable(folder: Path) -> None:
         for path in missing:
             path.rmdir()
     except OSError as error:
-        raise DwplusError(
-            f"cannot write in {folder}: {error.strerror or error}; change its permissions or name another folder "
-            "with --data"
-        ) from error
+        raise cannot_write(folder, error) from error

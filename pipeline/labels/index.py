@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import DataError, UsageError
+from ..files.walk import walk
 from ..raster.geotiff import LABEL_BAND
 from ..spec.test_tiles import biome_of, is_test_tile
 from ..spec.tiles import TEST_PREFIX, Hemisphere, Labeler, biome_names, hemisphere_of, parse_tile_id, tile_id_of
@@ -54,7 +55,7 @@ class Survey:
     """Every TIFF below a folder: label tiles in the order (labeler, dw_id), and the others."""
 
     labels: tuple[LabelFile, ...]
-    ignored: tuple[Ignored, ...]
+    ignored: tuple[Ignored, ...] = ()
 
 
 _LABELER_OF_FOLDER: dict[str, Labeler] = {
@@ -94,7 +95,9 @@ def survey(folder: Path, *, metadata: Metadata | None = None) -> Survey:
     """
     labels: dict[tuple[str, str], LabelFile] = {}
     ignored: list[Ignored] = []
-    for path in sorted(p for p in folder.rglob("*") if p.suffix.casefold() in (".tif", ".tiff") and p.is_file()):
+    below = walk(folder, (".tif", ".tiff"))
+    ignored += [Ignored(path, why) for path, why in below.unusable.items()]
+    for path in below.files:
         try:
             label = _label_file(path, folder, metadata or {})
         except DataError as error:
@@ -106,7 +109,7 @@ def survey(folder: Path, *, metadata: Metadata | None = None) -> Survey:
     return Survey(tuple(labels[key] for key in sorted(labels)), tuple(ignored))
 
 
-def from_folder(folder: Path) -> list[LabelFile]:
+def from_folder(folder: Path) -> Survey:
     """User-supplied label tiles (``--labels DIR``): split ``inspect``, whatever their split in the release.
 
     Raises:
@@ -122,7 +125,7 @@ def from_folder(folder: Path) -> list[LabelFile]:
             f"--labels {folder}: no Dynamic World label tile in it (names look like "
             f"dw_-2.7415152153_5.6549699454-20181226.tif), {len(found.ignored)} other TIFF files{examples}"
         )
-    return [replace(label, split="inspect") for label in found.labels]
+    return replace(found, labels=tuple(replace(label, split="inspect") for label in found.labels))
 
 
 def from_earth_engine(folder: Path, *, metadata: Metadata | None = None) -> list[LabelFile]:
@@ -163,6 +166,3 @@ def _place(path: Path) -> tuple[Hemisphere | None, int | None]:
     if hemisphere == "EH":
         return "EH", int(biome)
     return ("WH", int(biome)) if hemisphere == "WH" else (None, None)
-
-
-# Read ----------------------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..dataset.findings import label_faults
 from ..dataset.ledger import LedgerRow
 from ..dataset.manifest import Manifest, ManifestRow, write_manifest
 from ..dataset.root import DataRoot
@@ -22,13 +23,15 @@ from ..earthengine.scene_choice import index_of
 from ..errors import DataError
 from ..files.atomic import sha256_of
 from ..progress import Progress, Silent
-from ..raster.geotiff import label_name, read_header, write_label
+from ..raster.gdal import check_libraries
+from ..raster.geotiff import label_name, write_label
 from ..raster.label_raster import LabelRaster, read_label
 from ..spec.landcover import marked_share
 from ..spec.tiles import Tile, parse_tile_id
 from .index import LabelFile, from_folder
 from .metadata import Metadata, read_metadata
 from .origin import (
+    GivenFolder,
     LabelOrigin,
     ManifestOrigin,
     folder_stamp,
@@ -60,12 +63,14 @@ class Prepared:
         unusable: rows for the ledger: ``bad_label`` (discarded) where the label of a tile cannot be used and it has no
             other, ``no_answer`` (failed) where its download failed.
         read: label tiles that were opened; 0 where nothing had changed.
+        ignored: files of a user-supplied folder that are no label tiles -> why.
     """
 
     manifest: Manifest
     ids: frozenset[str]
     unusable: tuple[LedgerRow, ...]
     read: int
+    ignored: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def candidates(self) -> tuple[ManifestRow, ...]:
@@ -112,10 +117,12 @@ def prepare_manifest(
         client, source: session with Earth Engine and the name of its source, for ``earth-engine``.
 
     Raises:
-        UsageError: no folder of that name; DataError: a user-supplied label cannot be used.
+        UsageError: no folder of that name; DataError: no user-supplied label can be used.
+        MachineError: GDAL, PROJ or the disk does not work here; nothing was written.
         ServiceError, AuthenticationError, QuotaError: labels cannot be downloaded; run it again later.
     """
     progress = progress or Silent()
+    check_libraries()
     if labels is not None:
         return _prepare_given(root, labels, progress)
     wanted = frozenset("train" if split == "val" else split for split in splits) or frozenset({"train", "test"})
@@ -124,7 +131,7 @@ def prepare_manifest(
     held = read_origin(root)
     if held.is_up_to_date(origin, fingerprints(sources)):
         manifest = root.manifest()
-        if not _missing_labels(root, manifest.rows):
+        if not _damaged_labels(root, (row for row in manifest.rows if row.release != "inspect")):
             return _prepared(manifest, wanted, held.bad_labels, failed, read=0)
     manifest, held, read = _make(root, supply, sources, held, progress)
     write_manifest(root.folder, manifest)
@@ -161,7 +168,7 @@ def _make(
         if again.changed:
             raise DataError(f"{again.changed[0].path} changes while it is read; run again")
         found = Ingested([*found.rows, *again.rows], found.unusable | again.unusable, read=found.read + again.read)
-    manifest = make_manifest([*_kept(root, earlier, found.rows), *found.rows])
+    manifest = make_manifest([*_kept(earlier, found.rows), *found.rows])
     return (
         manifest,
         held.with_sources(supply.origin, supply.splits, fingerprints(sources), _without_other(found)),
@@ -175,55 +182,92 @@ def _prepare_given(root: DataRoot, labels: Path, progress: Progress) -> Prepared
     current = held.making == making_code() and held.reading == reading_code()
     # Before the files are read: one that changes meanwhile is read again next time.
     stamp = folder_stamp(labels)
-    known = held.folders.get(folder, {})
-    if current and known.get("stamp") == stamp:
-        manifest, ids = root.manifest(), frozenset(known["tiles"])
-        if not _missing_labels(root, [row for row in manifest.rows if row.tile.id in ids]):
-            return Prepared(manifest, ids, (), 0)
-    files, metadata = from_folder(labels), read_metadata(labels)
+    known = held.folders.get(folder)
+    if current and known is not None and known.stamp == stamp:
+        manifest = root.manifest()
+        if known.describes(manifest) and not _damaged_labels(root, manifest.rows):
+            return _prepared_given(manifest, known, progress, read=0)
+    surveyed, metadata = from_folder(labels), read_metadata(labels)
+    files = surveyed.labels
     earlier = _earlier_rows(root)
     unchanged = _unchanged(root, files, held, earlier)
     found = ingest_labels(
-        root, [file for file in files if file.tile_id not in unchanged], metadata, strict=True, progress=progress
+        root, [file for file in files if _file_key(file) not in unchanged], metadata, progress=progress
     )
-    rows = [
-        *(_described(*unchanged[tile_id], _hint(metadata, *unchanged[tile_id])) for tile_id in unchanged),
-        *found.rows,
-    ]
-    ids = frozenset(row.tile.id for row in rows)
-    manifest = make_manifest([*_kept(root, earlier, rows), *rows])
+    rows = [*(_described(row, file, _hint(metadata, file)) for row, file in unchanged.values()), *found.rows]
+    if not rows:
+        tile_id, why = next(iter(found.unusable.items()))
+        raise DataError(f"--labels {labels}: none of {len(files)} label tiles can be used; {tile_id}: {why}")
+    manifest = make_manifest([*_kept(earlier, rows), *rows])
     write_manifest(root.folder, manifest)
-    hashes = {row.tile.id: row.label_sha256 for row in rows}
-    given = {str(file.path.absolute()): stamp_of(file.path, hashes[file.tile_id]) for file in files}
+    hashes = {(row.labeler, row.tile.id): row.label_sha256 for row in rows}
+    given = {
+        str(file.path.absolute()): stamp_of(file.path, hashes[_file_key(file)])
+        for file in files
+        if _file_key(file) in hashes
+    }
     if held.reading != reading_code():
         # Released rows were made by other code: they are read again when a build is about them.
         held = replace(held, sources={}, given={}, folders={})
-    held = replace(
-        held,
-        given={**held.given, **given},
-        folders={**held.folders, folder: {"stamp": stamp, "tiles": sorted(ids)}},
-    )
+    chosen = {row.tile.id: row.label_sha256 for row in make_manifest(rows).rows}
+    ignored = {str(one.path): one.reason for one in surveyed.ignored}
+    known = GivenFolder(stamp, chosen, _without_other(found), ignored)
+    held = replace(held, given={**held.given, **given}, folders={**held.folders, folder: known})
     write_origin(root, held, reading=reading_code())
-    return Prepared(manifest, ids, (), found.read)
+    return _prepared_given(manifest, known, progress, read=found.read)
+
+
+def _prepared_given(manifest: Manifest, known: GivenFolder, progress: Progress, *, read: int) -> Prepared:
+    """The rows of a folder, and what of it is not used, said."""
+    ids = frozenset(known.tiles)
+    released = sorted(row.tile.id for row in manifest.rows if row.tile.id in ids and row.release != "inspect")
+    if released:
+        progress.say(
+            f"{len(released)} of {len(ids)} user-supplied tiles are released ones, and the released label is used for "
+            f"them ({released[0]}{', ...' * (len(released) > 1)}); name another folder with --data to use yours"
+        )
+    for what, reasons in (("files are no label tiles", known.ignored), ("label tiles cannot be used", known.bad)):
+        _say_left_out(what, reasons, progress)
+    bad = (LedgerRow(tile_id, "discarded", "bad_label", why) for tile_id, why in sorted(known.bad.items()))
+    return Prepared(manifest, ids, tuple(bad), read, dict(known.ignored))
+
+
+_SHOWN = 10
+
+
+def _say_left_out(what: str, reasons: Mapping[str, str], progress: Progress) -> None:
+    """Name what is left out, and why."""
+    if not reasons:
+        return
+    progress.say(f"{len(reasons)} {what}:")
+    for name, why in sorted(reasons.items())[:_SHOWN]:
+        progress.say(f"  {name}: {why}")
+    if len(reasons) > _SHOWN:
+        progress.say(f"  and {len(reasons) - _SHOWN} more")
+
+
+def _file_key(file: LabelFile) -> tuple[str, str]:
+    return file.labeler, file.tile_id
 
 
 def _unchanged(
     root: DataRoot, files: Sequence[LabelFile], held: ManifestOrigin, earlier: Iterable[ManifestRow]
-) -> dict[str, tuple[ManifestRow, LabelFile]]:
-    """User-supplied files whose rows are in the manifest, by tile id."""
+) -> dict[tuple[str, str], tuple[ManifestRow, LabelFile]]:
+    """User-supplied files whose rows are in the manifest, by labeler and tile id."""
     if held.reading != reading_code():
         return {}
     known = {_key(row.labeler, row.tile): row for row in earlier if row.release == "inspect"}
+    damaged = _damaged_labels(root, known.values())
     unchanged = {}
     for file in files:
         row = known.get((file.labeler, file.tile_id, file.hemisphere, file.biome))
         stamp = held.given.get(str(file.path.absolute()))
-        if row is not None and stamp == stamp_of(file.path, row.label_sha256) and _has_bytes(f"{root}/{row.label}"):
-            unchanged[file.tile_id] = (row, file)
+        if row is not None and row.label not in damaged and stamp == stamp_of(file.path, row.label_sha256):
+            unchanged[_file_key(file)] = (row, file)
     return unchanged
 
 
-def _hint(metadata: Metadata, _row: ManifestRow, file: LabelFile) -> Mapping[str, str]:
+def _hint(metadata: Metadata, file: LabelFile) -> Mapping[str, str]:
     return metadata.get((file.labeler, file.tile_id), {})
 
 
@@ -236,7 +280,7 @@ def rows_of_folder(labels: Path) -> list[ManifestRow]:
     metadata = read_metadata(labels)
     return [
         _row_of(file, read_label(file.path), metadata.get((file.labeler, file.tile_id), {}))
-        for file in from_folder(labels)
+        for file in from_folder(labels).labels
     ]
 
 
@@ -264,12 +308,18 @@ def _earlier_rows(root: DataRoot) -> list[ManifestRow]:
     return list(root.manifest().rows) if root.manifest_file.is_file() else []
 
 
-def _kept(root: DataRoot, earlier: Iterable[ManifestRow], fresh: Iterable[ManifestRow]) -> list[ManifestRow]:
-    """Tiles of earlier builds in this root that this one does not replace: no row is dropped."""
-    brought = {row.label for row in fresh}
-    return [
-        replace(row, discard="") for row in earlier if row.label not in brought and _has_bytes(f"{root}/{row.label}")
-    ]
+def _kept(earlier: Iterable[ManifestRow], fresh: Iterable[ManifestRow]) -> list[ManifestRow]:
+    """Rows of earlier builds in this root that these do not replace: no row is dropped.
+
+    A row is known by its tile and by who drew it, not by its path: a corrected tile may lie in another biome. Of
+    user-supplied tiles the last call counts, whoever drew them.
+    """
+    replaced = {_replaces(row) for row in fresh}
+    return [replace(row, discard="") for row in earlier if _replaces(row) not in replaced]
+
+
+def _replaces(row: ManifestRow) -> tuple[str, str, str]:
+    return row.tile.id, row.release, "" if row.release == "inspect" else row.labeler
 
 
 def _without_other(found: Ingested) -> dict[str, str]:
@@ -278,8 +328,10 @@ def _without_other(found: Ingested) -> dict[str, str]:
     return {tile_id: why for tile_id, why in found.unusable.items() if tile_id not in usable}
 
 
-def _missing_labels(root: DataRoot, rows: Iterable[ManifestRow]) -> bool:
-    return any(not _has_bytes(f"{root}/{row.label}") for row in rows)
+def _damaged_labels(root: DataRoot, rows: Iterable[ManifestRow]) -> frozenset[str]:
+    """Paths of labels that are missing, or that the last validation found to be other files than were written."""
+    broken = label_faults(root.folder)
+    return frozenset(row.label for row in rows if row.tile.id in broken or not _has_bytes(f"{root}/{row.label}"))
 
 
 def _has_bytes(path: str) -> bool:
@@ -297,7 +349,6 @@ def ingest_labels(
     files: Sequence[LabelFile],
     metadata: Metadata,
     *,
-    strict: bool = False,
     expected: Mapping[Path, str] | None = None,
     reusable: Iterable[ManifestRow] = (),
     label_origin: str = "",
@@ -306,16 +357,13 @@ def ingest_labels(
     """Read label tiles, keep them below ``labels/``, and describe them; several at a time, in the order of ``files``.
 
     Args:
-        strict: a label that cannot be used is an error; otherwise it is a discarded tile.
         expected: SHA-256 that a file must have; another one goes to ``changed``, unread.
         reusable: rows of an earlier call; a tile whose row is among them, with the same SHA-256, is not opened.
         label_origin: who made the labels, where a label must say so (``SANDBOX``).
-
-    Raises:
-        DataError: with ``strict``, a label cannot be used.
     """
     expected = expected or {}
     known = {_key(row.labeler, row.tile): row for row in reusable if row.release != "inspect"}
+    damaged = _damaged_labels(root, known.values())
     found = Ingested()
     opened = 0
     with (progress or Silent()).stage("Reading labels", len(files)) as step, _pool() as pool:
@@ -323,7 +371,7 @@ def ingest_labels(
         for file in files:
             row = known.get((file.labeler, file.tile_id, file.hemisphere, file.biome))
             hint = metadata.get((file.labeler, file.tile_id), {})
-            if row is not None and row.label_sha256 == expected.get(file.path) and _has_bytes(f"{root}/{row.label}"):
+            if row is not None and row.label_sha256 == expected.get(file.path) and row.label not in damaged:
                 waiting.append((file, _described(row, file, hint)))
                 continue
             waiting.append((file, pool.submit(_ingest_file, root, file, hint, expected.get(file.path), label_origin)))
@@ -334,8 +382,6 @@ def ingest_labels(
             if isinstance(outcome, ManifestRow):
                 found.rows.append(outcome)
             elif isinstance(outcome, DataError):
-                if strict:
-                    raise outcome
                 found.unusable[file.tile_id] = str(outcome)
             else:
                 found.changed.append(file)
@@ -379,11 +425,9 @@ def ingest_label(
 ) -> ManifestRow:
     """Keep one label raster below ``labels/`` (where it is not there yet) and describe it."""
     row = _row_of(file, raster, hint)
-    path = root.own_label(row)
-    if not _holds_label(path, raster.sha256):
-        tags = {"TILE": row.tile.id, "LABELER": file.labeler, "RELEASED_SHA256": raster.sha256}
-        write_label(path, raster.codes, row.tile, tags | ({"SOURCE": label_origin} if label_origin else {}))
-    return row
+    tags = {"TILE": row.tile.id, "LABELER": file.labeler, "RELEASED_SHA256": raster.sha256}
+    tags |= {"SOURCE": label_origin} if label_origin else {}
+    return replace(row, label_written_sha256=write_label(root.own_label(row), raster.codes, row.tile, tags))
 
 
 def _row_of(file: LabelFile, raster: LabelRaster, hint: Mapping[str, str]) -> ManifestRow:
@@ -400,12 +444,18 @@ def _row_of(file: LabelFile, raster: LabelRaster, hint: Mapping[str, str]) -> Ma
         tile=tile,
         labeler=file.labeler,
         release=file.split,
-        # User-supplied labels never replace released ones of the same name.
-        label=label_name(tile, file.labeler if file.split != "inspect" else "inspect"),
+        label=label_name(tile, _folder_of(file)),
         label_sha256=raster.sha256,
         marked_share=marked_share(raster.codes),
     )
     return _described(row, file, hint)
+
+
+def _folder_of(file: LabelFile) -> str:
+    """Folder below ``labels/``: user-supplied labels never replace released ones, nor one labeler's another's."""
+    if file.split != "inspect":
+        return file.labeler
+    return "inspect" if file.labeler == "unknown" else f"inspect_{file.labeler}"
 
 
 def _described(row: ManifestRow, file: LabelFile, hint: Mapping[str, str]) -> ManifestRow:
@@ -421,12 +471,3 @@ def _described(row: ManifestRow, file: LabelFile, hint: Mapping[str, str]) -> Ma
 
 def _key(labeler: str, tile: Tile) -> tuple[str, str, str, int]:
     return labeler, tile.id, tile.hemisphere, tile.biome
-
-
-def _holds_label(path: Path, sha256: str) -> bool:
-    if not _has_bytes(str(path)):
-        return False
-    try:
-        return read_header(path).tags.get("RELEASED_SHA256") == sha256
-    except DataError:
-        return False

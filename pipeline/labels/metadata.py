@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import datetime
 import logging
-import os
 import re
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -20,6 +19,7 @@ import openpyxl
 from openpyxl.utils.exceptions import InvalidFileException
 
 from ..errors import DataError
+from ..files.walk import walk
 from ..spec.tiles import Labeler, tile_id_of
 
 _log = logging.getLogger(__name__)
@@ -85,13 +85,8 @@ def read_metadata(folder: Path) -> Metadata:
 
 
 def _tables(folder: Path) -> list[Path]:
-    """Workbooks and CSV files below a folder, by path; without making a ``Path`` of each of 24,000 label tiles."""
-    return sorted(
-        Path(place) / name
-        for place, _, names in os.walk(folder)
-        for name in names
-        if name.casefold().endswith((".xlsx", ".csv")) and not name.startswith((".", "~$"))
-    )
+    """Workbooks and CSV files below a folder, by path."""
+    return [path for path in walk(folder, (".xlsx", ".csv")).files if not path.name.startswith("~$")]
 
 
 def _read_workbook(path: Path) -> Metadata:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from ... import manifests
+from ..dataset.manifest import Manifest
 from ..dataset.root import DataRoot
 from ..errors import DataError
-from ..files.atomic import read_json, sha256_of, write_json
+from ..files.atomic import sha256_of
+from ..files.records import read_record, write_record
+from ..files.walk import walk
 from ..spec.test_tiles import is_test_tile
 
 LabelOrigin = Literal["releases", "earth-engine"]
@@ -30,18 +33,43 @@ def stamp_of(path: Path, sha256: str) -> str:
 def folder_stamp(folder: Path) -> str:
     """Changes with names, sizes and times of the label tiles and lists below a folder."""
     total = hashlib.sha256()
-    for where, below, names in os.walk(folder):
-        below.sort()
-        for name in sorted(names):
-            if name.casefold().endswith((".tif", ".tiff", ".csv", ".xlsx")):
-                state = os.stat(f"{where}/{name}")  # noqa: PTH116 - 24,000 of them: a Path costs more than the question
-                total.update(f"{where}/{name} {state.st_size} {state.st_mtime_ns}\n".encode())
+    below = walk(folder, (".tif", ".tiff", ".csv", ".xlsx"))
+    for path in below.files:
+        state = os.stat(path)  # noqa: PTH116 - 24,000 of them: a Path costs more than the question
+        total.update(f"{path} {state.st_size} {state.st_mtime_ns}\n".encode())
+    for path, why in below.unusable.items():
+        total.update(f"{path} {why}\n".encode())
     return total.hexdigest()
 
 
 def split_of(tile_id: str) -> str:
     """Release of a tile by its name alone: ``test`` for the 409 tiles of the test release, else ``train``."""
     return "test" if is_test_tile(tile_id) else "train"
+
+
+@dataclass(frozen=True)
+class GivenFolder:
+    """A folder of user-supplied label tiles, as it was when it was read.
+
+    Attributes:
+        stamp: see ``folder_stamp``.
+        tiles: tile id -> SHA-256 of the label file that was chosen for it.
+        bad: tile id -> why its label cannot be used.
+        ignored: file -> why it is no label tile.
+    """
+
+    stamp: str
+    tiles: Mapping[str, str]
+    bad: Mapping[str, str] = field(default_factory=dict)
+    ignored: Mapping[str, str] = field(default_factory=dict)
+
+    def describes(self, manifest: Manifest) -> bool:
+        """Whether the manifest still holds the labels of this folder: another folder may have replaced them."""
+        rows = {row.tile.id: row for row in manifest.rows}
+        return all(
+            tile_id in rows and (rows[tile_id].release != "inspect" or rows[tile_id].label_sha256 == sha256)
+            for tile_id, sha256 in self.tiles.items()
+        )
 
 
 @dataclass(frozen=True)
@@ -55,7 +83,7 @@ class ManifestOrigin:
         sources: name -> fingerprint.
         bad_labels: tile -> why its label cannot be used.
         given: user-supplied label tiles: file -> its state when it was read, see ``stamp_of``.
-        folders: user-supplied folder -> its content when it was read, and the ids of its tiles.
+        folders: user-supplied folder -> what was read of it.
     """
 
     origin: str = ""
@@ -65,7 +93,7 @@ class ManifestOrigin:
     sources: Mapping[str, str] = field(default_factory=dict)
     bad_labels: Mapping[str, str] = field(default_factory=dict)
     given: Mapping[str, str] = field(default_factory=dict)
-    folders: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    folders: Mapping[str, GivenFolder] = field(default_factory=dict)
 
     def reads_alike(self, origin: LabelOrigin) -> bool:
         """Whether rows of the manifest are what reading their labels again would give."""
@@ -93,7 +121,7 @@ class ManifestOrigin:
 
 READING = (
     *("..spec.landcover", "..spec.test_tiles", "..spec.tiles"),
-    *("..raster.geotiff", "..raster.label_raster", "..earthengine.scene_choice"),
+    *("..files.walk", "..raster.geotiff", "..raster.label_raster", "..earthengine.scene_choice"),
     *(".releases", ".metadata", ".index", ".supply", ".ingest"),
 )
 """Modules that decide what a row of the manifest says. A change of any of them reads every label again: cheaper than a
@@ -144,8 +172,8 @@ def _manifest_hash(root: DataRoot) -> str:
 def read_origin(root: DataRoot) -> ManifestOrigin:
     """What the manifest of a root was made from; an empty one where it does not say, or where it was made otherwise."""
     try:
-        found = ManifestOrigin(**read_json(root.label_origin_file))
-    except (DataError, TypeError):
+        found = read_record(root.label_origin_file, ManifestOrigin, remedy="it is made again")
+    except DataError:
         return ManifestOrigin()
     return found if found.manifest == _manifest_hash(root) else ManifestOrigin()
 
@@ -153,4 +181,4 @@ def read_origin(root: DataRoot) -> ManifestOrigin:
 def write_origin(root: DataRoot, origin: ManifestOrigin, *, reading: str) -> None:
     """Keep what the manifest that was just written is made from; ``reading`` is the code that read its labels."""
     made = replace(origin, reading=reading, making=making_code(), manifest=_manifest_hash(root))
-    write_json(root.label_origin_file, asdict(made))
+    write_record(root.label_origin_file, made)

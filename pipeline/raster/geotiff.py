@@ -20,12 +20,14 @@ from numpy.typing import NDArray
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader, MemoryFile
 
-from ..errors import DataError
-from ..files.atomic import write_atomically
+from ..errors import DataError, MachineError
+from ..files.atomic import sha256_of, write_atomically
+from ..files.checksums import read_checked
 from ..files.remote import Place, Remote
 from ..spec.bands import BANDS, NODATA, SHARD_BANDS
 from ..spec.landcover import CODE_COLOURS
 from ..spec.tiles import Tile
+from .gdal import check_libraries, fixed_options
 from .geotiff_blocks import read_blocks
 
 SHARDS_FOLDER = "shards"
@@ -76,6 +78,8 @@ class ShardHeader:
     scales: tuple[float, ...]
     offsets: tuple[float, ...]
     tags: Mapping[str, str]
+    lossy: str = ""
+    """Compression that changes values, empty where there is none."""
 
 
 def shard_name(tile: Tile) -> str:
@@ -111,7 +115,8 @@ def encode_shard(pixels: NDArray[np.uint16], tile: Tile, tags: Mapping[str, str]
         "crs": tile.crs,
         "transform": tile.affine,
     }
-    with MemoryFile() as memory:
+    check_libraries()
+    with fixed_options(), MemoryFile() as memory:
         with memory.open(**profile) as file:
             file.write(pixels)
             file.descriptions = SHARD_BANDS
@@ -124,12 +129,29 @@ def encode_shard(pixels: NDArray[np.uint16], tile: Tile, tags: Mapping[str, str]
         return bytes(memory.read())
 
 
-def write_label(path: Path, codes: NDArray[np.uint8], tile: Tile, tags: Mapping[str, str]) -> None:
-    """Write the released codes of a tile, with the official colours.
+def write_label(path: Path, codes: NDArray[np.uint8], tile: Tile, tags: Mapping[str, str]) -> str:
+    """Write the released codes of a tile, with the official colours; the SHA-256 of the file.
+
+    A file that holds these bytes already is left alone.
 
     Args:
         codes: uint8 (H, W), released codes 0..10 (0 unmarked, 10 cloud).
     """
+    content = encode_label(codes, tile, tags)
+    if not _holds(path, content):
+        write_atomically(path, content)
+    return sha256_of(content)
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    try:
+        return path.stat().st_size == len(content) and path.read_bytes() == content
+    except OSError:
+        return False
+
+
+def encode_label(codes: NDArray[np.uint8], tile: Tile, tags: Mapping[str, str]) -> bytes:
+    """The label of a tile as the bytes of a GeoTIFF; arguments as of ``write_label``."""
     height, width = tile.shape
     profile = {
         **_LABEL_LAYOUT,
@@ -139,13 +161,14 @@ def write_label(path: Path, codes: NDArray[np.uint8], tile: Tile, tags: Mapping[
         "crs": tile.crs,
         "transform": tile.affine,
     }
-    with MemoryFile() as memory:
+    check_libraries()
+    with fixed_options(), MemoryFile() as memory:
         with memory.open(**profile) as file:
             file.write(codes, 1)
             file.write_colormap(1, CODE_COLOURS)
             file.set_band_description(1, LABEL_BAND)
             file.update_tags(**tags)
-        write_atomically(path, bytes(memory.read()))
+        return bytes(memory.read())
 
 
 @contextmanager
@@ -159,18 +182,21 @@ def open_raster(place: Place, content: bytes | None = None) -> Iterator[DatasetR
 
     Raises:
         DataError: the file is missing, empty, no raster, or damaged (also while it is read from).
+        MachineError: GDAL or PROJ does not work here.
     """
     if isinstance(place, Remote):
         content = read_content(place) if content is None else content
     elif content is None and not place.is_file():
         raise DataError(f"{place} does not exist")
     with ExitStack() as stack:
+        stack.enter_context(fixed_options())
         memory = None if content is None else stack.enter_context(MemoryFile(content))
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", NotGeoreferencedWarning)
                 file = stack.enter_context(rasterio.open(place) if memory is None else memory.open())
         except RasterioError as error:
+            check_libraries()
             raise DataError(f"{place} is not a readable raster: {_plain(error, place, memory)}") from None
         try:
             yield file
@@ -197,12 +223,28 @@ def read_content(place: Place) -> bytes:
     """
     try:
         return place.read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise DataError(f"{place} does not exist") from None
+    except OSError as error:
+        raise unreadable(place, error) from None
+
+
+def unreadable(place: Place, error: OSError) -> MachineError:
+    """The error of a file that is there and that this process cannot read: nothing is known of its content."""
+    return MachineError(
+        f"cannot read {place}: {error.strerror or error}; look at its permissions and at the disk, then run again"
+    )
 
 
 def header_of(file: DatasetReader) -> ShardHeader:
+    """What an open raster says about itself.
+
+    Raises:
+        MachineError: PROJ does not work here, so that no CRS is known.
+    """
     epsg = file.crs.to_epsg() if file.crs else None
+    if epsg is None:
+        check_libraries()
     return ShardHeader(
         grid=RasterGrid(
             f"EPSG:{epsg}" if epsg else (file.crs.to_string() if file.crs else "no CRS"),
@@ -216,7 +258,23 @@ def header_of(file: DatasetReader) -> ShardHeader:
         scales=tuple(file.scales),
         offsets=tuple(file.offsets),
         tags=file.tags(),
+        lossy=lossy_compression(file),
     )
+
+
+def lossy_compression(file: DatasetReader) -> str:
+    """Name of the compression of a raster where it changes values; empty where it does not.
+
+    Source: GDAL's page of the GTiff driver, metadata domain ``IMAGE_STRUCTURE``.
+    """
+    structure = file.tags(ns="IMAGE_STRUCTURE")
+    name: str = structure.get("COMPRESSION", "")
+    lossy = (
+        "JPEG" in name
+        or structure.get("COMPRESSION_REVERSIBILITY", "").startswith("LOSSY")
+        or float(structure.get("MAX_Z_ERROR", 0)) > 0
+    )
+    return name if lossy else ""
 
 
 def read_header(path: Place) -> ShardHeader:
@@ -229,16 +287,21 @@ def read_header(path: Place) -> ShardHeader:
         return header_of(file)
 
 
-def read_bands(path: Place, bands: Sequence[str]) -> NDArray[np.uint16]:
+def read_bands(path: Place, bands: Sequence[str], *, sha256: str | None = None) -> NDArray[np.uint16]:
     """Stored values of some bands of a shard, found by name.
+
+    Args:
+        sha256: that the file must have, by the ledger (empty: the ledger says nothing); None = not checked.
 
     Returns:
         uint16 (bands, H, W), 0 = no data.
 
     Raises:
-        DataError: the file is missing or damaged, or a band is not in it.
+        DataError: the file is missing, damaged or another one, or a band is not in it.
     """
     content = read_content(path)
+    if sha256 is not None:
+        read_checked(path, content, sha256, remedy="run 'dwplus validate', then 'dwplus build'")
     with open_raster(path, content) as file:
         missing = [band for band in bands if band not in file.descriptions]
         if missing:
@@ -251,12 +314,20 @@ def read_bands(path: Place, bands: Sequence[str]) -> NDArray[np.uint16]:
         return pixels
 
 
-def read_codes(path: Place) -> NDArray[np.uint8]:
+def read_codes(path: Place, *, sha256: str | None = None) -> NDArray[np.uint8]:
     """Released codes of a label raster: uint8 (H, W), 0..10.
 
+    Args:
+        sha256: that the file must have, by the manifest (empty: it says nothing); None = not checked.
+
     Raises:
-        DataError: the file is missing or damaged.
+        DataError: the file is missing, damaged or another one, or holds something else than codes.
     """
-    with open_raster(path) as file:
+    content = read_content(path)
+    if sha256 is not None:
+        read_checked(path, content, sha256, remedy="run 'dwplus validate', then 'dwplus labels index'")
+    with open_raster(path, content) as file:
+        if file.dtypes[0] != "uint8":
+            raise DataError(f"{path} holds {file.dtypes[0]} instead of uint8 codes; run 'dwplus labels index'")
         codes: NDArray[np.uint8] = file.read(1)
         return codes

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pyproj
 from numpy.typing import NDArray
-from rasterio import Env
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader, MemoryFile
 
@@ -24,7 +23,8 @@ from ..files.remote import Place, Remote
 from ..spec.landcover import RELEASED_CODES
 from ..spec.test_tiles import TEST_SIZE_PX
 from ..spec.tiles import RESOLUTION_M, TILE_SIZE_PX
-from .geotiff import LABEL_BAND
+from .gdal import check_libraries, fixed_options
+from .geotiff import LABEL_BAND, lossy_compression, unreadable
 
 _LARGEST_LABEL_FILE = 64 << 20
 """Bytes: a released tile has at most 0.6 MB; anything far larger is something else and is not read into memory."""
@@ -58,19 +58,22 @@ def read_label(path: Place) -> LabelRaster:
 
     Raises:
         DataError: it is not a label tile; says what it has and what is expected.
+        MachineError: the file, GDAL or PROJ cannot be used on this machine.
     """
     content = _content(path)
     try:
         with (
-            Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"),
+            fixed_options(),
             warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning),
             MemoryFile(content) as memory,
             memory.open(driver="GTiff") as raster,
         ):
+            _check_lossless(raster, path)
             crs, transform = _grid(raster, path)
             band = _label_band(raster, path)
             codes = _checked_codes(raster.read(band), path)
     except RasterioError as error:
+        check_libraries()
         raise DataError(f"{path} cannot be read as a GeoTIFF ({error}); is it complete? get it again") from error
     margin = (codes.shape[0] - TILE_SIZE_PX) // 2
     a, b, c, d, e, f = transform
@@ -89,8 +92,21 @@ def _content(path: Place) -> bytes:
         if not 0 < size <= _LARGEST_LABEL_FILE:
             raise DataError(f"{path} has {size} bytes; a label tile has some thousand")
         return content or path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise DataError(f"{path} does not exist") from None
+    except IsADirectoryError:
+        raise DataError(f"{path} is a folder, not a label tile") from None
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+        raise unreadable(path, error) from error
+
+
+def _check_lossless(raster: DatasetReader, path: Place) -> None:
+    lossy = lossy_compression(raster)
+    if lossy:
+        raise DataError(
+            f"{path} is compressed with {lossy}, which changes class codes; write it again from its source with "
+            "COMPRESS=DEFLATE"
+        )
 
 
 def _grid(raster: DatasetReader, path: Place) -> tuple[str, tuple[float, float, float, float, float, float]]:
@@ -106,6 +122,7 @@ def _grid(raster: DatasetReader, path: Place) -> tuple[str, tuple[float, float, 
         )
     epsg = None if raster.crs is None else _utm_epsg(raster.crs.to_wkt())
     if epsg is None:
+        check_libraries()
         raise DataError(
             f"{path} has the CRS {_crs_name(raster.crs)}; a label tile has UTM on WGS 84 (EPSG:326zz, 327zz)"
         )

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ..dataset.manifest import ManifestRow, Protocol
 from ..raster.compiled_loops import count_values
+from ..raster.targets import CODE_WITHOUT_DATA, counted_codes
 from ..spec.bands import SHARD_BANDS
 from ..spec.landcover import CLASS_COUNT
 
@@ -44,7 +45,7 @@ class Histograms:
 
     Attributes:
         bands: band -> int64 (n,), pixels per stored value, n at most 65536.
-        codes: int64 (256,), pixels per released code.
+        codes: int64 (256,), pixels per released code; marked pixels without data under ``CODE_WITHOUT_DATA``.
         tiles: number of tiles.
     """
 
@@ -67,8 +68,13 @@ class Histograms:
         return tuple(int(number) for number in self.codes[1 : CLASS_COUNT + 1])
 
     @property
+    def without_data(self) -> int:
+        """Pixels that are marked and have no data: they count for no class."""
+        return int(self.codes[CODE_WITHOUT_DATA])
+
+    @property
     def ignored(self) -> int:
-        """Pixels without a class (unmarked, cloud)."""
+        """Pixels without a class (unmarked, cloud, no data)."""
         return int(self.codes.sum()) - sum(self.class_counts)
 
 
@@ -80,14 +86,14 @@ def _sum(one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def count_pixels(pixels: NDArray[np.uint16], codes: NDArray[np.uint8]) -> Histograms:
-    """Histograms of one tile.
+    """Histograms of one tile; a pixel without data counts for no class.
 
     Args:
         pixels: uint16 (bands, H, W) in the order of ``SHARD_BANDS``, stored values.
         codes: uint8 (H, W), released codes.
     """
     bands = {band: count_values(pixels[i]) for i, band in enumerate(SHARD_BANDS)}
-    return Histograms(bands, np.bincount(codes.ravel(), minlength=CODES), 1)
+    return Histograms(bands, np.bincount(counted_codes(codes, pixels).ravel(), minlength=CODES), 1)
 
 
 Counts = dict[Cell, Histograms]

@@ -15,7 +15,7 @@ from ..dataset.manifest import PROTOCOLS, ManifestRow, Protocol
 from ..dataset.root import DataRoot
 from ..dataset.statistics import STATISTICS_SPLITS, Statistics
 from ..errors import DataError
-from ..files.atomic import read_json, write_json
+from ..files.records import read_record, write_record
 from ..raster.geotiff import read_bands, read_codes
 from ..spec.bands import SHARD_BANDS
 from .histograms import Counts, Packed, add_counts, cell_of, count_pixels, pack, unpack
@@ -33,12 +33,14 @@ class CountBatch:
 
     root: DataRoot
 
-    def __call__(self, rows: Sequence[ManifestRow]) -> Packed:
+    def __call__(self, items: Sequence[tuple[ManifestRow, str]]) -> Packed:
+        """Histograms of tiles, each with the hash of its shard by the ledger."""
         self.root.check_in_sight()
         total: Counts = {}
-        for row in rows:
-            pixels = read_bands(self.root.shard(row.tile), SHARD_BANDS)
-            add_counts(total, {cell_of(row): count_pixels(pixels, read_codes(self.root.label(row)))})
+        for row, sha256 in items:
+            pixels = read_bands(self.root.shard(row.tile), SHARD_BANDS, sha256=sha256)
+            codes = read_codes(self.root.label(row), sha256=row.label_written_sha256)
+            add_counts(total, {cell_of(row): count_pixels(pixels, codes)})
         return pack(total)
 
 
@@ -52,7 +54,9 @@ def count_tiles(
     """
     total: Counts = {}
     # Neighbours in this order share a cell, so that a batch has few of them to send.
-    for tiles, part in run(CountBatch(root), sorted(rows, key=lambda row: (cell_of(row), row.tile.id))):
+    ordered = sorted(rows, key=lambda row: (cell_of(row), row.tile.id))
+    ledger = root.ledger()
+    for tiles, part in run(CountBatch(root), [(row, ledger[row.tile.id].sha256) for row in ordered]):
         add_counts(total, unpack(part))
         if on_batch is not None:
             on_batch(tiles)
@@ -158,17 +162,17 @@ def write_statistics(root: DataRoot, protocol: Protocol, counts: Counts) -> Stat
     assert total.tiles == len(training), (total.tiles, len(training))
     statistics = summarise(total, protocol=protocol, source=source, digest=root.content_hash(training))
     shares = {"class_shares": class_shares(statistics.class_counts)}
-    write_json(root.statistics_file(protocol), {**asdict(statistics), **shares})
+    write_record(root.statistics_file(protocol), {**asdict(statistics), **shares})
     everything = root.content_hash(counted_rows(root))
     document = {"protocol": protocol, "source": source, "shards_hash": everything, "groups": groups(counts, protocol)}
-    write_json(root.groups_file(protocol), document)
+    write_record(root.groups_file(protocol), document)
     return statistics
 
 
 def _groups_hash(root: DataRoot, protocol: str) -> str:
     try:
-        return str(read_json(root.groups_file(protocol))["shards_hash"])
-    except (DataError, KeyError, TypeError):
+        return str(read_record(root.groups_file(protocol), dict, remedy="")["shards_hash"])
+    except (DataError, KeyError):
         return ""
 
 

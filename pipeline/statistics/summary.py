@@ -65,6 +65,7 @@ def summarise(total: Histograms, *, protocol: str, source: str, digest: str) -> 
         bands={band: band_statistics(total.bands[band], band) for band in SHARD_BANDS},
         class_counts=total.class_counts,
         ignored=total.ignored,
+        without_data=total.without_data,
     )
 
 

@@ -9,20 +9,21 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from typing import Any
 
 import numpy as np
 
 from ..cluster import Runner
-from ..dataset.findings import Finding, bad_tiles
+from ..dataset.findings import Finding, bad_tiles, read_document, write_findings
 from ..dataset.ledger import LedgerRow
 from ..dataset.manifest import ManifestRow, select
 from ..dataset.root import DataRoot
 from ..dataset.waivers import Waiver, check_waivers, waiver_of
 from ..errors import DataError
-from ..files.atomic import read_json, write_atomically, write_json
+from ..files.atomic import write_atomically
+from ..files.records import read_record, write_record
 from ..progress import Progress
 from ..raster.geotiff import read_bands, read_codes
 from ..spec.bands import decode
@@ -186,7 +187,7 @@ def measured_shifts(
             tile: {"state": states[tile], **{pair: shift and asdict(shift) for pair, shift in found[tile].items()}}
             for tile in sorted(found)
         }
-        write_json(root.shifts_file, {"method": SHIFT_METHOD, "tiles": tiles_found})
+        write_record(root.shifts_file, {"method": SHIFT_METHOD, "tiles": tiles_found})
     return {pair: {tile: found[tile][pair] for tile in sorted(found)} for pair in rules_of_the_set.PAIRS}
 
 
@@ -195,29 +196,45 @@ def _kept(root: DataRoot) -> dict[str, tuple[str, Shifts]]:
     if not (root.shifts_file).is_file():
         return {}
     try:
-        content = read_json(root.shifts_file)
-        if content["method"] != SHIFT_METHOD:
-            return {}
-        return {
-            tile: (of["state"], {pair: of[pair] and Shift(**of[pair]) for pair in rules_of_the_set.PAIRS})
-            for tile, of in content["tiles"].items()
-        }
-    except (DataError, AttributeError, KeyError, TypeError):
+        content = read_record(root.shifts_file, _ShiftsDocument, remedy=_AGAIN)
+    except DataError:
         return {}
+    if content.method != SHIFT_METHOD:
+        return {}
+    pairs = rules_of_the_set.PAIRS
+    return {tile: (of.state, {pair: getattr(of, pair) for pair in pairs}) for tile, of in content.tiles.items()}
+
+
+@dataclass(frozen=True)
+class _TileShifts:
+    """Shifts of one tile in ``findings/shifts.json``, one field per pair of ``set_rules.PAIRS``."""
+
+    state: str
+    s1: Shift | None = None
+    label: Shift | None = None
+
+
+@dataclass(frozen=True)
+class _ShiftsDocument:
+    method: int
+    tiles: Mapping[str, _TileShifts]
+
+
+_AGAIN = "remove it; 'dwplus validate --audit' measures again"
 
 
 # --- writing ----------------------------------------------------------------------------------------------------------
 
 
 def _write(root: DataRoot, result: AuditResult) -> None:
-    document = dict(read_json(root.findings_file))
-    document["findings"] = [asdict(finding) for finding in result.findings]
-    document["waived"] = [
+    waived = tuple(
         {**asdict(finding), "reason": waiver.reason, "until": waiver.until and waiver.until.isoformat()}
         for finding, waiver in result.waived.items()
-    ]
-    document["audit"] = numbers(result)
-    write_json(root.findings_file, document)
+    )
+    document = replace(
+        read_document(root.folder), findings=tuple(result.findings), waived=waived, audit=numbers(result)
+    )
+    write_findings(root.folder, document)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["tile", "rule", "severity", "message", "waived"])

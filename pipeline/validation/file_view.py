@@ -23,8 +23,10 @@ from rasterio.io import DatasetReader, MemoryFile
 from ..files.atomic import sha256_of
 from ..files.remote import Place
 from ..raster.compiled_loops import count_values
-from ..raster.geotiff import LABEL_BAND, RasterGrid, ShardHeader, header_of
+from ..raster.gdal import check_libraries, fixed_options
+from ..raster.geotiff import LABEL_BAND, RasterGrid, ShardHeader, header_of, unreadable
 from ..raster.geotiff_blocks import read_blocks
+from ..raster.targets import NEEDED_BANDS, counted_codes
 from ..spec.bands import BANDS, NODATA, S1_BANDS, S2_BANDS, SHARD_BANDS
 from ..spec.landcover import CODE_CLOUD
 
@@ -110,6 +112,7 @@ class FileView:
         label: header of the label beside a shard.
         label_codes: (H, W), codes of the label beside a shard.
         label_fault: why that label cannot be read; empty where it can.
+        label_sha256, expected_label_sha256: of the label's bytes on disk, and by the manifest; empty = it says nothing.
         sha256, expected_sha256: of the bytes on disk, and by the ledger; empty = the ledger says nothing.
     """
 
@@ -124,6 +127,8 @@ class FileView:
     label: ShardHeader | None = None
     label_codes: NDArray[Any] | None = None
     label_fault: str = ""
+    label_sha256: str = ""
+    expected_label_sha256: str = ""
     sha256: str = ""
     expected_sha256: str = ""
 
@@ -226,14 +231,24 @@ class FileView:
     @cached_property
     def code_counts(self) -> NDArray[np.int64] | None:
         """int64 (256,), pixels per code; None where there is no label or its codes are no bytes."""
-        if self.codes is None or self.codes.dtype != np.uint8:
-            return None
-        if self.codes.size and self.codes.max() <= CODE_CLOUD:
-            # Few values in long runs: eleven passes take 0.3 ms, bincount waits on its own counters for 1.4 ms.
-            counts = np.zeros(256, dtype=np.int64)
-            counts[: CODE_CLOUD + 1] = [np.count_nonzero(self.codes == code) for code in range(CODE_CLOUD + 1)]
-            return counts
-        return np.bincount(self.codes.ravel(), minlength=256)
+        return None if self.codes is None or self.codes.dtype != np.uint8 else _count_codes(self.codes)
+
+    @cached_property
+    def counted_code_counts(self) -> NDArray[np.int64] | None:
+        """``code_counts`` of a shard's label; pixels without data in a needed band count as unmarked."""
+        whole = all(self.facts(band).valid == self.facts(band).pixels for band in NEEDED_BANDS)
+        if whole or self.code_counts is None or self.codes is None or self.values is None:
+            return self.code_counts
+        return _count_codes(counted_codes(self.codes, self.values))
+
+
+def _count_codes(codes: NDArray[np.uint8]) -> NDArray[np.int64]:
+    if codes.size and codes.max() <= CODE_CLOUD:
+        # Few values in long runs: eleven passes take 0.3 ms, bincount waits on its own counters for 1.4 ms.
+        counts = np.zeros(256, dtype=np.int64)
+        counts[: CODE_CLOUD + 1] = [np.count_nonzero(codes == code) for code in range(CODE_CLOUD + 1)]
+        return counts
+    return np.bincount(codes.ravel(), minlength=256)
 
 
 def canonical_names(names: Sequence[str]) -> tuple[str, ...]:
@@ -255,7 +270,7 @@ def _canonical_name(name: str) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Opened:
-    """Content of one file, as far as it could be had; ``fault`` says why not all of it."""
+    """Content of one file, as far as it could be read; ``fault`` says why not all of it."""
 
     sha256: str = ""
     header: ShardHeader | None = None
@@ -265,15 +280,23 @@ class Opened:
 
 
 def open_fully(path: Place) -> Opened:
-    """Read one raster to its last byte; nothing is raised for what a file may hold."""
+    """Read one raster to its last byte; nothing is raised for what a file may hold.
+
+    Raises:
+        MachineError: the file is there and this process cannot read it, or GDAL or PROJ does not work here.
+    """
     try:
+        if isinstance(path, Path) and path.is_symlink() and not path.exists():
+            return Opened(fault=f"is a link to {path.readlink()}, which does not exist; get the content first")
         if isinstance(path, Path) and path.stat().st_size > _MAX_BYTES:
             return Opened(fault=f"has {path.stat().st_size / 1e9:.1f} GB; a tile has some megabytes")
         content = path.read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return Opened(fault="does not exist")
+    except IsADirectoryError:
+        return Opened(fault="is a folder")
     except OSError as error:
-        return Opened(fault=f"cannot be read: {error.strerror or error}")
+        raise unreadable(path, error) from None
     digest = sha256_of(content)
     if not content:
         return Opened(digest, fault="is empty (0 bytes)")
@@ -282,12 +305,14 @@ def open_fully(path: Place) -> Opened:
         return Opened(digest, fault=_no_raster(content))
     try:
         with (
+            fixed_options(),
             warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning),
             MemoryFile(content) as memory,
             memory.open() as file,
         ):
             return _read(file, digest, content)
     except RasterioError:
+        check_libraries()
         return Opened(digest, fault=_no_raster(content))
     except ValueError as error:
         # Names and tags that are no text: a flipped byte is enough, and the stage must continue.

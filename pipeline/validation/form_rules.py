@@ -78,7 +78,7 @@ def crs(view: FileView) -> str | None:
             "terrain-corrected"
         )
     if view.header.grid.crs == "no CRS":
-        return "has no CRS: nobody can tell where it lies"
+        return "has no CRS: its place is unknown"
     return f"has the CRS {view.header.grid.crs[:60]}, not UTM on WGS 84 (EPSG:326zz, 327zz)"
 
 
@@ -301,6 +301,12 @@ def _declared_encoding(header: ShardHeader) -> str | None:
     return f"declares a scale of {min(scales):g}: its values are not yet what they mean" if scales else None
 
 
+def lossless(view: FileView) -> str | None:
+    if view.header is None or not view.header.lossy:
+        return None
+    return f"is compressed with {view.header.lossy}, which changes class codes"
+
+
 _USUAL_NODATA: dict[Kind, str] = {"s2": "0", "s1": "NaN", "label": "0, unmarked", "shard": "0"}
 
 
@@ -353,6 +359,19 @@ def ledger_hash(view: FileView) -> str | None:
     if view.fault or not view.expected_sha256 or view.sha256 in ("", view.expected_sha256):
         return None
     return f"is not the file that was exported: sha256 {view.sha256[:12]}, by the ledger {view.expected_sha256[:12]}"
+
+
+def label_hash(view: FileView) -> str | None:
+    found, wanted = view.label_sha256, view.expected_label_sha256
+    if view.label_fault or not wanted or found in ("", wanted):
+        return None
+    return f"its label is not the file that was written: sha256 {found[:12]}, by the manifest {wanted[:12]}"
+
+
+def label_dtype(view: FileView) -> str | None:
+    if view.label is None or set(view.label.dtypes) == {"uint8"}:
+        return None
+    return f"its label holds {', '.join(sorted(set(view.label.dtypes)))} instead of uint8 codes"
 
 
 def s2_baseline(view: FileView) -> str | None:

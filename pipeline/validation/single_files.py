@@ -6,13 +6,15 @@ the grid of a reference where one is named (``--like``). The rules are those of 
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..dataset.findings import Finding
-from ..errors import DataError, UsageError
+from ..errors import DataError, MachineError, UsageError
+from ..files.walk import walk
 from ..raster.geotiff import LABEL_BAND, RasterGrid, ShardHeader
 from ..spec.tiles import TILE_SIZE_PX, tile_id_of
 from .file_view import L2A_BANDS, FileView, Kind, Opened, canonical_names, open_fully
@@ -71,11 +73,13 @@ def files_below(paths: Sequence[Path]) -> list[Path]:
     """
     found: dict[Path, None] = {}
     for path in paths:
-        if not path.exists():
+        if not path.exists() and not path.is_symlink():
             raise UsageError(f"{path} does not exist; name files or folders that hold .tif files")
         inside = [path]
         if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.suffix.casefold() in _ENDINGS and p.is_file())
+            below = walk(path, _ENDINGS)
+            # What cannot be opened is judged too: it is refused, by name.
+            inside = sorted([*below.files, *below.unusable])
             if not inside:
                 raise UsageError(f"{path} holds no .tif or .tiff file; name another folder, or the files themselves")
         found.update(dict.fromkeys(inside))
@@ -89,7 +93,12 @@ def judge_file(path: Path, *, kind: Kind | None = None, like: Reference | None =
         kind: the rules that it is held against; None = guessed from its bands.
         like: the grid that it has to lie on; None = any.
     """
-    opened = open_fully(path)
+    try:
+        opened = open_fully(path)
+    except MachineError as error:
+        if path.exists() and not os.access(path, os.R_OK):
+            return Verdict(path, kind, "", (Finding(str(path), "readable", "error", f"cannot be read: {error}"),))
+        raise
     if kind is None and opened.header is None:
         return Verdict(path, None, "", (Finding(str(path), "readable", "error", opened.fault),))
     guess, why = (kind, "") if kind is not None or opened.header is None else guess_kind(opened.header)

@@ -16,7 +16,7 @@ from ..dataset.ledger import LedgerRow
 from ..dataset.manifest import ManifestRow
 from ..dataset.root import DataRoot
 from ..errors import DataError
-from ..files.atomic import read_json, write_json
+from ..files.records import read_record, write_record
 from ..raster.geotiff import read_bands, read_codes
 from ..spec.bands import NODATA
 from ..spec.landcover import CLASS_COUNT, IGNORE, class_indices
@@ -48,7 +48,8 @@ class TileSummary:
 
 
 def state_of(row: ManifestRow, last: LedgerRow) -> str:
-    return f"{last.sha256} {row.label_sha256}"
+    """Changes with the shard and with the label of a tile."""
+    return f"{last.sha256} {row.label_state}"
 
 
 def summarise_tile(row: ManifestRow, root: DataRoot, state: str) -> TileSummary | None:
@@ -98,7 +99,8 @@ def tile_summaries(
         on_batch(tiles)
     ordered = {tile: found[tile] for tile in sorted(found)}
     if fresh or len(kept) != len(_kept(root)):
-        write_json(root.summaries_file, [list(asdict(summary).values()) for summary in ordered.values()])
+        rows_of_all = [list(asdict(summary).values()) for summary in ordered.values()]
+        write_record(root.summaries_file, {"tiles": rows_of_all})
     return ordered
 
 
@@ -107,7 +109,14 @@ def _kept(root: DataRoot) -> dict[str, TileSummary]:
     if not (root.summaries_file).is_file():
         return {}
     try:
-        rows = [TileSummary(row[0], row[1], tuple(row[2]), *row[3:]) for row in read_json(root.summaries_file)]
-    except (DataError, TypeError, IndexError):
+        document = read_record(root.summaries_file, _SummariesDocument, remedy="remove it; it is made again")
+    except DataError:
         return {}
-    return {summary.tile: summary for summary in rows}
+    return {row[0]: TileSummary(*row) for row in document.tiles}
+
+
+@dataclass(frozen=True)
+class _SummariesDocument:
+    """Content of ``findings/tiles.json``: the fields of ``TileSummary``, in their order, of each tile."""
+
+    tiles: tuple[tuple[str, str, tuple[int, ...], int, float, float], ...]

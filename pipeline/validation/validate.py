@@ -9,14 +9,14 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from ..cluster import Runner
-from ..dataset.findings import Finding, validated_ids, validated_states
+from ..dataset.findings import Finding, FindingsDocument, validated_ids, validated_states, write_findings
 from ..dataset.ledger import LedgerRow
 from ..dataset.manifest import ManifestRow
 from ..dataset.root import DataRoot
-from ..files.atomic import write_atomically, write_json
+from ..files.atomic import write_atomically
 from ..raster.geotiff import grid_of
 from .file_view import FileView, open_fully
 from .rules import judge
@@ -40,6 +40,8 @@ def view_of(row: ManifestRow, root: DataRoot, *, sha256: str = "") -> FileView:
         label=label.header,
         label_codes=label.values[0] if label.values is not None else None,
         label_fault=f"{row.label} {label.fault}" if label.fault else "",
+        label_sha256=label.sha256,
+        expected_label_sha256=row.label_written_sha256,
         sha256=shard.sha256,
         expected_sha256=sha256,
     )
@@ -89,8 +91,7 @@ def validate(
         if on_batch is not None:
             on_batch(tiles)
     findings.sort(key=lambda f: (f.tile, f.rule))
-    document = {"tiles": len(rows), "findings": [asdict(f) for f in findings], "validated": seen}
-    write_json(root.findings_file, document)
+    write_findings(root.folder, FindingsDocument(tuple(findings), seen, len(rows)))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["tile", "rule", "severity", "message"])
@@ -101,7 +102,7 @@ def validate(
 
 def _state_of(row: ManifestRow, shard_sha256: str) -> str:
     """What was validated: a shard with its label."""
-    return f"{shard_sha256} {row.label_sha256}"
+    return f"{shard_sha256} {row.label_state}"
 
 
 def _states(rows: Sequence[ManifestRow], ledger: Mapping[str, LedgerRow]) -> dict[str, str]:
