@@ -82,8 +82,15 @@ _BLOCK_PX = 8192
 
 
 def _stored_decibel(decibel: NDArray[np.float32], count: NDArray[np.uint16], band: str) -> NDArray[np.uint16]:
-    """Stored values of a Sentinel-1 band; 0 where nothing was observed."""
-    seen = (count > 0) & (decibel > np.float32(S1_FILL + 1)) & np.isfinite(decibel)
+    """Stored values of a Sentinel-1 band; 0 where nothing was observed.
+
+    Raises:
+        ValueError: a pixel was observed and its value is no number: a fault of the service, not of the place.
+    """
+    broken = int(np.count_nonzero((count > 0) & ~np.isfinite(decibel)))
+    if broken:
+        raise ValueError(f"{broken} pixels of {band} have observations and a value that is no finite number")
+    seen = (count > 0) & (decibel > np.float32(S1_FILL + 1))
     return BANDS[band].stored(np.where(seen, decibel, np.float32(np.nan)))
 
 

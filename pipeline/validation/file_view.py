@@ -39,16 +39,15 @@ L2A_BANDS: tuple[str, ...] = ("B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B
 UNNAMED_ORDER: dict[Kind, tuple[str, ...]] = {"s2": L2A_BANDS, "s1": S1_BANDS, "shard": (), "label": (LABEL_BAND,)}
 """What bands without names are taken for, where the file has exactly this many."""
 
-FILL_VALUES: dict[Kind, tuple[float, ...]] = {
-    "s2": (-32768.0, -9999.0, -999.0, -99.0, 65535.0),
-    "s1": (-32768.0, -9999.0, -999.0, -99.0, 0.0, float("inf"), float("-inf")),
-    "shard": (),
-    "label": (),
-}
-"""Values that stand for "no data" in files of that kind without being declared (0 dB to the last bit is one)."""
+PHYSICAL_RANGE: dict[Kind, tuple[float, float]] = {"s2": (-2000.0, 32_000.0), "s1": (-90.0, 50.0)}
+"""What ground, water, cloud and the noise of the sensor can give: DN (an offset of 1000 may have been taken away from
+dark pixels), dB. A value beyond that many pixels share is a fill value, whichever it is."""
 
-_FILL_SHARES: dict[Kind, float] = {"s2": 0.01, "s1": 0.001, "shard": 1.0, "label": 1.0}
-"""Share of one value from which on it is a fill value: a DN of -99 occurs, once an offset was taken away."""
+USUAL_FILLS: dict[Kind, tuple[float, ...]] = {"s2": (-999.0, -99.0), "s1": (0.0,)}
+"""Fill values within that range (0 dB to the last bit is one)."""
+
+_FILL_SHARES: dict[Kind, float] = {"s2": 0.01, "s1": 0.001}
+"""Share of one band's pixels from which on a value is a fill value: a DN of -99 occurs, once an offset was taken away."""
 
 _MAX_BYTES = 1 << 30
 """A tile has some megabytes; what is a hundred times larger is another thing and is not read into memory."""
@@ -106,6 +105,7 @@ class FileView:
         header: what the file says about itself; None where it cannot be opened.
         values: (bands, H, W) as in the file; None where it cannot be read to its end.
         fault: why it cannot be opened or read; empty where it can.
+        too_large: that is its size.
         gcps: number of ground control points.
         reference: the grid that it must lie on; None = no other file decides.
         reference_name: what that grid belongs to, as text.
@@ -121,6 +121,7 @@ class FileView:
     header: ShardHeader | None
     values: NDArray[Any] | None
     fault: str = ""
+    too_large: bool = False
     gcps: int = 0
     reference: RasterGrid | None = None
     reference_name: str = "its tile"
@@ -151,19 +152,16 @@ class FileView:
     @cached_property
     def fills(self) -> dict[float, float]:
         """Undeclared fill value -> share of all pixels, where they are too many to be measured ones."""
-        if self.values is None or self.header is None:
+        if self.values is None or self.header is None or self.kind not in PHYSICAL_RANGE:
             return {}
-        shares = {v: self._share(v) for v in FILL_VALUES[self.kind] if v != self.header.nodata}
-        return {value: share for value, share in shares.items() if share > _FILL_SHARES[self.kind]}
-
-    def _share(self, value: float) -> float:
-        values = self.values
-        assert values is not None
-        if np.issubdtype(values.dtype, np.integer):
-            limits = np.iinfo(values.dtype)
-            if not limits.min <= value <= limits.max:
-                return 0.0
-        return float(np.count_nonzero(values == value) / values.size)
+        found: dict[float, float] = {}
+        for place, name in enumerate(self.bands):
+            # Other bands, as the angle of incidence or B9, have other ranges.
+            if name in SHARD_BANDS:
+                for value, share in _fills_of(self.values[place], self.kind).items():
+                    if value != self.header.nodata:
+                        found[value] = max(share, found.get(value, 0.0))
+        return dict(sorted(found.items()))
 
     def has(self, *bands: str) -> bool:
         """Whether pixels of all these bands could be read."""
@@ -251,6 +249,16 @@ def _count_codes(codes: NDArray[np.uint8]) -> NDArray[np.int64]:
     return np.bincount(codes.ravel(), minlength=256)
 
 
+def _fills_of(band: NDArray[Any], kind: Kind) -> dict[float, float]:
+    """Fill value -> share of the pixels of one band, where that is too large to be chance."""
+    low, high = PHYSICAL_RANGE[kind]
+    beyond = band[(band < low) | (band > high)]
+    usual = band[np.isin(band, USUAL_FILLS[kind])]
+    values, counts = np.unique(np.concatenate([beyond, usual]), return_counts=True)
+    least = _FILL_SHARES[kind] * band.size
+    return {float(value): int(count) / band.size for value, count in zip(values, counts, strict=True) if count > least}
+
+
 def canonical_names(names: Sequence[str]) -> tuple[str, ...]:
     """``B02`` -> ``B2``, ``b8a`` -> ``B8A``, ``vv`` -> ``VV``; one name for all bands says nothing: empty."""
     known = tuple(_canonical_name(name.strip()) for name in names)
@@ -270,13 +278,19 @@ def _canonical_name(name: str) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Opened:
-    """Content of one file, as far as it could be read; ``fault`` says why not all of it."""
+    """Content of one file, as far as it could be read.
+
+    Attributes:
+        fault: why not all of it could be read; empty where it could.
+        too_large: the fault is its size.
+    """
 
     sha256: str = ""
     header: ShardHeader | None = None
     values: NDArray[Any] | None = None
     gcps: int = 0
     fault: str = ""
+    too_large: bool = False
 
 
 def open_fully(path: Place) -> Opened:
@@ -289,7 +303,7 @@ def open_fully(path: Place) -> Opened:
         if isinstance(path, Path) and path.is_symlink() and not path.exists():
             return Opened(fault=f"is a link to {path.readlink()}, which does not exist; get the content first")
         if isinstance(path, Path) and path.stat().st_size > _MAX_BYTES:
-            return Opened(fault=f"has {path.stat().st_size / 1e9:.1f} GB; a tile has some megabytes")
+            return Opened(fault=f"has {path.stat().st_size / 1e9:.1f} GB; a tile has some megabytes", too_large=True)
         content = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return Opened(fault="does not exist")
@@ -324,7 +338,7 @@ def _read(file: DatasetReader, digest: str, content: bytes) -> Opened:
     needed = file.count * file.height * file.width * np.dtype(file.dtypes[0]).itemsize
     if needed > _MAX_BYTES:
         fault = f"would take {needed / 1e9:.1f} GB of memory ({file.count} bands, {file.width} x {file.height} px)"
-        return Opened(digest, header, None, gcps, fault)
+        return Opened(digest, header, None, gcps, fault, too_large=True)
     try:
         blocks = read_blocks(file, content, file.indexes)
         return Opened(digest, header, file.read() if blocks is None else blocks, gcps)

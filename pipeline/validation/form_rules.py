@@ -62,7 +62,11 @@ _DRIVERS = {"JP2OpenJPEG": "JPEG 2000", "JP2KAK": "JPEG 2000", "JPEG2000": "JPEG
 
 
 def readable(view: FileView) -> str | None:
-    return view.fault or None
+    return None if view.too_large else view.fault or None
+
+
+def file_size(view: FileView) -> str | None:
+    return view.fault if view.too_large else None
 
 
 def label_readable(view: FileView) -> str | None:
@@ -209,6 +213,8 @@ def _s2_bands(view: FileView) -> str | None:
     twice = sorted({b for b in names if b and names.count(b) > 1})
     if twice:
         return f"holds {_listed(twice)} more than once"
+    if "B10" in names:
+        return "holds B10, which only top-of-atmosphere reflectance (L1C) has; what is wanted is L2A"
     if not missing:
         return None
     return f"lacks {', '.join(missing)}; it holds {_listed(names)}"

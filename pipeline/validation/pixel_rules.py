@@ -7,7 +7,7 @@ snow; the table is in ``rules``.
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 
@@ -98,9 +98,52 @@ def _any_valid(band: np.ndarray, nothing: float) -> bool:
 
 
 def stuck_band(view: FileView) -> str | None:
-    facts = {band: view.facts(band) for band in (*view.s2_bands, *view.s1_bands)}
-    stuck = [band for band, f in facts.items() if f.valid > 1 and f.minimum == f.maximum]
+    """Bands of one value; but for those of dark water that atmospheric correction clamped, see ``clamped_band``."""
+    stuck = [band for band in _of_one_value(view) if band not in _clamped(view)]
     return f"{_bands(stuck)} one value only" if stuck else None
+
+
+def clamped_band(view: FileView) -> str | None:
+    clamped = _clamped(view)
+    if not clamped:
+        return None
+    return f"{_bands(clamped)} the smallest value everywhere, as over clear, deep water"
+
+
+def _of_one_value(view: FileView) -> list[str]:
+    facts = {band: view.facts(band) for band in (*view.s2_bands, *view.s1_bands)}
+    return [band for band, f in facts.items() if f.valid > 1 and f.minimum == f.maximum]
+
+
+def _clamped(view: FileView) -> list[str]:
+    """Sentinel-2 bands that hold the smallest value only, where the other bands agree that this is water.
+
+    Atmospheric correction leaves no reflectance below 0: over clear sea near and short-wave infrared, and sometimes B1,
+    are clamped to DN 0 or 1 in every pixel, while blue and green still vary.
+    """
+    clamped = [band for band in _of_one_value(view) if band in view.s2_bands and view.facts(band).maximum <= 1]
+    return clamped if clamped and _looks_like_water(view) else []
+
+
+_VISIBLE = ("B2", "B3", "B4")
+_INFRARED = ("B8", "B8A", "B11", "B12")
+
+_WATER_DN = 150
+"""Near and short-wave infrared of clear water stay below a reflectance of 0.015 in the median."""
+
+
+def _looks_like_water(view: FileView) -> bool:
+    """Whether the spectrum of the median pixel falls as that of water does: some visible light, hardly any infrared.
+
+    Land of any kind, clouds and snow reflect more in near infrared; an 8-bit picture of them does too.
+    """
+    visible = [view.facts(band) for band in _VISIBLE if band in view.s2_bands]
+    infrared = [view.facts(band) for band in _INFRARED if band in view.s2_bands]
+    if not visible or not infrared or not all(f.valid for f in (*visible, *infrared)):
+        return False
+    varies = any(f.minimum < f.maximum for f in visible)
+    brightest = max(f.median for f in infrared)
+    return varies and brightest <= _WATER_DN and 2 * brightest <= max(f.median for f in visible)
 
 
 def twin_bands(view: FileView) -> str | None:
@@ -157,7 +200,39 @@ def s2_range(view: FileView) -> str | None:
         median = facts[bright[0]].median
         return f"half of {bright[0]} is above DN {median}, a reflectance of {median / 1e4:.1f}: another scale?"
     largest = max(f.maximum for f in facts.values())
-    return f"no DN is above {largest}: an 8-bit picture, or reflectance in another scale?" if largest < 256 else None
+    if largest >= _EIGHT_BITS or _looks_like_water(view):
+        return None
+    return f"no DN is above {largest}: an 8-bit picture, or reflectance in another scale?"
+
+
+_EIGHT_BITS = 256
+
+
+def s2_dark(view: FileView) -> str | None:
+    facts = [view.facts(band) for band in view.s2_bands]
+    largest = max((f.maximum for f in facts), default=_EIGHT_BITS)
+    if not largest or largest >= _EIGHT_BITS or not _looks_like_water(view):
+        return None
+    return f"no DN is above {largest}: clear, deep water, or an 8-bit picture of it"
+
+
+_LADDER_DN = (200, 40, 40)
+"""Least steps of the darkest pixels from B1 to B2, B2 to B3 and B3 to B4 where light scattered by air is still in."""
+
+_RAYLEIGH_DN = 450
+"""Least difference of B1 and B4 there. Molecules of air scatter a reflectance of about 0.1 at 443 nm, 0.02 at 665 nm."""
+
+
+def s2_level(view: FileView) -> str | None:
+    """Top of the atmosphere: the darkest pixels rise from red to violet, step by step, as light scattered by air does."""
+    if view.kind != "s2" or not {"B1", "B2", "B3", "B4"} <= set(view.s2_bands):
+        return None
+    floors = [view.facts(band).floor for band in ("B1", "B2", "B3", "B4")]
+    steps = [high - low for high, low in pairwise(floors)]
+    if any(step < least for step, least in zip(steps, _LADDER_DN, strict=True)) or sum(steps) < _RAYLEIGH_DN:
+        return None
+    listed = " > ".join(map(str, floors))
+    return f"is top-of-atmosphere reflectance (L1C): its darkest pixels of B1, B2, B3, B4 are {listed}"
 
 
 def s2_negative(view: FileView) -> str | None:
@@ -213,8 +288,26 @@ def _linear(view: FileView, band: str) -> str | None:
     if not facts.valid or _decibel(facts.low) < 0 or facts.minimum == facts.maximum:
         return None
     median = _decibel(facts.median)
-    unit = "linear power" if median < 5 else "amplitude or DN"
+    unit = _linear_unit(view) if median < 5 else "amplitude or DN"
     return f"{band} is never below 0 (median {median:.2f}): {unit}, not dB"
+
+
+_CROSS_RATIO_DB = (4.5, 13.0)
+"""VV above VH in dB, for the median pixel of nearly any ground."""
+
+
+def _linear_unit(view: FileView) -> str:
+    """Power or amplitude: the ratio of VV and VH in dB is that of ground under one of the two only."""
+    if not view.has("VV", "VH") or view.values is None:
+        return "linear power or amplitude"
+    vv, vh = (float(np.nanmedian(view.values[view.bands.index(band)])) for band in ("VV", "VH"))
+    if not (vv > 0 and vh > 0):
+        return "linear power or amplitude"
+    ratio = 10 * np.log10(vv / vh)
+    low, high = _CROSS_RATIO_DB
+    if ratio < low <= 2 * ratio <= high:
+        return "amplitude"
+    return "linear power" if low <= ratio <= high else "linear power or amplitude"
 
 
 def s1_range(view: FileView) -> str | None:
@@ -235,12 +328,45 @@ def _first(bands: tuple[str, ...], check: Callable[[str], str | None]) -> str | 
 
 def s1_order(view: FileView) -> str | None:
     """Cross-polarised return is 5 to 10 dB weaker than the co-polarised one, on any ground."""
+    found = _vh_above_vv(view)
+    return f"{found}: are they swapped?" if found and not _at_noise_floor(view) else None
+
+
+def s1_noise(view: FileView) -> str | None:
+    """Calm water sends nothing back: what is measured there is noise, in VH as strong as in VV or stronger."""
+    found = _vh_above_vv(view)
+    return f"{found}, both at the noise of the sensor, as over calm water" if found and _at_noise_floor(view) else None
+
+
+def _vh_above_vv(view: FileView) -> str:
     if len(view.s1_bands) < 2 or s1_linear(view) or s1_range(view):
-        return None
+        return ""
     vv, vh = (view.facts(band) for band in ("VV", "VH"))
     if not vv.valid or not vh.valid or vh.median - vv.median <= 100:
+        return ""
+    return f"VH ({_decibel(vh.median):.1f} dB) lies above VV ({_decibel(vv.median):.1f} dB)"
+
+
+_NOISE_FLOOR_DB = -20.0
+"""Noise of IW scenes is -22 dB at most (Sentinel-1 product specification); VV of land lies above in the median."""
+
+
+def _at_noise_floor(view: FileView) -> bool:
+    return all(_decibel(view.facts(band).median) < _NOISE_FLOOR_DB for band in ("VV", "VH"))
+
+
+_BORDER_DB = -45.0
+"""Below it lies no ground: calm water in VH reaches -43."""
+
+
+def s1_border(view: FileView) -> str | None:
+    """Border noise: along the edges of scenes before March 2018 values far below the noise of the sensor."""
+    limit = round((_BORDER_DB - BANDS["VV"].offset) / BANDS["VV"].scale)
+    shares = {b: int(view.counts(b)[1:limit].sum()) / max(1, view.facts(b).valid) for b in view.s1_bands}
+    band = max(shares, key=lambda name: shares[name], default="")
+    if not band or shares[band] <= _GAP or s1_linear(view) or s1_range(view):
         return None
-    return f"VH ({_decibel(vh.median):.1f} dB) lies above VV ({_decibel(vv.median):.1f} dB): are they swapped?"
+    return f"{shares[band]:.1%} of {band} lies below {_BORDER_DB:g} dB: noise along the edge of a scene"
 
 
 def s1_count(view: FileView) -> str | None:

@@ -100,7 +100,8 @@ def judge_file(path: Path, *, kind: Kind | None = None, like: Reference | None =
             return Verdict(path, kind, "", (Finding(str(path), "readable", "error", f"cannot be read: {error}"),))
         raise
     if kind is None and opened.header is None:
-        return Verdict(path, None, "", (Finding(str(path), "readable", "error", opened.fault),))
+        rule = "file-size" if opened.too_large else "readable"
+        return Verdict(path, None, "", (Finding(str(path), rule, "error", opened.fault),))
     guess, why = (kind, "") if kind is not None or opened.header is None else guess_kind(opened.header)
     if guess is None:
         return Verdict(path, None, "", (*_whatever_it_is(path, opened), Finding(str(path), "kind", "error", why)))
@@ -115,6 +116,7 @@ def _view(path: Path, opened: Opened, *, kind: Kind, like: Reference | None) -> 
         header=opened.header,
         values=opened.values,
         fault=opened.fault,
+        too_large=opened.too_large,
         gcps=opened.gcps,
         reference=_wanted_grid(like, opened.header) if like is not None else None,
         reference_name=like.name if like is not None else "",
