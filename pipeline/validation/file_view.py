@@ -47,7 +47,7 @@ USUAL_FILLS: dict[Kind, tuple[float, ...]] = {"s2": (-999.0, -99.0), "s1": (0.0,
 """Fill values within that range (0 dB to the last bit is one)."""
 
 _FILL_SHARES: dict[Kind, float] = {"s2": 0.01, "s1": 0.001}
-"""Share of one band's pixels from which on a value is a fill value: a DN of -99 occurs, once an offset was taken away."""
+"""Share of one band's pixels from which on a value is a fill value: a DN of -99 occurs after an offset was removed."""
 
 _MAX_BYTES = 1 << 30
 """A tile has some megabytes; what is a hundred times larger is another thing and is not read into memory."""

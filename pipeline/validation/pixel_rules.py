@@ -80,13 +80,14 @@ def unmarked(view: FileView) -> str | None:
 
 
 def empty_band(view: FileView) -> str | None:
-    """All values are the no-data value, or none is finite; for every band, also of those without a known name."""
+    """All values are the no-data value, or none is finite; for every band but those of a name that is not used."""
     if view.values is None or view.header is None or view.kind == "label":
         return None
     names = view.bands
     nothing = 0 if view.header.nodata is None else view.header.nodata
-    empty = [names[i] or str(i + 1) for i, band in enumerate(view.values) if not _any_valid(band, nothing)]
-    if len(empty) == len(names):
+    used = [i for i, name in enumerate(names) if name in BANDS or not any(names) or not name]
+    empty = [names[i] or str(i + 1) for i in used or range(len(names)) if not _any_valid(view.values[i], nothing)]
+    if len(empty) == len(used or names):
         return "has no valid pixel at all: every band is no data everywhere"
     return f"{_bands(empty)} no valid pixel" if empty else None
 
@@ -220,11 +221,11 @@ _LADDER_DN = (200, 40, 40)
 """Least steps of the darkest pixels from B1 to B2, B2 to B3 and B3 to B4 where light scattered by air is still in."""
 
 _RAYLEIGH_DN = 450
-"""Least difference of B1 and B4 there. Molecules of air scatter a reflectance of about 0.1 at 443 nm, 0.02 at 665 nm."""
+"""Least difference of B1 and B4 there: air scatters a reflectance of about 0.1 at 443 nm and of 0.02 at 665 nm."""
 
 
 def s2_level(view: FileView) -> str | None:
-    """Top of the atmosphere: the darkest pixels rise from red to violet, step by step, as light scattered by air does."""
+    """Top of the atmosphere: the darkest pixels rise from red to violet, step by step, as scattered light does."""
     if view.kind != "s2" or not {"B1", "B2", "B3", "B4"} <= set(view.s2_bands):
         return None
     floors = [view.facts(band).floor for band in ("B1", "B2", "B3", "B4")]

@@ -318,7 +318,7 @@ def test_a_shard_that_changed_since_its_validation_is_not_stored(root: DataRoot)
     with root.open_ledger() as ledger:
         ledger.append(old)
 
-    with pytest.raises(DataError, match=f"tile {row.tile.id}: .* is not the file that was validated"):
+    with pytest.raises(DataError, match=f"{row.tile.id}.tif is not the file on record"):
         write_store(root, run=in_process)
 
 

@@ -27,7 +27,7 @@ def test_a_place_that_cannot_be_written_is_named_with_a_way_out(tmp_path: Path) 
     # A file where a folder is needed: also root cannot write below it.
     (tmp_path / "data").write_text("not a folder")
 
-    with pytest.raises(DwplusError, match=r"cannot write in .*data.*--data"):
+    with pytest.raises(DwplusError, match=r"cannot write .*data.*--data"):
         check_writable(tmp_path / "data" / "sandbox")
     with pytest.raises(DwplusError, match=r"cannot write .*x\.json"):
         write_json(tmp_path / "data" / "x.json", {})
