@@ -134,6 +134,8 @@ def validate(
         click.echo((root.findings_file).read_text(encoding="utf-8"), nl=False)
     else:
         print_findings(root, result, page, moved)
+    if root.ledger_faults():
+        raise SystemExit(ExitCode.FAILED_TILES)
     raise SystemExit(exit_code(result, strict=audit["strict"]))
 
 

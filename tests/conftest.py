@@ -80,8 +80,9 @@ def data_root(tmp_path: Path) -> LayOut:
                 codes = np.random.default_rng(number).integers(0, 11, (size, size), dtype=np.uint8)
                 labeler = "expert" if release == "train" else "consensus"
                 label = label_name(one, labeler)
-                write_label(root.folder / label, codes, one, {"LABELER": labeler})
-                rows.append(ManifestRow(one, labeler, release, label, sha256_of(codes.tobytes()), 0.8))
+                written = write_label(root.folder / label, codes, one, {"LABELER": labeler})
+                released = sha256_of(codes.tobytes())
+                rows.append(ManifestRow(one, labeler, release, label, released, 0.8, label_written_sha256=written))
                 pixels = make_pixels(size, seed=number)
                 scene = SceneRef("COPERNICUS/S2_SR_HARMONIZED", "20190701T101031_20190701T101030_T32TNQ", "index")
                 content = encode_shard(pixels, one, provenance(one, scene, Recipe(), pixels, source))

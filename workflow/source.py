@@ -20,7 +20,9 @@ from ..pipeline.earthengine.connection import connect, declared_source, service_
 from ..pipeline.earthengine.scene_choice import SceneHint, SceneRef
 from ..pipeline.earthengine.session import Request, Session, Tally
 from ..pipeline.errors import DataError, UsageError
-from ..pipeline.files.atomic import read_json, write_json
+from ..pipeline.files.atomic import write_json
+from ..pipeline.files.records import read_record
+from ..pipeline.files.remote import Remote
 from ..pipeline.spec.recipe import Recipe
 from ..pipeline.spec.sources import SANDBOX, Source
 from ..pipeline.spec.tiles import Tile
@@ -146,10 +148,9 @@ def planet_of(root: DataRoot, *, tiles: int | None = None, seed: int | None = No
 
 def _held_planet(root: DataRoot) -> dict[str, int]:
     path = root.planet_file
-    held = read_json(path) if path.exists() else {}
-    if not isinstance(held, dict):
-        raise DataError(f"{path} does not say which planet this is; delete {root} and build again")
-    return held
+    if not path.exists():
+        return {}
+    return read_record(path, dict[str, int], remedy=f"delete {root} and build again")
 
 
 def _check_planet(root: DataRoot, planet: dict[str, int]) -> None:
@@ -183,7 +184,7 @@ def existing_root(data: Path | str, source: str, *, out: Path | None = None) -> 
         UsageError: there are several, and none is named.
     """
     if isinstance(data, str):
-        return DataRoot.mirror(data, out or Path(data.rstrip("/").rpartition("/")[2]))
+        return DataRoot.mirror(data, out or Path(Remote(data).name))
     if out is not None:
         raise UsageError(f"--out is for data at a URL; the results over {data} stay in it")
     if (data / MANIFEST_FILE).is_file():

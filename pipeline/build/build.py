@@ -275,6 +275,8 @@ def validate_root(root: DataRoot, *, run: Runner, progress: Progress, all_again:
         MachineError: GDAL or PROJ does not work here; nothing was written.
     """
     check_libraries()
+    for fault in root.ledger_faults():
+        progress.say(fault)
     rows = root.complete()
     with progress.stage("Validating shards", len(rows) if all_again else to_validate(rows, root=root)) as step:
         return validate(rows, root=root, run=run, all_again=all_again, on_batch=step.advance)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import logging
 import os
 import zlib
 from collections.abc import Iterable, Mapping
@@ -26,6 +27,10 @@ from ..files.locks import lock
 
 LEDGER_FILE = "ledger.jsonl"
 FAILURES_FILE = "failures.csv"
+DAMAGED_FILE = "ledger.damaged.jsonl"
+"""Copies of lines that were damaged after they had been written."""
+
+_log = logging.getLogger(__name__)
 
 State = Literal["done", "discarded", "failed"]
 
@@ -206,6 +211,7 @@ class Ledger:
             self._file.close()
             raise
         self._drop_torn_line()
+        self._set_damaged_lines_aside()
         self.rows = read_ledger(self.folder)
         return self
 
@@ -231,6 +237,25 @@ class Ledger:
         whole = content.rfind(b"\n") + 1
         if whole != len(content):
             os.truncate(self.path, whole)
+
+    def _set_damaged_lines_aside(self) -> None:
+        """Blank damaged lines in place, after a copy: the next build records shards whose line is lost again."""
+        damaged = damaged_lines(self.folder)
+        if not damaged:
+            return
+        lines = self.path.read_bytes().splitlines(keepends=True)
+        with (self.folder / DAMAGED_FILE).open("ab") as aside:
+            aside.write(b"".join(lines[number - 1] for number in damaged))
+        with self.path.open("r+b") as file:
+            for number in damaged:
+                file.seek(sum(map(len, lines[: number - 1])))
+                file.write(b" " * (len(lines[number - 1]) - 1))
+        _log.warning(
+            "%s: %d damaged lines were moved to %s; their tiles are found on disk or requested again",
+            self.path,
+            len(damaged),
+            DAMAGED_FILE,
+        )
 
 
 def write_failures(folder: Path, rows: Iterable[LedgerRow]) -> int:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ..errors import DataError, UsageError
 from ..files.atomic import read_json, write_atomically, write_json
+from ..files.records import read_record
 from ..files.remote import WAITS_S, Place, Remote, is_url
 from ..raster.geotiff import LABELS_FOLDER, SHARDS_FOLDER, shard_name
 from ..spec.recipe import Recipe, recipe_from
@@ -31,8 +32,8 @@ MIRROR_FILE = "origin.json"
 RECIPE_FILE = "recipe.json"
 
 _ALWAYS = (MANIFEST_FILE, LEDGER_FILE)
-_WHERE_THERE = (RECIPE_FILE, WAIVERS_FILE)
-_RESULTS = (FINDINGS_JSON, FINDINGS_CSV, "stats-strict.json", "stats-paper.json")
+_WHERE_THERE = (RECIPE_FILE,)
+_RESULTS = (WAIVERS_FILE, FINDINGS_JSON, FINDINGS_CSV, "stats-strict.json", "stats-paper.json")
 """Of the data set at the URL, until there are own ones."""
 
 
@@ -118,10 +119,11 @@ class DataRoot:
         if not path.is_file():
             # Workers of another cluster have another current folder.
             return cls(folder, folder.absolute())
-        content = read_json(path)
-        if not isinstance(content, dict) or not is_url(str(content.get("url", ""))):
-            raise DataError(f"{path} names no URL; remove {folder} and name the URL again with --data")
-        return cls(folder, Remote(content["url"]))
+        remedy = f"remove {folder} and name the URL again with --data"
+        url = read_record(path, _Mirror, remedy=remedy).url
+        if not is_url(url):
+            raise DataError(f"{path} names no URL; {remedy}")
+        return cls(folder, Remote(url))
 
     @classmethod
     def mirror(cls, url: str, folder: Path, *, waits_s: tuple[float, ...] = WAITS_S) -> DataRoot:
@@ -135,14 +137,15 @@ class DataRoot:
             ServiceError, AuthenticationError: it cannot be read.
         """
         origin = Remote(url.rstrip("/"), waits_s)
-        _check_own(folder, origin.url)
+        _check_own(folder, str(origin))
         contents = _records_at(origin, [name for name in _RESULTS if not (folder / name).exists()])
         if not (folder / MIRROR_FILE).exists():
-            write_json(folder / MIRROR_FILE, {"url": origin.url})
+            # Without what may be a secret: it is named again with each command.
+            write_json(folder / MIRROR_FILE, {"url": str(origin)})
         for name, content in contents.items():
             if not (folder / name).exists() or (folder / name).read_bytes() != content:
                 write_atomically(folder / name, content)
-        return cls.at(folder)
+        return cls(folder, origin)
 
     # --- pixels -------------------------------------------------------------------------------------------------------
 
@@ -319,6 +322,26 @@ class DataRoot:
 
         return tuple(row for row in self.manifest().of_split(split, protocol) if usable(row.tile.id))
 
+    def ledger_faults(self) -> tuple[str, ...]:
+        """What is wrong with the ledger, as text: damaged lines, and shards on disk that it does not know.
+
+        Raises:
+            DataError: the root holds no data set.
+        """
+        damaged, known = damaged_lines(self.folder), self.ledger()
+        found = []
+        if damaged:
+            listed = ", ".join(map(str, damaged[:5])) + ", ..." * (len(damaged) > 5)
+            found.append(f"{self.ledger_file}: {len(damaged)} damaged lines ({listed}); what they said is not used")
+        if isinstance(self.pixels, Path):
+            lost = [r.tile.id for r in self.manifest().rows if r.tile.id not in known and self.shard(r.tile).exists()]  # type: ignore[union-attr]
+            if lost:
+                found.append(
+                    f"{self.ledger_file}: {len(lost)} shards are on disk and not in it ({lost[0]}"
+                    f"{', ...' * (len(lost) > 1)}); run 'dwplus build', which records them again"
+                )
+        return tuple(found)
+
     def left_out(self, split: str, protocol: Protocol) -> tuple[LeftOut, ...]:
         """Tiles of a split that are not usable, with the reason, in the order of reasons and tiles.
 
@@ -356,13 +379,20 @@ class DataRoot:
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
 
 
+@dataclass(frozen=True)
+class _Mirror:
+    """Content of ``origin.json``."""
+
+    url: str
+
+
 def _records_at(origin: Remote, results: Iterable[str]) -> dict[str, bytes]:
     """Content of the records of a data set at a URL."""
     try:
         contents = {name: (origin / name).read_bytes() for name in _ALWAYS}
     except FileNotFoundError as error:
         raise DataError(
-            f"{origin.url} holds no data set: no {Path(str(error)).name or MANIFEST_FILE}; name the folder that "
+            f"{origin} holds no data set: no {Path(str(error)).name or MANIFEST_FILE}; name the folder that "
             f"holds {MANIFEST_FILE}, such as s3://bucket/data/earthengine"
         ) from None
     for name in (*_WHERE_THERE, *results):

@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ..errors import AuthenticationError
+from ..files.paths import home_folder
 from ..spec.sources import EARTH_ENGINE, SANDBOX, Source
 
 HIGH_VOLUME_URL = "https://earthengine-highvolume.googleapis.com"
@@ -42,7 +43,7 @@ def configuration(
 ) -> Configuration:
     """Flags first, then the variables of the Earth Engine ecosystem, then the login of ``earthengine authenticate``."""
     credentials = environment.get("GOOGLE_APPLICATION_CREDENTIALS")
-    folder = (home or Path.home()) / ".config"
+    folder = (home or home_folder()) / ".config"
     login = folder / "earthengine" / "credentials"
     gcloud = folder / "gcloud" / "application_default_credentials.json"
     return Configuration(

@@ -18,8 +18,7 @@ from google.oauth2 import service_account
 
 from ..errors import AuthenticationError, DataError, ServiceError
 from ..files.atomic import read_json
-from ..files.downloads import shown_url
-from ..files.remote import is_this_machine
+from ..files.remote import is_this_machine, shown_url
 from ..spec.version import __version__
 from .configuration import HIGH_VOLUME_URL, Configuration, answered_by
 from .faults import fault_of

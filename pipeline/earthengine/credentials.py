@@ -13,6 +13,7 @@ from typing import Any
 
 from ..errors import DataError
 from ..files.atomic import read_json
+from ..files.paths import home_folder
 from .configuration import Configuration
 
 KINDS: dict[str, str] = {
@@ -51,7 +52,7 @@ def credentials_on_machine(found: Configuration, *, home: Path | None = None) ->
 
     A file named by ``GOOGLE_APPLICATION_CREDENTIALS``, the login of ``earthengine authenticate``, gcloud's.
     """
-    folder = (home or Path.home()) / ".config"
+    folder = (home or home_folder()) / ".config"
     login = folder / "earthengine" / "credentials"
     gcloud = folder / "gcloud" / "application_default_credentials.json"
     held = [] if found.credentials_file is None else [google_file(found.credentials_file)]

@@ -20,7 +20,7 @@ from .remote import Place
 
 _log = logging.getLogger(__name__)
 
-SEAL = "sha256"
+SEAL = "checksum"
 """Key of a JSON document that holds the hash of the rest of it."""
 
 _trusted: dict[str, tuple[int, int, int, str]] = {}

@@ -16,14 +16,14 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import requests
 import urllib3
 
 from ..errors import DataError, DwplusError, ServiceError
 from .atomic import read_json, write_json
-from .remote import is_this_machine
+from .remote import is_this_machine, shown_url
 
 _log = logging.getLogger(__name__)
 
@@ -250,12 +250,6 @@ def _unreachable(url: str, reason: str) -> ServiceError:
         f"cannot get {shown_url(url)}: {host} {reason}; run again later, or give label tiles that you have with "
         "--labels DIR"
     )
-
-
-def shown_url(url: str) -> str:
-    """A URL without user, password and query, fit for records and messages."""
-    parts = urlsplit(url)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def check_space(folder: Path, needed: int | None, what: str) -> None:

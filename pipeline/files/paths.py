@@ -1,10 +1,18 @@
-"""Paths that come out of files: joined to a folder, and refused where they leave it."""
+"""Paths that come from elsewhere: out of files, refused where they leave their folder; and out of the system."""
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from ..errors import DataError
+
+
+def home_folder() -> Path:
+    """The user's home folder; a folder that does not exist where the system knows none (a container's bare uid)."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return Path("/no home folder")
 
 
 def inside(name: str, *, where: str) -> str:

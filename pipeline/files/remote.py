@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 import random
+import re
 import time
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from ..errors import AuthenticationError, DwplusError, ServiceError, UsageError
 
@@ -26,12 +27,38 @@ _EXTRA = {"http": "aiohttp", "https": "aiohttp", "s3": "s3fs", "s3a": "s3fs", "g
 _TRANSIENT_STATUS = frozenset({408, 425, 429})
 
 
-@dataclass(frozen=True)
+_URL = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s'\"<>]+", re.IGNORECASE)
+
+
+def shown_url(url: str) -> str:
+    """A URL as it is shown and recorded: without user, password, query and fragment, which may be secrets."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "a URL that is none"
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def without_secrets(text: str) -> str:
+    """A message in which every URL is shown as ``shown_url`` does: libraries repeat theirs whole."""
+    return _URL.sub(lambda found: shown_url(found[0]), text)
+
+
+def _with_query(url: str) -> tuple[str, str]:
+    """A URL before its query, and the query with its question mark; buckets have none."""
+    path, mark, query = url.partition("?") if urlsplit(url).scheme in ("http", "https", "abfs", "az") else (url, "", "")
+    return path.rstrip("/"), mark + query
+
+
+@dataclass(frozen=True, repr=False)
 class Remote:
     """A file or folder at a URL; small, so that it can be sent to workers.
 
+    As text it has no user, password or query; these are kept for requests only.
+
     Attributes:
-        url: without a slash at its end, such as ``s3://bucket/data/earthengine``.
+        url: without a slash at its end, such as ``s3://bucket/data/earthengine``; a query, as that of a shared access
+            signature, goes with every file below it.
         waits_s: pauses between tries where the server fails.
     """
 
@@ -39,14 +66,18 @@ class Remote:
     waits_s: tuple[float, ...] = WAITS_S
 
     def __truediv__(self, name: str) -> Remote:
-        return Remote(f"{self.url}/{name}", self.waits_s)
+        folder, query = _with_query(self.url)
+        return Remote(f"{folder}/{name}{query}", self.waits_s)
 
     def __str__(self) -> str:
-        return self.url
+        return shown_url(self.url)
+
+    def __repr__(self) -> str:
+        return f"Remote({str(self)!r})"
 
     @property
     def name(self) -> str:
-        return self.url.rpartition("/")[2]
+        return _with_query(self.url)[0].rpartition("/")[2]
 
     def read_bytes(self) -> bytes:
         """Content of the file, by one request.
@@ -77,7 +108,7 @@ class Remote:
         status = getattr(error, "status", None)
         if isinstance(error, PermissionError) or status in (401, 403) or "Credential" in type(error).__name__:
             return AuthenticationError(
-                f"no right to read {self.url} ({_as_text(error)}); sign in to the storage on every machine that reads "
+                f"no right to read {self} ({_as_text(error)}); sign in to the storage on every machine that reads "
                 "it, with the right to list and to read"
             )
         final = isinstance(status, int) and 400 <= status < 500 and status not in _TRANSIENT_STATUS
@@ -85,7 +116,7 @@ class Remote:
             return None
         tries = "" if final else f", {len(self.waits_s) + 1} times"
         return ServiceError(
-            f"cannot read {self.url}: {_as_text(error)}{tries}; run the command again when the server answers"
+            f"cannot read {self}: {_as_text(error)}{tries}; run the command again when the server answers"
         )
 
 
@@ -125,10 +156,12 @@ def _file_system(url: str) -> tuple[Any, str]:
         advice = f"{known}: pip install 'dwplus[cloud]'" if known else f"its package: {_as_text(error)}"
         raise UsageError(f"reading {scheme}:// needs, on every machine that reads, {advice}") from None
     except ValueError as error:
-        raise UsageError(f"{url}: {error}; write a folder, or a URL such as s3://bucket/data/earthengine") from None
+        raise UsageError(
+            f"{shown_url(url)}: {_as_text(error)}; write a folder, or a URL such as s3://bucket/data/earthengine"
+        ) from None
     return files, path
 
 
 def _as_text(error: BaseException) -> str:
-    text = " ".join(str(error).split())
+    text = without_secrets(" ".join(str(error).split()))
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -11,7 +11,8 @@ import datetime
 import logging
 import re
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -100,7 +101,13 @@ def _read_workbook(path: Path) -> Metadata:
         for sheet in book.worksheets:
             labeler = _LABELER_OF_SHEET.get(plain_name(sheet.title))
             if labeler is not None:
-                found.update(_entries(labeler, sheet.iter_rows(values_only=True), id_column=("dwid",)))
+                # Some programs write the size A1 for every sheet.
+                sheet.reset_dimensions()
+                rows = _from_header(sheet.iter_rows(values_only=True), {"dwid"})
+                if rows is None:
+                    _log.warning("%s, sheet %s: no column dw_id in its first rows; it is not used", path, sheet.title)
+                    continue
+                found.update(_entries(labeler, rows, id_column=("dwid",)))
         sheets = [sheet.title for sheet in book.worksheets]
     finally:
         book.close()
@@ -109,21 +116,52 @@ def _read_workbook(path: Path) -> Metadata:
     return found
 
 
+_HEADER_WITHIN = 20
+"""Rows at the top of a table among which its header may stand, below a title."""
+
+
+def _from_header(rows: Iterable[Sequence[Any]], wanted: set[str]) -> Iterator[Sequence[Any]] | None:
+    """The rows of a table from that on which names its columns; None where none of the first rows does."""
+    rest = iter(rows)
+    for row in islice(rest, _HEADER_WITHIN):
+        if wanted <= {plain_name(cell) for cell in row}:
+            return chain([row], rest)
+    return None
+
+
+def _delimiter_of(line: str) -> str:
+    """What separates the columns of a table: spreadsheets of many countries write semicolons."""
+    return max(",;\t", key=line.count)
+
+
 def _read_list(path: Path) -> Metadata:
     """Rows of a CSV that has the columns of the test release, or of ``label_assets.csv``; none from others."""
     try:
         with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-            table = csv.reader(file)
-            header = next(table, [])
-            columns = [plain_name(name) for name in header]
-            ours = path.name == LABEL_LIST and {"dwid", "labeler"} <= set(columns)
-            if not ours and not {"filename", "s2systemindex"} <= set(columns):
+            start = [file.readline(_LONGEST_LINE) for _ in range(_HEADER_WITHIN)]
+            file.seek(0)
+            table = csv.reader(file, delimiter=_delimiter_of("".join(start)))
+            wanted = {"dwid", "labeler"} if path.name == LABEL_LIST else {"filename", "s2systemindex"}
+            if not any(
+                wanted <= {plain_name(name) for name in line.split(_delimiter_of(line))} for line in _bare(start)
+            ):
                 return {}  # whatever it is, and however large
-            rows = [header, *table]
+            rows = list(_from_header(table, wanted) or ())
     except (OSError, csv.Error) as error:
         _log.warning("%s is no list of label tiles (%s): passed over", path, error)
         return {}
+    if not rows:
+        return {}
+    columns = [plain_name(name) for name in rows[0]]
+    ours = path.name == LABEL_LIST
     return _entries_by_labeler(rows, columns.index("labeler")) if ours else _entries_of_test_list(rows)
+
+
+_LONGEST_LINE = 1 << 16
+
+
+def _bare(lines: Iterable[str]) -> list[str]:
+    return [line.strip().replace('"', "") for line in lines]
 
 
 def _entries_by_labeler(rows: Sequence[Sequence[str]], labeler_at: int) -> Metadata:

@@ -20,7 +20,8 @@ from ...manifests import load_toml
 from ..errors import DataError, ServiceError, UsageError
 from ..files.archives import MembersRecord, extract, members_path, read_members
 from ..files.atomic import read_json, write_json
-from ..files.downloads import DownloadRetries, Part, check_space, download, shown_url
+from ..files.downloads import DownloadRetries, Part, check_space, download
+from ..files.remote import shown_url
 from ..spec.tiles import Labeler
 
 _log = logging.getLogger(__name__)
@@ -172,7 +173,7 @@ def _acquire_file(
     if path is None:
         return Acquired(file, None)
     if file.kind != "labels":
-        return Acquired(file, path, str(read_json(_record_path(path))["sha256"]))
+        return Acquired(file, path, _recorded_sha256(path))
     found = extract(path, unpacked, skip=file.skip, verify=verify)
     sha256 = str(found.record.origin["sha256"])
     return Acquired(file, path, sha256, members=len(found.record.members), written=found.written)
@@ -185,6 +186,12 @@ def unpacked_folder(file: ReleaseFile, folder: Path) -> Path:
 
 def _record_path(path: Path) -> Path:
     return path.with_name(path.name + ".json")
+
+
+def _recorded_sha256(path: Path) -> str:
+    """SHA-256 of a file as it was when it was downloaded; empty where its record does not say."""
+    record = read_json(_record_path(path))
+    return str(record.get("sha256", "")) if isinstance(record, dict) else ""
 
 
 def _record_without_archive(file: ReleaseFile, folder: Path, *, published: bool, verify: bool) -> MembersRecord | None:
@@ -313,7 +320,7 @@ def _verify(path: Path) -> None:
     Raises:
         DataError: its bytes are not those that were recorded.
     """
-    recorded, found = read_json(_record_path(path)).get("sha256"), _hashes(path)["sha256"]
+    recorded, found = _recorded_sha256(path), _hashes(path)["sha256"]
     if recorded != found:
         raise DataError(
             f"{path} has sha256 {found}, recorded {recorded}: it was damaged or changed; remove it and its .json, and "

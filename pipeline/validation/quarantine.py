@@ -17,7 +17,8 @@ from ..dataset.ledger import Ledger, LedgerRow, write_failures
 from ..dataset.manifest import ManifestRow
 from ..dataset.root import DataRoot
 from ..errors import DataError, UsageError
-from ..files.atomic import read_json, sha256_of, write_json
+from ..files.atomic import sha256_of
+from ..files.records import read_record, write_record
 from ..spec.tiles import Tile
 
 REASON = "quarantined"
@@ -80,7 +81,7 @@ def _put_aside(root: DataRoot, move: Move, ledger: Ledger) -> None:
         "sha256": sha256_of(source.read_bytes()),
         "back": f"dwplus validate --restore {move.tile.id}",
     }
-    write_json(target.with_suffix(".json"), note)
+    write_record(target.with_suffix(".json"), note)
     words = "; ".join(f"{finding.rule}: {finding.message}" for finding in move.errors)
     # The ledger first: a shard that an interrupted run left in place does no harm, and moves the next time.
     ledger.append(replace(move.last, state="discarded", reason=REASON, detail=words, seconds=0.0, time=""))
@@ -135,11 +136,16 @@ def restore(root: DataRoot, rows: Iterable[ManifestRow], tile_id: str) -> Path:
 
 def _read_note(path: Path) -> tuple[LedgerRow, str]:
     """The ledger row that a shard had, and the hash of its file."""
-    note = read_json(path)
-    try:
-        return LedgerRow(**note["ledger"]), str(note["sha256"])
-    except (KeyError, TypeError) as error:
-        raise DataError(f"{path} is no note of a quarantine ({error!r}); {_AGAIN}") from None
+    note = read_record(path, _Note, remedy=_AGAIN)
+    return note.ledger, note.sha256
+
+
+@dataclass(frozen=True)
+class _Note:
+    """What lies beside a shard in quarantine, as far as it is needed to bring it back."""
+
+    ledger: LedgerRow
+    sha256: str
 
 
 _AGAIN = f"request the pixels again with 'dwplus retry --reason {REASON}'"

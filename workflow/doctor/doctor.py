@@ -23,8 +23,7 @@ from ...pipeline.earthengine.credentials import Credentials, credentials_on_mach
 from ...pipeline.earthengine.graphs import one_pixel_request
 from ...pipeline.earthengine.session import RequestRetries, Session
 from ...pipeline.errors import AuthenticationError, DwplusError, ServiceError
-from ...pipeline.files.downloads import shown_url
-from ...pipeline.files.remote import is_this_machine
+from ...pipeline.files.remote import is_this_machine, shown_url
 from ...pipeline.spec.sources import EARTH_ENGINE, Source
 from ..source import local_earth_engine
 from . import machine

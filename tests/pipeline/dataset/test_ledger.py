@@ -1,9 +1,21 @@
 """The ledger: append-only, one writer, torn lines."""
 
+import errno
+import fcntl
+import os
+import random
 from pathlib import Path
 
 import pytest
-from dwplus.pipeline.dataset.ledger import FAILURES_FILE, Ledger, LedgerRow, count_states, read_ledger, write_failures
+from dwplus.pipeline.dataset.ledger import (
+    FAILURES_FILE,
+    Ledger,
+    LedgerRow,
+    count_states,
+    damaged_lines,
+    read_ledger,
+    write_failures,
+)
 from dwplus.pipeline.errors import DwplusError
 
 
@@ -64,3 +76,57 @@ def test_a_line_that_is_no_row_is_left_out(tmp_path: Path, line: str) -> None:
         file.write(line + "\n")
 
     assert set(read_ledger(tmp_path)) == {"b"}
+
+
+def of_three(folder: Path) -> bytes:
+    with Ledger(folder) as ledger:
+        for tile in "abc":
+            ledger.append(LedgerRow(tile, "done", sha256=tile * 64))
+    return (folder / "ledger.jsonl").read_bytes()
+
+
+def test_no_flipped_byte_of_the_ledger_is_accepted_in_silence(tmp_path: Path) -> None:
+    whole = of_three(tmp_path)
+    before, path = read_ledger(tmp_path), tmp_path / "ledger.jsonl"
+    draw = random.Random(1)
+    for number in range(40):
+        place = draw.randrange(len(whole) - 1)  # the last byte ends the last line: without it that line is torn
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ (1 << draw.randrange(8))]) + whole[place + 1 :])
+        os.utime(path, ns=(number, number))
+
+        rows = read_ledger(tmp_path)
+
+        assert rows == before or damaged_lines(tmp_path), place
+        assert all(rows[tile] == before[tile] for tile in rows)
+
+
+def test_a_damaged_line_in_the_middle_is_named_and_set_aside_by_the_next_build(tmp_path: Path) -> None:
+    whole = of_three(tmp_path)
+    path = tmp_path / "ledger.jsonl"
+    path.write_bytes(whole.replace(b"bbbb", b"bbbc", 1))
+
+    assert set(read_ledger(tmp_path)) == {"a", "c"}
+    assert damaged_lines(tmp_path) == (2,)
+    with Ledger(tmp_path) as ledger:
+        ledger.append(LedgerRow("d", "done"))
+
+    assert damaged_lines(tmp_path) == ()
+    assert set(read_ledger(tmp_path)) == {"a", "c", "d"}
+    assert b"bbbc" in (tmp_path / "ledger.damaged.jsonl").read_bytes()
+
+
+def test_a_ledger_without_checksums_is_read_and_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "ledger.jsonl").write_text('{"tile": "a", "state": "done"}\n')
+
+    assert set(read_ledger(tmp_path)) == {"a"}
+    assert "no checksum" in caplog.text
+
+
+def test_a_file_system_without_locks_is_named_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+
+    with pytest.raises(DwplusError, match="cannot be locked"), Ledger(tmp_path):
+        pass

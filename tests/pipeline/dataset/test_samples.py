@@ -1,6 +1,9 @@
 """The data set: samples in stored units, refused where they cannot be trusted."""
 
+import json
+import os
 import pickle
+import random
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,11 +11,15 @@ import numpy as np
 import pytest
 from dwplus.pipeline.build.build import normalise_root, validate_root
 from dwplus.pipeline.cluster import in_process
+from dwplus.pipeline.dataset.manifest import ManifestRow
 from dwplus.pipeline.dataset.root import DataRoot
 from dwplus.pipeline.dataset.samples import Dataset
 from dwplus.pipeline.errors import DataError, UsageError
+from dwplus.pipeline.files.atomic import sha256_of
 from dwplus.pipeline.progress import Silent
-from dwplus.pipeline.raster.geotiff import read_bands
+from dwplus.pipeline.raster.geotiff import encode_shard, read_bands, read_codes, read_header
+from dwplus.pipeline.spec.bands import SHARD_BANDS
+from dwplus.pipeline.spec.landcover import class_indices
 from support.fixture_types import LayOut
 
 
@@ -91,3 +98,98 @@ def test_stale_statistics_are_refused(root: DataRoot) -> None:
 def test_names_that_do_not_exist_are_refused(root: DataRoot, arguments: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         Dataset(root, **arguments)
+
+
+def first_of(root: DataRoot, split: str) -> ManifestRow:
+    return Dataset(root, split=split).rows[0]
+
+
+def rewrite_without_data(root: DataRoot, row: ManifestRow, band: str) -> None:
+    """The shard of a tile with no data of one band in its first row of pixels, recorded and validated."""
+    path = root.own_shard(row.tile)
+    pixels = read_bands(path, SHARD_BANDS)
+    pixels[SHARD_BANDS.index(band), 0] = 0
+    if band in ("VV", "VH"):
+        pixels[SHARD_BANDS.index("VV"), 0] = pixels[SHARD_BANDS.index("VH"), 0] = 0
+        pixels[SHARD_BANDS.index("S1_N"), 0] = 0
+    content = encode_shard(pixels, row.tile, read_header(path).tags)
+    path.write_bytes(content)
+    with root.open_ledger() as ledger:
+        ledger.append(replace(ledger.rows[row.tile.id], bytes=len(content), sha256=sha256_of(content)))
+    validate_root(root, run=in_process, progress=Silent())
+    normalise_root(root, run=in_process, progress=Silent())
+
+
+@pytest.mark.parametrize("band", ["B2", "B12", "VV"])
+@pytest.mark.parametrize("inputs", [(("B4", "B3", "B2"), ()), (("B8",), ("VH",))], ids=["rgb", "B8 and VH"])
+def test_pixels_without_data_are_ignored_whatever_a_network_reads(
+    root: DataRoot, band: str, inputs: tuple[tuple[str, ...], tuple[str, ...]]
+) -> None:
+    row = first_of(root, "train")
+    before = Dataset(root, split="train").statistics
+    lost = int((class_indices(read_codes(root.label(row)))[0] != 255).sum())
+    rewrite_without_data(root, row, band)
+
+    dataset = Dataset(root, split="train", primary=inputs[0], auxiliary=inputs[1])
+
+    label = next(sample.label for sample in dataset if sample.tile_id == row.tile.id)
+    assert (label[0] == 255).all()
+    np.testing.assert_array_equal(label[1:], class_indices(read_codes(root.label(row)))[1:])
+    assert lost > 0
+    assert dataset.statistics.without_data == lost
+    assert sum(dataset.statistics.class_counts) == sum(before.class_counts) - lost
+
+
+def test_a_band_that_no_network_of_the_paper_reads_ignores_nothing(root: DataRoot) -> None:
+    row = first_of(root, "train")
+    rewrite_without_data(root, row, "B1")
+
+    assert Dataset(root, split="train").statistics.without_data == 0
+
+
+@pytest.mark.parametrize("what", ["shard", "label"])
+def test_no_flipped_byte_of_a_shard_or_label_is_trained_on(root: DataRoot, what: str) -> None:
+    dataset = Dataset(root, split="train")
+    row = dataset.rows[0]
+    path = root.own_shard(row.tile) if what == "shard" else root.own_label(row)
+    whole, before = path.read_bytes(), dataset[0]
+    draw = random.Random(2)
+    for number in range(40):
+        place = draw.randrange(len(whole))
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ (1 << draw.randrange(8))]) + whole[place + 1 :])
+        os.utime(path, ns=(number, number))
+
+        with pytest.raises(DataError, match=r"\.tif is not the file on record.*run 'dwplus validate'"):
+            dataset[0]
+    path.write_bytes(whole)
+    np.testing.assert_array_equal(dataset[0].label, before.label)
+
+
+def test_a_tile_that_does_not_match_its_ledger_is_left_out_with_the_reason(root: DataRoot) -> None:
+    row = first_of(root, "test")
+    with root.open_ledger() as ledger:
+        ledger.append(replace(ledger.rows[row.tile.id], sha256="0" * 64))
+
+    dataset = Dataset(root, split="test")
+
+    (left_out,) = dataset.left_out
+    assert (len(dataset), left_out.tiles, left_out.fault) == (1, (row.tile.id,), True)
+    assert "names another shard than the one that was validated" in left_out.reason
+
+
+def test_edited_statistics_are_refused(root: DataRoot) -> None:
+    path = root.statistics_file("strict")
+    document = json.loads(path.read_text())
+    document["bands"]["B4"]["std"] *= 100
+    path.write_text(json.dumps(document))
+
+    with pytest.raises(DataError, match=r"stats-strict\.json was changed.*run 'dwplus normalise' again"):
+        Dataset(root, split="train")
+
+
+@pytest.mark.parametrize("text", ["null", "[]", '{"bands": []}', '{"bands": {"B4": {"mean": "0"}}}', "[" * 99_999])
+def test_statistics_of_another_shape_are_one_error(root: DataRoot, text: str) -> None:
+    root.statistics_file("strict").write_text(text)
+
+    with pytest.raises(DataError, match=r"stats-strict\.json.*run 'dwplus normalise' again"):
+        Dataset(root, split="train")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
@@ -15,11 +16,16 @@ from typing import Any
 import numpy as np
 import openpyxl
 import pytest
+import rasterio
+from dwplus.pipeline.dataset.findings import Finding, FindingsDocument, write_findings
 from dwplus.pipeline.dataset.root import DataRoot
+from dwplus.pipeline.errors import DataError
 from dwplus.pipeline.files.archives import members_path
+from dwplus.pipeline.files.atomic import sha256_of
 from dwplus.pipeline.files.downloads import DownloadRetries
 from dwplus.pipeline.labels import ingest, origin, releases, supply
 from dwplus.pipeline.labels.ingest import Prepared, prepare_manifest
+from dwplus.pipeline.progress import Silent
 from dwplus.pipeline.raster.geotiff import read_codes, read_header, write_label
 from support.tiles import make_tile
 
@@ -263,3 +269,201 @@ def test_a_killed_unpacking_goes_on(prepare: Callable[..., Prepared], root: Data
 
     assert prepare().manifest == first.manifest
     assert members_path(folder).is_file()
+
+
+# User-supplied label tiles --------------------------------------------------------------------------------------------
+
+
+def give(mirror: Mirror, folder: Path, name: str, code: int, *, x: float = 400000.0) -> Path:
+    """A user-supplied label tile of one code; its id is the stem of its name."""
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(mirror.tile(path.stem, code, x=x))
+    return path
+
+
+def codes_of(root: DataRoot, tile_id: str) -> set[int]:
+    (row,) = [row for row in root.manifest().rows if row.tile.id == tile_id]
+    assert sha256_of(root.own_label(row).read_bytes()) == row.label_written_sha256
+    return set(np.unique(read_codes(root.label(row))).tolist())
+
+
+class Told(Silent):
+    """Progress that keeps what it was told to say."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, message: str) -> None:
+        self.lines.append(message)
+
+
+def test_experts_and_non_experts_of_one_folder_never_write_one_file(
+    mirror: Mirror, root: DataRoot, tmp_path: Path
+) -> None:
+    ids = [f"dw_{7 + number / 100:.2f}_45.0-20190701" for number in range(20)]
+    for number, tile_id in enumerate(ids):
+        x = 400000.0 + 6000 * number
+        give(mirror, tmp_path / "given", f"experts/EH/4/{tile_id}.tif", 1, x=x)
+        give(mirror, tmp_path / "given", f"non_experts/EH/4/{tile_id}.tif", 2, x=x)
+
+    prepare_manifest(root, labels=tmp_path / "given")
+
+    for tile_id in ids:
+        (row,) = [row for row in root.manifest().rows if row.tile.id == tile_id]
+        assert (row.labeler, codes_of(root, tile_id)) == ("expert", {1})
+
+
+def test_the_folder_that_was_named_last_counts_also_the_third_time(
+    mirror: Mirror, root: DataRoot, tmp_path: Path
+) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    give(mirror, one, f"{A}.tif", 1)
+    give(mirror, two, f"{A}.tif", 2)
+
+    for folder, code in ((one, 1), (two, 2), (one, 1), (two, 2)):
+        prepared = prepare_manifest(root, labels=folder)
+        assert (codes_of(root, A), prepared.read) == ({code}, 1)
+    assert prepare_manifest(root, labels=two).read == 0
+
+
+def test_a_given_tile_that_moves_to_its_biome_and_is_corrected_is_read_anew(
+    mirror: Mirror, root: DataRoot, tmp_path: Path
+) -> None:
+    first = give(mirror, tmp_path / "given", f"{A}.tif", 1)
+    prepare_manifest(root, labels=tmp_path / "given")
+    first.unlink()
+    give(mirror, tmp_path / "given", f"EH/1/{A}.tif", 2)
+
+    prepare_manifest(root, labels=tmp_path / "given")
+
+    (row,) = root.manifest().rows
+    assert (row.tile.biome, codes_of(root, A)) == (1, {2})
+
+
+def test_released_labels_that_were_lost_stay_in_the_manifest_and_come_back(
+    prepare: Callable[..., Prepared], mirror: Mirror, root: DataRoot, tmp_path: Path
+) -> None:
+    before = prepare()
+    for row in before.manifest.rows[:2]:
+        root.own_label(row).unlink()
+    give(mirror, tmp_path / "given", "dw_9.5_45.0-20190701.tif", 1, x=540000.0)
+
+    prepare_manifest(root, labels=tmp_path / "given")
+    assert len(root.manifest().rows) == len(before.manifest.rows) + 1
+
+    again = prepare()
+    assert again.read == 3  # the two, and the non-expert's label of A, which no row is made of
+    assert all(root.own_label(row).is_file() for row in again.manifest.rows)
+
+
+def test_own_markup_of_a_released_tile_is_not_used_and_that_is_said(
+    prepare: Callable[..., Prepared], mirror: Mirror, root: DataRoot, tmp_path: Path
+) -> None:
+    prepare()
+    give(mirror, tmp_path / "given", f"{B}.tif", 7, x=406000.0)
+    told = Told()
+
+    for _ in range(2):
+        told.lines.clear()
+        prepare_manifest(root, labels=tmp_path / "given", progress=told)
+        assert codes_of(root, B) == {2}
+        assert (
+            f"1 of 1 user-supplied tiles are released ones, and the released label is used for them ({B})"
+            in (told.lines[0])
+        )
+
+
+def test_what_is_left_out_of_a_folder_is_listed_with_its_reason(mirror: Mirror, root: DataRoot, tmp_path: Path) -> None:
+    given = tmp_path / "given"
+    good = give(mirror, given, f"{A}.tif", 1)
+    for name in (f"{B} (1).tif", f"DW_{B[3:]}.tif", B.replace(".", ",") + ".tif", f"copy/{A}.tif"):
+        (given / name).parent.mkdir(exist_ok=True)
+        (given / name).write_bytes(good.read_bytes())
+    (given / f"{C}.tif").symlink_to("../.git/annex/objects/gone.tif")
+    told = Told()
+
+    prepared = prepare_manifest(root, labels=given, progress=told)
+
+    assert prepared.ids == {A}
+    assert len(prepared.ignored) == 5
+    for reason in ("is a link to", "same tile of the same labeler as", "not the name of"):
+        assert any(reason in why for why in prepared.ignored.values()), prepared.ignored
+    assert told.lines[0] == "5 files are no label tiles:"
+    assert len(told.lines) == 6
+    # Also where nothing is read again.
+    assert dict(prepare_manifest(root, labels=given).ignored) == dict(prepared.ignored)
+
+
+def test_a_linked_folder_of_label_tiles_is_read(mirror: Mirror, root: DataRoot, tmp_path: Path) -> None:
+    give(mirror, tmp_path / "elsewhere", f"{A}.tif", 1)
+    (tmp_path / "given").mkdir()
+    (tmp_path / "given" / "more").symlink_to(tmp_path / "elsewhere")
+
+    assert prepare_manifest(root, labels=tmp_path / "given").ids == {A}
+
+
+def test_one_bad_label_of_a_folder_is_a_discarded_tile_and_the_others_are_built(
+    mirror: Mirror, root: DataRoot, tmp_path: Path
+) -> None:
+    given = tmp_path / "given"
+    give(mirror, given, f"{A}.tif", 1)
+    (given / f"{B}.tif").write_bytes(b"cut off")
+
+    for _ in range(2):
+        prepared = prepare_manifest(root, labels=given)
+        assert prepared.ids == {A}
+        (row,) = prepared.unusable
+        assert (row.tile, row.state, row.reason) == (B, "discarded", "bad_label")
+
+
+def test_a_folder_without_a_usable_label_ends_with_the_first_reason(root: DataRoot, tmp_path: Path) -> None:
+    (tmp_path / "given").mkdir()
+    (tmp_path / "given" / f"{A}.tif").write_bytes(b"cut off")
+
+    with pytest.raises(DataError, match=r"none of 1 label tiles can be used; dw_7\.8.*cannot be read as a GeoTIFF"):
+        prepare_manifest(root, labels=tmp_path / "given")
+
+
+@pytest.mark.parametrize("compression", ["jpeg", "webp"])
+def test_a_label_compressed_with_loss_is_refused(
+    mirror: Mirror, root: DataRoot, tmp_path: Path, compression: str
+) -> None:
+    path = give(mirror, tmp_path / "given", f"{A}.tif", 1)
+    with rasterio.open(path) as file:
+        profile, codes = {**file.profile, "compress": compression, "photometric": None}, file.read()
+    profile.pop("photometric")
+    count = 3 if compression == "webp" else 1
+    with rasterio.open(path, "w", **{**profile, "count": count}) as file:
+        file.write(np.repeat(codes, count, axis=0))
+
+    with pytest.raises(DataError, match=f"compressed with {compression.upper()}, which changes class codes"):
+        prepare_manifest(root, labels=tmp_path / "given")
+
+
+def test_a_label_that_validation_found_damaged_is_written_again(
+    prepare: Callable[..., Prepared], root: DataRoot
+) -> None:
+    row = prepare().manifest.rows[0]
+    path = root.own_label(row)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-20] + bytes([whole[-20] ^ 1]) + whole[-19:])
+    found = Finding(row.tile.id, "label-hash", "error", "its label is not the file that was written")
+    write_findings(root.folder, FindingsDocument((found,), {}))
+
+    assert prepare().read == 2  # it, and the non-expert's label of A, which no row is made of
+    assert path.read_bytes() == whole
+
+
+@pytest.mark.parametrize("path", ["../../evil.tif", "/etc/evil.tif", "a/../../evil.tif"])
+def test_a_record_of_members_that_names_files_elsewhere_deletes_nothing(
+    prepare: Callable[..., Prepared], root: DataRoot, tmp_path: Path, path: str
+) -> None:
+    prepare()
+    record = next(root.releases.glob("*/*.members.json"))
+    document = json.loads(record.read_text())
+    document["members"].append([path, [1, "00000000", "0" * 64]])
+    record.write_text(json.dumps(document))
+
+    with pytest.raises(DataError, match="leaves its folder"):
+        prepare()

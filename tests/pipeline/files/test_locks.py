@@ -1,0 +1,35 @@
+"""Locks: another writer, and a file system without locks, are two things."""
+
+import errno
+import fcntl
+from pathlib import Path
+
+import pytest
+from dwplus.pipeline.errors import DwplusError, MachineError
+from dwplus.pipeline.files.locks import lock
+
+
+def test_a_second_writer_is_refused_until_the_first_has_ended(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    with path.open("ab") as first, path.open("ab") as second:
+        lock(first, held="another build is writing")
+        with pytest.raises(DwplusError, match="another build is writing"):
+            lock(second, held="another build is writing")
+    with path.open("ab") as third:
+        lock(third, held="another build is writing")
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL])
+def test_a_file_system_without_locks_is_no_other_writer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, "no locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+
+    with (
+        (tmp_path / "x").open("ab") as file,
+        pytest.raises(MachineError, match="cannot be locked"),
+    ):
+        lock(file, held="another build is writing; wait for it")
