@@ -14,6 +14,7 @@ from .options import data_option, quiet_option, source_option, training_options
 from .output import mark
 
 if TYPE_CHECKING:
+    from ..model.score import Scores
     from ..workflow.training import Inputs
 
 
@@ -79,13 +80,20 @@ def score(run: str, split: str, weights: str, source: str, data: Path, quiet: bo
     \b
     dwplus score runs/specsar-former-small
     """
-    from ..model.metrics import TileCounts, overall
     from ..workflow.console import console
     from ..workflow.source import existing_root
-    from ..workflow.training import find_run, score_run
+    from ..workflow.training import check_nothing_lost, find_run, score_run
 
     root = existing_root(data, source)
-    scores = score_run(root, find_run(root, run), split=split, weights=weights, progress=console(quiet=quiet))
+    run_dir = find_run(root, run)
+    scores = score_run(root, run_dir, split=split, weights=weights, progress=console(quiet=quiet))
+    _print_scores(scores, as_json=as_json)
+    check_nothing_lost(root, run_dir, split)
+
+
+def _print_scores(scores: Scores, *, as_json: bool) -> None:
+    from ..model.metrics import TileCounts, overall
+
     if as_json:
         click.echo(json.dumps(scores.to_dict(), indent=1))
         return

@@ -37,6 +37,12 @@ class DataError(DwplusError):
     """A file (label, shard, manifest, statistics) is missing, damaged or of another kind than it claims."""
 
 
+class LeftOutError(DwplusError):
+    """The work was done, without tiles whose records do not fit together."""
+
+    exit_code = ExitCode.FAILED_TILES
+
+
 class MachineError(DwplusError):
     """This machine, not the data, is at fault: a library, a disk, permissions, locks. Nothing is recorded of a file."""
 

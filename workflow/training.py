@@ -15,7 +15,7 @@ from ..model.train import EpochRow, Position, TrainConfig, profile, train
 from ..pipeline.dataset.manifest import Protocol
 from ..pipeline.dataset.root import DataRoot
 from ..pipeline.dataset.samples import Dataset, ReadFrom
-from ..pipeline.errors import DataError, UsageError
+from ..pipeline.errors import DataError, LeftOutError, UsageError
 from ..pipeline.progress import Progress, Step
 from ..pipeline.spec.bands import preset
 from ..pipeline.spec.sources import Source
@@ -42,6 +42,16 @@ class Inputs:
 def open_split(root: DataRoot, split: str, protocol: Protocol, inputs: Inputs) -> Dataset:
     primary, auxiliary = inputs.bands
     return Dataset(root, split=split, protocol=protocol, primary=primary, auxiliary=auxiliary, read=_read_from())
+
+
+def left_out_as_text(dataset: Dataset) -> list[str]:
+    """``1 of 4 test tiles left out because ...``, one line per reason; empty where all tiles of the split are used."""
+    total = len(dataset) + sum(len(one.tiles) for one in dataset.left_out)
+    return [
+        f"{len(one.tiles)} of {total} {dataset.split} tiles left out because: {one.reason} ({one.tiles[0]}"
+        f"{', ...' * (len(one.tiles) > 1)})"
+        for one in dataset.left_out
+    ]
 
 
 def _read_from() -> ReadFrom:
@@ -84,6 +94,8 @@ def train_run(
     run_dir = root.runs / name
     dataset_train = open_split(root, "train", protocol, inputs)
     dataset_val = _validation(root, protocol, inputs, progress)
+    for line in (*left_out_as_text(dataset_train), *(left_out_as_text(dataset_val) if dataset_val else ())):
+        progress.say(line)
     if dataset_train.reading != "shards":
         progress.say(f"samples are read from {dataset_train.reading}")
     if RunFolder(run_dir).complete:
@@ -121,6 +133,18 @@ def epoch_as_text(row: EpochRow) -> str:
     return f"{words}, val {', '.join(scores)}" if scores else words
 
 
+def check_nothing_lost(root: DataRoot, run_dir: Path, split: str) -> None:
+    """Make sure that no tile of a split was left out because records of the data root do not fit together.
+
+    Raises:
+        LeftOutError: tiles were; names how many, and why.
+    """
+    dataset = open_as_trained(root, RunFolder(run_dir).read_config(), split)
+    faults = [line for line, one in zip(left_out_as_text(dataset), dataset.left_out, strict=True) if one.fault]
+    if faults:
+        raise LeftOutError("; ".join(faults))
+
+
 def find_run(root: DataRoot, given: str) -> Path:
     """Folder of a run that was named by path, by ``runs/<name>`` or by name alone.
 
@@ -147,6 +171,8 @@ def score_run(root: DataRoot, run_dir: Path, *, split: str, progress: Progress, 
     if split not in ("val", "test"):
         raise UsageError(f"scores are taken on val or test, not on {split!r}")
     dataset = open_as_trained(root, folder.read_config(), split)
+    for line in left_out_as_text(dataset):
+        progress.say(line)
     with progress.stage(f"Scoring {run_dir.name}", len(dataset)) as step:
         return score(
             run_dir, dataset, weights=f"{weights}.safetensors", on_tile=lambda done, total: step.set(done, total)

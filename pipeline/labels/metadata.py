@@ -10,14 +10,12 @@ import csv
 import datetime
 import logging
 import re
-import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import openpyxl
-from openpyxl.utils.exceptions import InvalidFileException
 
 from ..errors import DataError
 from ..files.walk import walk
@@ -92,28 +90,37 @@ def _tables(folder: Path) -> list[Path]:
 
 def _read_workbook(path: Path) -> Metadata:
     try:
-        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-    except (zipfile.BadZipFile, KeyError, ValueError, OSError, InvalidFileException) as error:
-        _log.warning("continuing without %s: it cannot be read as a workbook (%s)", path, error)
+        return _entries_of_workbook(path)
+    except Exception as error:
+        # A damaged workbook makes its reader raise nearly anything: errors of zip, zlib, XML, types.
+        _log.warning("continuing without %s: it cannot be read as a workbook (%s)", path, error or type(error).__name__)
         return {}
+
+
+def _entries_of_workbook(path: Path) -> Metadata:
     found: Metadata = {}
+    book = openpyxl.load_workbook(path, read_only=True, data_only=True)
     try:
         for sheet in book.worksheets:
             labeler = _LABELER_OF_SHEET.get(plain_name(sheet.title))
             if labeler is not None:
-                # Some programs write the size A1 for every sheet.
-                sheet.reset_dimensions()
-                rows = _from_header(sheet.iter_rows(values_only=True), {"dwid"})
-                if rows is None:
-                    _log.warning("%s, sheet %s: no column dw_id in its first rows; it is not used", path, sheet.title)
-                    continue
-                found.update(_entries(labeler, rows, id_column=("dwid",)))
+                found.update(_entries_of_sheet(labeler, sheet, path))
         sheets = [sheet.title for sheet in book.worksheets]
     finally:
         book.close()
     for missing in sorted({"expert", "non_expert"} - {labeler for labeler, _ in found}):
         _log.warning("%s says nothing of tiles of %s: its sheets are %s", path, missing, ", ".join(sheets))
     return found
+
+
+def _entries_of_sheet(labeler: Labeler, sheet: Any, path: Path) -> Metadata:
+    # Some programs write the size A1 for every sheet.
+    sheet.reset_dimensions()
+    rows = _from_header(sheet.iter_rows(values_only=True), {"dwid"})
+    if rows is None:
+        _log.warning("%s, sheet %s: no column dw_id in its first rows; it is not used", path, sheet.title)
+        return {}
+    return _entries(labeler, rows, id_column=("dwid",))
 
 
 _HEADER_WITHIN = 20

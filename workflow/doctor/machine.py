@@ -17,8 +17,9 @@ from urllib.parse import urlsplit
 
 from ...pipeline.build.budget import SHARD_BYTES
 from ...pipeline.dataset.root import DataRoot
-from ...pipeline.errors import DwplusError
+from ...pipeline.errors import DwplusError, MachineError
 from ...pipeline.files.atomic import check_writable
+from ...pipeline.raster.gdal import check_libraries
 from ...pipeline.spec.sources import Source
 from ...pipeline.spec.version import __version__
 from .checklist import Check
@@ -66,7 +67,13 @@ def _rasterio() -> Check:
         import rasterio
     except ImportError as error:
         return Check("Versions", "rasterio", "error", f"cannot be imported: {error}", "pip install rasterio")
-    return Check("Versions", "rasterio", "ok", f"{rasterio.__version__}, GDAL {rasterio.__gdal_version__}")
+    found = f"{rasterio.__version__}, GDAL {rasterio.__gdal_version__}"
+    try:
+        check_libraries()
+    except MachineError as error:
+        problem, _, advice = str(error).partition("; ")
+        return Check("Versions", "rasterio", "error", f"{found}: {problem}", advice)
+    return Check("Versions", "rasterio", "ok", found)
 
 
 def _torch() -> Check:

@@ -56,9 +56,10 @@ def test_names_types_and_shape_are_those_that_were_asked_for() -> None:
 
 
 def test_values_are_stored_as_a_plain_loop_would() -> None:
-    # Given every kind of pixel: masked, DN 0, ordinary, saturated; radar unseen, at 0 dB, very dark, not a number.
+    # Given every kind of pixel: masked, DN 0, ordinary, saturated; radar unseen, at 0 dB, very dark, masked in
+    # one polarisation.
     shifted = [0, 1, 2, 2501, 65535]
-    decibel = [S1_FILL, 0.0, -51.3, np.nan, -12.554]
+    decibel = [S1_FILL, 0.0, -51.3, S1_FILL, -12.554]
     count = [0, 5, 60, 3, 1]
     answer = np.zeros((1, 5), dtype=TYPES)
     for band in REQUEST_BANDS[:11]:
@@ -88,3 +89,22 @@ def test_the_cost_is_the_sum_of_the_first_column() -> None:
 @pytest.mark.parametrize("table", ["", "None", "\n\n", "Total 3.0", " EECU·s PeakMem\n(nothing)\n"])
 def test_another_text_tells_no_cost(table: str) -> None:
     assert eecu_seconds(table) is None
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("band", ["VV", "VH"])
+def test_an_observed_pixel_without_a_finite_value_is_a_fault_of_the_service(value: float, band: str) -> None:
+    answer = np.zeros((2, 2), dtype=TYPES)
+    answer["S1_N"] = 3
+    answer["VV"], answer["VH"] = -10.0, -17.0
+    answer[band][1, 1] = value
+
+    with pytest.raises(ValueError, match=f"1 pixels of {band} have observations and a value that is no finite number"):
+        stored_values(answer, (2, 2))
+
+
+def test_a_pixel_that_was_not_observed_may_hold_anything() -> None:
+    answer = np.zeros((1, 2), dtype=TYPES)
+    answer["VV"] = answer["VH"] = np.nan
+
+    assert not stored_values(answer, (1, 2))[SHARD_BANDS.index("VV")].any()

@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import re
 import shutil
 import socket
 import subprocess
@@ -18,7 +19,7 @@ from dwplus.pipeline.cluster import in_process
 from dwplus.pipeline.dataset.root import MIRROR_FILE, DataRoot
 from dwplus.pipeline.dataset.samples import Dataset
 from dwplus.pipeline.errors import AuthenticationError, DataError, ServiceError, UsageError
-from dwplus.pipeline.files.remote import Remote, is_this_machine
+from dwplus.pipeline.files.remote import Remote, is_this_machine, shown_url, without_secrets
 from dwplus.pipeline.progress import Silent
 from dwplus.pipeline.raster.geotiff import read_content
 from support.file_server import CUT, FileServer, serving
@@ -269,3 +270,56 @@ def test_commands_take_a_url_and_leave_results_here(
 )
 def test_this_machine_is_known_by_its_address(url: str, own: bool) -> None:
     assert is_this_machine(url) == own
+
+
+SECRET = "https://user:hunter2@store.example/c/data?sv=2024&sig=s3cret#part"
+
+
+def test_a_url_is_shown_without_what_may_be_a_secret() -> None:
+    place = Remote(SECRET) / "ledger.jsonl"
+
+    assert str(place) == "https://store.example/c/data/ledger.jsonl"
+    for text in (str(place), repr(place), f"{place}", shown_url(SECRET), without_secrets(f"cannot get {SECRET}: 403")):
+        assert not {"hunter2", "s3cret"} & set(re.split(r"\W+", text)), text
+
+
+def test_a_shared_access_signature_goes_with_every_file_below() -> None:
+    place = Remote("https://store.example/c/data?sv=2024&sig=s3cret") / "shards/EH/4/a.tif"
+
+    assert place.url == "https://store.example/c/data/shards/EH/4/a.tif?sv=2024&sig=s3cret"
+    assert place.name == "a.tif"
+    assert (Remote("s3://bucket/odd?name") / "a.tif").url == "s3://bucket/odd?name/a.tif"
+
+
+def test_a_mirror_never_stores_the_secret_and_reads_with_it(
+    data_root: LayOut, tmp_path: Path, server: FileServer
+) -> None:
+    root = data_root(train=2, test=1)
+    shutil.copytree(root.folder, tmp_path / "data" / "set", dirs_exist_ok=True)
+    url = server.url.replace("http://", "http://user:hunter2@") + "/set?sig=s3cret"
+
+    mirrored = DataRoot.mirror(url, tmp_path / "here", waits_s=SOON)
+
+    assert read_content(mirrored.shard(root.manifest().rows[0].tile))
+    for path in (tmp_path / "here").rglob("*"):
+        assert not path.is_file() or not {b"hunter2", b"s3cret"} & set(re.split(rb"\W+", path.read_bytes()))
+    # The same data set under another signature is the same.
+    DataRoot.mirror(url.replace("s3cret", "renewed"), tmp_path / "here", waits_s=SOON)
+
+
+def test_waivers_of_a_data_set_at_a_url_hold_here_too(data_root: LayOut, tmp_path: Path, server: FileServer) -> None:
+    root = data_root(train=2, test=1)
+    root.waivers_file.write_text('[[waiver]]\nrule = "unmarked"\ntile = "dw_*"\nreason = "looked at"\n')
+    shutil.copytree(root.folder, tmp_path / "data" / "set", dirs_exist_ok=True)
+
+    mirrored = DataRoot.mirror(f"{server.url}/set", tmp_path / "here", waits_s=SOON)
+
+    assert mirrored.waivers() == root.waivers() != ()
+
+
+@pytest.mark.parametrize("text", ["null", "[]", '{"url": 5}', '{"url": "no url"}', "[" * 99_999])
+def test_a_mirror_record_of_another_shape_is_one_error(tmp_path: Path, text: str) -> None:
+    (tmp_path / MIRROR_FILE).write_text(text)
+
+    with pytest.raises(DataError, match=r"origin\.json.*name the URL again with --data"):
+        DataRoot.at(tmp_path)

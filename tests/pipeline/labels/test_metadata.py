@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+import re
+import zipfile
 from datetime import datetime
 from pathlib import Path
 
@@ -62,3 +65,70 @@ def test_a_damaged_workbook_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptu
 
     assert metadata.read_metadata(tmp_path) == {}
     assert "continuing without" in caplog.text
+
+
+AMAZON = "dw_-63.3512901800_-3.9093045532-20190812"
+SCENE = "S2B_MSIL2A_20190812T143759_N0213_R096_T20MMA_20190812T165657"
+
+
+def workbook(path: Path, *rows: list[str | None]) -> None:
+    book = openpyxl.Workbook()
+    book.active.title = "expert"
+    for row in rows:
+        book.active.append(row)
+    book.create_sheet("non_expert").append(["dw_id"])
+    book.save(path)
+
+
+def test_a_workbook_that_states_the_size_a1_is_read_whole(tmp_path: Path) -> None:
+    path = tmp_path / "metadata.xlsx"
+    workbook(path, ["dw_id", "S2_PRODUCT_ID"], [AMAZON, SCENE])
+    with zipfile.ZipFile(path) as opened:
+        members = {name: opened.read(name) for name in opened.namelist()}
+    sheet = "xl/worksheets/sheet1.xml"
+    members[sheet] = re.sub(rb'<dimension ref="[^"]*" ?/>', b'<dimension ref="A1"/>', members[sheet])
+    assert b'ref="A1"' in members[sheet]
+    with zipfile.ZipFile(path, "w") as opened:
+        for name, content in members.items():
+            opened.writestr(name, content)
+
+    assert metadata.read_metadata(tmp_path)["expert", AMAZON]["S2_PRODUCT_ID"] == SCENE
+
+
+def test_a_title_above_the_columns_is_passed_over(tmp_path: Path) -> None:
+    workbook(tmp_path / "m.xlsx", ["Tiles of 2019"], [], ["dw_id", "S2_PRODUCT_ID"], [AMAZON, SCENE])
+
+    assert metadata.read_metadata(tmp_path)["expert", AMAZON]["S2_PRODUCT_ID"] == SCENE
+
+
+def test_a_sheet_without_ids_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    workbook(tmp_path / "m.xlsx", ["tile", "S2_PRODUCT_ID"], [AMAZON, SCENE])
+
+    assert metadata.read_metadata(tmp_path) == {}
+    assert "no column dw_id in its first rows" in caplog.text
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("title", ["", "Test tiles of Dynamic World\n\n"], ids=["no title", "title"])
+def test_a_list_of_test_tiles_is_read_whatever_separates_its_columns(
+    tmp_path: Path, delimiter: str, title: str
+) -> None:
+    rows = [["filename", "s2_system_index"], [BRITAIN.replace(".", "p"), "20170409T105651_20170409T110425_T30UXC"]]
+    (tmp_path / "tiles.csv").write_text(title + "\n".join(delimiter.join(row) for row in rows) + "\n")
+
+    assert metadata.read_metadata(tmp_path)["consensus", BRITAIN]["date"] == "2017-04-09"
+
+
+def test_no_mutated_workbook_or_list_is_a_traceback(tmp_path: Path) -> None:
+    workbook(tmp_path / "m.xlsx", ["dw_id", "S2_PRODUCT_ID"], [AMAZON, SCENE])
+    (tmp_path / "t.csv").write_text(f"filename,s2_system_index\n{BRITAIN.replace('.', 'p')},20170409T1_2_T30UXC\n")
+    draw = random.Random(6)
+    for path in (tmp_path / "m.xlsx", tmp_path / "t.csv"):
+        whole = path.read_bytes()
+        for _ in range(60):
+            mutated = bytearray(whole)
+            for _ in range(draw.randrange(1, 6)):
+                mutated[draw.randrange(len(mutated))] = draw.randrange(256)
+            path.write_bytes(bytes(mutated[: draw.randrange(1, len(mutated) + 1)]) if draw.random() < 0.3 else mutated)
+            metadata.read_metadata(tmp_path)
+        path.write_bytes(whole)

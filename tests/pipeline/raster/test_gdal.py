@@ -1,0 +1,127 @@
+"""GDAL and PROJ: what the shell sets never changes a pixel, and a broken library is no fault of the data."""
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from dwplus.pipeline.build.build import normalise_root, validate_root
+from dwplus.pipeline.cluster import in_process
+from dwplus.pipeline.dataset.root import DataRoot
+from dwplus.pipeline.progress import Silent
+from support.fixture_types import LayOut
+from support.tiles import make_tile
+
+
+def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """The command line in a shell with more variables."""
+    program = "import sys; from dwplus.cli import main; sys.exit(main())"
+    return subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.fixture
+def root(data_root: LayOut) -> DataRoot:
+    root = data_root(train=4, test=2)
+    validate_root(root, run=in_process, progress=Silent())
+    normalise_root(root, run=in_process, progress=Silent())
+    return root
+
+
+@pytest.fixture(params=["no database", "another database", "junk"])
+def other_proj(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """What PostGIS, QGIS or conda may leave in PROJ_LIB."""
+    folder = tmp_path / "proj"
+    folder.mkdir()
+    if request.param == "junk":
+        (folder / "proj.db").write_bytes(b"junk")
+    if request.param == "another database":
+        import sqlite3
+
+        with sqlite3.connect(folder / "proj.db") as database:
+            database.execute("CREATE TABLE metadata (key TEXT, value TEXT)")
+            database.execute("INSERT INTO metadata VALUES ('DATABASE.LAYOUT.VERSION.MAJOR', '1')")
+            database.execute("INSERT INTO metadata VALUES ('DATABASE.LAYOUT.VERSION.MINOR', '0')")
+    return folder
+
+
+@pytest.mark.parametrize("variable", ["PROJ_LIB", "PROJ_DATA"])
+@pytest.mark.parametrize(
+    "command",
+    [("validate", "--workers", "1"), ("normalise", "--workers", "1"), ("labels", "index", "--labels", "LABELS")],
+    ids=lambda command: command[0],
+)
+def test_another_installations_proj_is_one_line_and_nothing_is_written(
+    root: DataRoot, other_proj: Path, command: tuple[str, ...], variable: str, tmp_path: Path
+) -> None:
+    before = contents(root.folder)
+    arguments = [str(tmp_path / "given") if one == "LABELS" else one for one in command]
+    (tmp_path / "given").mkdir()
+    (tmp_path / "given" / "dw_9.0_45.0-20190701.tif").write_bytes(root.own_label(root.manifest().rows[0]).read_bytes())
+
+    ended = run(*arguments, "--data", str(root.folder.parent), "--source", "sandbox", **{variable: str(other_proj)})
+
+    assert ended.returncode == 1, ended.stderr
+    assert f"{variable}={other_proj}: run 'unset {variable}'" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    changed = {name for name, digest in contents(root.folder).items() if before.get(name) != digest}
+    assert changed <= {"ledger.jsonl"}
+    assert contents(root.folder)["ledger.jsonl"] == before["ledger.jsonl"]
+
+
+@pytest.mark.parametrize("variables", [{"GTIFF_IGNORE_READ_ERRORS": "YES"}, {"CPL_DEBUG": "ON"}, {}])
+def test_a_label_that_is_cut_off_is_refused_whatever_the_shell_says(tmp_path: Path, variables: dict[str, str]) -> None:
+    path = tmp_path / "dw_9.0_45.0-20190701.tif"
+    tile = make_tile(size=510)
+    with rasterio.open(
+        path, "w", driver="GTiff", dtype="uint8", count=1, height=510, width=510, crs=tile.crs, transform=tile.affine
+    ) as file:
+        file.write(np.full((1, 510, 510), 3, np.uint8))
+    path.write_bytes(path.read_bytes()[:200_000])
+
+    ended = run("validate", str(path), "--as", "label", **variables)
+
+    assert ended.returncode == 3
+    assert "cut off or damaged" in ended.stdout
+
+
+def test_a_world_file_beside_a_label_moves_nothing(tmp_path: Path) -> None:
+    tile = make_tile(size=510)
+    path = tmp_path / "a.tif"
+    with rasterio.open(
+        path, "w", driver="GTiff", dtype="uint8", count=1, height=510, width=510, crs=tile.crs, transform=tile.affine
+    ) as file:
+        file.write(np.full((1, 510, 510), 3, np.uint8))
+    (tmp_path / "a.tfw").write_text("20\n0\n0\n-20\n0\n0\n")
+    (tmp_path / "a.tif.aux.xml").write_text(
+        '<PAMDataset><PAMRasterBand band="1"><NoDataValue>3</NoDataValue></PAMRasterBand></PAMDataset>'
+    )
+
+    ended = run("validate", str(path), "--as", "label", GDAL_GEOREF_SOURCES="WORLDFILE,INTERNAL")
+
+    assert ended.returncode == 0, ended.stdout
+
+
+def test_the_doctor_names_another_installations_proj(other_proj: Path, tmp_path: Path) -> None:
+    ended = run("doctor", "--data", str(tmp_path), PROJ_LIB=str(other_proj))
+
+    assert ended.returncode != 0
+    assert "PROJ_LIB" in ended.stdout + ended.stderr
