@@ -8,7 +8,6 @@ Letters: B batch, C bands, H and W pixels.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -19,6 +18,7 @@ from torch.utils.data import DataLoader, Sampler
 from torch.utils.data import Dataset as TorchDataset
 
 from ..pipeline.errors import DataError, UsageError
+from ..pipeline.machine import usable_cores
 from ..pipeline.spec.bands import BANDS, NODATA
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ class EpochSampler(Sampler[int]):
 
 def default_workers() -> int:
     """Loader processes: none without a GPU or on two cores, where sending a tile costs more than decoding it."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     return min(8, cores // 2) if torch.cuda.is_available() and cores > 2 else 0
 
 

@@ -7,7 +7,6 @@ random pixels: neither changes how long a step takes.
 from __future__ import annotations
 
 import multiprocessing
-import os
 import resource
 import statistics
 import time
@@ -20,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from ..pipeline.errors import DwplusError
+from ..pipeline.machine import usable_cores
 from .losses import build_loss
 from .registry import build, configure, spec
 
@@ -200,4 +200,4 @@ def _processor() -> str:
         with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123
             return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
     except (OSError, StopIteration):
-        return f"{os.cpu_count()} cores"
+        return f"{usable_cores()} cores"

@@ -1,4 +1,4 @@
-"""Where the Dask stages run: a local cluster of processes, a Dask cluster that exists, or the calling process.
+"""Where validation and statistics run: processes of this machine, a Dask cluster that exists, or the calling process.
 
 Wherever they run, the result is the same to the last byte: what batches give is put together by sums of integers and by
 sorting, never by who was first.
@@ -7,16 +7,23 @@ sorting, never by who was first.
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 import pickle
 import signal
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
 from typing import Any, Protocol, TypeVar
 
-from .errors import ServiceError, UsageError
+from .errors import MachineError, ServiceError, UsageError
+from .machine import usable_cores, usable_memory_bytes
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -26,7 +33,10 @@ TILES_PER_TASK = 16
 
 
 FEW = 8
-"""So few items are done before a cluster has started (about 1.5 s)."""
+"""So few items are done before processes have started (about 1 s)."""
+
+WORKER_BYTES = 1 << 30
+"""Memory of one worker: a shard decoded, its histograms and the libraries."""
 
 AHEAD = 4
 """Batches per thread that the scheduler knows of: enough that no worker ever waits for the next one, few enough that
@@ -39,8 +49,8 @@ _COUNT_EVERY_S = 5.0
 """How often workers are counted anew: they may come and go."""
 
 _ALLOCATOR = {"MALLOC_TRIM_THRESHOLD_": 256 * 2**20, "MALLOC_MMAP_THRESHOLD_": 128 * 2**20}
-"""Environment of local workers. Dask's own value of 64 KiB gives every band's buffer back to the system and faults it
-in again for the next one: 23 ms of CPU to decode a shard instead of 15, 16 ms to count its values instead of 5."""
+"""Environment of local workers: a band's buffer stays with the process, instead of being given back to the system and
+faulted in again for the next band (measured with a limit of 64 KiB: 23 ms of CPU to decode a shard instead of 15)."""
 
 
 class Runner(Protocol):
@@ -75,13 +85,18 @@ def open_cluster(*, workers: int | None = None, scheduler: str | None = None) ->
 
 @contextmanager
 def local_cluster(workers: int | None = None) -> Iterator[Runner]:
-    """A runner on a Dask cluster of local processes, one thread each (GDAL decodes on one core per file).
+    """A runner on processes of this machine, one thread each (GDAL decodes on one core per file).
 
-    The cluster starts with the first work that it gets.
+    They start with the first work that they get, and talk through pipes: nothing listens on a port, so that other users
+    of the machine have nothing to talk to. Where they cannot start (no ``/dev/shm``, no more processes), the work is
+    done in this process, and a warning says so.
+
+    Args:
+        workers: processes; None: as many as there are usable cores, and memory for.
     """
-    count = workers or os.cpu_count() or 1
+    count = workers or default_workers()
     with ExitStack() as stack:
-        started: list[Any] = []
+        started: list[_Processes | None] = []
 
         def run(function: Callable[[Sequence[T]], R], items: Sequence[T]) -> Iterator[tuple[int, R]]:
             if len(items) <= FEW and not started:
@@ -89,9 +104,17 @@ def local_cluster(workers: int | None = None) -> Iterator[Runner]:
                 return
             if not started:
                 started.append(_start(stack, count))
-            yield from _spread(started[0], function, items)
+            processes = started[0]
+            yield from in_process(function, items) if processes is None else processes.spread(function, items)
 
         yield run
+
+
+def default_workers() -> int:
+    """Processes for the cores and the memory that are there."""
+    memory = usable_memory_bytes()
+    room = usable_cores() if memory is None else int(memory // WORKER_BYTES)
+    return max(1, min(usable_cores(), room))
 
 
 @contextmanager
@@ -248,23 +271,145 @@ def _spread(client: Any, function: Callable[[Sequence[T]], R], items: Sequence[T
             client.cancel(list(sizes))
 
 
-def _start(stack: ExitStack, count: int) -> Any:
-    # distributed costs half a second to import.
-    import dask
-    from distributed import Client, LocalCluster
+# --- processes of this machine ----------------------------------------------------------------------------------------
 
-    logging.getLogger("distributed").setLevel(logging.ERROR)
-    environment = {f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in _ALLOCATOR.items()}
-    with _deaf_children(), dask.config.set(environment):
-        cluster = LocalCluster(
-            n_workers=count,
-            threads_per_worker=1,
-            processes=True,
-            dashboard_address="127.0.0.1:0",
-            # A worker that is stopped while it reports to the scheduler calls that an error.
-            silence_logs=logging.CRITICAL,
-        )
-    return stack.enter_context(Client(stack.enter_context(cluster), set_as_default=False))
+
+class _Processes:
+    """Worker processes; those that die are started again, and their batches are done again."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self._pool: ProcessPoolExecutor | None = None
+
+    def open(self) -> ProcessPoolExecutor:
+        """The pool, started where it is not.
+
+        Raises:
+            OSError: processes cannot be started here.
+        """
+        if self._pool is None:
+            with _environment(_ALLOCATOR):
+                pool = ProcessPoolExecutor(
+                    self.count, mp_context=multiprocessing.get_context("spawn"), initializer=_begin_worker
+                )
+                try:
+                    # All at once: the environment is theirs from their start on.
+                    list(pool.map(_nothing, range(self.count)))
+                except BrokenProcessPool as error:
+                    raise OSError(f"a worker process ended while it started ({error})") from None
+            self._pool = pool
+        return self._pool
+
+    def close(self) -> None:
+        """End the processes; what has not begun is dropped."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def spread(self, function: Callable[[Sequence[T]], R], items: Sequence[T]) -> Iterator[tuple[int, R]]:
+        """Results of all batches as they come; a few of them are on their way at any time.
+
+        Raises:
+            MachineError: processes died again and again.
+        """
+        import cloudpickle
+
+        packed = cloudpickle.dumps(function)
+        waiting: deque[Sequence[T]] = deque()
+        flying: dict[Future[R], Sequence[T]] = {}
+        start, deaths = 0, 0
+        try:
+            while True:
+                while (waiting or start < len(items)) and len(flying) < AHEAD * self.count:
+                    if not waiting:
+                        waiting.append(items[start : start + batch_size(len(items) - start, self.count)])
+                        start += len(waiting[-1])
+                    try:
+                        future = self.open().submit(_call, packed, pickle.dumps(waiting[0]))
+                    except BrokenProcessPool:
+                        break
+                    flying[future] = waiting.popleft()
+                if not flying and not waiting:
+                    return
+                for future in wait(flying, return_when=FIRST_COMPLETED).done:
+                    batch = flying.pop(future)
+                    try:
+                        result = future.result()
+                    except (BrokenProcessPool, CancelledError):
+                        waiting.append(batch)
+                        continue
+                    yield len(batch), result
+                    deaths = 0
+                if waiting:
+                    deaths += 1
+                    self._start_again(waiting, flying, deaths)
+        finally:
+            for future in flying:
+                future.cancel()
+
+    def _start_again(self, waiting: deque[Sequence[T]], flying: dict[Future[R], Sequence[T]], deaths: int) -> None:
+        """After a process died its pool is of no use: its other batches are done again by the next one."""
+        if deaths > _DEATHS:
+            raise MachineError(
+                f"worker processes died {deaths} times over one batch of tiles: most often memory has run out; run "
+                f"again with fewer than --workers {self.count}"
+            )
+        waiting.extend(flying.values())
+        flying.clear()
+        self.close()
+
+
+_DEATHS = 3
+"""So often in a row workers may die before the command gives up."""
+
+
+def _call(function: bytes, batch: bytes) -> Any:
+    return pickle.loads(function)(pickle.loads(batch))
+
+
+def _nothing(_: int) -> None:
+    """The first work of a worker: it is there when this is done."""
+
+
+def _begin_worker() -> None:
+    """Ctrl-C is for the process that started this one, which ends it; when that one is killed, this one ends too."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+
+    def end_with_parent() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
+
+
+def _start(stack: ExitStack, count: int) -> _Processes | None:
+    """Started processes; None, with a warning, where this machine does not let them start."""
+    processes = _Processes(count)
+    try:
+        with _deaf_children():
+            processes.open()
+    except OSError as error:
+        log.warning("working in one process: worker processes cannot be started here (%s)", _first_line(error))
+        return None
+    stack.callback(processes.close)
+    return processes
+
+
+@contextmanager
+def _environment(variables: Mapping[str, int]) -> Iterator[None]:
+    """Variables that processes started in here have, and this one does not."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update({name: str(value) for name, value in variables.items()})
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import time
 from dataclasses import dataclass, field, replace
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from ...pipeline.machine import usable_cores
 from ..evaluator.documents import algorithms_document, discovery_document
 from ..refusal import Refusal
 from .faults import FaultPlan
@@ -95,7 +95,7 @@ class Router:
         kept = folder if settings.releases_folder is None else Path(settings.releases_folder)
         self.releases = ReleaseFiles(settings.planet, settings.tiles, kept)
         self.account = Account(self.url, settings.project, settings.token_s)
-        self.workers = Workers(settings.planet, settings.workers or _cpus())
+        self.workers = Workers(settings.planet, settings.workers or usable_cores())
 
     def check_host(self, host: str | None) -> None:
         """Refuse requests that a page of another site sends here under its own name (DNS rebinding).
@@ -177,11 +177,6 @@ class Router:
         if asset != what and method == "GET" and ":" not in asset:
             return Task("asset", asset, b"", query)
         raise Refusal(f"{method} {what[:200]} is not implemented by the local Earth Engine.", 501)
-
-
-def _cpus() -> int:
-    """CPUs that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _plan(body: bytes) -> Any:

@@ -6,7 +6,6 @@ workers only download and write shards.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -24,13 +23,14 @@ from ..earthengine.scene_choice import SceneHint
 from ..earthengine.session import DEFAULT_CONCURRENCY, PixelSource, Tally
 from ..errors import QuotaError, ServiceError, TileError
 from ..files.atomic import remove_parts, sha256_of, write_atomically
+from ..machine import usable_cores
 from ..raster.geotiff import encode_shard, grid_of
 from ..spec.bands import NODATA, S1_BANDS, S2_BANDS, SHARD_BANDS
 from ..spec.recipe import Recipe
 from .plan import Plan, discarded, plan
 from .provenance import provenance
 
-ENCODERS = os.cpu_count() or 1
+ENCODERS = usable_cores()
 """Tiles that are encoded at a time; more would only hold memory."""
 
 OUTAGE_FAILURES = 20

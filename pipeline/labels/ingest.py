@@ -22,6 +22,7 @@ from ..dataset.root import DataRoot
 from ..earthengine.scene_choice import index_of
 from ..errors import DataError
 from ..files.atomic import sha256_of
+from ..machine import usable_cores
 from ..progress import Progress, Silent
 from ..raster.gdal import check_libraries
 from ..raster.geotiff import label_name, write_label
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
     from .earth_engine import LabelClient
 
 
-_WORKERS = min(8, (os.cpu_count() or 1) + 2)
+_WORKERS = min(8, usable_cores() + 2)
 """Threads that read label tiles: GDAL works without Python's lock, and each written label waits for the disk."""
 
 

@@ -11,8 +11,8 @@ from support.paths import REPOSITORY
 
 PRODUCT = ("commands", "workflow", "model", "local_ee", "pipeline", "manifests")
 
-# ``errors``, ``progress`` and the data of ``manifests`` may be imported everywhere.
-EVERYWHERE = {"pipeline.errors", "pipeline.progress", "manifests", "dwplus"}
+# ``errors``, ``machine``, ``progress`` and the data of ``manifests`` may be imported everywhere.
+EVERYWHERE = {"pipeline.errors", "pipeline.machine", "pipeline.progress", "manifests", "dwplus"}
 MAY_IMPORT: dict[str, str] = {
     "pipeline.cluster": "",
     "pipeline.spec": "",

@@ -1,7 +1,12 @@
 """Where the Dask stages run makes no difference to what comes out."""
 
+import errno
 import hashlib
+import os
 import socket
+import subprocess
+import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,17 +14,19 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from dwplus.cli import cli
+from dwplus.pipeline import cluster as cluster_module
 from dwplus.pipeline.build.build import normalise_root, validate_root
 from dwplus.pipeline.cluster import (
     TILES_PER_TASK,
     batch_size,
+    default_workers,
     existing_cluster,
     in_process,
     local_cluster,
     open_cluster,
 )
 from dwplus.pipeline.dataset.root import DataRoot
-from dwplus.pipeline.errors import DataError, ServiceError, UsageError
+from dwplus.pipeline.errors import DataError, MachineError, ServiceError, UsageError
 from dwplus.pipeline.progress import Silent
 from support.dask_processes import dask_processes, pid_after_a_while
 from support.file_server import serving
@@ -168,3 +175,104 @@ def fails(batch: Sequence[int]) -> int:
 def test_an_error_of_a_batch_reaches_the_caller_as_itself() -> None:
     with local_cluster(1) as run, pytest.raises(DataError, match="tile 0 is broken"):
         list(run(fails, range(64)))
+
+
+def _listening(pids: set[int]) -> set[int]:
+    """Ports on which processes of a tree listen."""
+    inodes = set()
+    for pid in pids:
+        for link in Path(f"/proc/{pid}/fd").glob("*"):
+            try:
+                target = str(link.readlink())
+            except OSError:
+                continue
+            if target.startswith("socket:"):
+                inodes.add(target[8:-1])
+    rows = [line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]]
+    return {int(row[1].rpartition(":")[2], 16) for row in rows if row[3] == "0A" and row[9] in inodes}
+
+
+def test_no_port_is_opened_that_another_user_of_the_machine_could_reach() -> None:
+    import psutil
+
+    me = psutil.Process()
+    before = _listening({me.pid})
+    with local_cluster(2) as run:
+        seen = set()
+        for _ in run(pid_after_a_while, range(200)):
+            seen |= _listening({me.pid, *(child.pid for child in me.children(recursive=True))})
+
+    assert seen <= before
+
+
+def dies_once(batch: Sequence[str]) -> int:
+    """A batch during which a worker dies the first time."""
+    folder = Path(batch[0])
+    try:
+        (folder / "died").touch(exist_ok=False)
+    except FileExistsError:
+        return len(batch)
+    os._exit(9)
+
+
+def dies_always(batch: Sequence[int]) -> int:
+    os._exit(9)
+
+
+def test_a_local_worker_that_dies_is_started_again_and_no_item_is_lost(tmp_path: Path) -> None:
+    with local_cluster(2) as run:
+        assert sum(done for _, done in run(dies_once, [str(tmp_path)] * 100)) == 100
+
+
+def test_workers_that_always_die_end_the_command_with_what_to_do() -> None:
+    with (
+        local_cluster(2) as run,
+        pytest.raises(MachineError, match=r"died 4 times .* memory has run out; run again with"),
+    ):
+        list(run(dies_always, range(40)))
+
+
+def test_a_machine_that_starts_no_processes_does_the_work_in_one_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")  # semaphores without /dev/shm
+
+    monkeypatch.setattr(cluster_module, "ProcessPoolExecutor", refuse)
+
+    with local_cluster(2) as run:
+        assert sum(count for count, _ in run(big_part, range(100))) == 100
+    assert "working in one process" in caplog.text
+
+
+def test_local_workers_end_with_a_command_that_is_killed(tmp_path: Path) -> None:
+    program = (
+        "import os, time\n"
+        "from dwplus.pipeline.cluster import local_cluster\n"
+        "from support.dask_processes import pid_after_a_while\n"
+        "if __name__ == '__main__':\n"
+        "    with local_cluster(2) as run:\n"
+        "        parts = run(pid_after_a_while, range(100000))\n"
+        "        print(*{next(parts)[1][0] for _ in range(40)}, flush=True)\n"
+        "        time.sleep(60)\n"
+    )
+    (tmp_path / "main.py").write_text(program)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    process = subprocess.Popen([sys.executable, str(tmp_path / "main.py")], stdout=subprocess.PIPE, env=environment)
+    assert process.stdout is not None
+    workers = [int(word) for word in process.stdout.readline().split()]
+    process.kill()
+    process.wait()
+
+    assert workers
+    deadline = time.monotonic() + 20
+    while any(Path(f"/proc/{pid}").exists() and " Z " not in Path(f"/proc/{pid}/stat").read_text() for pid in workers):
+        assert time.monotonic() < deadline, workers
+        time.sleep(0.05)
+
+
+def test_cores_are_those_of_the_batch_job_and_memory_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster_module, "usable_cores", lambda: 8)
+    for memory, expected in ((None, 8), (3 << 30, 3), (100 << 20, 1), (64 << 30, 8)):
+        monkeypatch.setattr(cluster_module, "usable_memory_bytes", lambda memory=memory: memory)
+        assert default_workers() == expected

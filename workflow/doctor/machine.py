@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
-import os
 import platform
 import resource
 import shutil
@@ -13,12 +11,13 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from ...pipeline.build.budget import SHARD_BYTES
 from ...pipeline.dataset.root import DataRoot
 from ...pipeline.errors import DwplusError, MachineError
 from ...pipeline.files.atomic import check_writable
+from ...pipeline.files.remote import shown_url
+from ...pipeline.machine import usable_cores, usable_memory_bytes
 from ...pipeline.raster.gdal import check_libraries
 from ...pipeline.spec.sources import Source
 from ...pipeline.spec.version import __version__
@@ -98,13 +97,9 @@ def local(root: Path, source: Source, *, free_bytes: int | None = None) -> Itera
     yield disk(root, needed_gb(source), free_bytes=free_bytes)
     yield locks(root)
     yield memory()
-    yield Check("This machine", "cores", "ok", f"{_cores()}; --workers takes fewer")
+    yield Check("This machine", "cores", "ok", f"{usable_cores()}; --workers takes fewer")
+    yield shared_memory()
     yield open_files(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
-
-
-def _cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def needed_gb(source: Source) -> tuple[float, float]:
@@ -190,7 +185,8 @@ def _nearest(path: Path) -> Path:
 
 
 def memory() -> Check:
-    free = _available_gb()
+    room = usable_memory_bytes()
+    free = None if room is None else room / GB
     if free is None:
         return Check("This machine", "memory", "ok", "not told by this system")
     if free < LEAST_MEMORY_GB:
@@ -199,18 +195,23 @@ def memory() -> Check:
     return Check("This machine", "memory", "ok", f"{free:.1f} GB available")
 
 
-def _available_gb() -> float | None:
-    """Memory that a process can still get: of the machine, or of the container where that allows less."""
+LEAST_SHARED_MEMORY_GB = 0.5
+
+
+def shared_memory(folder: Path = Path("/dev/shm")) -> Check:
+    """What loader processes hand their batches over in; containers have 64 MB of it where nothing else is said."""
+    topic, title = "This machine", "shared memory"
     try:
-        text = Path("/proc/meminfo").read_text(encoding="ascii")
-        kib = next(int(line.split()[1]) for line in text.splitlines() if line.startswith("MemAvailable"))
-    except (OSError, StopIteration, ValueError):
-        return None
-    limits = [kib * 1024]
-    group = Path("/sys/fs/cgroup")
-    with contextlib.suppress(OSError, ValueError):  # no container, or one without a limit
-        limits.append(int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()))
-    return max(min(limits), 0) / GB
+        free = shutil.disk_usage(folder).free / GB
+        with tempfile.NamedTemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        advice = "work is done in one process: start the container with --shm-size 2g, or train with --set workers=0"
+        return Check(topic, title, "warning", f"{folder} cannot be used: {error.strerror or error}", advice)
+    if free < LEAST_SHARED_MEMORY_GB:
+        advice = "start the container with --shm-size 2g, or train with --set workers=0"
+        return Check(topic, title, "warning", f"{free:.2f} GB free in {folder}", advice)
+    return Check(topic, title, "ok", f"{free:.1f} GB free")
 
 
 def open_files(limit: int) -> Check:
@@ -227,4 +228,4 @@ def proxies(found: Mapping[str, str] | None = None) -> Check:
 
 
 def _without_password(url: str) -> str:
-    return urlsplit(url if "://" in url else f"//{url}").netloc.rpartition("@")[2] or url.rpartition("@")[2]
+    return shown_url(url if "://" in url else f"//{url}").removeprefix("//")
