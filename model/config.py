@@ -11,6 +11,7 @@ from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from ..pipeline.errors import UsageError
+from .domains import check_domain
 
 T = TypeVar("T")
 
@@ -24,7 +25,7 @@ def from_mapping(cls: type[T], mapping: Mapping[str, Any], *, where: str) -> T:
         where: what the mapping is, for the message ("profile 'sandbox'").
 
     Raises:
-        UsageError: a key is unknown, or a value is of another type or not among the choices.
+        UsageError: a key is unknown, or a value is of another type, not among the choices or outside its domain.
     """
     assert is_dataclass(cls)
     hints = get_type_hints(cls)
@@ -32,7 +33,13 @@ def from_mapping(cls: type[T], mapping: Mapping[str, Any], *, where: str) -> T:
     unknown = sorted(set(mapping) - set(known))
     if unknown:
         raise UsageError(f"{where}: unknown key {', '.join(map(repr, unknown))}; known are {', '.join(known)}")
-    return cls(**{key: _fitted(value, hints[key], f"{where}: {key}") for key, value in mapping.items()})
+    fitted = {key: _fitted(value, hints[key], f"{where}: {key}") for key, value in mapping.items()}
+    for key, value in fitted.items():
+        check_domain(key, value, where=f"{where}: {key}")
+    try:
+        return cls(**fitted)
+    except (ArithmeticError, IndexError, TypeError, ValueError) as error:
+        raise UsageError(f"{where}: these settings do not fit each other ({error})") from error
 
 
 def to_mapping(settings: Any) -> dict[str, Any]:

@@ -8,7 +8,11 @@ Letters: B batch, C bands, H and W pixels.
 
 from __future__ import annotations
 
+import logging
+import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
@@ -20,10 +24,14 @@ from torch.utils.data import Dataset as TorchDataset
 from ..pipeline.errors import DataError, UsageError
 from ..pipeline.machine import usable_cores
 from ..pipeline.spec.bands import BANDS, NODATA
+from ..pipeline.spec.landcover import IGNORE
 
 if TYPE_CHECKING:
     from ..pipeline.dataset.samples import Sample
     from ..pipeline.spec.tiles import Tile
+
+
+log = logging.getLogger(__name__)
 
 
 class BandStatistics(Protocol):
@@ -77,12 +85,15 @@ class Batch(NamedTuple):
         auxiliary: uint16 (B, C_a, H, W).
         label: uint8 (B, H, W), class index 0..8, 255 = ignored.
         number: int64 (B,), place of each sample in its data set.
+        size: int64 (B, 2), height and width of each sample where tiles of several sizes were filled up to one; the
+            filling has no data and is ignored. None where all have the size of the batch.
     """
 
     primary: Tensor
     auxiliary: Tensor
     label: Tensor
     number: Tensor
+    size: Tensor | None = None
 
 
 class StoredTiles(TorchDataset[Batch]):
@@ -104,7 +115,7 @@ class StoredTiles(TorchDataset[Batch]):
     def __getitem__(self, index: int) -> Batch:
         if index not in self._kept:
             item = to_batch(self.tiles[index], index)
-            size = sum(part.nbytes for part in item)
+            size = sum(part.nbytes for part in item if part is not None)
             if size > self._room:
                 return item
             self._room -= size
@@ -120,15 +131,25 @@ def to_batch(sample: Sample, index: int = 0) -> Batch:
 
 
 def collate(items: list[Batch]) -> Batch:
-    """Stack batches of one.
+    """Stack batches of one; tiles of several sizes are filled up to the largest, see ``Batch.size``."""
+    sizes = [tuple(item.label.shape[1:]) for item in items]
+    if len(set(sizes)) == 1:
+        primary, auxiliary, label, number = (torch.cat([item[place] for item in items]) for place in range(4))
+        return Batch(primary, auxiliary, label, number)
+    height, width = (max(sides) for sides in zip(*sizes, strict=True))
+    parts = [
+        torch.cat([_filled_up(item[place], height, width, nothing) for item in items])  # type: ignore[arg-type]
+        for place, nothing in enumerate((NODATA, NODATA, IGNORE))
+    ]
+    primary, auxiliary, label = parts
+    return Batch(primary, auxiliary, label, torch.cat([item.number for item in items]), torch.tensor(sizes))
 
-    Raises:
-        UsageError: tiles of different sizes meet in one batch.
-    """
-    if len({item.label.shape for item in items}) > 1:
-        sizes = sorted({tuple(item.label.shape[1:]) for item in items})
-        raise UsageError(f"tiles of {sizes} px cannot share a batch; train with crop_px, score with a batch of 1")
-    return Batch(*(torch.cat(parts) for parts in zip(*items, strict=True)))
+
+def _filled_up(image: Tensor, height: int, width: int, nothing: int) -> Tensor:
+    """An image (..., h, w) in the upper left corner of one of (..., height, width)."""
+    filled = torch.full((*image.shape[:-2], height, width), nothing, dtype=image.dtype)
+    filled[..., : image.shape[-2], : image.shape[-1]] = image
+    return filled
 
 
 class EpochSampler(Sampler[int]):
@@ -162,6 +183,57 @@ def default_workers() -> int:
     return min(8, cores // 2) if torch.cuda.is_available() and cores > 2 else 0
 
 
+_SHARED_MEMORY = Path("/dev/shm")
+_PREFETCHED = 2
+"""Batches that a loader process holds ready (PyTorch's own number)."""
+
+_WORKER_TIMEOUT_S = 600.0
+"""A loader process that gives no batch for so long is gone, or waits for memory that never comes."""
+
+
+def loader_processes(tiles: TileSet, *, batch: int, workers: int | None) -> int:
+    """Loader processes for batches of a data set; none where shared memory cannot hold their batches.
+
+    Processes hand batches over in ``/dev/shm``, of which containers have 64 MB where nothing else is said: what does
+    not fit kills them, or keeps the training waiting for ever.
+
+    Args:
+        workers: processes that were asked for; None: as many as pay off.
+
+    Raises:
+        UsageError: processes were asked for, and their batches do not fit.
+    """
+    count = default_workers() if workers is None else workers
+    needed = count * _PREFETCHED * batch * _sample_bytes(tiles)
+    free = _free_bytes(_SHARED_MEMORY)
+    if not count or free is None or needed <= free:
+        return count
+    found = (
+        f"{count} loader processes need {needed / 1e6:.0f} MB in {_SHARED_MEMORY}, {free / 1e6:.0f} MB are free: start "
+        "the container with --shm-size 2g"
+    )
+    if workers is not None:
+        raise UsageError(f"{found}, or train with --set workers=0")
+    log.warning("%s; reading in one process", found)
+    return 0
+
+
+def _sample_bytes(tiles: TileSet) -> int:
+    height, width = max((tile.shape for tile in tiles.tiles), default=(0, 0))
+    return height * width * (2 * (len(tiles.primary) + len(tiles.auxiliary)) + 1)
+
+
+def _free_bytes(folder: Path) -> int | None:
+    """Free space for processes to share; 0 where nothing can be written, None where the system has no such folder."""
+    try:
+        state = os.statvfs(folder)
+    except FileNotFoundError:
+        return 0 if sys.platform == "linux" else None
+    except OSError:
+        return 0
+    return state.f_bavail * state.f_frsize if os.access(folder, os.W_OK) else 0
+
+
 def make_loader(
     tiles: TileSet,
     *,
@@ -183,7 +255,7 @@ def make_loader(
         workers: loader processes; None: ``default_workers``.
         keep_mb: megabytes of samples kept in memory, without workers.
     """
-    workers = default_workers() if workers is None else workers
+    workers = loader_processes(tiles, batch=batch, workers=workers)
     last = len(tiles) % batch
     sampler = EpochSampler(len(tiles), seed=seed, shuffle=shuffle, left_out=last if last < fewest else 0)
     generator = torch.Generator()
@@ -196,6 +268,7 @@ def make_loader(
         collate_fn=collate,
         pin_memory=torch.cuda.is_available(),
         persistent_workers=workers > 0,
+        timeout=_WORKER_TIMEOUT_S if workers else 0,
         generator=generator,  # seeds the workers; nothing random happens in them
     )
     return loader, sampler
@@ -290,14 +363,17 @@ def augment(batch: Batch, *, seed: int, epoch: int, crop_px: int | None = None, 
     Raises:
         UsageError: the crop is larger than the tile, or a tile that is not square would have to be turned.
     """
-    height, width = batch.label.shape[1:]
     crop = crop_px or 0
-    if crop > min(height, width):
-        raise UsageError(f"crop_px is {crop}, the tiles are {height} x {width} px; choose a smaller crop")
-    if symmetries and not crop and height != width:
-        raise UsageError(f"tiles of {height} x {width} px cannot be turned; train with crop_px")
+    whole = [list(batch.label.shape[1:])] * len(batch.number)
+    sizes = whole if batch.size is None else batch.size.tolist()
+    if batch.size is not None and not crop:
+        raise UsageError("tiles of several sizes are trained on with crops of one: --set crop_px=256")
     samples = []
-    for i, number in enumerate(batch.number.tolist()):
+    for i, (number, (height, width)) in enumerate(zip(batch.number.tolist(), sizes, strict=True)):
+        if crop > min(height, width):
+            raise UsageError(f"crop_px is {crop}, a tile has {height} x {width} px; choose a smaller crop")
+        if symmetries and not crop and height != width:
+            raise UsageError(f"tiles of {height} x {width} px cannot be turned; train with crop_px")
         rng = np.random.default_rng((seed, epoch, number))
         top, left = (int(rng.integers(side - crop + 1)) if crop else 0 for side in (height, width))
         window = (..., slice(top, top + (crop or height)), slice(left, left + (crop or width)))
@@ -314,4 +390,5 @@ def _bits(image: Tensor) -> Tensor:
 
 
 def batch_to(batch: Batch, device: torch.device | str) -> Batch:
-    return Batch(*(part.to(device, non_blocking=True) for part in batch))
+    primary, auxiliary, label, number = (part.to(device, non_blocking=True) for part in batch[:4])
+    return Batch(primary, auxiliary, label, number, batch.size)

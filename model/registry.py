@@ -264,4 +264,21 @@ def build(
     name: str, primary_bands: int | None = None, auxiliary_bands: int | None = None, **overrides: Any
 ) -> nn.Module:
     """A network with fresh weights; raises as ``configure``."""
-    return spec(name).network(configure(name, primary_bands, auxiliary_bands, **overrides))
+    return _network(name, configure(name, primary_bands, auxiliary_bands, **overrides))
+
+
+def make_network(name: str, settings: Mapping[str, Any], *, where: str) -> nn.Module:
+    """A network with fresh weights, of settings as a run keeps them.
+
+    Raises:
+        UsageError: the name or a setting is unknown, or the settings do not fit each other.
+    """
+    return _network(name, from_mapping(type(spec(name).defaults), settings, where=where))
+
+
+def _network(name: str, settings: NetworkConfig) -> nn.Module:
+    try:
+        return spec(name).network(settings)
+    except (ArithmeticError, AssertionError, IndexError, TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise UsageError(f"model {name!r}: these settings do not fit each other ({reason})") from error

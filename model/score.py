@@ -21,11 +21,10 @@ from torch.utils.data import Dataset as TorchDataset
 from ..pipeline.errors import DataError, UsageError
 from ..pipeline.spec.landcover import CLASS_NAMES
 from ..pipeline.spec.version import __version__
-from .config import from_mapping
-from .loader import Batch, Normaliser, TileSet, batch_to, collate, default_workers, to_batch
+from .loader import Batch, Normaliser, TileSet, batch_to, collate, loader_processes, to_batch
 from .metrics import ConfusionMatrix, TileCounts, count_pixels, predicted_classes
-from .registry import spec
-from .runs import WEIGHTS, RunConfig, RunFolder
+from .registry import make_network
+from .runs import WEIGHTS, RunConfig, RunFolder, check_numbers
 
 if TYPE_CHECKING:
     import numpy as np
@@ -199,10 +198,11 @@ def load(run: Path | str, *, device: str | None = None, weights: str = WEIGHTS) 
     run_dir = Path(run)
     folder = RunFolder(run_dir)
     config = folder.read_config()
-    row = spec(config.model)
-    network = row.network(from_mapping(type(row.defaults), config.model_config, where=f"{run_dir}/config.json"))
+    network = make_network(config.model, config.model_config, where=f"{run_dir}/config.json")
+    state = folder.read_weights(weights)
+    check_numbers(state, where=str(run_dir / weights))
     try:
-        network.load_state_dict(folder.read_weights(weights))
+        network.load_state_dict(state)
     except RuntimeError as error:
         raise DataError(f"{run_dir / weights} does not fit the network of its config.json: {error}") from None
     place = device or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -307,10 +307,12 @@ class _LocatedTiles(TorchDataset[tuple[Batch, "Tile"]]):
 
 def _tile_loader(tiles: TileSet, *, batch: int, workers: int | None) -> DataLoader[tuple[Batch, list[Tile]]]:
     located: TorchDataset[Any] = _LocatedTiles(tiles)
+    if len({tile.shape for tile in tiles.tiles}) > 1:
+        batch = 1  # tiles of several sizes do not stack
     return DataLoader(
         located,
         batch_size=batch,
-        num_workers=default_workers() if workers is None else workers,
+        num_workers=loader_processes(tiles, batch=batch, workers=workers),
         collate_fn=_collate_located,
     )
 

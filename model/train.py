@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import time
 import tomllib
 from collections.abc import Callable, Mapping
@@ -28,14 +29,15 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from ..manifests import load_toml
-from ..pipeline.errors import DwplusError, UsageError
+from ..pipeline.errors import DataError, DwplusError, UsageError
 from ..pipeline.spec.version import __version__
 from .config import from_mapping, to_mapping
+from .domains import check_domains
 from .loader import Batch, EpochSampler, Normaliser, TileSet, augment, make_loader
 from .losses import PixelLoss, build_loss
 from .metrics import ConfusionMatrix, TileCounts, count_pixels, overall, predicted_classes
-from .registry import configure, spec
-from .runs import BEST_WEIGHTS, WEIGHTS, DataCard, RunConfig, RunFolder, differing_keys
+from .registry import configure, make_network, spec
+from .runs import BEST_WEIGHTS, WEIGHTS, DataCard, RunConfig, RunFolder, check_numbers, differing_keys
 
 log = logging.getLogger(__name__)
 
@@ -99,9 +101,7 @@ class TrainConfig:
     tracker: Literal["tensorboard"] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch", "batch_per_device", "lr", "validate_every", "checkpoint_every"):
-            if getattr(self, name) <= 0:
-                raise UsageError(f"{name} is {getattr(self, name)}; it must be above 0")
+        check_domains(self)
         if not 0 <= self.warmup_epochs < self.epochs:
             raise UsageError(f"warmup_epochs is {self.warmup_epochs}; choose 0 or more, below epochs ({self.epochs})")
 
@@ -191,11 +191,13 @@ def train(
     if folder.complete:
         log.info("%s is complete: nothing to do", run_dir)
         return run_dir
-    trainer = _Trainer(config, run, folder, dataset_train, dataset_val, on_step)
-    try:
-        _run_epochs(trainer, on_epoch)
-    finally:
-        trainer.accelerator.end_training()
+    # One process of several on one run holds the lock for all of them.
+    with folder.locked() if os.environ.get("RANK", "0") == "0" else nullcontext():
+        trainer = _Trainer(config, run, folder, dataset_train, dataset_val, on_step)
+        try:
+            _run_epochs(trainer, on_epoch)
+        finally:
+            trainer.accelerator.end_training()
     return run_dir
 
 
@@ -226,6 +228,10 @@ def resolve(config: TrainConfig, dataset_train: TileSet, dataset_val: TileSet | 
                     f"{getattr(data, name)}; open both from one data root in the same way"
                 )
     _check_batch(config, data)
+    shapes = {tile.shape for tile in dataset_train.tiles}
+    if len(shapes) > 1 and config.crop_px is None:
+        listed = ", ".join(f"{height} x {width}" for height, width in sorted(shapes))
+        raise UsageError(f"the training tiles have several sizes ({listed} px): train on crops, --set crop_px=256")
     model_config = configure(config.model, len(data.primary), len(data.auxiliary), **config.model_options)
     return RunConfig(
         dwplus=__version__,
@@ -304,7 +310,7 @@ class _Trainer:
         self.accumulate = accumulation(config, self.accelerator.num_processes)
         torch.manual_seed(config.seed)
         model = spec(config.model)
-        network = model.network(from_mapping(type(model.defaults), run.model_config, where="model"))
+        network = make_network(config.model, run.model_config, where="model")
         self.heads = {"aux": True} if getattr(network, "has_aux", False) else {}
         if config.compile:
             network.compile()  # in place: the names of the weights stay what they are
@@ -315,17 +321,22 @@ class _Trainer:
         self.network, self.optimiser, self.loader = self.accelerator.prepare(network, optimiser, loader)
         self.loader_val = None
         if dataset_val is not None:
-            self.loader_val = self.accelerator.prepare(self._loader(dataset_val, shuffle=False, fewest=1)[0])
+            at_once = 1 if len({tile.shape for tile in dataset_val.tiles}) > 1 else None
+            self.loader_val = self.accelerator.prepare(
+                self._loader(dataset_val, shuffle=False, fewest=1, batch=at_once)[0]
+            )
         device = self.accelerator.device
         self.normaliser: Normaliser = run.data.normaliser().to(device)
         self.loss: PixelLoss = build_loss(config.loss, counts=run.data.class_counts, gamma=config.gamma).to(device)
         self.steps = math.ceil(len(self.loader) / self.accumulate)
 
-    def _loader(self, tiles: TileSet, *, shuffle: bool, fewest: int) -> tuple[Any, EpochSampler]:
+    def _loader(
+        self, tiles: TileSet, *, shuffle: bool, fewest: int, batch: int | None = None
+    ) -> tuple[Any, EpochSampler]:
         config = self.config
         return make_loader(
             tiles,
-            batch=config.batch_per_device,
+            batch=batch or config.batch_per_device,
             seed=config.seed,
             shuffle=shuffle,
             fewest=fewest,
@@ -335,7 +346,8 @@ class _Trainer:
 
     def restore(self) -> list[EpochRow]:
         """Go back to the last checkpoint, or begin; gives the rows of the epochs that are done."""
-        if self.accelerator.is_main_process and not self.folder.started:
+        if self.accelerator.is_main_process and not self.folder.has_progress:
+            # Also where an earlier start left its settings and nothing that was trained with them.
             self.folder.write_config(self.run)
         self.accelerator.wait_for_everyone()
         state = self.folder.read_checkpoint()
@@ -343,7 +355,7 @@ class _Trainer:
             return []
         self.accelerator.unwrap_model(self.network).load_state_dict(state["network"])
         self.optimiser.load_state_dict(state["optimiser"])
-        log.info("%s: going on after epoch %d of %d", self.folder.path, len(state["rows"]), self.config.epochs)
+        log.info("%s: resuming after epoch %d of %d", self.folder.path, len(state["rows"]), self.config.epochs)
         return list(state["rows"])
 
     def run_epoch(self, epoch: int) -> EpochRow:
@@ -434,6 +446,7 @@ class _Trainer:
         done = len(rows)
         if not self.accelerator.is_main_process:
             return
+        _check_weights(self._weights(), epoch=done)
         self.folder.write_rows(rows)
         if self.config.keep_best and _is_best(rows):
             self.folder.write_weights(BEST_WEIGHTS, self._weights())
@@ -443,7 +456,9 @@ class _Trainer:
 
     def finish(self) -> None:
         if self.accelerator.is_main_process:
+            _check_weights(self._weights(), epoch=self.config.epochs)
             self.folder.write_weights(WEIGHTS, self._weights())
+            self.folder.keep_checkpoints(1)
         self.accelerator.wait_for_everyone()
 
     def _weights(self) -> dict[str, Tensor]:
@@ -461,10 +476,21 @@ def _check_losses(losses: list[Tensor], *, first: int, accumulate: int, epoch: i
     finite = torch.isfinite(torch.stack(losses)).tolist()
     if not all(finite):
         step = (first + finite.index(False)) // accumulate
-        raise DwplusError(
-            f"the loss is not a number at epoch {epoch + 1}, step {step + 1}; lower lr, or train in precision fp32. "
-            "The checkpoint of the epoch before is kept"
-        )
+        raise DwplusError(f"the loss is not a number at epoch {epoch + 1}, step {step + 1}; {_NAN_ADVICE}")
+
+
+_NAN_ADVICE = (
+    "train with a lower lr (--set lr=1e-4) or in float32 (--set precision=fp32), under another --name: a run keeps its "
+    "settings. The checkpoint of the epoch before is kept"
+)
+
+
+def _check_weights(state: Mapping[str, Tensor], *, epoch: int) -> None:
+    """Never keep or complete a network whose weights are no numbers."""
+    try:
+        check_numbers(state, where=f"epoch {epoch}")
+    except DataError as error:
+        raise DwplusError(f"{str(error).partition(';')[0]}; {_NAN_ADVICE}") from None
 
 
 def _mixed_seed(*parts: int) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from ..model.metrics import overall
-from ..model.runs import RunConfig, RunFolder
+from ..model.runs import RunConfig, RunFolder, run_name
 from ..model.score import Scores, score
 from ..model.train import EpochRow, Position, TrainConfig, profile, train
 from ..pipeline.dataset.manifest import Protocol
@@ -91,7 +91,7 @@ def train_run(
         DataError: the data set is not complete enough.
         UsageError: settings do not fit each other, or the run was begun with others.
     """
-    run_dir = root.runs / name
+    run_dir = root.runs / run_name(name)
     dataset_train = open_split(root, "train", protocol, inputs)
     dataset_val = _validation(root, protocol, inputs, progress)
     for line in (*left_out_as_text(dataset_train), *(left_out_as_text(dataset_val) if dataset_val else ())):

@@ -1,0 +1,132 @@
+"""Domains: which values each setting of a training and of a network may have, checked before anything is read.
+
+One table for all settings, by name: what is called the same means the same. Settings that are switches, choices or
+names are checked by their type (``config.from_mapping``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from math import inf, isfinite
+from typing import Any
+
+from ..pipeline.errors import UsageError
+from ..pipeline.spec.landcover import CLASS_COUNT
+
+
+@dataclass(frozen=True)
+class Domain:
+    """Numbers that a setting may have; of a list, each of its numbers.
+
+    Attributes:
+        least, most: both may be reached.
+        above: the least value itself may not be reached.
+        below: the largest value itself may not be reached.
+        why: what to know, after the bounds.
+    """
+
+    least: float = -inf
+    most: float = inf
+    above: bool = False
+    below: bool = False
+    why: str = ""
+
+    def holds(self, value: Any) -> bool:
+        """Whether a value, or every number of a list, is inside; what is no number is."""
+        if isinstance(value, tuple | list):
+            return all(self.holds(item) for item in value)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return True
+        inside = isfinite(value) and self.least <= value <= self.most
+        return inside and not (self.above and value == self.least) and not (self.below and value == self.most)
+
+    def __str__(self) -> str:
+        low, high = f"{self.least:g}", f"{self.most:g}"
+        lower = f"above {low}" if self.above else f"{low} or more"
+        upper = "" if self.most == inf else f", below {high}" if self.below else f", {high} at most"
+        exact = f"{low}" if self.least == self.most else f"{lower}{upper}"
+        return f"{exact}; {self.why}" if self.why else exact
+
+
+_COUNT = Domain(1, 1_000_000)
+_WIDTH = Domain(1, 65_536)
+_SHARE = Domain(0, 1, below=True, why="it is a share")
+_RATIO = Domain(0, 64, above=True)
+
+DOMAINS: dict[str, Domain] = {
+    # Training.
+    "epochs": _COUNT,
+    "batch": _COUNT,
+    "batch_per_device": _COUNT,
+    "lr": Domain(0, 10, above=True),
+    "weight_decay": Domain(0, 10),
+    "warmup_epochs": Domain(0, 1_000_000),
+    "gamma": Domain(0, 100, why="0 is cross entropy"),
+    "aux_weight": Domain(0, 100),
+    "crop_px": Domain(1, 65_536),
+    "seed": Domain(0, 2**63 - 1),
+    "validate_every": _COUNT,
+    "checkpoint_every": _COUNT,
+    "workers": Domain(0, 1024, why="0 reads in the process that trains"),
+    "keep_mb": Domain(0, 10_000_000),
+    # Inputs and outputs of networks.
+    "classes": Domain(CLASS_COUNT, CLASS_COUNT, why="labels have that many classes"),
+    "primary_bands": Domain(0, 1000),
+    "auxiliary_bands": Domain(0, 1000),
+    # Shares of what training leaves out.
+    **dict.fromkeys(("attention_dropout", "dropout", "dropouts", "drop_path"), _SHARE),
+    # Channels.
+    **dict.fromkeys(
+        (
+            *("aux_channels", "decoder_width", "decoder_widths", "entry_widths", "exit_widths", "expert_width"),
+            *("group_width", "head_channels", "low_level_width", "mlp_width", "prior_width", "skip_width"),
+            *("stem_width", "stem_widths", "token_width", "width", "widths", "squeeze", "norm_groups"),
+        ),
+        _WIDTH,
+    ),
+    # Numbers of blocks, heads, points.
+    **dict.fromkeys(
+        (
+            *("auxiliary_heads", "blocks", "deform_heads", "deform_points", "depth", "depths", "fuse_heads", "heads"),
+            *("middle_blocks", "units"),
+        ),
+        Domain(1, 1024),
+    ),
+    "layers": Domain(0, 1024),
+    # Cells and steps.
+    **dict.fromkeys(
+        (
+            *("bins", "dilations", "grid", "head_dilations", "offset_scale", "output_stride", "patch", "pooled"),
+            *("pools", "position_side", "rates", "reductions", "split", "window"),
+        ),
+        Domain(1, 4096),
+    ),
+    # Ratios of widths.
+    **dict.fromkeys(
+        (*("auxiliary_ffn_ratios", "deform_ratio", "extractor_ffn_ratio", "ffn_ratio", "gate_ratio", "query_ratio"),),
+        _RATIO,
+    ),
+    "layer_scale": Domain(-10, 10),
+    "norm_eps": Domain(0, 1, above=True),
+}
+"""Setting -> what it may be, for every setting that is a number or a list of numbers."""
+
+
+def check_domain(name: str, value: Any, *, where: str) -> None:
+    """Make sure that a setting is inside its domain.
+
+    Args:
+        where: what the setting belongs to, and its name, for the message.
+
+    Raises:
+        UsageError: it is not; names the setting, its value and its domain.
+    """
+    domain = DOMAINS.get(name)
+    if domain is not None and not domain.holds(value):
+        raise UsageError(f"{where} is {value!r}; it must be {domain}")
+
+
+def check_domains(settings: Any) -> None:
+    """``check_domain`` of every field of a settings dataclass."""
+    for field in fields(settings):
+        check_domain(field.name, getattr(settings, field.name), where=field.name)
