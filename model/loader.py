@@ -134,7 +134,7 @@ def collate(items: list[Batch]) -> Batch:
     """Stack batches of one; tiles of several sizes are filled up to the largest, see ``Batch.size``."""
     sizes = [tuple(item.label.shape[1:]) for item in items]
     if len(set(sizes)) == 1:
-        primary, auxiliary, label, number = (torch.cat([item[place] for item in items]) for place in range(4))
+        primary, auxiliary, label, number = (torch.cat(list(parts)) for parts in list(zip(*items, strict=True))[:4])
         return Batch(primary, auxiliary, label, number)
     height, width = (max(sides) for sides in zip(*sizes, strict=True))
     parts = [
