@@ -158,7 +158,7 @@ def _setup(options: dict[str, Any], quiet: bool) -> Iterator[tuple[DataRoot, Bui
     from ..pipeline.earthengine.configuration import choose_source, configuration
     from ..pipeline.files.atomic import check_writable
     from ..workflow.console import console
-    from ..workflow.source import SANDBOX_BANNER, open_source
+    from ..workflow.source import open_source, sandbox_banner
 
     progress = console(quiet=quiet)
     meter = _meter(options)
@@ -169,7 +169,7 @@ def _setup(options: dict[str, Any], quiet: bool) -> Iterator[tuple[DataRoot, Bui
     root = DataRoot.at(options["data"] / source.folder)
     check_writable(root.folder)
     if source.synthetic:
-        progress.say(SANDBOX_BANNER)
+        progress.say(sandbox_banner(user_labels=options.get("labels") is not None))
     with (
         open_source(
             source,

@@ -188,7 +188,7 @@ def _origin(options: dict[str, Any], *, quiet: bool, given: bool = False) -> Ite
     from ..pipeline.files.atomic import check_writable
     from ..pipeline.spec.sources import EARTH_ENGINE, SANDBOX
     from ..workflow.console import console
-    from ..workflow.source import SANDBOX_BANNER, open_source
+    from ..workflow.source import open_source, sandbox_banner
 
     progress = console(quiet=quiet)
     found = configuration(url=options["ee_url"], project=options["project"])
@@ -206,7 +206,7 @@ def _origin(options: dict[str, Any], *, quiet: bool, given: bool = False) -> Ite
         yield _Origin(root, "" if given else source.name, None, None, progress)
         return
     if source.synthetic:
-        progress.say(SANDBOX_BANNER)
+        progress.say(sandbox_banner())
     with open_source(
         source, found, root=root, tiles=options["tiles"], seed=options["seed"], concurrency=_IN_FLIGHT
     ) as opened:

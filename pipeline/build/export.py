@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..dataset.ledger import Ledger, LedgerRow
+from ..dataset.makers import label_maker, released_maker_of
 from ..dataset.manifest import ManifestRow
 from ..dataset.root import DataRoot
 from ..earthengine.scene_choice import SceneHint
@@ -284,8 +285,9 @@ def _settled(
         # Pixels of an earlier recipe must not stay beside those of this one.
         path.unlink(missing_ok=True)
         return discarded(tile, reason, pixels.name, recipe)
+    maker = label_maker(row, released_maker_of(root, pixels.name))
     with encoders:
-        content = encode_shard(stored, tile, provenance(tile, scene, recipe, stored, pixels.name))
+        content = encode_shard(stored, tile, provenance(tile, scene, recipe, stored, pixels.name, label=maker))
     write_atomically(path, content)
     return LedgerRow(
         tile=tile.id,
