@@ -80,6 +80,7 @@ def score(run: str, split: str, weights: str, source: str, data: Path, quiet: bo
     dwplus score runs/specsar-former-small
     """
     from ..model.metrics import TileCounts, overall
+    from ..pipeline.spec.words import count_of
     from ..workflow.console import console
     from ..workflow.source import existing_root
     from ..workflow.training import find_run, score_run
@@ -91,7 +92,7 @@ def score(run: str, split: str, weights: str, source: str, data: Path, quiet: bo
         return
     counts, beside = TileCounts(scores.matrix), mark(scores.source)
     words = "  ".join(f"{metric.title} {metric.value(counts):.2%}" for metric in overall())
-    click.echo(f"{words}  {scores.tiles} tiles {beside}")
+    click.echo(f"{words}  {count_of(scores.tiles, 'tile')} {beside}")
     click.echo(f"majority guess ({scores.majority[0]}): OA {scores.majority[1]:.2%} {beside}")
     for class_name, values in scores.to_dict()["classes"].items():
         iou = "absent" if values["iou"] is None else f"{values['iou']:.2%}"

@@ -28,6 +28,7 @@ from ..files.atomic import remove_parts, sha256_of, write_atomically
 from ..raster.geotiff import encode_shard, grid_of
 from ..spec.bands import NODATA, S1_BANDS, S2_BANDS, SHARD_BANDS
 from ..spec.recipe import Recipe
+from ..spec.words import count_of
 from .plan import Plan, discarded, plan
 from .provenance import provenance
 
@@ -131,7 +132,7 @@ def export(
     run.through(todo.ask)
     unanswered = [row for row in todo.ask if ledger.rows[row.tile.id].reason in ("no_answer", "bad_answer")]
     if unanswered:
-        callbacks.say(f"{len(unanswered)} tiles got no answer; retrying them once")
+        callbacks.say(f"{count_of(len(unanswered), 'tile')} got no answer; retrying once")
         run.through(unanswered)
     return todo
 
@@ -204,12 +205,14 @@ class _Run:
             return
         if self._waits == len(_OUTAGE_WAITS_S):
             raise ServiceError(
-                f"Earth Engine has not answered {self._unanswered} tiles in a row, for hours; run the same command "
-                "again when it does, to resume"
+                f"Earth Engine has not answered {count_of(self._unanswered, 'tile')} in a row, for hours; run the same "
+                "command again when it does, to resume"
             )
         seconds = _OUTAGE_WAITS_S[self._waits]
         self._waits += 1
-        self._callbacks.say(f"no answer for {self._unanswered} tiles in a row; waiting {seconds:g} s for the service")
+        self._callbacks.say(
+            f"no answer for {count_of(self._unanswered, 'tile')} in a row; waiting {seconds:g} s for the service"
+        )
         # In short naps, so that a time limit of the run also applies here.
         while seconds > 0 and not self._meter.why_stop(0):
             time.sleep(min(seconds, _NAP_S))
@@ -218,7 +221,9 @@ class _Run:
     def _finish(self, running: set[Future[LedgerRow]], error: BaseException) -> None:
         """Begin no more, let the tiles in flight become complete; a second interrupt leaves at once."""
         if isinstance(error, KeyboardInterrupt) and running:
-            self._callbacks.say(f"finishing the {len(running)} tiles in flight; interrupt again to leave them")
+            self._callbacks.say(
+                f"finishing the {count_of(len(running), 'tile')} in flight; interrupt again to leave them"
+            )
         self._pixels.stop()
         for future in tuple(running):
             if future.cancel():

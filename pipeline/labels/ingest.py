@@ -318,7 +318,7 @@ def ingest_labels(
     known = {_key(row.labeler, row.tile): row for row in reusable if row.release != "inspect"}
     found = Ingested()
     opened = 0
-    with (progress or Silent()).stage("Reading labels", len(files)) as step, _pool() as pool:
+    with (progress or Silent()).stage("Reading labels", len(files), unit="labels") as step, _pool() as pool:
         waiting: list[tuple[LabelFile, ManifestRow | Future[ManifestRow | DataError | None]]] = []
         for file in files:
             row = known.get((file.labeler, file.tile_id, file.hemisphere, file.biome))

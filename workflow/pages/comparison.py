@@ -134,17 +134,11 @@ def _variant(settings: NetworkConfig) -> dict[str, Any]:
     return {key: value for key, value in to_mapping(settings).items() if key not in _NO_VARIANT}
 
 
-@cache
-def _variant_of(size: NetworkConfig, changes: tuple[tuple[str, Any], ...]) -> dict[str, Any] | None:
+def _with_changes(size: NetworkConfig, changes: Mapping[str, Any]) -> dict[str, Any] | None:
     try:
-        return _variant(from_mapping(type(size), {**to_mapping(size), **dict(changes)}, where="a row of the paper"))
+        return _variant(from_mapping(type(size), {**to_mapping(size), **changes}, where="a row of the paper"))
     except UsageError:
         return None  # a split that does not divide the channels of this size
-
-
-def _with_changes(size: NetworkConfig, changes: Mapping[str, Any]) -> dict[str, Any] | None:
-    plain = tuple((key, tuple(value) if isinstance(value, list) else value) for key, value in changes.items())
-    return _variant_of(size, plain)
 
 
 # --- IoU per class ----------------------------------------------------------------------------------------------------

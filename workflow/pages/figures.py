@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ...pipeline.spec.bands import decode
 from ...pipeline.spec.landcover import CLASSES, CODE_COLOURS, IGNORE
+from ...pipeline.spec.words import count_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -226,7 +227,7 @@ def shift_figure(groups: Mapping[str, NDArray[np.float64]], *, mark: str = "") -
         axis.set(xlim=(-reach, reach), ylim=(reach, -reach), xlabel="east, px", ylabel="south, px")
         axis.axhline(0, color="0.8", linewidth=0.8)
         axis.axvline(0, color="0.8", linewidth=0.8)
-        axis.set_title(f"{name}\n{len(points)} tiles", fontsize=8)
+        axis.set_title(f"{name}\n{count_of(len(points), 'tile')}", fontsize=8)
     return _png(figure, mark)
 
 

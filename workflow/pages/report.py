@@ -264,7 +264,8 @@ def _predictions(
 ) -> dict[str, dict[str, NDArray[np.uint8]]]:
     """run -> tile id -> uint8 (H, W), of the chosen tiles that the run was scored on; runs without any left out."""
     wanted = {row.tile.id for row in chosen}
-    found = {run.name: faults.attempt(run, partial(_predicted, root, run, wanted), {}) for run in runs}
+    nothing: dict[str, NDArray[np.uint8]] = {}
+    found = {run.name: faults.attempt(run, partial(_predicted, root, run, wanted), nothing) for run in runs}
     return {name: tiles for name, tiles in found.items() if tiles}
 
 
