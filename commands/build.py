@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..pipeline.errors import ExitCode, UsageError
+from ..pipeline.spec.words import count_of
 from .options import data_option, in_order, quiet_option, recipe_options, service_options, source_option
 from .output import figure, mark
 
@@ -158,7 +159,7 @@ def _setup(options: dict[str, Any], quiet: bool) -> Iterator[tuple[DataRoot, Bui
     from ..pipeline.earthengine.configuration import choose_source, configuration
     from ..pipeline.files.atomic import check_writable
     from ..workflow.console import console
-    from ..workflow.source import SANDBOX_BANNER, open_source
+    from ..workflow.source import open_source, sandbox_banner
 
     progress = console(quiet=quiet)
     meter = _meter(options)
@@ -169,7 +170,7 @@ def _setup(options: dict[str, Any], quiet: bool) -> Iterator[tuple[DataRoot, Bui
     root = DataRoot.at(options["data"] / source.folder)
     check_writable(root.folder)
     if source.synthetic:
-        progress.say(SANDBOX_BANNER)
+        progress.say(sandbox_banner(user_labels=options.get("labels") is not None))
     with (
         open_source(
             source,
@@ -302,13 +303,21 @@ def _print_build(root: DataRoot, result: BuildResult, *, as_json: bool, left: Es
         click.echo(f"{number:6} {state}")
     marks = " ".join(sorted({mark(source) for source in sources if source}))
     missing = sum(number for state, number in result.states.items() if state != "done")
-    click.echo(f"{root}: {result.states.get('done', 0)} of {len(result.chosen)} tiles complete {marks}".rstrip())
+    click.echo(
+        f"{root}: {result.states.get('done', 0)} of {count_of(len(result.chosen), 'tile')} complete {marks}".rstrip()
+    )
     if result.stopped:
         click.echo(f"stopped: {result.stopped}")
     if missing:
-        click.echo(f"{missing} tiles are not in it; the reasons stand in {root.failures_file}")
-    if result.findings:
-        click.echo(f"{len(result.findings)} findings of the validation stand in {root.findings_table}")
+        click.echo(
+            f"{count_of(missing, 'tile')} {'is' if missing == 1 else 'are'} not in it; the reasons stand in "
+            f"{root.failures_file}"
+        )
+    if number := len(result.findings):
+        click.echo(
+            f"{count_of(number, 'finding')} of the validation {'stands' if number == 1 else 'stand'} in "
+            f"{root.findings_table}"
+        )
 
 
 def _ledger_rows(root: DataRoot) -> list[Any]:

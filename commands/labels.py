@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ..pipeline.errors import ExitCode, UsageError
+from ..pipeline.spec.words import count_of
 from .options import data_option, in_order, quiet_option, seed_option, source_option, tiles_option
 from .output import mark
 
@@ -54,7 +55,7 @@ def labels() -> None:
     \b
     dwplus labels fetch
     dwplus labels index
-    dwplus labels show dw_-2.7415152153_5.6549699454-20181226
+    dwplus labels show dw_-15.4808018791_12.0977026683-20190115
     """
 
 
@@ -142,8 +143,8 @@ def show(tiles: tuple[str, ...], png: Path | None, source: str, data: Path, as_j
     """Everything that is known of label tiles, by their names or their files.
 
     \b
-    dwplus labels show dw_-2.7415152153_5.6549699454-20181226
-    dwplus labels show 20181226 --json
+    dwplus labels show dw_-15.4808018791_12.0977026683-20190115
+    dwplus labels show 12.0977026683 --json                   any part of the name that is in no other
     dwplus labels show my_label_tiles/*.tif --png labels.png
     """
     from ..pipeline.files.atomic import write_atomically
@@ -188,7 +189,7 @@ def _origin(options: dict[str, Any], *, quiet: bool, given: bool = False) -> Ite
     from ..pipeline.files.atomic import check_writable
     from ..pipeline.spec.sources import EARTH_ENGINE, SANDBOX
     from ..workflow.console import console
-    from ..workflow.source import SANDBOX_BANNER, open_source
+    from ..workflow.source import open_source, sandbox_banner
 
     progress = console(quiet=quiet)
     found = configuration(url=options["ee_url"], project=options["project"])
@@ -206,7 +207,7 @@ def _origin(options: dict[str, Any], *, quiet: bool, given: bool = False) -> Ite
         yield _Origin(root, "" if given else source.name, None, None, progress)
         return
     if source.synthetic:
-        progress.say(SANDBOX_BANNER)
+        progress.say(sandbox_banner())
     with open_source(
         source, found, root=root, tiles=options["tiles"], seed=options["seed"], concurrency=_IN_FLIGHT
     ) as opened:
@@ -248,7 +249,7 @@ def _fetch_releases(
         click.echo(json.dumps({"root": str(origin.root), "source": origin.source, "files": files}, indent=1))
         return
     for one in brought:
-        what = "not available; everything works without it" if one.path is None else f"{one.members} files"
+        what = "not available; everything works without it" if one.path is None else count_of(one.members, "file")
         fresh = f", {one.written} written" if one.written else ""
         click.echo(f"{one.file.release}/{one.file.name}: {what}{fresh} {mark(origin.source)}".rstrip())
 
@@ -276,9 +277,8 @@ def _fetch_from_earth_engine(origin: _Origin, splits: tuple[str, ...], *, verify
             click.echo(f"{name} failed: {reason}")
         for name, reason in fetched.ignored.items():
             click.echo(f"{name} is passed over: {reason}")
-        click.echo(
-            f"{fetched.folder}: {fetched.images} label tiles, {fetched.written} written {mark(origin.source)}".rstrip()
-        )
+        said = f"{count_of(fetched.images, 'label tile')}, {fetched.written} written {mark(origin.source)}"
+        click.echo(f"{fetched.folder}: {said}".rstrip())
     if fetched.failed:
         raise SystemExit(ExitCode.FAILED_TILES)
 
@@ -318,7 +318,8 @@ def _print_index(origin: _Origin, prepared: Prepared, *, as_json: bool) -> bool:
         click.echo(f"{tile}: {why}")
     _print_findings(findings)
     click.echo(
-        f"{origin.root}: {len(prepared.manifest.rows)} tiles, {prepared.read} labels read, {len(unusable)} unusable "
+        f"{origin.root}: {count_of(len(prepared.manifest.rows), 'tile')}, {count_of(prepared.read, 'label')} read, "
+        f"{len(unusable)} unusable "
         f"{mark(origin.source) if origin.source else ''}".rstrip()
     )
     return errors

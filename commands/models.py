@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .options import quiet_option
+from .output import Column, print_table
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from ..model.cost import Cost
     from ..model.registry import ModelSpec
     from ..model.speed import Speed
@@ -38,22 +37,33 @@ def models(tables: bool, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(documents, indent=1))
         return
-    table = _table("model", "inputs", ">M params", ">GFLOP", "in the paper", "from")
-    for document in documents:
-        counted = document["params"] is not None
-        table.add_row(
-            document["name"],
-            document["inputs"],
-            f"{document['params'] / 1e6:.2f}" if counted else "-",
-            f"{document['gflops_rule']:.2f}" if counted else "-",
-            document["paper"] or "",
-            document["citation"],
-        )
-    _print(table)
+    print_table(_MODEL_COLUMNS, [_model_cells(document) for document in documents])
     for document in documents:
         if document["note"]:
             click.echo(f"{document['name']}: {document['note']}")
     click.echo("also: smp/ARCHITECTURE/ENCODER of segmentation-models-pytorch (pip install 'dwplus[models]')")
+
+
+_MODEL_COLUMNS = (
+    Column("model"),
+    Column("inputs", wraps=True),
+    Column("M\nparams", number=True),
+    Column("GFLOP", number=True),
+    Column("in the\npaper"),
+    Column("from", wraps=True),
+)
+
+
+def _model_cells(document: dict[str, Any]) -> tuple[str, ...]:
+    counted = document["params"] is not None
+    return (
+        document["name"],
+        document["inputs"],
+        f"{document['params'] / 1e6:.2f}" if counted else "-",
+        f"{document['gflops_rule']:.2f}" if counted else "-",
+        document["paper"] or "",
+        document["citation"],
+    )
 
 
 def _model_document(name: str, row: ModelSpec) -> dict[str, Any]:
@@ -179,22 +189,22 @@ _PRINTED = {"params_m": "params", "gflops": "flops", "images_per_second": "speed
 
 
 def _print_costs(costs: dict[str, Cost], size: int) -> None:
-    table = _table(
-        "model", ">M params", ">by rule", ">paper", f">GFLOP, {size} px", ">paper", ">with attention", ">as run"
-    )
+    titles = ("M\nparams", "by\nrule", "paper", f"GFLOP,\n{size} px", "paper", "with\nattention", "as\nrun")
+    columns = [Column("model"), *(Column(title, number=True) for title in titles)]
+    rows = []
     for name, cost in costs.items():
         printed = _paper_row(name)
-        table.add_row(
-            name,
-            f"{cost.params / 1e6:.2f}",
-            f"{cost.params_rule / 1e6:.2f}",
-            f"{printed['params']:.2f}" if printed else "",
-            f"{cost.gflops_rule:.2f}",
-            f"{printed['flops']:.2f}" if printed else "",
-            f"{cost.gflops:.2f}",
-            f"{cost.gflops_run:.2f}",
+        numbers = (
+            cost.params / 1e6,
+            cost.params_rule / 1e6,
+            printed.get("params"),
+            cost.gflops_rule,
+            printed.get("flops"),
+            cost.gflops,
+            cost.gflops_run,
         )
-    _print(table)
+        rows.append((name, *("" if number is None else f"{number:.2f}" for number in numbers)))
+    print_table(columns, rows)
     from ..model.registry import spec
 
     for name in costs:
@@ -206,38 +216,20 @@ def _print_speeds(speeds: dict[str, Speed]) -> None:
     one = next(iter(speeds.values()))
     threads = f", {one.threads} threads" if one.threads else ""
     click.echo(f"\n{one.device}{threads}, {one.precision}, {one.size} px, random weights and pixels")
-    table = _table("model", ">images/s", ">paper", ">MB", ">training samples/s", ">batch", ">MB")
+    titles = ("images/s", "paper", "MB", "training\nsamples/s", "batch", "MB")
+    columns = [Column("model"), *(Column(title, number=True) for title in titles)]
+    rows = []
     for name, speed in speeds.items():
         printed = _paper_row(name)
-        table.add_row(
-            name,
-            f"{speed.frames_per_second:.2f}",
-            f"{printed['speed']:.2f}" if printed else "",
-            f"{speed.inference_mb:,.0f}",
-            f"{speed.samples_per_second:.2f}",
-            str(speed.batch),
-            f"{speed.training_mb:,.0f}",
+        rows.append(
+            (
+                name,
+                f"{speed.frames_per_second:.2f}",
+                f"{printed['speed']:.2f}" if printed else "",
+                f"{speed.inference_mb:,.0f}",
+                f"{speed.samples_per_second:.2f}",
+                str(speed.batch),
+                f"{speed.training_mb:,.0f}",
+            )
         )
-    _print(table)
-
-
-def _table(*titles: str) -> Table:
-    """An empty table; titles that begin with ``>`` head columns of numbers."""
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for title in titles:
-        table.add_column(
-            title.lstrip(">"), justify="right" if title.startswith(">") else "left", no_wrap=title[0] == ">"
-        )
-    return table
-
-
-def _print(table: Table) -> None:
-    """Print to stdout, 200 columns wide where it is not a terminal."""
-    import sys
-
-    from rich.console import Console
-
-    Console(width=None if sys.stdout.isatty() else 200).print(table)
+    print_table(columns, rows)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..pipeline.spec.words import count_of
 from .options import cluster_options, quiet_option, readable_data_options, source_option
 from .output import mark
 
@@ -50,9 +51,8 @@ def normalise(
     root, progress = existing_root(data, source, out=out), console(quiet=quiet)
     with open_cluster(workers=workers, scheduler=scheduler) as run:
         for statistics in inspect_root(root, run=run, progress=progress, all_again=again)[1]:
-            click.echo(
-                f"{root.statistics_file(statistics.protocol)}  {statistics.tiles} tiles {mark(statistics.source)}"
-            )
+            said = f"{count_of(statistics.tiles, 'tile')} {mark(statistics.source)}"
+            click.echo(f"{root.statistics_file(statistics.protocol)}  {said}")
         if store:
             click.echo(_write_store(root, run, progress))
 
@@ -63,5 +63,7 @@ def _write_store(root: DataRoot, run: Runner, progress: Progress) -> str:
 
     with progress.stage("Writing the training store", None) as step:
         report = write_store(root, run=run, on_plan=lambda tiles: step.set(0, tiles), on_tiles=step.advance)
-    said = f"{report.tiles} tiles, {report.written} of them written now ({report.bytes_written / 1e9:.2f} GB)"
+    said = (
+        f"{count_of(report.tiles, 'tile')}, {report.written} of them written now ({report.bytes_written / 1e9:.2f} GB)"
+    )
     return f"{root.store}  {said} {mark(root.source())}".rstrip()

@@ -1,8 +1,14 @@
-"""Words that several commands print."""
+"""Words and tables that several commands print."""
 
 from __future__ import annotations
 
+import shutil
+import textwrap
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+import click
 
 if TYPE_CHECKING:
     from ..pipeline.build.budget import Range
@@ -18,3 +24,110 @@ def mark(source: str) -> str:
 def figure(title: str, unit: str, value: Range) -> str:
     """One line of an estimate: title, figures with their unit, and where they come from."""
     return f"{title:<12} {value.figures} {unit}: {value.basis}"
+
+
+# --- tables -----------------------------------------------------------------------------------------------------------
+
+_GAP = 2
+_NOT_A_TERMINAL = 200
+"""Columns that a file or pipe is taken to have."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a printed table.
+
+    Attributes:
+        title: its head; a line break in it is kept.
+        number: set flush right.
+        wraps: may be broken between words where the terminal is narrow; all others are printed whole.
+    """
+
+    title: str
+    number: bool = False
+    wraps: bool = False
+
+
+def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table to stdout that fits the terminal; nothing in it is ever cut."""
+    width = shutil.get_terminal_size((_NOT_A_TERMINAL, 24)).columns
+    click.echo("\n".join(table_lines(columns, rows, width)))
+
+
+def table_lines(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) -> list[str]:
+    """A table as lines of at most ``width`` characters, or a block of lines per row where it cannot be that narrow.
+
+    Heads stand in one line where there is room, then as they are broken; then columns that wrap become narrower.
+    """
+    flat = [replace(column, title=" ".join(column.title.split())) for column in columns]
+    for heads in (flat, list(columns)):
+        if _total(widths := _natural(heads, rows)) <= width:
+            return _table(heads, rows, widths)
+    widths = _narrowed(columns, rows, _natural(columns, rows), width)
+    return _table(columns, rows, widths) if _total(widths) <= width else _blocks(columns, rows, width)
+
+
+def _natural(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> list[int]:
+    """The width of each column in which nothing is wrapped."""
+    return [max(_longest(c.title.split("\n")), _longest(row[n] for row in rows)) for n, c in enumerate(columns)]
+
+
+def _narrowed(columns: Sequence[Column], rows: Sequence[Sequence[str]], widths: Sequence[int], width: int) -> list[int]:
+    """Widths with columns that wrap as narrow as the line demands, but no narrower than their longest word."""
+    narrowed = list(widths)
+    for n, column in enumerate(columns):
+        if column.wraps:
+            least = max(_longest(word for row in rows for word in row[n].split()), _longest(column.title.split()))
+            narrowed[n] = max(least, narrowed[n] - max(0, _total(narrowed) - width))
+    return narrowed
+
+
+def _total(widths: Sequence[int]) -> int:
+    return sum(widths) + _GAP * (len(widths) - 1)
+
+
+def _table(columns: Sequence[Column], rows: Sequence[Sequence[str]], widths: Sequence[int]) -> list[str]:
+    head = _cells([column.title for column in columns], columns, widths)
+    return [*head, "-" * _total(widths), *(line for row in rows for line in _cells(row, columns, widths))]
+
+
+def _longest(texts: Iterable[str]) -> int:
+    return max((len(text) for text in texts), default=0)
+
+
+def _cells(row: Sequence[str], columns: Sequence[Column], widths: Sequence[int]) -> list[str]:
+    """The lines of one row; a cell that does not fit its column goes on in the next line."""
+    cells = [_wrapped(text, width) for text, width in zip(row, widths, strict=True)]
+    lines = []
+    for number in range(max(map(len, cells))):
+        parts = [cell[number] if number < len(cell) else "" for cell in cells]
+        padded = (
+            part.rjust(width) if column.number else part.ljust(width)
+            for part, column, width in zip(parts, columns, widths, strict=True)
+        )
+        lines.append((" " * _GAP).join(padded).rstrip())
+    return lines
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    lines = (textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False) for line in text.split("\n"))
+    return [part for line in lines for part in line or [""]]
+
+
+def _blocks(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) -> list[str]:
+    """Each row as its name and a line per column, for terminals that are too narrow for the table."""
+    lines: list[str] = []
+    for row in rows:
+        lines.append(row[0])
+        for column, text in zip(columns[1:], row[1:], strict=True):
+            if text:
+                line = f"{' '.join(column.title.split())}: {text}"
+                lines += textwrap.wrap(
+                    line,
+                    max(width, 20),
+                    initial_indent="  ",
+                    subsequent_indent="    ",
+                    break_long_words=False,
+                    break_on_hyphens=False,
+                )
+    return lines

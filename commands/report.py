@@ -21,7 +21,8 @@ def report(source: str, data: Path, quiet: bool, as_json: bool) -> None:
     dwplus report
     """
     from ..workflow.console import console
-    from ..workflow.pages.report import summary_json, write_report
+    from ..workflow.pages.report import write_report
+    from ..workflow.pages.runs import summary_json
     from ..workflow.source import existing_root
 
     root = existing_root(data, source)

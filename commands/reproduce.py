@@ -25,13 +25,17 @@ def reproduce(profile: str | None, quiet: bool, **options: Any) -> None:
     dwplus reproduce --source sandbox                 no account needed; some minutes on two cores
     dwplus reproduce --source earthengine --project MY-PROJECT
 
-    Prints the path of the report.
+    Prints the path of the report; on stderr what became of the tiles, and the scores.
     """
     from ..workflow.console import console
-    from ..workflow.reproduce import train_and_report
+    from ..workflow.reproduce import scores_as_text, tiles_as_text, train_and_report
 
     everything = {"region": "all", "biome": (), "split": (), "limit": None, "labels": None}
     root, result = build_from({**everything, **options}, quiet)
-    click.echo(str(train_and_report(root, result, profile=profile, progress=console(quiet=quiet))))
+    done = train_and_report(root, result, profile=profile, progress=console(quiet=quiet))
+    # The path alone goes to stdout, for scripts.
+    for line in (*tiles_as_text(root), *scores_as_text(done.scores)):
+        click.echo(line, err=True)
+    click.echo(str(done.page))
     if result.failed:
         raise SystemExit(ExitCode.FAILED_TILES)

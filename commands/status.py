@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..pipeline.spec.words import count_of
 from .options import data_option, source_option
 from .output import figure, mark
 
@@ -54,7 +55,9 @@ def status(by: tuple[str, ...], concurrency: int, source: str, data: Path, as_js
 
 
 def _print_status(now: Status, divisions: tuple[str, ...]) -> None:
-    click.echo(f"{now.tiles} tiles: " + ", ".join(f"{number} {state}" for state, number in now.states.items()))
+    click.echo(
+        f"{count_of(now.tiles, 'tile')}: " + ", ".join(f"{number} {state}" for state, number in now.states.items())
+    )
     for title in divisions:
         width = max([len(group.name) for group in now.groups[title]] + [len(title)])
         click.echo(f"\n{title:<{width}}  {'tiles':>7} {'done':>7} {'discarded':>9} {'failed':>7} {'open':>7}")
@@ -73,7 +76,7 @@ def _print_status(now: Status, divisions: tuple[str, ...]) -> None:
     if now.used_eecu_hours is not None:
         click.echo(figure("used", "EECU-hours", now.used_eecu_hours))
     if now.left.tiles:
-        click.echo(f"\nleft: {now.left.tiles:,} tiles (open and failed)")
+        click.echo(f"\nleft: {count_of(now.left.tiles, 'tile')} (open and failed)")
         click.echo(figure("disk", "GB", now.left.disk_gb))
         click.echo(figure("time", "hours", now.left.hours))
         click.echo(figure("compute", "EECU-hours", now.left.eecu_hours))

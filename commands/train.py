@@ -93,13 +93,14 @@ def score(run: str, split: str, weights: str, source: str, data: Path, quiet: bo
 
 def _print_scores(scores: Scores, *, as_json: bool) -> None:
     from ..model.metrics import TileCounts, overall
+    from ..pipeline.spec.words import count_of
 
     if as_json:
         click.echo(json.dumps(scores.to_dict(), indent=1))
         return
     counts, beside = TileCounts(scores.matrix), mark(scores.source)
     words = "  ".join(f"{metric.title} {metric.value(counts):.2%}" for metric in overall())
-    click.echo(f"{words}  {scores.tiles} tiles {beside}")
+    click.echo(f"{words}  {count_of(scores.tiles, 'tile')} {beside}")
     click.echo(f"majority guess ({scores.majority[0]}): OA {scores.majority[1]:.2%} {beside}")
     for class_name, values in scores.to_dict()["classes"].items():
         iou = "absent" if values["iou"] is None else f"{values['iou']:.2%}"

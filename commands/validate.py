@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ..pipeline.errors import DataError, ExitCode, UsageError
+from ..pipeline.spec.words import count_of
 from .options import cluster_options, quiet_option, readable_data_options, source_option
 from .output import mark
 
@@ -99,7 +100,7 @@ def validate(
     dwplus validate                                            the data set
     dwplus validate --changed                                  after an edit of waivers.toml: seconds
     dwplus validate --quarantine                               put shards with errors aside; nothing is deleted
-    dwplus validate --restore dw_9.0_45.0-20190701             bring one back
+    dwplus validate --restore dw_-15.4808018791_12.0977026683-20190115     bring one back
     dwplus validate scene.tif --as s2 --like label.tif         a stack, on the grid of its label
     dwplus validate downloads/ --json                          everything in a folder
     dwplus validate --data s3://bucket/data/earthengine --out checked --scheduler tcp://10.0.0.5:8786
@@ -167,7 +168,7 @@ def _validate_files(
     if as_json:
         click.echo(json.dumps({"files": documents, "accepted": number - refused, "refused": refused}, indent=1))
     elif number > 1:
-        click.echo(f"{number} files: {number - refused} accepted, {refused} refused")
+        click.echo(f"{count_of(number, 'file')}: {number - refused} accepted, {refused} refused")
     if refused:
         raise SystemExit(ExitCode.FAILED_TILES)
 
@@ -240,14 +241,15 @@ def print_findings(root: DataRoot, result: AuditResult, page: Path, moved: tuple
     for waiver in result.unused:
         click.echo(f"waiver covers nothing today: {waiver.rule} of {waiver.tile or 'the set'} ({waiver.reason})")
     if moved:
-        click.echo(f"{len(moved)} shards put aside below {root.quarantine}")
+        click.echo(f"{count_of(len(moved), 'shard')} put aside below {root.quarantine}")
+    broken = {finding.tile for finding in findings if finding.severity == "error"} - {""}
     try:
         printed = mark(root.source())
     except DataError:
         printed = ""
     click.echo(
-        f"{len({f.tile for f in findings if f.severity == 'error'} - {''})} tiles with errors, "
-        f"{result.number('error')} errors, {result.number('warning')} warnings, {len(result.waived)} waived; {page} "
+        f"{count_of(len(broken), 'tile')} with errors, {count_of(result.number('error'), 'error')}, "
+        f"{count_of(result.number('warning'), 'warning')}, {len(result.waived)} waived; {page} "
         f"{printed}".rstrip()
     )
 

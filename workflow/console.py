@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ..pipeline.progress import Progress, Step
+from ..pipeline.spec.words import count_of
 
 _LINE_EVERY_S = 10.0
 
@@ -68,11 +69,16 @@ def _amount(done: int, total: int | None, unit: str) -> str:
     if unit == "bytes":
         done_mb = f"{done / 1e6:.1f}"
         return f"{done_mb} of {total / 1e6:.1f} MB" if total else f"{done_mb} MB"
-    return f"{done} of {total} {unit}" if total else f"{done} {unit}"
+    one = unit.removesuffix("s")
+    return f"{done} of {count_of(total, one)}" if total else count_of(done, one)
+
+
+_WIDE = 100
+"""Columns of a terminal that has room for a bar and for notes beside the title and the numbers."""
 
 
 class BarProgress:
-    """A live bar per stage, with the time left."""
+    """A live bar per stage, with the time left; titles are never cut, a narrow terminal gets no bar."""
 
     @contextmanager
     def stage(self, title: str, total: int | None, unit: str = "tiles") -> Iterator[Step]:
@@ -81,24 +87,27 @@ class BarProgress:
             BarColumn,
             DownloadColumn,
             MofNCompleteColumn,
+            ProgressColumn,
             SpinnerColumn,
             TextColumn,
             TimeElapsedColumn,
             TimeRemainingColumn,
         )
         from rich.progress import Progress as Bars
+        from rich.table import Column
 
+        console = Console(stderr=True)
         amount = DownloadColumn() if unit == "bytes" else MofNCompleteColumn()
-        columns = (
-            SpinnerColumn(finished_text="[green]✓"),
-            TextColumn("{task.description:<26}"),
-            BarColumn(bar_width=32),
-            amount,
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            TextColumn("[dim]{task.fields[note]}"),
-        )
-        with Bars(*columns, console=Console(stderr=True)) as bars:
+        # Notes and titles are names and ids: never markup, and folded rather than cut.
+        whole = Column(no_wrap=False, overflow="fold")
+        described = TextColumn("{task.description:<26}", markup=False, table_column=whole)
+        columns: list[ProgressColumn] = [SpinnerColumn(finished_text="[green]✓"), described]
+        if console.width >= _WIDE:
+            note = TextColumn("{task.fields[note]}", style="dim", markup=False, table_column=whole)
+            columns += [BarColumn(bar_width=20), amount, TimeElapsedColumn(), TimeRemainingColumn(), note]
+        else:
+            columns += [amount, TimeRemainingColumn()]
+        with Bars(*columns, console=console) as bars:
             task = bars.add_task(title, total=total, note="")
             yield _BarStep(bars, task)
             done = bars.tasks[0].completed
@@ -107,7 +116,8 @@ class BarProgress:
     def say(self, message: str) -> None:
         from rich.console import Console
 
-        Console(stderr=True).print(message, highlight=False)
+        # A path or an id that is broken in two cannot be copied; [models] is no markup.
+        Console(stderr=True).print(message, highlight=False, markup=False, soft_wrap=True)
 
 
 class _BarStep(Step):

@@ -27,11 +27,19 @@ from ..pipeline.spec.recipe import Recipe
 from ..pipeline.spec.sources import SANDBOX, Source
 from ..pipeline.spec.tiles import Tile
 
-SANDBOX_BANNER = (
-    "SANDBOX: no Earth Engine project is used. Pixels and labels come from the embedded local Earth Engine, a "
-    "synthetic planet; every file and number says SANDBOX. To use Google's Earth Engine: run 'earthengine "
-    "authenticate', then pass --source earthengine --project YOUR-PROJECT."
-)
+
+def sandbox_banner(*, user_labels: bool = False) -> str:
+    """What a command says before it works in the sandbox.
+
+    Args:
+        user_labels: labels are the user's own, not the synthetic planet's.
+    """
+    what = "Pixels come" if user_labels else "Pixels and labels come"
+    return (
+        f"SANDBOX: no Earth Engine project is used. {what} from the embedded local Earth Engine, a synthetic planet; "
+        "every file and number says SANDBOX. To use Google's Earth Engine: run 'earthengine authenticate', then pass "
+        "--source earthengine --project YOUR-PROJECT."
+    )
 
 
 class LazySource:

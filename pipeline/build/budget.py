@@ -16,6 +16,7 @@ from ..dataset.ledger import LedgerRow
 from ..spec.bands import S1_BANDS
 from ..spec.recipe import REQUEST_BANDS
 from ..spec.tiles import TILE_SIZE_PX
+from ..spec.words import count_of
 
 REQUESTS_PER_TILE = 2
 """Scene and pixels."""
@@ -169,7 +170,7 @@ def estimate(tiles: int, known: Measured, *, concurrency: int) -> Estimate:
 def _disk(tiles: int, known: Measured) -> Range:
     if known.tiles:
         figure = tiles * known.shard_bytes / 1e9
-        return Range(figure, figure, f"measured on {known.tiles} shards")
+        return Range(figure, figure, f"measured on {count_of(known.tiles, 'shard')}")
     return Range(tiles * SHARD_BYTES[0] / 1e9, tiles * SHARD_BYTES[1] / 1e9, "by two real scenes")
 
 
@@ -185,7 +186,7 @@ def _eecu(tiles: int, known: Measured) -> Range:
     if known.metered:
         margin = 2 * known.eecu_s_error
         low, high = max(0.0, known.eecu_s - margin), known.eecu_s + margin
-        basis = f"measured on {known.metered} tiles, twice the standard error"
+        basis = f"measured on {count_of(known.metered, 'tile')}, twice the standard error"
         return Range(tiles * low / SECONDS_PER_HOUR, tiles * high / SECONDS_PER_HOUR, basis)
     low, high = (tiles * seconds / SECONDS_PER_HOUR for seconds in GUESSED_EECU_S)
     return Range(
@@ -270,7 +271,8 @@ class Budget:
         if self.eecu_s + (in_flight + 1) * mean > self._max_s:
             return (
                 f"the budget of --max-eecu-hours {self._max_s / SECONDS_PER_HOUR:g} is used up: "
-                f"{self.eecu_s / SECONDS_PER_HOUR:.3g} EECU-hours for {self._settled} tiles, {in_flight} more in flight"
+                f"{self.eecu_s / SECONDS_PER_HOUR:.3g} EECU-hours for {count_of(self._settled, 'tile')}, {in_flight} "
+                "more in flight"
             )
         return ""
 

@@ -12,13 +12,14 @@ from datetime import timedelta
 from pathlib import Path
 
 from ..dataset.ledger import FAILURES_FILE, LEDGER_FILE, REASONS, LedgerRow
+from ..dataset.makers import Makers, makers_of, released_maker_of
 from ..dataset.manifest import MANIFEST_FILE, SPLITS, Manifest, ManifestRow
 from ..dataset.root import DataRoot
 from ..files.atomic import write_atomically
 from ..raster.geotiff import LABELS_FOLDER, SHARDS_FOLDER
 from ..spec.bands import BANDS, PRESETS
 from ..spec.landcover import CLASSES, CODE_CLOUD, CODE_UNMARKED, IGNORE
-from ..spec.licences import CITATIONS
+from ..spec.licences import CITATIONS, LabelMaker
 from ..spec.recipe import S1_COLLECTIONS, S2_COLLECTION, Recipe
 from ..spec.sources import Source
 from ..spec.tiles import biome_names, locate, region_names
@@ -79,13 +80,22 @@ def write_card(
 ) -> Path:
     """Write ``README.md`` of a data root, unless it says the same already; its path. See ``card``."""
     path = root.card_file
-    content = card(manifest, ledger, source=source, recipe=recipe, version=__version__).encode()
+    released = released_maker_of(root, source)
+    content = card(manifest, ledger, source=source, recipe=recipe, version=__version__, released=released).encode()
     if not path.is_file() or path.read_bytes() != content:
         write_atomically(path, content)
     return path
 
 
-def card(manifest: Manifest, ledger: Mapping[str, LedgerRow], *, source: str, recipe: Recipe, version: str) -> str:
+def card(
+    manifest: Manifest,
+    ledger: Mapping[str, LedgerRow],
+    *,
+    source: str,
+    recipe: Recipe,
+    version: str,
+    released: LabelMaker | None = None,
+) -> str:
     """The data-set card of one data root: Markdown with YAML front matter.
 
     Args:
@@ -93,6 +103,7 @@ def card(manifest: Manifest, ledger: Mapping[str, LedgerRow], *, source: str, re
             counted among the missing ones.
         source: where the pixels came from: ``earthengine``, ``SANDBOX`` or ``UNVERIFIED <host>``.
         version: of dwplus.
+        released: who made the labels that no user supplied; None = as the source tells.
     """
     rows = manifest.rows
     # The file tells centres; outlines are not needed here.
@@ -100,11 +111,12 @@ def card(manifest: Manifest, ledger: Mapping[str, LedgerRow], *, source: str, re
     states = {row.tile.id: _state(row, ledger.get(row.tile.id)) for row in rows}
     complete = [row for row in rows if states[row.tile.id] == "done"]
     states |= {tile: row.reason or row.state for tile, row in ledger.items() if tile not in states}
+    makers = makers_of(complete or rows, ledger, source=source, released=released) if rows else Makers({source: 0})
     shard_bytes = sum(ledger[row.tile.id].bytes for row in complete)
     sections = (
-        _front_matter(len(complete), source),
-        f"# {_name(source)}",
-        _banner(rows, source),
+        _front_matter(len(complete), makers),
+        f"# {_name(makers)}",
+        _banner(makers),
         "Sentinel-2 surface reflectance and mean Sentinel-1 backscatter on land-cover label tiles, for semantic "
         f"segmentation. Complete tiles: {len(complete):,}, {_size(shard_bytes)} of pixels.",
         "## What is in this folder",
@@ -126,7 +138,8 @@ def card(manifest: Manifest, ledger: Mapping[str, LedgerRow], *, source: str, re
         _table(
             ("what", "value"),
             (
-                ("pixels from", source),
+                ("pixels from", makers.name if makers.pixels else source),
+                ("labels", makers.counted_labels() or "none yet"),
                 ("recipe", f"`{recipe.hash}`"),
                 ("manifest", f"`{manifest.hash}`"),
                 ("dwplus", version),
@@ -140,8 +153,8 @@ def card(manifest: Manifest, ledger: Mapping[str, LedgerRow], *, source: str, re
         "## How to build it again",
         _rebuild(rows, source, recipe),
         "## Licences, attribution, citation",
-        _attribution(rows, complete, source, recipe),
-        "\n".join(f"- {what}: {text}" for what, text in CITATIONS.items() if what != "pixels"),
+        _attribution(complete, makers, recipe),
+        "\n".join(f"- {what}: {text}" for what, text in _citations(makers)),
     )
     return "\n\n".join(section for section in sections if section) + "\n"
 
@@ -156,25 +169,18 @@ def _state(row: ManifestRow, last: LedgerRow | None) -> str:
 # --- the head ---------------------------------------------------------------------------------------------------------
 
 
-def _name(source: str) -> str:
-    mark = Source.of(source).mark
-    return f"Dynamic World+ ({mark})" if mark else "Dynamic World+"
+def _name(makers: Makers) -> str:
+    return f"Dynamic World+ ({makers.mark})" if makers.mark else "Dynamic World+"
 
 
-def _front_matter(tiles: int, source: str) -> str:
+def _front_matter(tiles: int, makers: Makers) -> str:
     size = next((name for limit, name in _SIZES if tiles < limit), "100K<n<1M")
     tags = ["remote-sensing", "land-cover", "sentinel-1", "sentinel-2", "dynamic-world"]
-    if mark := Source.of(source).mark:
-        tags.append(mark.split(" ")[0].casefold())
+    tags += [source.mark.split(" ")[0].casefold() for source in makers.sources if source.mark]
     lines = (
         # A JSON string is a YAML string: a host with a colon stays one.
-        f"pretty_name: {json.dumps(_name(source))}",
-        # Labels are CC BY 4.0, which a copy of the whole has to keep; there are no rights in what a sandbox computes.
-        *(
-            ("license: other", "license_name: synthetic-test-data")
-            if Source.of(source).synthetic
-            else ("license: cc-by-4.0",)
-        ),
+        f"pretty_name: {json.dumps(_name(makers))}",
+        *_licence(makers),
         "task_categories:",
         "- image-segmentation",
         "tags:",
@@ -185,18 +191,42 @@ def _front_matter(tiles: int, source: str) -> str:
     return "\n".join(("---", *lines, "---"))
 
 
-def _banner(rows: Sequence[ManifestRow], source: str) -> str:
-    if not Source.of(source).mark:
+_LICENCES = {
+    "synthetic": "synthetic-test-data",
+    "dynamic-world": "cc-by-4.0",
+    "user-supplied": "user-supplied-labels",
+}
+
+
+def _licence(makers: Makers) -> tuple[str, ...]:
+    """Lines of the front matter: a copy of the whole keeps the terms of its labels; none cover what is computed."""
+    names = [_LICENCES[maker] for maker in makers.labels]
+    if names in ([], ["cc-by-4.0"]):
+        return ("license: cc-by-4.0",)
+    return "license: other", f"license_name: {'-and-'.join(names)}"
+
+
+def _banner(makers: Makers) -> str:
+    if not makers.mark:
         return ""
-    if not Source.of(source).verified:
+    if len(makers.pixels) > 1:
+        return f"> **{makers.mark}**: {makers.about_pixels()} {makers.about_labels()}"
+    if not makers.synthetic:
         return (
-            f"> **{source}**: the pixels come from a server that is neither Google's nor the sandbox. What they show "
-            "is not verified."
+            f"> **{makers.mark}**: the pixels come from a server that is neither Google's nor the sandbox. What they "
+            "show is not verified."
         )
-    given = _by_hand(rows)
-    besides = f" User-supplied labels: {given:,}; the pixels under them are synthetic all the same." if given else ""
-    labels = "pixels" if given == len(rows) and given else "pixels and labels"
-    return f"> **SANDBOX**: synthetic {labels}; {_NO_NUMBERS}.{besides}"
+    if set(makers.labels) <= {"synthetic"}:
+        return f"> **SANDBOX**: synthetic pixels and labels; {_NO_NUMBERS}."
+    titles = {
+        "synthetic": "Synthetic labels",
+        "dynamic-world": "Labels of Dynamic World",
+        "user-supplied": "User-supplied labels",
+    }
+    counted = "; ".join(f"{titles[maker]}: {number:,}" for maker, number in makers.labels.items())
+    return (
+        f"> **SANDBOX**: synthetic pixels; {_NO_NUMBERS}. {counted}; the pixels under them are synthetic all the same."
+    )
 
 
 def _by_hand(rows: Sequence[ManifestRow]) -> int:
@@ -328,20 +358,31 @@ def _recipe_options(recipe: Recipe) -> str:
     return f" --s1-mean {recipe.s1_mean} --s1-pass {passes}{most}"
 
 
-def _attribution(rows: Sequence[ManifestRow], complete: Sequence[ManifestRow], source: str, recipe: Recipe) -> str:
-    given = " User-supplied labels keep the licence of their makers." if _by_hand(rows) else ""
-    if Source.of(source).synthetic:
-        return (
-            "The pixels are computed: they contain no Copernicus data. A data set of the real Earth has to say "
-            '"Contains modified Copernicus Sentinel data" with the years of its scenes, and its labels are CC BY 4.0.'
-            f"{given} The works that this one imitates:"
+def _attribution(complete: Sequence[ManifestRow], makers: Makers, recipe: Recipe) -> str:
+    if not makers.satellite:
+        known = " ".join(
+            (
+                "The pixels are computed: they contain no Copernicus data.",
+                'A data set of the real Earth has to say "Contains modified Copernicus Sentinel data" with the years '
+                "of its scenes.",
+                makers.licence_of_labels(),
+            )
         )
-    unsure = "" if Source.of(source).verified else " (as far as the server's pixels are what it says)"
+        return f"{known} {'Please cite:' if 'dynamic-world' in makers.labels else 'The works that this one imitates:'}"
+    unsure = (
+        "" if all(source.verified for source in makers.sources) else " (as far as the server's pixels are what it says)"
+    )
     return (
         f"Contains modified Copernicus Sentinel data{_years(complete, recipe)}{unsure}, processed by Earth Engine; "
         f"this notice stays with every copy ([terms]({COPERNICUS_TERMS})). Use of Earth Engine is subject to "
-        f"[its own terms]({EARTH_ENGINE_TERMS}). Labels of Dynamic World: CC BY 4.0.{given} Please cite:"
+        f"[its own terms]({EARTH_ENGINE_TERMS}). {makers.licence_of_labels()} Please cite:"
     )
+
+
+def _citations(makers: Makers) -> list[tuple[str, str]]:
+    """What has to be cited; the releases of labels only where they are used, or imitated."""
+    released = set(makers.labels) != {"user-supplied"}
+    return [(what, text) for what, text in CITATIONS.items() if what != "pixels" and (released or "labels" not in what)]
 
 
 def _years(complete: Sequence[ManifestRow], recipe: Recipe) -> str:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..dataset.ledger import Ledger, LedgerRow
+from ..dataset.makers import label_maker, released_maker_of
 from ..dataset.manifest import ManifestRow
 from ..dataset.root import DataRoot
 from ..earthengine.scene_choice import SceneHint
@@ -27,6 +28,7 @@ from ..machine import usable_cores
 from ..raster.geotiff import encode_shard, grid_of
 from ..spec.bands import NODATA, S1_BANDS, S2_BANDS, SHARD_BANDS
 from ..spec.recipe import Recipe
+from ..spec.words import count_of
 from .plan import Plan, discarded, plan
 from .provenance import provenance
 
@@ -130,7 +132,7 @@ def export(
     run.through(todo.ask)
     unanswered = [row for row in todo.ask if ledger.rows[row.tile.id].reason in ("no_answer", "bad_answer")]
     if unanswered:
-        callbacks.say(f"{len(unanswered)} tiles got no answer; retrying them once")
+        callbacks.say(f"{count_of(len(unanswered), 'tile')} got no answer; retrying once")
         run.through(unanswered)
     return todo
 
@@ -203,12 +205,14 @@ class _Run:
             return
         if self._waits == len(_OUTAGE_WAITS_S):
             raise ServiceError(
-                f"Earth Engine has not answered {self._unanswered} tiles in a row, for hours; run the same command "
-                "again when it does, to resume"
+                f"Earth Engine has not answered {count_of(self._unanswered, 'tile')} in a row, for hours; run the same "
+                "command again when it does, to resume"
             )
         seconds = _OUTAGE_WAITS_S[self._waits]
         self._waits += 1
-        self._callbacks.say(f"no answer for {self._unanswered} tiles in a row; waiting {seconds:g} s for the service")
+        self._callbacks.say(
+            f"no answer for {count_of(self._unanswered, 'tile')} in a row; waiting {seconds:g} s for the service"
+        )
         # In short naps, so that a time limit of the run also applies here.
         while seconds > 0 and not self._meter.why_stop(0):
             time.sleep(min(seconds, _NAP_S))
@@ -217,7 +221,9 @@ class _Run:
     def _finish(self, running: set[Future[LedgerRow]], error: BaseException) -> None:
         """Begin no more, let the tiles in flight become complete; a second interrupt leaves at once."""
         if isinstance(error, KeyboardInterrupt) and running:
-            self._callbacks.say(f"finishing the {len(running)} tiles in flight; interrupt again to leave them")
+            self._callbacks.say(
+                f"finishing the {count_of(len(running), 'tile')} in flight; interrupt again to leave them"
+            )
         self._pixels.stop()
         for future in tuple(running):
             if future.cancel():
@@ -284,8 +290,9 @@ def _settled(
         # Pixels of an earlier recipe must not stay beside those of this one.
         path.unlink(missing_ok=True)
         return discarded(tile, reason, pixels.name, recipe)
+    maker = label_maker(row, released_maker_of(root, pixels.name))
     with encoders:
-        content = encode_shard(stored, tile, provenance(tile, scene, recipe, stored, pixels.name))
+        content = encode_shard(stored, tile, provenance(tile, scene, recipe, stored, pixels.name, label=maker))
     write_atomically(path, content)
     return LedgerRow(
         tile=tile.id,

@@ -19,6 +19,7 @@ from ..files.atomic import sha256_of
 from ..raster.geotiff import grid_of, read_header, shard_name
 from ..spec.recipe import Recipe
 from ..spec.tiles import Tile
+from ..spec.words import count_of
 
 Why = Literal["new", "failed before", "another recipe", "another grid", "shard missing", "shard damaged", "requested"]
 """Why the pixels of a tile are requested."""
@@ -44,12 +45,12 @@ class Plan:
 
     def __str__(self) -> str:
         """One line for the user: ``132 tiles: 120 complete, 2 discarded, 10 to request (8 new, 2 failed before)``."""
-        parts = [f"{self.complete} complete"] if self.complete else []
+        parts = [f"{self.complete:,} complete"] if self.complete else []
         discarded = len(self.keep) - self.complete
-        parts += [f"{discarded} discarded"] if discarded else []
-        reasons = ", ".join(f"{number} {why}" for why, number in Counter(self.why.values()).most_common())
-        parts.append(f"{len(self.ask)} to request ({reasons})" if self.ask else "none to request")
-        return f"{len(self.ask) + len(self.keep)} tiles: {', '.join(parts)}"
+        parts += [f"{discarded:,} discarded"] if discarded else []
+        reasons = ", ".join(f"{number:,} {why}" for why, number in Counter(self.why.values()).most_common())
+        parts.append(f"{len(self.ask):,} to request ({reasons})" if self.ask else "none to request")
+        return f"{count_of(len(self.ask) + len(self.keep), 'tile')}: {', '.join(parts)}"
 
 
 def plan(

@@ -6,6 +6,7 @@
 - ``waivers``: findings that are accepted, each with a reason.
 - ``statistics``: what every network's input is normalised with.
 - ``root``: where the files of a data set lie; which tiles are complete and usable.
+- ``makers``: who made pixels and labels, and what follows for those who use them.
 - ``zarr_chunks``, ``store_metadata``, ``store``: the training store in Zarr.
 - ``samples``: tiles of a split as arrays: what training reads.
 """

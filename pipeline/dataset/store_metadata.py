@@ -19,6 +19,7 @@ from ..spec.landcover import CLASS_NAMES, IGNORE
 from ..spec.sources import Source
 from ..spec.tiles import locate
 from ..spec.version import __version__
+from ..spec.words import count_of
 from .manifest import ManifestRow
 from .zarr_chunks import BLOSC_LEVEL, need
 
@@ -82,7 +83,7 @@ class Facts:
     def attributes(self) -> dict[str, Any]:
         return {
             "Conventions": "CF-1.11",
-            "title": f"Dynamic World+ training store, {len(self.rows)} tiles"
+            "title": f"Dynamic World+ training store, {count_of(len(self.rows), 'tile')}"
             + (" [SANDBOX: synthetic pixels]" if Source.of(self.source).synthetic else ""),
             "source": self.source,
             "license": self.licence,

@@ -367,7 +367,7 @@ def ingest_labels(
     damaged = _damaged_labels(root, known.values())
     found = Ingested()
     opened = 0
-    with (progress or Silent()).stage("Reading labels", len(files)) as step, _pool() as pool:
+    with (progress or Silent()).stage("Reading labels", len(files), unit="labels") as step, _pool() as pool:
         waiting: list[tuple[LabelFile, ManifestRow | Future[ManifestRow | DataError | None]]] = []
         for file in files:
             row = known.get((file.labeler, file.tile_id, file.hemisphere, file.biome))

@@ -8,5 +8,6 @@
 - ``recipe``: how the pixels of a tile are chosen and averaged.
 - ``sources``: where pixels come from, and what that means for everything made from them.
 - ``licences``: what users of labels and pixels have to state.
+- ``words``: numbers with their noun.
 - ``version``: the version of dwplus.
 """

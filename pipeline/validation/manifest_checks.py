@@ -12,6 +12,7 @@ from ..dataset.manifest import PROTOCOLS, ManifestRow
 from ..spec.overlaps import shared_ground
 from ..spec.test_tiles import known_test_tiles
 from ..spec.tiles import locate, parse_tile_id
+from ..spec.words import count_of
 
 FIRST_DAY = date(2015, 6, 27)
 """First day of Sentinel-2A's images; a label cannot be older."""
@@ -65,7 +66,7 @@ def _duplicates(rows: Sequence[ManifestRow]) -> Iterator[ManifestFinding]:
             ids = tuple(row.tile.id for row in same)
             # A label of one class says little: two tiles of sea look alike.
             severity: Literal["error", "warning"] = "warning" if rule == "duplicate-label" else "error"
-            yield ManifestFinding(rule, severity, ids, f"{len(ids)} tiles {words}")
+            yield ManifestFinding(rule, severity, ids, f"{count_of(len(ids), 'tile')} {words}")
 
 
 def _same(rows: Sequence[ManifestRow], key: Callable[[ManifestRow], object]) -> list[list[ManifestRow]]:

@@ -21,6 +21,7 @@ from ..dataset.manifest import SPLITS, ManifestRow
 from ..spec.landcover import CLASS_COUNT, CLASSES
 from ..spec.overlaps import nearest_km
 from ..spec.tiles import biome_names
+from ..spec.words import count_of
 from .manifest_checks import check_manifest
 from .shift import SetShift, Shift, set_shift
 from .tile_summaries import TileSummary
@@ -247,7 +248,7 @@ def _shifts(view: SetView) -> Iterator[Finding]:
         length = float(np.hypot(middle.dx, middle.dy))
         if length > SET_SHIFT_PX and length > 3 * middle.error:
             words = (
-                f"{PAIRS[pair]}: {_where(middle.dx, middle.dy)} in the median of {middle.clear} tiles "
+                f"{PAIRS[pair]}: {_where(middle.dx, middle.dy)} in the median of {count_of(middle.clear, 'tile')} "
                 f"(+-{middle.error:.2f} px; one tile +-{np.hypot(middle.spread_x, middle.spread_y):.2f} px)"
             )
             yield Finding("", "set-shift", "warning", words)

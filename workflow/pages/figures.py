@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ...pipeline.spec.bands import decode
 from ...pipeline.spec.landcover import CLASSES, CODE_COLOURS, IGNORE
+from ...pipeline.spec.words import count_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,14 +34,14 @@ class TileView:
         rgb: uint16 (3, H, W), stored B4, B3, B2.
         vv: uint16 (H, W), stored VV.
         label: uint8 (H, W), class index or 255.
-        predictions: run -> uint8 (H, W), class index.
+        predictions: run -> uint8 (H, W), class index; None where the run was not scored on this tile.
     """
 
     title: str
     rgb: NDArray[np.uint16]
     vv: NDArray[np.uint16]
     label: NDArray[np.uint8]
-    predictions: Mapping[str, NDArray[np.uint8]]
+    predictions: Mapping[str, NDArray[np.uint8] | None]
 
 
 def true_colour(stored: NDArray[np.uint16]) -> NDArray[np.float32]:
@@ -72,12 +73,12 @@ def class_colours(indices: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 def tiles_figure(views: Sequence[TileView], *, mark: str = "") -> bytes:
     """A row per tile: true colour, VV, label, and one prediction per run, with the legend of classes below."""
-    runs = list(views[0].predictions)
+    runs = list(dict.fromkeys(run for view in views for run in view.predictions))
     titles = ["Sentinel-2 true colour", "Sentinel-1 VV, mean", "Label", *runs]
     figure, axes = _grid(len(views), len(titles), 2.25)
     for row, view in zip(axes, views, strict=True):
         pictures = [true_colour(view.rgb), backscatter(view.vv), class_colours(view.label)]
-        pictures += [class_colours(view.predictions[run]) for run in runs]
+        pictures += [_prediction(view, run) for run in runs]
         for axis, picture in zip(row, pictures, strict=True):
             axis.imshow(picture, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         row[0].set_ylabel(view.title, fontsize=7)
@@ -85,6 +86,12 @@ def tiles_figure(views: Sequence[TileView], *, mark: str = "") -> bytes:
         axis.set_title(title, fontsize=9)
     _class_legend(figure)
     return _png(figure, mark)
+
+
+def _prediction(view: TileView, run: str) -> NDArray[np.float32]:
+    """Colours of a run's classes; grey where it was not scored on this tile."""
+    found = view.predictions.get(run)
+    return class_colours(np.full_like(view.label, IGNORE) if found is None else found)
 
 
 def labels_figure(tiles: Sequence[tuple[str, NDArray[np.uint8]]], *, mark: str = "") -> bytes:
@@ -220,7 +227,7 @@ def shift_figure(groups: Mapping[str, NDArray[np.float64]], *, mark: str = "") -
         axis.set(xlim=(-reach, reach), ylim=(reach, -reach), xlabel="east, px", ylabel="south, px")
         axis.axhline(0, color="0.8", linewidth=0.8)
         axis.axvline(0, color="0.8", linewidth=0.8)
-        axis.set_title(f"{name}\n{len(points)} tiles", fontsize=8)
+        axis.set_title(f"{name}\n{count_of(len(points), 'tile')}", fontsize=8)
     return _png(figure, mark)
 
 

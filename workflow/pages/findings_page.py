@@ -5,10 +5,8 @@ Draws what the audit read; the page stands alone, pictures are inside it.
 
 from __future__ import annotations
 
-import base64
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...pipeline.dataset.findings import Finding
+from ...pipeline.dataset.makers import Makers, makers_of, released_maker_of
 from ...pipeline.dataset.manifest import ManifestRow
 from ...pipeline.dataset.root import DataRoot
 from ...pipeline.errors import DataError
@@ -23,7 +22,6 @@ from ...pipeline.files.atomic import write_atomically
 from ...pipeline.progress import Progress
 from ...pipeline.raster.geotiff import read_bands, read_codes
 from ...pipeline.spec.landcover import class_indices
-from ...pipeline.spec.sources import Source
 from ...pipeline.spec.tiles import biome_names
 from ...pipeline.spec.version import __version__
 from ...pipeline.validation.audit import AuditResult
@@ -40,6 +38,7 @@ from ...pipeline.validation.set_rules import (
 )
 from ...pipeline.validation.shift import CLEAR
 from . import figures
+from .html import embed, render
 
 WORST_TILES = 12
 LISTED = 200
@@ -48,14 +47,9 @@ LISTED = 200
 
 def write_findings_page(root: DataRoot, result: AuditResult, *, progress: Progress) -> Path:
     """Write ``findings/index.html`` of a data root; its path."""
-    from jinja2 import Environment, StrictUndefined
-
     with progress.stage("Writing the findings page", None, unit="pages") as step:
-        template = (files(__package__) / "findings.html.j2").read_text(encoding="utf-8")
-        environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-        page = environment.from_string(template).render(**content_of(root, result))
         path = root.findings_page
-        write_atomically(path, page.encode())
+        write_atomically(path, render("findings.html.j2", content_of(root, result)))
         step.advance()
     return path
 
@@ -63,16 +57,12 @@ def write_findings_page(root: DataRoot, result: AuditResult, *, progress: Progre
 def content_of(root: DataRoot, result: AuditResult) -> dict[str, Any]:
     """Everything the page shows, by name."""
     view = result.view
-    sources = sorted({row.source for row in view.ledger.values() if row.source})
-    source = ", ".join(sources) or "not known yet"
-    known = [Source.of(name) for name in sources]
-    mark = ", ".join(one.mark for one in known if one.mark) or ("" if known else source)
+    makers = set_makers(root, view)
+    mark = makers.mark or ("" if makers.pixels else makers.name)
     counting = result.counting
     return {
         "version": __version__,
-        "source": source,
-        "synthetic": any(one.synthetic for one in known),
-        "verified": all(one.verified for one in known),
+        "makers": makers,
         "tiles": len(view.rows),
         "errors": result.number("error"),
         "warnings": result.number("warning"),
@@ -99,6 +89,14 @@ def content_of(root: DataRoot, result: AuditResult) -> dict[str, Any]:
         "shifts": [(PAIRS[pair], middle) for pair, middle in set_shifts(view).items()],
         "pictures": distribution_pictures(view, mark),
     }
+
+
+def set_makers(root: DataRoot, view: SetView) -> Makers:
+    """Who made pixels and labels of the tiles that the audit looked at; of nobody where no tile is complete."""
+    source = next((row.source for row in view.ledger.values() if row.source), "")
+    if not source or not view.rows:
+        return Makers()
+    return makers_of(view.rows, view.ledger, source=source, released=released_maker_of(root, source))
 
 
 def by_weight(findings: Sequence[Finding]) -> list[Finding]:
@@ -170,7 +168,7 @@ def _picture(root: DataRoot, row: ManifestRow, mark: str) -> str:
         label = class_indices(read_codes(root.label(row)))
     except DataError:
         return ""
-    return _embed(figures.strip_figure(figures.TileView(row.tile.id, rgb, vv, label, {}), mark=mark))
+    return embed(figures.strip_figure(figures.TileView(row.tile.id, rgb, vv, label, {}), mark=mark))
 
 
 def distribution_pictures(view: SetView, mark: str) -> list[tuple[str, str, str]]:
@@ -211,7 +209,7 @@ def distribution_pictures(view: SetView, mark: str) -> list[tuple[str, str, str]
     }
     if any(len(points) for points in shifts.values()):
         drawn.append(("Shifts", "tiles with a clear peak, pixels", figures.shift_figure(shifts, mark=mark)))
-    return [(title, words, _embed(png)) for title, words, png in drawn]
+    return [(title, words, embed(png)) for title, words, png in drawn]
 
 
 def _by_biome(splits: Mapping[str, Sequence[ManifestRow]], view: SetView) -> dict[str, NDArray[np.int64]]:
@@ -233,7 +231,3 @@ def _biome_shares(splits: Mapping[str, Sequence[ManifestRow]]) -> dict[str, dict
         split: {str(biome): sum(row.tile.biome == biome for row in rows) / len(rows) for biome in biomes}
         for split, rows in splits.items()
     }
-
-
-def _embed(png: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(png).decode()

@@ -1,116 +1,104 @@
-"""Report: one HTML page that sets what was built, trained and scored beside the paper's numbers.
+"""Report: ``report/index.html``, the page that sets what was built, trained and scored beside the paper's numbers.
 
 Reads what the stages left on disk, computes nothing that they did not. Pictures are inside the page: it is one file.
+What cannot be read (a run, a tile) is named on it, and never ends it.
 """
 
 from __future__ import annotations
 
-import base64
-import json
 import platform
 from collections import Counter, defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...manifests import load_toml
-from ...model.cost import count
-from ...model.metrics import TileCounts, overall
-from ...model.registry import MODELS
-from ...model.registry import build as build_network
-from ...model.runs import RunConfig, RunFolder
-from ...model.score import Scores, load, predict
-from ...pipeline.dataset.ledger import REASONS
-from ...pipeline.dataset.manifest import Manifest, ManifestRow
+from ...model.metrics import overall
+from ...model.runs import RunFolder
+from ...model.score import load, predict
+from ...pipeline.dataset.makers import makers_of_root
+from ...pipeline.dataset.manifest import ManifestRow
 from ...pipeline.dataset.root import DataRoot
 from ...pipeline.dataset.statistics import Statistics
 from ...pipeline.errors import DataError
-from ...pipeline.files.atomic import read_json, write_atomically
+from ...pipeline.files.atomic import write_atomically
 from ...pipeline.progress import Progress
 from ...pipeline.raster.geotiff import read_bands, read_codes
 from ...pipeline.spec.landcover import CLASS_COUNT, CLASSES, class_indices
-from ...pipeline.spec.sources import Source
 from ...pipeline.spec.tiles import biome_names, region_names
 from ...pipeline.spec.version import __version__
 from ..training import open_as_trained
 from . import figures
+from .comparison import class_rows, cost_rows, paper_row, s1_gains
+from .html import embed, render
+from .runs import Faults, Run, overall_scores, parameters_of, scored_runs, unreadable_runs, unscored_runs
+from .tile_use import TileUse, findings_of
+
+T = TypeVar("T")
 
 TILES_DRAWN = 6
 
-
-@dataclass(frozen=True)
-class Run:
-    """A scored run."""
-
-    name: str
-    folder: Path
-    config: RunConfig
-    scores: Scores
-    rows: list[dict[str, Any]]
-
-    @property
-    def inputs(self) -> str:
-        bands = (*self.config.data.primary, *self.config.data.auxiliary)
-        optical = sum(band.startswith("B") for band in bands)
-        parts = [f"S2 ({optical})" if optical else "", f"S1 ({len(bands) - optical})" if len(bands) > optical else ""]
-        return " + ".join(part for part in parts if part)
+FINDINGS_LISTED = 50
+"""So many findings stand on the page, errors first; all of them stand in ``findings.csv``."""
 
 
 def write_report(root: DataRoot, *, progress: Progress) -> Path:
-    """Write ``report/index.html`` of a data root; its path.
+    """Write ``report/index.html`` of a data root; its path. Runs that cannot be read are named, there and here.
 
     Raises:
         DataError: the root holds no data set.
     """
-    from jinja2 import Environment, StrictUndefined
-
     with progress.stage("Writing the report", None, unit="pages") as step:
-        template = (files(__package__) / "report.html.j2").read_text(encoding="utf-8")
-        environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-        environment.filters.update(percent=_percent, number=_number)
-        page = environment.from_string(template).render(**content_of(root))
-        path = root.report_page
-        write_atomically(path, page.encode())
+        content, path = content_of(root), root.report_page
+        write_atomically(path, render("report.html.j2", content))
         step.advance()
+    for name, sentences in content["faults"].items():
+        progress.say(f"run {name}: {'; '.join(sentences)}")
     return path
 
 
 def content_of(root: DataRoot) -> dict[str, Any]:
     """Everything the page shows, by name."""
-    manifest = root.manifest()
-    rows = root.complete()
-    source = root.source()
-    runs = scored_runs(root)
-    known, mark = Source.of(source), Source.of(source).mark
+    makers, rows = makers_of_root(root), root.complete()
+    mark = makers.mark
+    runs, faults = scored_runs(root), Faults({name: [why] for name, why in unreadable_runs(root).items()})
+    for run in runs:
+        for fault in run.faults:
+            faults.add(run.name, fault)
+    use = TileUse.of(root)
+    unread: dict[str, str] = {}
+    counts = class_counts(root, rows, unread)
+    views = tile_views(root, rows, runs, faults, unread)
+    curves = {run.name: run.rows for run in runs if run.rows}
     return {
         "version": __version__,
         "python": platform.python_version(),
         "machine": platform.machine(),
-        "source": source,
-        "synthetic": known.synthetic,
-        "verified": known.verified,
-        "manifest_hash": manifest.hash,
+        "makers": makers,
+        "manifest_hash": root.manifest().hash,
         "tiles": tile_table(rows),
-        "missing": missing_table(manifest, root),
-        "findings": root.findings()[:50],
-        "map": _embed(figures.map_figure(_places(rows), mark=mark)),
-        "classes": _embed(figures.class_distribution_figure(class_counts(root, rows), mark=mark)),
+        "use": use.by_split(),
+        "unused": use.unused(),
+        "unread": unread,
+        "findings": findings_of(root, listed=FINDINGS_LISTED),
+        "map": embed(figures.map_figure(_places(rows), mark=mark)),
+        "classes": embed(figures.class_distribution_figure(counts, mark=mark)) if counts else None,
         "statistics": _statistics(root),
         "metrics": overall(),
-        "runs": [{**run_summary(run), "stale": is_stale(run, root)} for run in runs],
-        "s1_gain": s1_gain(runs),
+        "runs": [run_summary(run, faults) | {"stale": _is_stale(run, root, faults)} for run in runs],
+        "unscored": unscored_runs(root),
+        "faults": faults.sentences,
+        "s1_gains": s1_gains(runs),
         "class_rows": class_rows(runs),
         "paper": load_toml("paper"),
         "class_titles": [c.title for c in CLASSES],
-        "confusions": [_embed(figures.confusion_figure(r.scores.matrix.counts, r.name, mark=mark)) for r in runs],
-        "curves": _embed(figures.curves_figure({r.name: r.rows for r in runs}, mark=mark)) if runs else None,
-        "pictures": _embed(figures.tiles_figure(tile_views(root, rows, runs), mark=mark)),
+        "confusions": [embed(figures.confusion_figure(r.scores.matrix.counts, r.name, mark=mark)) for r in runs],
+        "curves": embed(figures.curves_figure(curves, mark=mark)) if curves else None,
+        "pictures": embed(figures.tiles_figure(views, mark=mark)) if views else None,
         "costs": cost_rows(),
     }
 
@@ -131,25 +119,40 @@ def tile_table(rows: Sequence[ManifestRow]) -> dict[str, Any]:
     }
 
 
-def missing_table(manifest: Manifest, root: DataRoot) -> list[tuple[str, str, int, list[str]]]:
-    """(reason, its meaning, tiles, first few ids) of every tile that is not in the data set."""
-    ledger = root.ledger()
-    known = {row.tile.id for row in manifest.rows}
-    by_reason: dict[str, list[str]] = defaultdict(list)
-    for row in ledger.values():
-        if row.state != "done" and (row.tile in known or row.reason == "bad_label"):
-            by_reason[row.reason].append(row.tile)
-    return [(reason, REASONS.get(reason, ""), len(ids), sorted(ids)[:4]) for reason, ids in sorted(by_reason.items())]
+def class_counts(
+    root: DataRoot, rows: Sequence[ManifestRow], unread: dict[str, str] | None = None
+) -> dict[str, NDArray[np.int64]]:
+    """Marked pixels of the nine classes in each biome: name -> int64 (9,); paper, Fig. 3.
 
-
-def class_counts(root: DataRoot, rows: Sequence[ManifestRow]) -> dict[str, NDArray[np.int64]]:
-    """Marked pixels of the nine classes in each biome: name -> int64 (9,); paper, Fig. 3."""
+    Args:
+        unread: receives each tile whose label cannot be read, with the reason.
+    """
     names = biome_names()
     counts: dict[int, NDArray[np.int64]] = defaultdict(lambda: np.zeros(CLASS_COUNT, dtype=np.int64))
     for row in rows:
-        indices = class_indices(read_codes(root.label(row)))
-        counts[row.tile.biome] += np.bincount(indices.ravel(), minlength=256)[:CLASS_COUNT]
+        indices = _read(row, partial(_classes, root, row), unread)
+        if indices is not None:
+            counts[row.tile.biome] += np.bincount(indices.ravel(), minlength=256)[:CLASS_COUNT]
     return {f"{number} {names.get(number, 'biome not known')}": counts[number] for number in sorted(counts)}
+
+
+def _classes(root: DataRoot, row: ManifestRow) -> NDArray[np.uint8]:
+    return class_indices(read_codes(root.label(row)))
+
+
+def _read(row: ManifestRow, read: Callable[[], T], unread: dict[str, str] | None) -> T | None:
+    """What ``read`` gives of a tile; None where its files cannot be read, and the reason goes to ``unread``.
+
+    Raises:
+        DataError: they cannot be read, and there is no ``unread``.
+    """
+    try:
+        return read()
+    except DataError as error:
+        if unread is None:
+            raise
+        unread[row.tile.id] = str(error)
+        return None
 
 
 def _places(rows: Sequence[ManifestRow]) -> dict[str, list[tuple[float, float]]]:
@@ -169,36 +172,19 @@ def _statistics(root: DataRoot) -> Statistics | None:
 # --- runs -------------------------------------------------------------------------------------------------------------
 
 
-def scored_runs(root: DataRoot) -> list[Run]:
-    """Runs with scores on the test split, in order of their names.
+def run_summary(run: Run, faults: Faults | None = None) -> dict[str, Any]:
+    """One line of the table of scores, with the paper's row of its own network, variant and inputs where it has one.
 
-    Raises:
-        DataError: scores or settings of a run cannot be read.
+    Args:
+        faults: receives what this version cannot tell of the run; its scores stay.
     """
-    return [_scored_run(path) for path in sorted(root.runs.glob("*/scores.json"))]
-
-
-def _scored_run(path: Path) -> Run:
-    folder, name = RunFolder(path.parent), path.parent.name
-    try:
-        scores = Scores.from_dict(read_json(path))
-    except DataError as error:
-        raise DataError(f"{path}: {error}, with 'dwplus score runs/{name}'") from None
-    return Run(name, path.parent, folder.read_config(), scores, folder.read_rows())
-
-
-def run_summary(run: Run) -> dict[str, Any]:
-    """One line of the table of scores, with the paper's row of the same network where it has one."""
-    import torch
-
+    faults = Faults() if faults is None else faults
     scores, data = run.scores, run.config.data
-    with torch.device("meta"):
-        network = build_network(run.config.model, len(data.primary), len(data.auxiliary))
     return {
         "name": run.name,
         "model": run.config.model,
         "inputs": run.inputs,
-        "params": sum(p.numel() for p in network.parameters()),
+        "params": faults.attempt(run, lambda: parameters_of(run), None),
         "split": scores.split,
         "protocol": scores.protocol,
         "source": scores.source,
@@ -211,13 +197,8 @@ def run_summary(run: Run) -> dict[str, Any]:
         "seconds": sum(row["seconds"] for row in run.rows),
         "seed": run.config.train.get("seed"),
         "shards_hash": data.shards_hash,
-        "paper": _paper_row(run),
+        "paper": faults.attempt(run, lambda: paper_row(run.config), None),
     }
-
-
-def overall_scores(run: Run) -> dict[str, float]:
-    """Every overall metric of a run by key, 0..1."""
-    return {metric.key: metric.value(TileCounts(run.scores.matrix)) for metric in overall()}
 
 
 def is_stale(run: Run, root: DataRoot) -> bool:
@@ -230,83 +211,35 @@ def is_stale(run: Run, root: DataRoot) -> bool:
     return other_training or dataset.tiles_hash != run.scores.tiles_hash
 
 
-def _paper_row(run: Run) -> dict[str, Any] | None:
-    """Row of Table V with the same inputs and the same kind of network, whatever its size."""
-    data = run.config.data
-    kind = run.config.model.removesuffix("-small")
-    inputs = (len(data.primary), len(data.auxiliary))
-    counted = {"ms-sar-dual": (10, 2), "ms": (10, 0), "ms-sar-mono": (10, 2), "rgb": (3, 0), "rgb-other": (3, 9)}
-    for name, row in load_toml("paper")["table5"].items():
-        if row["model"] == kind and counted.get(name) == inputs:
-            return dict(row)
-    return None
-
-
-def s1_gain(runs: Sequence[Run]) -> dict[str, float] | None:
-    """What Sentinel-1 adds: scores of the best run with it minus those of the best run without."""
-    with_s1 = [run for run in runs if "VV" in (*run.config.data.primary, *run.config.data.auxiliary)]
-    without = [run for run in runs if run not in with_s1]
-    if not with_s1 or not without:
-        return None
-    best, other = (max(group, key=lambda run: run.scores.matrix.miou) for group in (with_s1, without))
-    before = overall_scores(other)
-    return {key: value - before[key] for key, value in overall_scores(best).items()}
-
-
-def class_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """IoU of every class: one row per run, then the paper's, keyed by class name (Table III, both readings)."""
-    rows = [
-        {"name": run.name, "source": run.scores.source, "iou": [100 * v for v in run.scores.matrix.iou.tolist()]}
-        for run in runs
-    ]
-    table = load_toml("paper")["table3"]
-    for reading, columns in table["readings"].items():
-        values = dict(zip(columns, table["iou"]["specsar-former"], strict=True))
-        rows.append(
-            {
-                "name": f"paper, SpecSAR-Former ({reading})",
-                "source": "paper",
-                "iou": [values[c.name] for c in CLASSES],
-            }
-        )
-    return rows
-
-
-@cache
-def cost_rows() -> tuple[dict[str, Any], ...]:
-    """Parameters and GFLOPs of the paper's networks that are built here, counted now, beside Table II."""
-    import torch
-
-    table = load_toml("paper")["table2"]
-    rows = []
-    for name, row in MODELS.items():
-        if row.paper is None:
-            continue
-        with torch.device("meta"):
-            network = build_network(name)
-        cost, printed = count(network, 10, 2, flops_per_mac=row.flops_per_mac), table[row.paper]
-        figures_printed = {"paper_params": printed["params"], "paper_gflops": printed["flops"]}
-        rows.append({"name": name, "cost": cost, "note": row.note, **figures_printed})
-    return tuple(rows)
+def _is_stale(run: Run, root: DataRoot, faults: Faults) -> bool:
+    return faults.attempt(run, lambda: is_stale(run, root), True)
 
 
 # --- pictures ---------------------------------------------------------------------------------------------------------
 
 
-def tile_views(root: DataRoot, rows: Sequence[ManifestRow], runs: Sequence[Run]) -> list[figures.TileView]:
+def tile_views(
+    root: DataRoot, rows: Sequence[ManifestRow], runs: Sequence[Run], faults: Faults, unread: dict[str, str]
+) -> list[figures.TileView]:
     """A few tiles to look at: test tiles of different biomes first, then whatever there is."""
     chosen = _varied([r for r in rows if r.release == "test"] or list(rows), TILES_DRAWN)
-    predictions = _predictions(root, chosen, runs)
+    pictures = {row.tile.id: _read(row, partial(_pictures, root, row), unread) for row in chosen}
+    predictions = _predictions(root, [row for row in chosen if pictures[row.tile.id] is not None], runs, faults)
     views = []
     for row in chosen:
-        path = root.shard(row.tile)
+        if (drawn := pictures[row.tile.id]) is None:
+            continue
         place = f"{row.tile.id[:24]}\nbiome {row.tile.biome}, {row.tile.date}, {row.split_strict}"
-        label = class_indices(read_codes(root.label(row)))
-        shown = {name: tiles[row.tile.id] for name, tiles in predictions.items()}
-        views.append(
-            figures.TileView(place, read_bands(path, ("B4", "B3", "B2")), read_bands(path, ("VV",))[0], label, shown)
-        )
+        shown = {name: tiles.get(row.tile.id) for name, tiles in predictions.items()}
+        rgb, vv, label = drawn
+        views.append(figures.TileView(place, rgb, vv, label, shown))
     return views
+
+
+def _pictures(root: DataRoot, row: ManifestRow) -> tuple[NDArray[np.uint16], NDArray[np.uint16], NDArray[np.uint8]]:
+    """Stored B4, B3, B2; stored VV; classes of the label."""
+    path = root.shard(row.tile)
+    return read_bands(path, ("B4", "B3", "B2")), read_bands(path, ("VV",))[0], _classes(root, row)
 
 
 def _varied(rows: Sequence[ManifestRow], number: int) -> list[ManifestRow]:
@@ -327,36 +260,20 @@ def hash_order(tile_id: str) -> int:
 
 
 def _predictions(
-    root: DataRoot, chosen: Sequence[ManifestRow], runs: Sequence[Run]
+    root: DataRoot, chosen: Sequence[ManifestRow], runs: Sequence[Run], faults: Faults
 ) -> dict[str, dict[str, NDArray[np.uint8]]]:
-    """run -> tile id -> uint8 (H, W), of the chosen tiles that the run was scored on."""
+    """run -> tile id -> uint8 (H, W), of the chosen tiles that the run was scored on; runs without any left out."""
     wanted = {row.tile.id for row in chosen}
-    predictions: dict[str, dict[str, NDArray[np.uint8]]] = {}
-    for run in runs:
-        if is_stale(run, root):
-            continue
-        loaded = load(run.folder)
-        dataset = open_as_trained(root, loaded.config, run.scores.split)
-        predictions[run.name] = {
-            row.tile.id: predict(loaded, dataset[index])
-            for index, row in enumerate(dataset.rows)
-            if row.tile.id in wanted
-        }
-    return predictions
+    nothing: dict[str, NDArray[np.uint8]] = {}
+    found = {run.name: faults.attempt(run, partial(_predicted, root, run, wanted), nothing) for run in runs}
+    return {name: tiles for name, tiles in found.items() if tiles}
 
 
-def _embed(png: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(png).decode()
-
-
-def _percent(value: float, digits: int = 1) -> str:
-    return "–" if value is None or np.isnan(value) else f"{100 * value:.{digits}f}"
-
-
-def _number(value: float, digits: int = 2) -> str:
-    return "–" if value is None or np.isnan(value) else f"{value:,.{digits}f}"
-
-
-def summary_json(root: DataRoot) -> str:
-    """Scores of all runs of a data root as one JSON document."""
-    return json.dumps([{"run": run.name, **run.scores.to_dict()} for run in scored_runs(root)], indent=1)
+def _predicted(root: DataRoot, run: Run, wanted: set[str]) -> dict[str, NDArray[np.uint8]]:
+    if not RunFolder(run.folder).complete or is_stale(run, root):
+        return {}
+    loaded = load(run.folder)
+    dataset = open_as_trained(root, loaded.config, run.scores.split)
+    return {
+        row.tile.id: predict(loaded, dataset[index]) for index, row in enumerate(dataset.rows) if row.tile.id in wanted
+    }

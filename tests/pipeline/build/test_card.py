@@ -163,6 +163,47 @@ def test_labels_given_by_hand_are_said_to_be_so() -> None:
     assert "--region" not in shown
 
 
+def test_the_licence_is_that_of_the_labels_which_are_there() -> None:
+    # Given one tile of each kind of label, over pixels of Earth Engine.
+    released, supplied = row(0), row(1, "inspect")
+
+    alone = text([supplied], done(supplied))
+    both = text([released, supplied], done(released, supplied))
+
+    assert (front_matter(alone)["license"], front_matter(alone)["license_name"]) == ("other", "user-supplied-labels")
+    assert "CC BY 4.0" not in alone
+    assert "User-supplied labels keep the licence of their makers." in alone
+    assert "Contains modified Copernicus Sentinel data 2019" in alone
+    assert front_matter(both)["license_name"] == "cc-by-4.0-and-user-supplied-labels"
+    assert "Labels (1 tile) of Dynamic World: CC BY 4.0" in both
+    assert "User-supplied labels (1 tile) keep" in both
+    assert cells(both, "labels ") == ["labels", "1 of Dynamic World, 1 user-supplied"]
+
+
+def test_real_labels_under_synthetic_pixels_keep_their_licence() -> None:
+    tile = row(0)
+    shown = card(
+        Manifest((tile,)), {}, source="SANDBOX", recipe=Recipe(), version="1", released="dynamic-world"
+    )  # fmt: skip
+
+    assert "synthetic pixels and labels" not in shown
+    assert "> **SANDBOX**: synthetic pixels; no number of it says anything about the Earth." in shown
+    assert "Labels of Dynamic World: 1;" in shown
+    assert front_matter(shown)["license"] == "cc-by-4.0"
+    assert "Please cite:" in shown
+
+
+def test_pixels_of_several_sources_are_counted_on_the_card() -> None:
+    tiles = [row(0), row(1)]
+    events = [replace(event, source=name) for event, name in zip(done(*tiles), ("SANDBOX", "earthengine"), strict=True)]
+
+    shown = text(tiles, events)
+
+    assert cells(shown, "pixels from") == ["pixels from", "SANDBOX (1), earthengine (1)"]
+    assert "1 tile from the embedded local Earth Engine, a synthetic planet, 1 tile from Google's" in shown
+    assert "Contains modified Copernicus Sentinel data 2019" in shown
+
+
 def test_the_recipe_stands_there_in_words_and_as_a_command() -> None:
     plain = text([row(0)])
     other = text([row(0)], half_window_days=30, s1_mean="linear", s1_passes=("DESCENDING",), s1_max_scenes=12)

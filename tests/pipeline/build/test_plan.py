@@ -72,4 +72,4 @@ def test_a_plan_with_nothing_to_ask_says_so(root: DataRoot) -> None:
 
     todo = plan([tile], known={tile.tile.id: done(root, 0)}, root=root, recipe=Recipe(), source="SANDBOX")
 
-    assert str(todo) == "1 tiles: 1 complete, none to request"
+    assert str(todo) == "1 tile: 1 complete, none to request"

@@ -132,3 +132,19 @@ def test_no_clock_stands_in_the_tags() -> None:
     first, second = (provenance(make_tile(), SCENE, Recipe(), np.ones((14, 8, 8), np.uint16), "S") for _ in range(2))
 
     assert first == second
+
+
+def test_the_licence_of_a_shard_never_gives_user_supplied_labels_away() -> None:
+    tile = make_tile()
+    by_maker = {
+        (source, label): provenance(tile, SCENE, Recipe(), make_pixels(), source, label=label)["LICENCE"]
+        for source in ("earthengine", "SANDBOX")
+        for label in (None, "synthetic", "dynamic-world", "user-supplied")
+    }
+
+    for (source, label), words in by_maker.items():
+        assert ("CC BY 4.0" in words) == (label == "dynamic-world" or (source, label) == ("earthengine", None))
+        assert ("makers" in words) == (label == "user-supplied")
+        assert ("Contains modified Copernicus" in words) == (source == "earthengine")
+    assert by_maker["earthengine", None] == by_maker["earthengine", "dynamic-world"]
+    assert by_maker["SANDBOX", None] == by_maker["SANDBOX", "synthetic"]

@@ -1,0 +1,250 @@
+"""What a run is set beside: the paper's row of its own network and inputs, and the same network without Sentinel-1.
+
+The paper's rows (``manifests/paper.toml``): Table I (networks), IV and VI (variants of SpecSAR-Former), V (inputs), and
+III (IoU per class).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from ...manifests import load_toml
+from ...model.config import from_mapping, to_mapping
+from ...model.cost import count
+from ...model.registry import MODELS, SMALL_SETTINGS, NetworkConfig, spec
+from ...model.registry import build as build_network
+from ...model.runs import MAY_DIFFER, RunConfig
+from ...pipeline.errors import DataError, UsageError
+from ...pipeline.spec.bands import preset
+from ...pipeline.spec.landcover import CLASSES
+from .runs import Run, network_settings, overall_scores
+
+S1_BANDS = frozenset({"VV", "VH", "S1_N"})
+
+_NO_VARIANT = frozenset(
+    {"primary_bands", "auxiliary_bands", "decoder", "form", "dropout", "attention_dropout", "drop_path"}
+)
+"""Settings that make no other network: bands are compared by name, the others change rounding or training alone."""
+
+
+@dataclass(frozen=True)
+class PaperRow:
+    """A row of the paper's tables of scores.
+
+    Attributes:
+        place: ``Table IV, ca-sa``.
+        model: network in the registry.
+        changes: settings in which it differs from the network as published.
+        primary, auxiliary: names of bands.
+        scores: metric -> percent.
+        method: key of the same network and inputs in Tables I to III; empty where it stands in other tables alone.
+    """
+
+    place: str
+    model: str
+    changes: Mapping[str, Any]
+    primary: tuple[str, ...]
+    auxiliary: tuple[str, ...]
+    scores: Mapping[str, float]
+    method: str = ""
+
+
+@cache
+def paper_rows() -> tuple[PaperRow, ...]:
+    """Every row of Tables V, I, IV and VI of a network that is built here; of equal rows Table V's first."""
+    paper = load_toml("paper")
+    return (
+        *(_row("V", row["title"], row["model"], row, inputs=row) for row in paper["table5"].values()),
+        *(
+            _row("I", paper["methods"][method], name, paper["table1"][method], method=method)
+            for name, method in _published()
+        ),
+        *(_row("IV", key, "specsar-former", row, changes=row["model"]) for key, row in paper["table4"].items()),
+        *(_row("VI", key, "specsar-former", row, changes=row["model"]) for key, row in paper["table6"].items()),
+    )
+
+
+def _published() -> list[tuple[str, str]]:
+    """(network in the registry, method in Tables I to III) of the paper's networks that are built here."""
+    return [(name, model.paper) for name, model in MODELS.items() if model.paper is not None]
+
+
+def _row(
+    table: str,
+    key: str,
+    model: str,
+    row: Mapping[str, Any],
+    *,
+    changes: Mapping[str, Any] | None = None,
+    inputs: Mapping[str, str] | None = None,
+    method: str = "",
+) -> PaperRow:
+    names = inputs or {"primary": MODELS[model].primary, "auxiliary": MODELS[model].auxiliary}
+    primary, auxiliary = (preset(names[which]) if names[which] else () for which in ("primary", "auxiliary"))
+    scores = {metric: row[metric] for metric in ("miou", "oa", "f1")}
+    return PaperRow(f"Table {table}, {key}", model, changes or {}, primary, auxiliary, scores, method)
+
+
+def paper_row(config: RunConfig) -> dict[str, Any] | None:
+    """The paper's row of a run's network, variant and inputs: its scores by metric, ``place`` and ``full_size``.
+
+    A network with few channels, or of another MiT size, stands beside the row of its full size; ``full_size`` says so.
+
+    Raises:
+        DataError: this version cannot make the run's network.
+    """
+    row, full = next(_matching(config), (None, False))
+    return None if row is None else {**row.scores, "place": row.place, "full_size": full}
+
+
+def _matching(config: RunConfig) -> Iterator[tuple[PaperRow, bool]]:
+    """The paper's rows of a run, and whether it has their size."""
+    settings = _variant(network_settings(config))
+    for row in paper_rows():
+        if spec(row.model).network is not spec(config.model).network or not _same_inputs(config, row):
+            continue
+        for size, full in _sizes(row.model):
+            if _with_changes(size, row.changes) == settings:
+                yield row, full
+                break
+
+
+def _same_inputs(config: RunConfig, row: PaperRow) -> bool:
+    primary, auxiliary = config.data.primary, config.data.auxiliary
+    if spec(row.model).inputs == "single":
+        # One input: both are concatenated.
+        return (*primary, *auxiliary) == (*row.primary, *row.auxiliary)
+    return (primary, auxiliary) == (row.primary, row.auxiliary)
+
+
+def _sizes(model: str) -> Iterator[tuple[NetworkConfig, bool]]:
+    """Settings of every size of a network, and whether it is the published one."""
+    yield MODELS[model].defaults, True
+    if model in SMALL_SETTINGS:
+        yield SMALL_SETTINGS[model], False
+    for name, other in MODELS.items():
+        if other.network is MODELS[model].network and name != model:
+            yield other.defaults, False
+
+
+def _variant(settings: NetworkConfig) -> dict[str, Any]:
+    return {key: value for key, value in to_mapping(settings).items() if key not in _NO_VARIANT}
+
+
+def _with_changes(size: NetworkConfig, changes: Mapping[str, Any]) -> dict[str, Any] | None:
+    try:
+        return _variant(from_mapping(type(size), {**to_mapping(size), **changes}, where="a row of the paper"))
+    except UsageError:
+        return None  # a split that does not divide the channels of this size
+
+
+# --- IoU per class ----------------------------------------------------------------------------------------------------
+
+
+def class_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """IoU of every class: one row per run, then the paper's of their networks (Table III, both readings).
+
+    The paper's own network is always among them; another one where a run has its row of Table I.
+    """
+    rows = [
+        {"name": run.name, "source": run.scores.source, "iou": [100 * v for v in run.scores.matrix.iou.tolist()]}
+        for run in runs
+    ]
+    paper = load_toml("paper")
+    methods = dict.fromkeys(["specsar-former", *(method for run in runs if (method := _method(run)))])
+    for method in methods:
+        title = "SpecSAR-Former" if method == "specsar-former" else paper["methods"][method]
+        for reading, columns in paper["table3"]["readings"].items():
+            values = dict(zip(columns, paper["table3"]["iou"][method], strict=True))
+            iou = [values[c.name] for c in CLASSES]
+            rows.append({"name": f"paper, {title} ({reading})", "source": "paper", "iou": iou})
+    return rows
+
+
+def _method(run: Run) -> str | None:
+    """The method of Table III whose network and inputs a run has."""
+    try:
+        return next((row.method for row, _ in _matching(run.config) if row.method), None)
+    except DataError:
+        return None  # said where the run's own line is made
+
+
+# --- what Sentinel-1 adds ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Gain:
+    """What Sentinel-1 adds to one network.
+
+    Attributes:
+        run, without: the two runs, which differ in their inputs alone.
+        points: metric -> difference of their scores, -1..1.
+        paper: the same of the paper's two rows, in percent points; None where it lacks one.
+    """
+
+    run: str
+    without: str
+    points: Mapping[str, float]
+    paper: Mapping[str, float] | None
+
+
+def s1_gains(runs: Sequence[Run]) -> list[Gain]:
+    """What Sentinel-1 adds: each run with it against the run of the same network, settings and data without it."""
+    pairs = [(run, other) for run in runs for other in runs if _is_pair(run, other)]
+    return [Gain(run.name, other.name, _difference(run, other), _paper_gain(run, other)) for run, other in pairs]
+
+
+def _is_pair(run: Run, other: Run) -> bool:
+    """Whether two runs differ in nothing but that one sees Sentinel-1."""
+    optical = tuple(band for band in run.bands if band not in S1_BANDS)
+    return optical == other.bands != run.bands and bool(optical) and _besides_inputs(run) == _besides_inputs(other)
+
+
+def _besides_inputs(run: Run) -> dict[str, Any]:
+    """Everything that a pair has in common: network, settings, training data, and the tiles that were scored."""
+    config, scores = run.config, run.scores
+    may_differ = {key.removeprefix("train.") for key in MAY_DIFFER}
+    return {
+        "model": config.model,
+        "network": {k: v for k, v in config.model_config.items() if k not in ("primary_bands", "auxiliary_bands")},
+        "train": {key: value for key, value in config.train.items() if key not in may_differ},
+        "data": (config.data.protocol, config.data.source, config.data.shards_hash),
+        "scored": (scores.split, scores.protocol, scores.source, scores.tiles_hash, scores.weights),
+    }
+
+
+def _difference(run: Run, other: Run) -> dict[str, float]:
+    before = overall_scores(other)
+    return {key: value - before[key] for key, value in overall_scores(run).items()}
+
+
+def _paper_gain(run: Run, other: Run) -> dict[str, float] | None:
+    try:
+        with_s1, without = paper_row(run.config), paper_row(other.config)
+    except DataError:
+        return None
+    if with_s1 is None or without is None:
+        return None
+    return {metric: with_s1[metric] - without[metric] for metric in ("miou", "oa", "f1")}
+
+
+# --- cost -------------------------------------------------------------------------------------------------------------
+
+
+@cache
+def cost_rows() -> tuple[dict[str, Any], ...]:
+    """Parameters and GFLOPs of the paper's networks that are built here, counted now, beside Table II."""
+    import torch
+
+    table = load_toml("paper")["table2"]
+    rows = []
+    for name, method in _published():
+        with torch.device("meta"):
+            network = build_network(name)
+        cost, printed = count(network, 10, 2, flops_per_mac=MODELS[name].flops_per_mac), table[method]
+        figures_printed = {"paper_params": printed["params"], "paper_gflops": printed["flops"]}
+        rows.append({"name": name, "cost": cost, "note": MODELS[name].note, **figures_printed})
+    return tuple(rows)

@@ -1,0 +1,46 @@
+"""HTML of a page: a template of this folder with the style that all pages share, in one file without links."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+
+from ...pipeline.spec.words import count_of
+
+
+def render(template: str, content: Mapping[str, Any]) -> bytes:
+    """A page, UTF-8.
+
+    Args:
+        template: name of a file of this folder.
+        content: what it shows, by name; a name that it lacks is an error.
+    """
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters.update(percent=_percent, number=_number, counted=count_of)
+    style = _text("page.css")
+    page = environment.from_string(_text(template)).render(style=style, **content)
+    # Attributes stand in double quotes: an apostrophe is harmless everywhere, and readable in the source.
+    return page.replace("&#39;", "'").encode()
+
+
+def _text(name: str) -> str:
+    return (files(__package__) / name).read_text(encoding="utf-8")
+
+
+def embed(png: bytes) -> str:
+    """A picture as a URL that holds it."""
+    return "data:image/png;base64," + base64.b64encode(png).decode()
+
+
+def _percent(value: float | None, digits: int = 1) -> str:
+    return "–" if value is None or np.isnan(value) else f"{100 * value:.{digits}f}"
+
+
+def _number(value: float | None, digits: int = 2) -> str:
+    return "–" if value is None or np.isnan(value) else f"{value:,.{digits}f}"
