@@ -62,6 +62,16 @@ def data_option(function: F) -> F:
     )(function)
 
 
+def runs_option(function: F) -> F:
+    return click.option(
+        "--runs",
+        type=Folder(),
+        envvar="DWPLUS_RUNS",
+        show_envvar=True,
+        help="Folder of training runs; default: runs/ in the data root, which may be shared and read-only.",
+    )(function)
+
+
 def readable_data_options(function: F) -> F:
     """For stages that read shards and write none."""
     for option in (

@@ -6,15 +6,16 @@ from pathlib import Path
 
 import click
 
-from .options import data_option, quiet_option, source_option
+from .options import data_option, quiet_option, runs_option, source_option
 
 
 @click.command()
 @source_option
 @data_option
+@runs_option
 @quiet_option
 @click.option("--json", "as_json", is_flag=True, help="Print the scores of all runs as one JSON document.")
-def report(source: str, data: Path, quiet: bool, as_json: bool) -> None:
+def report(source: str, data: Path, runs: Path | None, quiet: bool, as_json: bool) -> None:
     """Write report/index.html: scores beside the paper's, tiles drawn, classes, what is missing and why.
 
     \b
@@ -23,8 +24,8 @@ def report(source: str, data: Path, quiet: bool, as_json: bool) -> None:
     from ..workflow.console import console
     from ..workflow.pages.report import write_report
     from ..workflow.pages.runs import summary_json
-    from ..workflow.source import existing_root
+    from ..workflow.source import root_with_runs
 
-    root = existing_root(data, source)
+    root = root_with_runs(data, source, runs)
     page = write_report(root, progress=console(quiet=quiet))
     click.echo(summary_json(root) if as_json else str(page))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..pipeline.errors import UsageError
-from .options import data_option, quiet_option, source_option, training_options
+from .options import data_option, quiet_option, runs_option, source_option, training_options
 from .output import mark
 
 if TYPE_CHECKING:
@@ -23,11 +23,13 @@ if TYPE_CHECKING:
 @training_options
 @source_option
 @data_option
+@runs_option
 @quiet_option
 def train(
     name: str | None,
     source: str,
     data: Path,
+    runs: Path | None,
     quiet: bool,
     protocol: Any,
     primary: str | None,
@@ -48,10 +50,10 @@ def train(
     """
     from ..model.registry import spec
     from ..workflow.console import console
-    from ..workflow.source import existing_root
+    from ..workflow.source import root_with_runs
     from ..workflow.training import Inputs, train_run, training_settings
 
-    root = existing_root(data, source)
+    root = root_with_runs(data, source, runs)
     settings = training_settings(profile, root, _changes(model, epochs, changes))
     row = spec(settings.model)
     inputs: Inputs = Inputs(primary or row.primary, auxiliary or row.auxiliary or "none")
@@ -72,19 +74,22 @@ def train(
 )
 @source_option
 @data_option
+@runs_option
 @quiet_option
 @click.option("--json", "as_json", is_flag=True, help="Print the scores as one JSON document.")
-def score(run: str, split: str, weights: str, source: str, data: Path, quiet: bool, as_json: bool) -> None:
+def score(
+    run: str, split: str, weights: str, source: str, data: Path, runs: Path | None, quiet: bool, as_json: bool
+) -> None:
     """Score a trained run on the test tiles: mIoU, OA, F1 and IoU per class from one confusion matrix.
 
     \b
     dwplus score runs/specsar-former-small
     """
     from ..workflow.console import console
-    from ..workflow.source import existing_root
+    from ..workflow.source import root_with_runs
     from ..workflow.training import check_nothing_lost, find_run, score_run
 
-    root = existing_root(data, source)
+    root = root_with_runs(data, source, runs)
     run_dir = find_run(root, run)
     scores = score_run(root, run_dir, split=split, weights=weights, progress=console(quiet=quiet))
     _print_scores(scores, as_json=as_json)

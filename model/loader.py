@@ -73,6 +73,8 @@ class TileSet(Protocol):
     def tiles(self) -> Sequence[Tile]: ...
     @property
     def tiles_hash(self) -> str: ...
+    @property
+    def trained_here(self) -> bool: ...
     def __len__(self) -> int: ...
     def __getitem__(self, index: int, /) -> Sample: ...
 
@@ -85,15 +87,15 @@ class Batch(NamedTuple):
         auxiliary: uint16 (B, C_a, H, W).
         label: uint8 (B, H, W), class index 0..8, 255 = ignored.
         number: int64 (B,), place of each sample in its data set.
-        size: int64 (B, 2), height and width of each sample where tiles of several sizes were filled up to one; the
-            filling has no data and is ignored. None where all have the size of the batch.
+        size: int64 (B, 2), height and width of each sample; smaller than H and W where tiles of several sizes were
+            filled up to one. The filling has no data and is ignored.
     """
 
     primary: Tensor
     auxiliary: Tensor
     label: Tensor
     number: Tensor
-    size: Tensor | None = None
+    size: Tensor
 
 
 class StoredTiles(TorchDataset[Batch]):
@@ -115,7 +117,7 @@ class StoredTiles(TorchDataset[Batch]):
     def __getitem__(self, index: int) -> Batch:
         if index not in self._kept:
             item = to_batch(self.tiles[index], index)
-            size = sum(part.nbytes for part in item if part is not None)
+            size = sum(part.nbytes for part in item)
             if size > self._room:
                 return item
             self._room -= size
@@ -127,15 +129,14 @@ def to_batch(sample: Sample, index: int = 0) -> Batch:
     """A batch of one."""
     arrays = (sample.primary, sample.auxiliary, sample.label)
     primary, auxiliary, label = (torch.from_numpy(np.ascontiguousarray(array))[None] for array in arrays)
-    return Batch(primary, auxiliary, label, torch.tensor([index]))
+    return Batch(primary, auxiliary, label, torch.tensor([index]), torch.tensor([label.shape[1:]]))
 
 
 def collate(items: list[Batch]) -> Batch:
     """Stack batches of one; tiles of several sizes are filled up to the largest, see ``Batch.size``."""
     sizes = [tuple(item.label.shape[1:]) for item in items]
     if len(set(sizes)) == 1:
-        primary, auxiliary, label, number = (torch.cat(list(parts)) for parts in list(zip(*items, strict=True))[:4])
-        return Batch(primary, auxiliary, label, number)
+        return Batch(*(torch.cat(parts) for parts in zip(*items, strict=True)))
     height, width = (max(sides) for sides in zip(*sizes, strict=True))
     parts = [
         torch.cat([_filled_up(item[place], height, width, nothing) for item in items])  # type: ignore[arg-type]
@@ -364,12 +365,10 @@ def augment(batch: Batch, *, seed: int, epoch: int, crop_px: int | None = None, 
         UsageError: the crop is larger than the tile, or a tile that is not square would have to be turned.
     """
     crop = crop_px or 0
-    whole = [list(batch.label.shape[1:])] * len(batch.number)
-    sizes = whole if batch.size is None else batch.size.tolist()
-    if batch.size is not None and not crop:
+    if not crop and bool((batch.size != torch.tensor(batch.label.shape[1:], device=batch.size.device)).any()):
         raise UsageError("tiles of several sizes are trained on with crops of one: --set crop_px=256")
     samples = []
-    for i, (number, (height, width)) in enumerate(zip(batch.number.tolist(), sizes, strict=True)):
+    for i, (number, (height, width)) in enumerate(zip(batch.number.tolist(), batch.size.tolist(), strict=True)):
         if crop > min(height, width):
             raise UsageError(f"crop_px is {crop}, a tile has {height} x {width} px; choose a smaller crop")
         if symmetries and not crop and height != width:
@@ -381,7 +380,8 @@ def augment(batch: Batch, *, seed: int, epoch: int, crop_px: int | None = None, 
         samples.append([symmetry(_bits(part[i])[window]) for part in batch[:3]])
     parts = [torch.stack(column) for column in zip(*samples, strict=True)]
     primary, auxiliary = (stored.view(torch.uint16) for stored in parts[:2])
-    return Batch(primary, auxiliary, parts[2], batch.number)
+    size = torch.tensor(parts[2].shape[1:]).expand(len(batch.number), 2)
+    return Batch(primary, auxiliary, parts[2], batch.number, size)
 
 
 def _bits(image: Tensor) -> Tensor:
@@ -390,5 +390,4 @@ def _bits(image: Tensor) -> Tensor:
 
 
 def batch_to(batch: Batch, device: torch.device | str) -> Batch:
-    primary, auxiliary, label, number = (part.to(device, non_blocking=True) for part in batch[:4])
-    return Batch(primary, auxiliary, label, number, batch.size)
+    return Batch(*(part.to(device, non_blocking=True) for part in batch))

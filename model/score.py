@@ -160,13 +160,19 @@ def score(
         seconds=time.perf_counter() - start,
         fps=len(tiles) / computing,
     )
-    RunFolder(run_dir).write_json(scores_name(dataset.split, weights), scores.to_dict())
+    other = "" if dataset.trained_here else dataset.tiles_hash
+    RunFolder(run_dir).write_json(scores_name(dataset.split, weights, other=other), scores.to_dict())
     return scores
 
 
-def scores_name(split: str, weights: str = WEIGHTS) -> str:
-    """``scores.json`` for the last epoch on the test split; any other split or weights are part of the name."""
+def scores_name(split: str, weights: str = WEIGHTS, *, other: str = "") -> str:
+    """``scores.json`` for the last epoch on the test split; any other split, weights or data set are part of the name.
+
+    Args:
+        other: hash of the tiles of another data set than the run was trained on.
+    """
     parts = ["scores", *([] if split == "test" else [split]), *([] if weights == WEIGHTS else [Path(weights).stem])]
+    parts += ["on", other] if other else []
     return "-".join(parts) + ".json"
 
 
@@ -257,7 +263,7 @@ def check_same_data(run: RunConfig, dataset: TileSet, *, allow_other_source: boo
                 f"the network was trained on {run.data.source} pixels, the data set is {dataset.source}; "
                 "train on that source, or allow another source on purpose"
             )
-    elif run.data.shards_hash != dataset.statistics.shards_hash:
+    elif dataset.trained_here and run.data.shards_hash != dataset.statistics.shards_hash:
         raise DataError(
             "the training split has changed since the network was trained (another hash of its shards and labels): "
             "test tiles may have been trained on, statistics differ; train again, into a new folder"

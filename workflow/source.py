@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -177,6 +177,11 @@ def _check_planet(root: DataRoot, planet: dict[str, int]) -> None:
 
 def _as_text(planet: dict[str, int]) -> str:
     return f"--seed {planet.get('seed')} --tiles {planet.get('tiles')} (version {planet.get('version')})"
+
+
+def root_with_runs(data: Path | str, source: str, runs: Path | None) -> DataRoot:
+    """``existing_root``, with training runs in another folder where one is named."""
+    return replace(existing_root(data, source), runs_folder=runs)
 
 
 def existing_root(data: Path | str, source: str, *, out: Path | None = None) -> DataRoot:

@@ -59,8 +59,21 @@ def _read_from() -> ReadFrom:
     return cast(ReadFrom, os.environ.get(READ_VARIABLE, "auto"))
 
 
-def open_as_trained(root: DataRoot, run: RunConfig, split: str) -> Dataset:
-    """A split with the bands and the protocol that a run was trained with."""
+def trained_here(root: DataRoot, run: RunConfig) -> bool:
+    """Whether a run was trained on this data set as it is now: its statistics are those of the same tiles."""
+    protocol: Protocol = "paper" if run.data.protocol == "paper" else "strict"
+    try:
+        return root.statistics(protocol).shards_hash == run.data.shards_hash
+    except DataError:
+        return False
+
+
+def open_as_trained(root: DataRoot, run: RunConfig, split: str, *, own: bool = True) -> Dataset:
+    """A split with the bands and the protocol that a run was trained with.
+
+    Args:
+        own: the run was trained on this data set; otherwise its own statistics are enough.
+    """
     protocol: Protocol = "paper" if run.data.protocol == "paper" else "strict"
     return Dataset(
         root,
@@ -69,6 +82,7 @@ def open_as_trained(root: DataRoot, run: RunConfig, split: str) -> Dataset:
         primary=run.data.primary,
         auxiliary=run.data.auxiliary,
         read=_read_from(),
+        trained_here=own,
     )
 
 
@@ -139,7 +153,8 @@ def check_nothing_lost(root: DataRoot, run_dir: Path, split: str) -> None:
     Raises:
         LeftOutError: tiles were; names how many, and why.
     """
-    dataset = open_as_trained(root, RunFolder(run_dir).read_config(), split)
+    config = RunFolder(run_dir).read_config()
+    dataset = open_as_trained(root, config, split, own=trained_here(root, config))
     faults = [line for line, one in zip(left_out_as_text(dataset), dataset.left_out, strict=True) if one.fault]
     if faults:
         raise LeftOutError("; ".join(faults))
@@ -170,7 +185,15 @@ def score_run(root: DataRoot, run_dir: Path, *, split: str, progress: Progress, 
         raise DataError(f"run {run_dir.name} is not complete; resume with 'dwplus train --name {run_dir.name}'")
     if split not in ("val", "test"):
         raise UsageError(f"scores are taken on val or test, not on {split!r}")
-    dataset = open_as_trained(root, folder.read_config(), split)
+    config = folder.read_config()
+    # A run below this data root was trained on it: if its training tiles changed since, its scores mean nothing.
+    own = trained_here(root, config) or root.folder.resolve() in run_dir.resolve().parents
+    dataset = open_as_trained(root, config, split, own=own)
+    if not own:
+        progress.say(
+            f"{root} is another data set than {run_dir.name} was trained on: its {split} tiles are scored with the "
+            "run's own statistics; whether some of them were trained on is not known"
+        )
     for line in left_out_as_text(dataset):
         progress.say(line)
     with progress.stage(f"Scoring {run_dir.name}", len(dataset)) as step:

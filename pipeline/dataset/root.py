@@ -74,10 +74,12 @@ class DataRoot:
     Attributes:
         folder: where manifest, ledger and results are, and where new files are written.
         pixels: where shards and labels are read from: ``folder``, or the URL that ``folder`` mirrors.
+        runs_folder: where training runs lie; None = ``runs`` below ``folder``.
     """
 
     folder: Path
     pixels: Place
+    runs_folder: Path | None = None
 
     # Layout. Training runs, the store and the pages belong to it as much as the records do.
     manifest_file = _Below(MANIFEST_FILE)
@@ -100,7 +102,11 @@ class DataRoot:
     shards = _Below(SHARDS_FOLDER)
     quarantine = _Below("quarantine")
     store = _Below("store.zarr")
-    runs = _Below("runs")
+
+    @property
+    def runs(self) -> Path:
+        """Folder of training runs: its own, or another where the data set is shared and may not be written."""
+        return self.runs_folder or self.folder / "runs"
 
     def __str__(self) -> str:
         return str(self.folder)

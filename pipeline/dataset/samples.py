@@ -51,7 +51,6 @@ class Dataset(Sequence[Sample]):
         primary, auxiliary: band names, in channel order.
         split: ``train``, ``val`` or ``test``.
         protocol: ``strict`` or ``paper`` (``val`` of ``paper`` is its test split).
-        statistics: of the training split of the same protocol.
         source: where the pixels came from.
         left_out: tiles of the split that are not among the samples, with the reason.
         reading: where samples are read from, and why not from the training store where there is one; for people.
@@ -66,8 +65,13 @@ class Dataset(Sequence[Sample]):
         primary: tuple[str, ...] = PRESETS["ms10"],
         auxiliary: tuple[str, ...] = PRESETS["sar"],
         read: ReadFrom = "auto",
+        trained_here: bool = True,
     ) -> None:
         """
+        Args:
+            trained_here: the statistics of the training split are needed, and have to be those of its tiles as they are
+                now. False for scoring a network that was trained on another data set, and brings its own.
+
         Raises:
             UsageError: no such split, protocol, band or place to read from.
             DataError: the split is empty, or the data set is not built, validated and normalised, or has changed
@@ -89,13 +93,28 @@ class Dataset(Sequence[Sample]):
             )
         ledger = root.ledger()
         self._sha256 = {row.tile.id: ledger[row.tile.id].sha256 for row in self.rows}
-        self.statistics: Statistics = root.statistics(protocol)
-        _check_fresh(self.statistics, root, root.usable("train", protocol))
+        self._statistics: Statistics | None = None
+        if trained_here:
+            self._statistics = root.statistics(protocol)
+            _check_fresh(self._statistics, root, root.usable("train", protocol))
+        self.source = ledger[self.rows[0].tile.id].source
         self._store, self.reading = _open_store(root, self.rows, read)
 
     @property
-    def source(self) -> str:
-        return self.statistics.source
+    def statistics(self) -> Statistics:
+        """Of the training split.
+
+        Raises:
+            DataError: the data set was opened without them.
+        """
+        if self._statistics is None:
+            raise DataError(f"{self.root} was opened to score a network that brings its own statistics")
+        return self._statistics
+
+    @property
+    def trained_here(self) -> bool:
+        """Whether the statistics of this data set's training split are at hand."""
+        return self._statistics is not None
 
     @property
     def tiles(self) -> tuple[Tile, ...]:

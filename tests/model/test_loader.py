@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pickle
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 
 import numpy as np
 import pytest
 import torch
+from dwplus.model import loader as loader_module
 from dwplus.model.loader import (
     Batch,
     EpochSampler,
@@ -17,6 +18,7 @@ from dwplus.model.loader import (
     Symmetry,
     augment,
     collate,
+    loader_processes,
     make_loader,
     plain_statistics,
     to_batch,
@@ -66,6 +68,11 @@ class Tiles:
     )
     reads: list[int] = field(default_factory=list)
     count: int = 3
+    trained_here: bool = True
+
+    @property
+    def tiles(self):
+        return (replace(TILE, shape=(4, 4)),) * self.count
 
     def __len__(self) -> int:
         return self.count
@@ -125,11 +132,50 @@ def test_a_loader_can_be_sent_to_a_process():
     assert len(pickle.loads(pickle.dumps(StoredTiles(Tiles())))) == 3
 
 
-def test_tiles_of_two_sizes_cannot_share_a_batch():
-    small = Sample(*(np.zeros((1, 2, 2), np.uint16),) * 2, np.zeros((2, 2), np.uint8), TILE.id)
+def test_tiles_of_two_sizes_share_a_batch_and_crops_come_from_their_own_pixels():
+    # Given a tile of 4 x 4 px and one of 2 x 3 px, all of whose pixels are 7.
+    small = Sample(
+        np.full((2, 2, 3), 7, np.uint16), np.full((1, 2, 3), 7, np.uint16), np.ones((2, 3), np.uint8), TILE.id
+    )
 
-    with pytest.raises(UsageError, match="crop_px"):
-        collate([to_batch(Tiles()[0]), to_batch(small)])
+    batch = collate([to_batch(Tiles()[0]), to_batch(small, 1)])
+
+    assert batch.primary.shape == (2, 2, 4, 4)
+    assert batch.size.tolist() == [[4, 4], [2, 3]]
+    assert (batch.label[1, 2:] == 255).all()
+    assert not batch.primary[1, :, 2:].view(torch.int16).any()
+    for epoch in range(20):
+        crops = augment(batch, seed=0, epoch=epoch, crop_px=2)
+        assert crops.primary.shape == (2, 2, 2, 2)
+        assert (crops.primary[1].view(torch.int16) == 7).all()
+    with pytest.raises(UsageError, match=r"several sizes .* crop_px=256"):
+        augment(batch, seed=0, epoch=0)
+
+
+@pytest.mark.parametrize(("free", "fits"), [(64 << 20, False), (8 << 30, True)])
+def test_loader_processes_whose_batches_do_not_fit_in_shared_memory_never_start(
+    monkeypatch: pytest.MonkeyPatch, free: int, fits: bool, caplog: pytest.LogCaptureFixture
+):
+    # Given 4 tiles of 510 px with 12 bands in a batch, twice in each of 2 processes: 104 MB.
+    @dataclass
+    class Large(Tiles):
+        primary: tuple[str, ...] = ("B2",) * 10
+        auxiliary: tuple[str, ...] = ("VV", "VH")
+
+        @property
+        def tiles(self):
+            return (replace(TILE, shape=(510, 510)),) * 3
+
+    monkeypatch.setattr(loader_module, "_free_bytes", lambda _: free)
+    monkeypatch.setattr(loader_module, "default_workers", lambda: 2)
+
+    if fits:
+        assert loader_processes(Large(), batch=4, workers=2) == 2
+        return
+    with pytest.raises(UsageError, match=r"2 loader processes need 104 MB .* 67 MB are free.*--shm-size.*workers=0"):
+        loader_processes(Large(), batch=4, workers=2)
+    assert loader_processes(Large(), batch=4, workers=None) == 0
+    assert "--shm-size 2g" in caplog.text
 
 
 def test_normalised_values_are_physical_ones_minus_mean_over_deviation():
@@ -178,7 +224,9 @@ def marked_batch(count: int = 16, size: int = 6) -> Batch:
     """Inputs and label of each sample show the same picture."""
     picture = torch.arange(size * size).reshape(size, size)
     stored = picture.to(torch.int32).repeat(count, 2, 1, 1).to(torch.uint16)
-    return Batch(stored, stored[:, :1].clone(), picture.to(torch.uint8).repeat(count, 1, 1), torch.arange(count))
+    label = picture.to(torch.uint8).repeat(count, 1, 1)
+    size = torch.tensor([label.shape[1:]] * count)
+    return Batch(stored, stored[:, :1].clone(), label, torch.arange(count), size)
 
 
 @pytest.mark.parametrize("crop_px", [None, 4])
@@ -217,9 +265,11 @@ def test_without_augmentation_a_batch_is_as_it_was():
 
 def test_a_crop_that_does_not_fit_and_a_tile_that_cannot_be_turned_are_refused():
     batch = marked_batch(1)
-    oblong = Batch(batch.primary[:, :, :3], batch.auxiliary[:, :, :3], batch.label[:, :3], batch.number)
+    height, width = 3, batch.label.shape[2]
+    size = torch.tensor([[height, width]] * len(batch.number))
+    oblong = Batch(batch.primary[:, :, :3], batch.auxiliary[:, :, :3], batch.label[:, :3], batch.number, size)
 
-    with pytest.raises(UsageError, match="crop_px is 7, the tiles are 6 x 6"):
+    with pytest.raises(UsageError, match="crop_px is 7, a tile has 6 x 6"):
         augment(batch, seed=0, epoch=0, crop_px=7)
     with pytest.raises(UsageError, match="cannot be turned"):
         augment(oblong, seed=0, epoch=0)

@@ -63,6 +63,7 @@ class Tiles:
     source: str = "SANDBOX"
     tiles_hash: str = "0"
     protocol: str = "strict"
+    trained_here: bool = True
     primary: tuple[str, ...] = ("B2",)
     auxiliary: tuple[str, ...] = ("VV",)
     statistics: Statistics = field(default_factory=Statistics)

@@ -65,6 +65,7 @@ class Tiles:
     source: str = "SANDBOX"
     tiles_hash: str = "0"
     protocol: str = "strict"
+    trained_here: bool = True
     primary: tuple[str, ...] = ("B2", "B8")
     auxiliary: tuple[str, ...] = ("VV",)
     statistics: Statistics = field(
@@ -284,8 +285,8 @@ def test_the_best_epoch_is_kept_apart_where_asked_for(tmp_path: Path):
     assert (tmp_path / "model.safetensors").exists()
 
 
-def test_only_the_last_checkpoints_are_kept(finished: Path):
-    assert sorted(path.name for path in (finished / "checkpoints").iterdir()) == ["epoch-00002.pt", "epoch-00003.pt"]
+def test_a_complete_run_keeps_its_last_checkpoint_alone(finished: Path):
+    assert sorted(path.name for path in (finished / "checkpoints").iterdir()) == ["epoch-00003.pt"]
 
 
 def test_learning_rate_rises_in_warm_up_and_falls_on_a_cosine():
@@ -330,7 +331,7 @@ def test_a_file_of_ones_own_is_a_profile_too(tmp_path: Path):
     [
         ("epoch = 7", "unknown key 'epoch'; known are model, .*epochs"),
         ("epochs = 1.5", "epochs is 1.5; int is wanted"),
-        ("epochs = 0", "epochs is 0; it must be above 0"),
+        ("epochs = 0", "epochs is 0; it must be 1 or more"),
         ("device = 'tpu'", "choose one of auto, cpu"),
         ("epochs", "is no TOML"),
         ("warmup_epochs = 200", "below epochs"),
@@ -397,7 +398,7 @@ def test_a_damaged_checkpoint_says_what_to_do(tmp_path: Path):
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "epoch-00001.pt").write_bytes(b"half")
 
-    with pytest.raises(DataError, match="delete it to go on from the one before"):
+    with pytest.raises(DataError, match=r"no checkpoint .* can be read .*train again under another name"):
         RunFolder(tmp_path).read_checkpoint()
 
 
