@@ -15,6 +15,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from pyproj.exceptions import ProjError
+from shapely.errors import ShapelyError
+
 from ..refusal import Refusal, not_built
 from .signatures import signatures
 from .values import Function
@@ -27,6 +30,11 @@ MAX_CALLS = 2_000_000
 MAX_SECONDS = 270.0
 """Beyond these an evaluation has timed out; Earth Engine's limit for interactive requests is 5 minutes.
 Source: https://developers.google.com/earth-engine/guides/computation_overview"""
+
+VALUE_ERRORS = (
+    TypeError, ValueError, LookupError, AttributeError, ArithmeticError, ShapelyError, ProjError,
+)  # fmt: skip
+"""What Python and the geometry libraries raise over values that they cannot use."""
 
 Table = Mapping[str, Callable[..., Any]]
 Scope = dict[str, Any]
@@ -116,6 +124,7 @@ def kind_of(node: Any) -> tuple[str, Any]:
     kind, body = next(iter(node.items()))
     if kind not in KINDS or not isinstance(body, KINDS[kind]):
         raise Refusal(f"Invalid expression: '{str(kind)[:50]}' is not a kind of node, or its content is malformed.")
+    _check_names(kind, body)
     parts: dict[str, tuple[str, type]] = {"arrayValue": ("values", list), "dictionaryValue": ("values", dict)}
     parts |= {"functionDefinitionValue": ("argumentNames", list), "functionInvocationValue": ("arguments", dict)}
     if kind in parts:
@@ -123,6 +132,22 @@ def kind_of(node: Any) -> tuple[str, Any]:
         if not isinstance(body.get(name, wanted()), wanted):
             raise Refusal(f"Invalid expression: '{name}' of a node of kind '{kind}' is malformed.")
     return kind, body
+
+
+def _check_names(kind: str, body: Any) -> None:
+    """Refuse names that are no texts: of functions, of what they are computed by, and of arguments."""
+    if kind == "functionInvocationValue":
+        names = [body[key] for key in ("functionName", "functionReference") if key in body]
+        if len(names) != 1:
+            raise Refusal("Invalid expression: a call needs either 'functionName' or 'functionReference'.")
+    elif kind == "functionDefinitionValue":
+        listed = body.get("argumentNames", [])
+        names = [body.get("body"), *(listed if isinstance(listed, list) else [])]
+    else:
+        return
+    for name in names:
+        if not isinstance(name, str):
+            raise Refusal(f"Invalid expression: {str(name)[:50]!r} in a node of kind '{kind}' is not a name.")
 
 
 class Interpreter:
@@ -202,7 +227,12 @@ class Interpreter:
         if name == "If":  # only the branch that is chosen is computed
             return self._if(nodes, scope, local)
         given = {argument: self._node(node, scope, local) for argument, node in nodes.items()}
-        return self._table[name](*signature.bind(given).values())
+        try:
+            return self._table[name](*signature.bind(given).values())
+        except VALUE_ERRORS as error:
+            # Values of the right type that the function cannot use: of any length, sign or shape.
+            reason = str(error)[:200]
+            raise Refusal(f"{name}: Invalid arguments ({type(error).__name__}: {reason}).") from error
 
     def _if(self, nodes: dict[str, Any], scope: Scope, local: dict[str, Any]) -> Any:
         condition = self._node(nodes["condition"], scope, local) if "condition" in nodes else None

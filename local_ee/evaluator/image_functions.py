@@ -68,7 +68,7 @@ def select(image: Image, selectors: list[Any], new_names: list[str] | None) -> I
 
 def _matching(image: Image, selector: Any) -> list[Band]:
     if isinstance(selector, int | float) and not isinstance(selector, bool):
-        if not (selector == int(selector) and 0 <= selector < len(image.bands)):
+        if not (0 <= selector < len(image.bands) and selector == int(selector)):
             raise Refusal(f"Image.select: Band number {selector} is out of range for {len(image.bands)} bands.")
         return [image.bands[int(selector)]]
     if not isinstance(selector, str):

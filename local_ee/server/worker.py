@@ -113,6 +113,7 @@ def answer(catalogue: SceneSource, task: Task) -> Outcome:
 
 def _answer(catalogue: SceneSource, task: Task) -> tuple[int, str, bytes]:
     """HTTP code, content type and body."""
+    from ..evaluator.graph import VALUE_ERRORS
     from .assets import get_asset, list_assets
     from .pixels import JSON, compute_pixels, compute_value, get_pixels
     from .thumbnails import announce, download
@@ -133,6 +134,10 @@ def _answer(catalogue: SceneSource, task: Task) -> tuple[int, str, bytes]:
         return refusal.code, JSON, refusal.body
     except (RecursionError, MemoryError) as error:
         return 400, JSON, error_body(400, f"User memory limit exceeded ({type(error).__name__}).")
+    except VALUE_ERRORS as error:
+        # Found later than it should be, where pixels are computed or a result is written; the line helps to find it.
+        sys.stderr.write(f"local Earth Engine: {task.kind} refused: {type(error).__name__}: {error}\n")
+        return 400, JSON, error_body(400, f"Invalid request ({type(error).__name__}: {str(error)[:200]}).")
     except Exception as error:
         sys.excepthook(type(error), error, error.__traceback__)
         return 500, JSON, error_body(500, f"An internal error has occurred ({type(error).__name__}: {error})")
