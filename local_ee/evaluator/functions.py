@@ -41,6 +41,15 @@ Functions = dict[str, Callable[..., Any]]
 
 DAY_MS = 86_400_000
 MAX_COLUMNS = 100
+
+MAX_POINTS = 20_000
+"""Points of one geometry: what is done with it takes a second at most."""
+
+MAX_CROSSINGS = 1_000
+"""Crossings of a geometry's edges: to sort out 1,700 takes a second and 20,000 ten, with memory to match."""
+
+EDGES_AT_ONCE = 64
+
 UNIT_MS = {"second": 1000, "minute": 60_000, "hour": 3_600_000, "day": DAY_MS, "week": 7 * DAY_MS}
 
 
@@ -163,6 +172,8 @@ def _projection(crs: Any, transform: list[Any] | None, wkt: str | None) -> Proje
         return base
     if len(transform) != 6:
         raise Refusal("Projection: 'transform' must hold 6 numbers.")
+    if not all(isinstance(number, int | float) and abs(number) < 1e300 for number in transform):
+        raise Refusal("Projection: 'transform' must hold 6 finite numbers.")
     a, b, c, d, e, f = (float(number) for number in transform)
     return Projection(base.crs, (a, b, c, d, e, f))
 
@@ -177,7 +188,36 @@ def _numbers(name: str, coordinates: Any) -> Any:
         array = array.reshape(-1, 2)
     if array.shape[-1:] != (2,) or not array.size or not np.isfinite(array).all():
         raise Refusal(f"{name}: Invalid coordinates.")
+    if array.size > 2 * MAX_POINTS:
+        raise Refusal(f"{name}: A geometry of {array.size // 2} points is more than {MAX_POINTS}.")
     return array
+
+
+def _valid(name: str, polygon: shapely.Polygon) -> shapely.Geometry:
+    """The polygon, by the even-odd rule where its rings cross.
+
+    Raises:
+        Refusal: they cross so often that this would take minutes and gigabytes.
+    """
+    if polygon.is_valid:
+        return polygon
+    if _crossings(polygon, MAX_CROSSINGS) > MAX_CROSSINGS:
+        raise Refusal(f"{name}: The rings of the geometry cross more than {MAX_CROSSINGS} times.")
+    return shapely.make_valid(polygon)
+
+
+def _crossings(polygon: shapely.Polygon, enough: int) -> int:
+    """Pairs of edges that meet, beyond those of neighbours; counting ends soon after ``enough``."""
+    rings = [np.asarray(ring.coords)[:, :2] for ring in (polygon.exterior, *polygon.interiors)]
+    edges = shapely.linestrings(np.concatenate([np.stack([ring[:-1], ring[1:]], axis=1) for ring in rings]))
+    tree, found = shapely.STRtree(edges), 0
+    for start in range(0, len(edges), EDGES_AT_ONCE):
+        pairs = tree.query(edges[start : start + EDGES_AT_ONCE], predicate="intersects")
+        # Each edge meets itself and its two neighbours; every other pair is seen from both sides.
+        found += pairs.shape[1] - 3 * len(edges[start : start + EDGES_AT_ONCE])
+        if found > 2 * enough:
+            break
+    return found // 2
 
 
 def _placed(shape: shapely.Geometry, projection: Projection | None) -> Geometry:
@@ -206,7 +246,9 @@ def _polygon(coordinates: list[Any], crs: Projection | None, *_: Any) -> Geometr
         shape = shapely.Polygon(_numbers(name, rings[0]), [_numbers(name, ring) for ring in rings[1:]])
     except (IndexError, ValueError):
         raise Refusal(f"{name}: Invalid coordinates.") from None
-    return _placed(shape if shape.is_valid else shapely.make_valid(shape), crs)
+    if shapely.get_num_coordinates(shape) > MAX_POINTS:
+        raise Refusal(f"{name}: A geometry of {shapely.get_num_coordinates(shape)} points is more than {MAX_POINTS}.")
+    return _placed(_valid(name, shape), crs)
 
 
 def _feature(geometry: Geometry | None, metadata: dict[str, Any] | None, key: str | None) -> Feature:  # noqa: ARG001

@@ -23,6 +23,7 @@ from .signatures import signatures
 from .values import Function
 
 MAX_NODES = 100_000
+MAX_CONSTANTS = 500_000
 MAX_DEPTH = 400
 """Bounds of a graph; Earth Engine has its own, which it does not publish."""
 
@@ -49,7 +50,7 @@ class Graph:
             raise Refusal("Invalid expression: an object with 'result' and 'values' is needed.")
         self.values: dict[str, Any] = expression["values"]
         self.result = str(expression.get("result"))
-        self._nodes = 0
+        self._nodes = self._constants = 0
         self._facts: dict[str, tuple[frozenset[str], int]] = {}
         self._open: set[str] = set()
         self._key(self.result)
@@ -73,6 +74,7 @@ class Graph:
             raise Refusal(f"Invalid expression: more than {MAX_NODES} nodes.")
         kind, body = kind_of(node)
         if kind in ("constantValue", "integerValue"):
+            self._count(body)
             return frozenset(), 1
         if kind == "argumentReference":
             return frozenset((str(body),)), 1
@@ -93,6 +95,17 @@ class Graph:
         else:
             signatures()[body["functionName"]].check_names(body.get("arguments", {}))
         return self._deeper(parts)
+
+    def _count(self, constant: Any) -> None:
+        """Add the values of a constant to those of the request, and refuse the request when they become too many."""
+        rest = [constant]
+        while rest:
+            item = rest.pop()
+            self._constants += 1
+            if self._constants > MAX_CONSTANTS:
+                raise Refusal(f"Invalid expression: constants of more than {MAX_CONSTANTS} values.")
+            if isinstance(item, list | dict):
+                rest.extend(item if isinstance(item, list) else item.values())
 
     def _deeper(self, parts: list[tuple[frozenset[str], int]]) -> tuple[frozenset[str], int]:
         depth = 1 + max((part[1] for part in parts), default=0)

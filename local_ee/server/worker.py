@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import queue
 import re
+import resource
 import signal
 import sys
 import threading
@@ -31,6 +32,9 @@ RECURSION_LIMIT = 20_000
 
 ANSWER_S = 300.0
 """A worker that takes longer is replaced. Source: https://developers.google.com/earth-engine/guides/computation_overview"""
+
+MEMORY_BYTES = 4 * 2**30
+"""Memory that one request may take; the largest answer (48 MiB) takes a tenth of it."""
 
 ATTEMPTS = 2
 """Workers that a request gets one after the other if they end before their answer: it may not be to blame."""
@@ -202,6 +206,7 @@ def work(connection: Connection, planet: dict[str, Any]) -> None:
         connection.send(f"{type(error).__name__}: {error}")
         return
     connection.send(None)
+    _bound_memory()
     from . import assets, pixels  # noqa: F401  (half a second, while the client still says hello)
 
     try:
@@ -211,6 +216,17 @@ def work(connection: Connection, planet: dict[str, Any]) -> None:
             connection.send((outcome.code, outcome.content_type, outcome.profile))
             connection.send_bytes(outcome.body)
     except (EOFError, OSError):
+        return
+
+
+def _bound_memory() -> None:
+    """Let allocations fail, which is answered, before the machine runs out of memory, which ends processes."""
+    try:
+        used = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        most = used + MEMORY_BYTES
+        resource.setrlimit(resource.RLIMIT_AS, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+    except (OSError, ValueError):  # no such file or limit on this system
         return
 
 
