@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -19,6 +20,7 @@ from ..refusal import Refusal, error_body
 from .faults import LOGIN_PAGE, MESSAGES, Fault
 from .request_log import LogEntry
 from .routes import JSON, Reply, Router
+from .strangers import is_stranger
 
 MAX_BODY_BYTES = 10_485_760
 """Source: https://github.com/davemlz/eemont/issues/78"""
@@ -29,11 +31,19 @@ MAX_HEAD_BYTES = 65_536
 MAX_CONNECTIONS = 512
 """Beyond these a connection is closed with a 503: each has a thread."""
 
+FIRST_S = 10.0
 IDLE_S = 300.0
 HEAD_S = 10.0
 BODY_S = 60.0
 WRITE_S = 300.0
-"""Longest time between two requests of a connection, for a head once it has begun, for a body, and for an answer."""
+"""Longest time before a request of a connection without a token and between two of one with a token, for a head once it
+has begun, for a body, and for an answer."""
+
+TOKEN_PATHS = ("/v1/", "/admin/")
+"""Paths that are answered with 200 to those alone who know a token or the name of a download."""
+
+EVICTION_S = 1.0
+"""How long a new connection waits for the place of one that was closed for it."""
 
 
 class HeadTooLargeError(Exception):
@@ -49,9 +59,10 @@ class BoundedReader(io.RawIOBase):
         self._left: int | None = None
         self._waiting = False
 
-    def expect_head(self) -> None:
-        """The next byte may take ``IDLE_S``; with it the head has begun, and has ``HEAD_S``."""
-        self._deadline, self._left, self._waiting = time.monotonic() + IDLE_S, 2 * MAX_HEAD_BYTES, True
+    def expect_head(self, *, trusted: bool = False) -> None:
+        """The next byte may take ``IDLE_S`` or ``FIRST_S``; with it the head has begun, and has ``HEAD_S``."""
+        self._deadline = time.monotonic() + (IDLE_S if trusted else FIRST_S)
+        self._left, self._waiting = 2 * MAX_HEAD_BYTES, True
 
     def expect_body(self, seconds: float = BODY_S) -> None:
         self._deadline, self._left, self._waiting = time.monotonic() + seconds, None, False
@@ -75,7 +86,11 @@ class BoundedReader(io.RawIOBase):
 
 
 class Server(ThreadingHTTPServer):
-    """Listens on 127.0.0.1 alone; a thread for each connection, and not more than ``MAX_CONNECTIONS``."""
+    """Listens on 127.0.0.1 alone; a thread for each connection, and not more than ``MAX_CONNECTIONS``.
+
+    A connection that has shown no token and has no request in progress gives its place to a new one where all are
+    taken: connections that do nothing keep nobody out.
+    """
 
     request_queue_size = 128
     daemon_threads = True
@@ -84,22 +99,55 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), Handler)
         self.router: Router | None = None
         self._places = threading.BoundedSemaphore(MAX_CONNECTIONS)
+        self._lock = threading.Lock()
+        self._idle: dict[Any, None] = {}
+
+    def idle(self, connection: Any) -> None:
+        """A connection without a token waits for its next request."""
+        with self._lock:
+            self._idle[connection] = None
+
+    def busy(self, connection: Any) -> None:
+        """A connection has sent a whole request, or is over."""
+        with self._lock:
+            self._idle.pop(connection, None)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        if not self._places.acquire(blocking=False):
-            body = error_body(503, "Too many connections.")
-            head = f"HTTP/1.1 503 Service Unavailable\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-            with suppress(OSError):
-                request.settimeout(1.0)
-                request.sendall(head.encode() + body)
+        if not self._places.acquire(blocking=False) and not self._make_place():
+            refuse(request, 503, "Too many connections.")
             self.shutdown_request(request)
             return
         super().process_request(request, client_address)
 
+    def _make_place(self) -> bool:
+        """Close the connection that has been idle for longest; whether its place was taken over.
+
+        Those that were accepted a moment ago may not have said yet that they are idle.
+        """
+        until = time.monotonic() + EVICTION_S
+        while time.monotonic() < until:
+            self._close_longest_idle()
+            if self._places.acquire(timeout=EVICTION_S / 20):
+                return True
+        return False
+
+    def _close_longest_idle(self) -> None:
+        with self._lock:
+            longest = next(iter(self._idle), None)
+            if longest is not None:
+                del self._idle[longest]
+                with suppress(OSError):
+                    longest.shutdown(socket.SHUT_RDWR)
+
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:
+            if is_stranger(request):
+                refuse(request, 403, "This server answers the user who started it, and no other.")
+                self.shutdown_request(request)
+                return
             super().process_request_thread(request, client_address)
         finally:
+            self.busy(request)
             self._places.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
@@ -107,6 +155,15 @@ class Server(ThreadingHTTPServer):
         error = sys.exc_info()[1]
         if not isinstance(error, OSError):
             tell(f"connection: {type(error).__name__}: {error}")
+
+
+def refuse(connection: Any, code: int, message: str) -> None:
+    """Answer a connection of which nothing is read."""
+    body = error_body(code, message)
+    head = f"HTTP/1.1 {code} {HTTPStatus(code).phrase}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    with suppress(OSError):
+        connection.settimeout(1.0)
+        connection.sendall(head.encode() + body)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -124,7 +181,7 @@ class Handler(BaseHTTPRequestHandler):
         self.router: Router = self.server.router
         self.reader = BoundedReader(self.connection)
         self.rfile = io.BufferedReader(self.reader, 65_536)
-        self.serving = self.replied = False
+        self.serving = self.replied = self.trusted = False
 
     def do_GET(self) -> None:
         self._serve()
@@ -139,7 +196,10 @@ class Handler(BaseHTTPRequestHandler):
         """Nothing: requests are in the log of the server."""
 
     def handle_one_request(self) -> None:
-        self.reader.expect_head()
+        assert isinstance(self.server, Server)
+        self.reader.expect_head(trusted=self.trusted)
+        if not self.trusted:
+            self.server.idle(self.connection)
         self.serving = self.replied = False
         try:
             super().handle_one_request()
@@ -169,7 +229,7 @@ class Handler(BaseHTTPRequestHandler):
         try:
             self.reader.expect_body()
             body = self._body()
-            self.connection.settimeout(WRITE_S)
+            self._begin()
             router.check_host(self.headers.get("Host"))
             fault = None if self.path.startswith("/admin/") else router.plan.next(f"{self.command} {self.path}", body)
             if fault is not None and fault.delay_s:
@@ -180,6 +240,7 @@ class Handler(BaseHTTPRequestHandler):
                 code, sent = router.releases.serve(self, fault)
             else:
                 code, sent = self._send(self._reply(body, fault), fault)
+                self._trust(code)
         except Refusal as refusal:
             code, sent = self._send(Reply(refusal.code, JSON, refusal.body), None)
         except (ConnectionError, TimeoutError):
@@ -189,6 +250,17 @@ class Handler(BaseHTTPRequestHandler):
         finally:
             entry = self._entry(code, time.monotonic() - begun, len(body), sent, fault, body)
             router.log.add(entry, begun=self.replied)
+
+    def _begin(self) -> None:
+        """The request is here as a whole."""
+        assert isinstance(self.server, Server)
+        self.server.busy(self.connection)
+        self.connection.settimeout(WRITE_S)
+
+    def _trust(self, code: int) -> None:
+        """A connection whose token was good may stay open between its requests."""
+        if code == 200 and self.path.startswith(TOKEN_PATHS) and self.headers.get("Authorization"):
+            self.trusted = True
 
     def _defect(self, error: Exception) -> tuple[int, int]:
         """Tell of an error that is ours, and answer it; where an answer has begun, break it off visibly."""

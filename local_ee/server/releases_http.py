@@ -11,10 +11,23 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import unquote, urlsplit
 
-from ..refusal import error_body
+from ..refusal import Refusal, error_body
 from .faults import LOGIN_PAGE, MESSAGES, Fault
 
 CHUNK_BYTES = 1 << 20
+
+
+def split(path: str) -> tuple[str, str]:
+    """Path of a request line, its escapes undone, and the query after it.
+
+    Raises:
+        Refusal: it cannot be read.
+    """
+    try:
+        parts = urlsplit(path)
+    except ValueError:
+        raise Refusal(f"The path '{path[:200]}' cannot be read.") from None
+    return unquote(parts.path), parts.query
 
 
 class ReleaseFiles:
@@ -57,8 +70,8 @@ class ReleaseFiles:
             return _answer(handler, code, "text/html" if fault.html else "application/json", page, retry)
         if handler.command not in ("GET", "HEAD"):
             return _answer(handler, 405, "text/plain", b"", (("Allow", "GET, HEAD"),))
-        path = unquote(urlsplit(handler.path).path).removeprefix("/releases/")
-        found = self.open(path)
+        path = split(handler.path)[0].removeprefix("/releases/")
+        found = None if "\0" in path else self.open(path)
         if found is None:
             return _answer(handler, 404, "text/plain", b"Not found\n")
         etag = _etag(self._planet, self._tiles, path, found[1])

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl
 
 from ...pipeline.machine import usable_cores
 from ..evaluator.documents import algorithms_document, discovery_document
@@ -18,7 +18,7 @@ from .latency import latency_of
 from .pending_downloads import PendingDownloads
 from .profiling import REPLY_HEADER, REQUEST_HEADER, Profiles
 from .quotas import Quotas
-from .releases_http import ReleaseFiles
+from .releases_http import ReleaseFiles, split
 from .request_log import Log
 from .tokens import Account, InvalidGrantError
 from .worker import Task, Workers
@@ -112,8 +112,8 @@ class Router:
         Raises:
             Refusal: it gets an error instead.
         """
-        parts = urlsplit(path)
-        route, query = unquote(parts.path), dict(parse_qsl(parts.query))
+        route, text = split(path)
+        query = dict(parse_qsl(text))
         if (method, route) == ("GET", "/$discovery/rest"):
             return Reply(200, JSON, self.documents["discovery"])
         if (method, route) == ("POST", "/token"):

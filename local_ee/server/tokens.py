@@ -100,7 +100,7 @@ class Account:
             if jwt.decode_header(assertion).get("alg") != "RS256":  # the key is RSA, whatever an assertion says
                 raise InvalidGrantError("the assertion is not signed with RS256")
             claims = jwt.decode(assertion, certs=self._public, audience=[self._token_uri, GOOGLE_AUDIENCE])
-        except (ValueError, TypeError, AttributeError) as error:
+        except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RecursionError) as error:
             raise InvalidGrantError(str(error)) from None
         return dict(claims)
 

@@ -10,7 +10,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from datetime import datetime
 from threading import BoundedSemaphore, Thread
 from typing import Any
@@ -487,7 +487,7 @@ def test_a_defect_is_a_500_and_a_line_on_stderr(
 def test_a_client_that_sends_drop_by_drop_is_let_go(
     stub: tuple[StubRouter, str], sent: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("IDLE_S", "HEAD_S", "BODY_S"):
+    for name in ("FIRST_S", "HEAD_S", "BODY_S"):
         monkeypatch.setattr(handler, name, 0.3)
     monkeypatch.setattr(handler.BoundedReader.expect_body, "__defaults__", (0.3,))
     port = int(stub[1].rsplit(":", 1)[1])
@@ -514,7 +514,55 @@ def test_connections_beyond_the_limit_are_told_so(
         thread.start()
         url = f"http://127.0.0.1:{other.server_address[1]}"
         with requests.Session() as first:
-            assert first.get(url, timeout=5).text == "fine"  # keeps its connection
+            token = {"Authorization": "Bearer good"}
+            assert first.get(f"{url}/v1/x", headers=token, timeout=5).text == "fine"  # keeps its connection
             assert requests.get(url, timeout=5).status_code == 503
         other.shutdown()
         thread.join()
+
+
+def test_idle_connections_without_a_token_keep_nobody_out(
+    stub: tuple[StubRouter, str],
+) -> None:
+    with Server(0) as other, ExitStack() as open_connections:
+        other._places = BoundedSemaphore(8)
+        other.router = stub[0]  # type: ignore[assignment]
+        thread = Thread(target=other.serve_forever, args=(0.01,))
+        thread.start()
+        port = int(other.server_address[1])
+        heads = (b"", b"GET / HTTP/1.1\r\nHost: x\r\n", b"POST /token HTTP/1.1\r\nContent-Length: 9\r\n\r\na")
+        for number in range(24):
+            connection = open_connections.enter_context(socket.create_connection(("127.0.0.1", port), 5))
+            connection.sendall(heads[number % 3])
+
+        begun = time.monotonic()
+        codes = [requests.get(f"http://127.0.0.1:{port}/v1/x", timeout=5).status_code for _ in range(10)]
+
+        assert codes == [200] * 10
+        assert time.monotonic() - begun < 5
+        other.shutdown()
+        thread.join()
+
+
+def test_a_connection_without_a_token_is_closed_soon_and_one_with_a_token_is_kept(
+    stub: tuple[StubRouter, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handler, "FIRST_S", 0.3)
+    port = int(stub[1].rsplit(":", 1)[1])
+    head = b"GET /v1/x HTTP/1.1\r\nHost: x\r\n"
+    with (
+        socket.create_connection(("127.0.0.1", port), 5) as without,
+        socket.create_connection(("127.0.0.1", port), 5) as with_token,
+    ):
+        without.sendall(head + b"\r\n")
+        with_token.sendall(head + b"Authorization: Bearer good\r\n\r\n")
+        assert b"200 OK" in without.recv(65_536)
+        assert b"200 OK" in with_token.recv(65_536)
+
+        assert without.recv(10) in (b"", b"fine")
+        time.sleep(0.7)
+        with suppress(OSError):
+            assert without.recv(10) == b""
+        with_token.sendall(head + b"\r\n")
+        answer = with_token.recv(65_536)
+        assert b"200 OK" in answer or b"fine" in answer
