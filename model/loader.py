@@ -139,7 +139,7 @@ def collate(items: list[Batch]) -> Batch:
         return Batch(*(torch.cat(parts) for parts in zip(*items, strict=True)))
     height, width = (max(sides) for sides in zip(*sizes, strict=True))
     parts = [
-        torch.cat([_filled_up(item[place], height, width, nothing) for item in items])  # type: ignore[arg-type]
+        torch.cat([_filled_up(item[place], height, width, nothing) for item in items])
         for place, nothing in enumerate((NODATA, NODATA, IGNORE))
     ]
     primary, auxiliary, label = parts
