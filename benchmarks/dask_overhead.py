@@ -12,7 +12,6 @@ Bars: 2 ms per tile; 5 s.
 
 from __future__ import annotations
 
-import json
 import resource
 import subprocess
 import sys
@@ -25,7 +24,8 @@ from typing import Any
 import psutil
 from dwplus.pipeline.build.build import normalise_root, validate_root
 from dwplus.pipeline.cluster import open_cluster
-from dwplus.pipeline.dataset.ledger import LedgerRow
+from dwplus.pipeline.dataset.findings import FindingsDocument, write_findings
+from dwplus.pipeline.dataset.ledger import LedgerRow, encode_line
 from dwplus.pipeline.dataset.manifest import ManifestRow, write_manifest
 from dwplus.pipeline.dataset.root import DataRoot
 from dwplus.pipeline.labels.splits import make_manifest
@@ -46,7 +46,7 @@ def lay_out(root: DataRoot, count: int) -> None:
     rows = [ManifestRow(tile_number(n), "expert", "train", f"labels/{n}.tif", f"{n:064x}", 0.8) for n in range(count)]
     write_manifest(root.folder, make_manifest(rows))
     rows = list(root.manifest().rows)
-    with root.ledger_file.open("w") as ledger:
+    with root.ledger_file.open("wb") as ledger:
         for row in rows:
             entry = LedgerRow(
                 row.tile.id,
@@ -60,9 +60,9 @@ def lay_out(root: DataRoot, count: int) -> None:
                 rule="index",
                 time="2026-01-01T00:00:00.000+00:00",
             )
-            ledger.write(json.dumps({k: v for k, v in vars(entry).items() if v not in ("", 0)}) + "\n")
+            ledger.write(encode_line({k: v for k, v in vars(entry).items() if v not in ("", 0)}) + b"\n")
     seen = {row.tile.id: f"{row.label_sha256} {row.label_sha256}" for row in rows}
-    root.findings_file.write_text(json.dumps({"tiles": len(rows), "findings": [], "validated": seen}))
+    write_findings(root.folder, FindingsDocument((), seen, len(rows)))
 
 
 class FirstBatchError(Exception):

@@ -27,7 +27,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from dwplus.pipeline.dataset.ledger import encode_line
 from dwplus.pipeline.dataset.root import DataRoot
+from dwplus.pipeline.files.records import write_record
 from dwplus.pipeline.raster.geotiff import grid_of
 from rigs import arguments, export, watched
 from rigs.export import PIXELS
@@ -97,12 +99,13 @@ def read_labels(labels: Path, data: Path, replay: Replay) -> float:
 def lay_out(root: DataRoot, row: Mapping[str, object], findings: Mapping[str, object]) -> int:
     """Ledger, shards and findings of a finished build over the tiles of a manifest; how many tiles."""
     rows = root.manifest().rows
-    with root.ledger_file.open("w") as ledger:
+    with root.ledger_file.open("wb") as ledger:
         for tile in (of.tile for of in rows):
-            ledger.write(json.dumps({**row, "tile": tile.id, "grid": str(grid_of(tile))}) + "\n")
+            said = {key: value for key, value in row.items() if key != "crc32"}
+            ledger.write(encode_line({**said, "tile": tile.id, "grid": str(grid_of(tile))}) + b"\n")
             _make_hole(root.own_shard(tile), int(str(row["bytes"])))
     validated = {of.tile.id: f"{row['sha256']} {of.label_sha256}" for of in rows}
-    root.findings_file.write_text(json.dumps({**findings, "tiles": len(rows), "findings": [], "validated": validated}))
+    write_record(root.findings_file, {**findings, "tiles": len(rows), "findings": [], "validated": validated})
     return len(rows)
 
 

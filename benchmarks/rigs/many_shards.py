@@ -92,10 +92,10 @@ def _write_tile(root: DataRoot, given: Sequence[Pattern], number: int) -> tuple[
     pixels, codes = np.roll(pattern.pixels, shift, axis=(1, 2)), np.roll(pattern.codes, shift, axis=(0, 1))
     tile = tile_number(number, codes.shape[0])
     label = label_name(tile, "expert")
-    write_label(root.folder / label, codes, tile, {"LABELER": "expert"})
+    written = write_label(root.folder / label, codes, tile, {"LABELER": "expert"})
     content = encode_shard(pixels, tile, provenance(tile, SCENE, Recipe(), pixels, "SANDBOX"))
     write_atomically(root.own_shard(tile), content)
-    row = ManifestRow(tile, "expert", "train", label, sha256_of(codes.tobytes()), 0.8)
+    row = ManifestRow(tile, "expert", "train", label, sha256_of(codes.tobytes()), 0.8, label_written_sha256=written)
     return row, LedgerRow(
         tile.id,
         "done",
