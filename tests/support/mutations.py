@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import json
 import random
@@ -264,3 +265,62 @@ def mutated_requests(count: int, seed: int) -> list[tuple[str, bytes]]:
     rng, whole = random.Random(seed), valid_requests()
     chosen = [rng.choice(whole) for _ in range(count)]
     return [(path, as_bytes(mutated(body, rng), rng)) for path, body in chosen]
+
+
+def spoilt_texts(count: int, *, host: str, token: str, seed: int) -> list[bytes]:
+    """Requests as bytes on a connection, mutated in path, headers, length or body."""
+    rng = random.Random(seed)
+    return [_spoilt_text(rng, host, token) for _ in range(count)]
+
+
+def _spoilt_text(rng: random.Random, host: str, token: str) -> bytes:
+    path, body, method = _target(rng)
+    headers = {
+        "Host": host,
+        "Authorization": f"Bearer {token}",
+        "Content-Length": str(len(body)),
+        "Connection": "close",
+    }
+    for _ in range(rng.choice((0, 1, 1, 2))):
+        name = rng.choice((*headers, "Range", "If-Range", "Transfer-Encoding", "X-\u00b2", "Expect"))
+        headers[name] = rng.choice(HEADERS)
+    if rng.random() < 0.2:
+        headers.pop(rng.choice(tuple(headers)))
+    lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
+    return "\r\n".join(lines).encode("utf-8", "replace") + body
+
+
+def _target(rng: random.Random) -> tuple[str, bytes, str]:
+    """Path, body and method of a request."""
+    kind = rng.random()
+    if kind < 0.6:
+        ((path, body),) = mutated_requests(1, rng.randrange(2**32))
+        return (path, body, "POST")
+    if kind < 0.8:
+        return ("/token", _grant(rng), "POST")
+    return (rng.choice(PATHS), b"", rng.choice(("GET", "GET", "HEAD", "POST", "get", "\u00b2")))
+
+
+def _grant(rng: random.Random) -> bytes:
+    """What asks for a token, with an assertion that is malformed in one of its parts."""
+    parts = [rng.choice((b'{"alg":"RS256"}', b"[]", b"1", b'{"alg":[]}', b"\xff", b"[" * 3000)) for _ in range(2)]
+    assertion = b".".join([*(base64.urlsafe_b64encode(part) for part in parts), rng.choice((b"", b"eA==", b"\xb2"))])
+    grant = rng.choice((b"urn:ietf:params:oauth:grant-type:jwt-bearer", b"", b"%00"))
+    return b"grant_type=" + grant + rng.choice((b"&assertion=", b"&assertion=a&assertion=", b"&")) + assertion
+
+
+HEADERS = (
+    "", "0", "-1", "\u00b2", "99999999999999999999", "1e3", "bytes=0-", "bytes=\u00b2-", "bytes=9-1", "bytes=-0",
+    "bytes=" + "9" * 5000 + "-", "chunked", "Bearer", "Bearer \ud800", "Basic eA==", "x" * 3000, "100-continue", "\x00",
+    "keep-alive, close",
+)  # fmt: skip
+
+PATHS = (
+    "/", "//[", "/releases/", "/releases/%00", "/releases/../../etc/passwd", "/releases//[", "/admin/log", "/%ff%fe",
+    "/admin/faults", f"/v1/projects/{PROJECT}/assets/{S2}:listAssets?pageSize=-1&pageToken=\u00b2",
+    f"/v1/projects/{PROJECT}/assets/{S2}:listAssets?pageSize={10**50}&pageToken={'9' * 5000}",
+    f"/v1/projects/{PROJECT}/assets/{S2}:listAssets?filter=startTime%3E%3D%22%00%22",
+    f"/v1/projects/{PROJECT}/assets/{S2}:listAssets?filter=endTime%3C%22{'9' * 400}%22",
+    f"/v1/projects/{PROJECT}/assets/{S2}/NORTH", f"/v1/projects/{PROJECT}/assets/%00", f"/v1/projects/{PROJECT}/",
+    "/v1/projects/other/algorithms", f"/v1/projects/{PROJECT}/thumbnails/{'a' * 32}:getPixels", "/$discovery/rest?[",
+)  # fmt: skip
