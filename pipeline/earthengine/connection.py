@@ -18,6 +18,7 @@ from google.oauth2 import service_account
 
 from ..errors import AuthenticationError, DataError, ServiceError
 from ..files.atomic import read_json
+from ..files.downloads import retry_after_s
 from ..files.remote import is_this_machine, shown_url
 from ..spec.version import __version__
 from .configuration import HIGH_VOLUME_URL, Configuration, answered_by
@@ -29,6 +30,7 @@ _SCOPES = ["https://www.googleapis.com/auth/earthengine", "https://www.googleapi
 _REACH_TIMEOUT_S = 20.0
 _CONNECT_DEADLINE_S = 90.0
 _CONNECT_ATTEMPTS = 4
+_LONGEST_RETRY_AFTER_S = 60.0
 
 
 def connect(
@@ -45,7 +47,7 @@ def connect(
     """
     url = service_url(found)
     retries, shown = retries or RequestRetries(), shown_url(url)
-    name = answered_by(url, declared=declared_source(url))
+    name = answered_by(url, declared=declared_source(url, retries=retries))
     credentials = _credentials(found)
     transport = Transport(deadline_s=min(_CONNECT_DEADLINE_S, retries.deadline_s), connections=concurrency)
     for attempt in range(1, _CONNECT_ATTEMPTS + 1):
@@ -85,25 +87,66 @@ def _initialize(url: str, project: str | None, credentials: Any, transport: Tran
     return None
 
 
-def declared_source(url: str) -> str | None:
+def declared_source(url: str, *, retries: RequestRetries | None = None) -> str | None:
     """What the server calls its pixels, if it says so; also the first proof that it can be reached at all.
+
+    An answer that may get better, or none, is requested again like any other request.
 
     Raises:
         ServiceError: it cannot be reached, or is a server of something else.
     """
-    advice = "check the address (--ee-url, EE_URL) and the network"
-    try:
-        with requests.Session() as http:
-            http.trust_env = not is_this_machine(url)
-            answer = http.get(f"{url}/$discovery/rest", params={"version": "v1"}, timeout=_REACH_TIMEOUT_S)
-        answer.raise_for_status()
-        document = answer.json()
-    except requests.RequestException as error:
-        raise ServiceError(f"cannot reach Earth Engine at {shown_url(url)} ({_reason(error)}); {advice}") from error
-    if not isinstance(document, dict) or "resources" not in document:
-        raise ServiceError(f"{shown_url(url)} answers, but is no server of the Earth Engine API; {advice}")
+    retries, rng = retries or RequestRetries(), random.Random()
+    most = min(_CONNECT_ATTEMPTS, retries.attempts)
+    for attempt in range(1, most + 1):
+        try:
+            document = _discovery(url)
+            break
+        except requests.RequestException as error:
+            if attempt == most or not _may_get_better(error):
+                advice = "check the address (--ee-url, EE_URL) and the network"
+                raise ServiceError(
+                    f"cannot reach Earth Engine at {shown_url(url)} ({_reason(error)}); {advice}"
+                ) from error
+            demanded_s = min(_demanded_s(error), _LONGEST_RETRY_AFTER_S)
+            time.sleep(max(retries.wait_s(attempt, rng), demanded_s))
     declared = document.get("pixelSource")
     return str(declared) if declared else None
+
+
+def _discovery(url: str) -> dict[str, Any]:
+    """The server's description of itself.
+
+    Raises:
+        requests.RequestException: there is no answer, or it is an error.
+        ServiceError: it is an answer of something else.
+    """
+    with requests.Session() as http:
+        http.trust_env = not is_this_machine(url)
+        answer = http.get(f"{url}/$discovery/rest", params={"version": "v1"}, timeout=_REACH_TIMEOUT_S)
+    answer.raise_for_status()
+    try:
+        document = answer.json()
+    except ValueError:
+        document = None
+    if not isinstance(document, dict) or "resources" not in document:
+        raise ServiceError(
+            f"{shown_url(url)} answers, but is no server of the Earth Engine API; check the address (--ee-url, EE_URL) "
+            "and the network"
+        )
+    return document
+
+
+def _may_get_better(error: requests.RequestException) -> bool:
+    """Whether another attempt may help: not where a server refuses."""
+    if error.response is not None:
+        status = error.response.status_code
+        return status in (408, 425, 429) or (status >= 500 and status != 501)
+    lost = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
+    return isinstance(error, lost) and not isinstance(error, requests.exceptions.SSLError)
+
+
+def _demanded_s(error: requests.RequestException) -> float:
+    return 0.0 if error.response is None else retry_after_s(error.response.headers.get("Retry-After")) or 0.0
 
 
 def _reason(error: requests.RequestException) -> str:

@@ -12,6 +12,8 @@ from typing import Literal
 import ee
 import google.auth.exceptions
 
+from ..files.downloads import retry_after_s
+
 Kind = Literal["retry", "slow-down", "overload", "refused", "bad-answer", "authentication", "quota"]
 
 
@@ -50,7 +52,7 @@ def fault_of(error: Exception) -> Fault:
     if response is None:
         return Fault("retry", f"{type(error).__name__}: {message}")
     status = int(response.status)
-    wait_s = _seconds(response.get("retry-after"))
+    wait_s = retry_after_s(response.get("retry-after"))
     if status == 429 or (
         status == 403 and b"ratelimitexceeded" in bytes(getattr(cause, "content", b"") or b"").lower()
     ):
@@ -68,11 +70,3 @@ def fault_of(error: Exception) -> Fault:
 def _is_of_a_quota(message: str) -> bool:
     """Whether a refusal is about a quota that is used up, not about a "quota project" that credentials lack."""
     return "quota" in message.lower().replace("quota project", "").replace("quota_project", "")
-
-
-def _seconds(header: str | None) -> float | None:
-    """Seconds of a Retry-After header, which Earth Engine gives as a number where it gives one."""
-    try:
-        return max(0.0, float(header)) if header else None
-    except ValueError:
-        return None

@@ -148,7 +148,9 @@ def _receive(
             return
         check_space(part.path.parent, None if total is None else total - start, shown_url(url))
         said = {"etag": response.headers.get("ETag"), "last_modified": response.headers.get("Last-Modified")}
-        write_json(part.record_path, {**said, "size": total})
+        # What an answer to a request for the rest leaves out was said with the first part.
+        known = {name: value for name, value in part.record().items() if start and value}
+        write_json(part.record_path, {**said, "size": total, **known})
         blocks = _blocks(response, retries=retries, ends_at=ends_at)
         done = _store(blocks, part.path, start=start, report=lambda done: progress(done, total))
     if total is not None and done != total:
@@ -186,7 +188,7 @@ def _range_headers(part: Part) -> dict[str, str]:
     return headers
 
 
-_CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-\d+|\*)/(\d+)$")
+_CONTENT_RANGE = re.compile(r"bytes (?:([0-9]{1,18})-([0-9]{1,18})|\*)/([0-9]{1,18}|\*)")
 _MAY_GET_BETTER = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
@@ -194,32 +196,64 @@ def _interpret(response: requests.Response, url: str, part: Part) -> tuple[int, 
     """(offset at which the body of an answer starts, bytes of the whole file if known)."""
     status = response.status_code
     if status == 200:
-        length = response.headers.get("Content-Length", "")
-        return 0, int(length) if length.isdigit() else None
+        return 0, _announced(response)
     if status in _MAY_GET_BETTER:
-        raise _Interrupted(f"answers HTTP {status}", _retry_after_s(response.headers.get("Retry-After")))
-    match = _CONTENT_RANGE.match(response.headers.get("Content-Range", ""))
-    if status in (206, 416) and match is not None:
-        start, total = int(match[1] or part.size), int(match[2])
-        if start == part.size and (start == total if status == 416 else part.record().get("size") in (None, total)):
-            return start, total
-    if status in (206, 416):
+        raise _Interrupted(f"answers HTTP {status}", retry_after_s(response.headers.get("Retry-After")))
+    if status not in (206, 416):
+        raise _unreachable(url, f"answers HTTP {status}")
+    match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", "").strip())
+    if match is None or not _fits(response, match, part):
         part.discard()
         raise _Interrupted("the file has changed since the download began")
-    raise _unreachable(url, f"answers HTTP {status}")
+    return part.size, part.record().get("size") if match[3] == "*" else int(match[3])
 
 
-def _retry_after_s(value: str | None) -> float | None:
-    """Seconds of a Retry-After header, which holds seconds or a date."""
-    if value is None:
-        return None
-    if value.strip().isdigit():
-        return float(value)
+def _announced(response: requests.Response) -> int | None:
+    length = response.headers.get("Content-Length", "")
+    return int(length) if re.fullmatch(r"[0-9]{1,18}", length) else None
+
+
+def _fits(response: requests.Response, match: re.Match[str], part: Part) -> bool:
+    """Whether an answer to a request for the rest of a file is that rest, and of the same file.
+
+    A server may take no notice of ``If-Range``: what it says of the file is compared with what was said of the part.
+    """
+    record = part.record()
+    if not _same_file(response, record):
+        return False
+    total = None if match[3] == "*" else int(match[3])
+    if total is not None and record.get("size") not in (None, total):
+        return False
+    if response.status_code == 416:
+        return total == part.size
+    if match[1] is None or int(match[1]) != part.size:
+        return False
+    length, sent = int(match[2]) + 1 - part.size, _announced(response)
+    return length > 0 and (total is None or int(match[2]) < total) and sent in (None, length)
+
+
+def _same_file(response: requests.Response, record: dict[str, Any]) -> bool:
+    """Whether an answer names the file that was named before: by its ETag, or else by the time of its last change."""
+    for name, header in (("etag", "ETag"), ("last_modified", "Last-Modified")):
+        now, before = response.headers.get(header), record.get(name)
+        if now and before:
+            return bool(now == before)
+    return True
+
+
+def retry_after_s(value: str | None) -> float | None:
+    """Seconds that a ``Retry-After`` header demands; None where it says nothing that can be read.
+
+    It holds seconds or a date. Source: RFC 9110, section 10.2.3.
+    """
+    text = (value or "").strip()
+    if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text):
+        return float(text)
     try:
-        when = parsedate_to_datetime(value)
-    except ValueError:
+        when = parsedate_to_datetime(text)
+        return max(0.0, when.timestamp() - time.time())
+    except (ValueError, TypeError, IndexError, OverflowError, OSError):
         return None
-    return max(0.0, when.timestamp() - time.time())
 
 
 def _blocks(response: requests.Response, *, retries: DownloadRetries, ends_at: float) -> Iterator[bytes]:

@@ -187,12 +187,29 @@ def test_a_server_that_stalls_holds_nothing_up(
 def test_the_sandbox_is_checked_by_starting_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
 
-    checks = {c.name: c for c in examine(Question(data=tmp_path / "data", sign_in_only=True), environment={})}
+    checks = {c.name: c for c in examine(Question(data=tmp_path / "data"), environment={}, free_bytes=10**12)}
 
     assert "nothing of Earth Engine is configured" in checks["source"].found
     assert "SANDBOX" in checks["test pixel"].found
     assert exit_code(checks.values()) == ExitCode.OK
     assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(("source", "code"), [("auto", ExitCode.AUTHENTICATION), ("sandbox", ExitCode.OK)])
+def test_a_check_of_the_sign_in_says_of_the_sandbox_that_no_account_was_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, code: ExitCode
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+    checks = {c.name: c for c in examine(Question(source, data=tmp_path / "data", sign_in_only=True), environment={})}
+
+    assert list(checks) == ["source", "account"]
+    assert "no service was asked" in checks["account"].found
+    assert exit_code(checks.values()) == code
+
+
+def test_an_account_that_a_local_server_accepts_is_told_from_one_of_google(view: Examine) -> None:
+    assert "no account of Google was checked" in view()["session"].found
 
 
 def test_a_small_disk_is_a_warning_and_a_full_one_an_error(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from dwplus.local_ee.launch import LocalEarthEngine
 from dwplus.pipeline.earthengine.configuration import Configuration
-from dwplus.pipeline.earthengine.connection import connect
+from dwplus.pipeline.earthengine.connection import connect, declared_source
 from dwplus.pipeline.earthengine.decoding import stored_values
 from dwplus.pipeline.earthengine.graphs import tile_image
 from dwplus.pipeline.earthengine.scene_choice import SceneHint, SceneRef
@@ -275,6 +275,22 @@ def test_trouble_of_the_service_at_the_start_is_not_taken_for_bad_credentials(
         connect(found, retries=QUICK)
     engine.set_faults([])
     connect(found, retries=QUICK)
+
+
+@pytest.mark.parametrize("fault", [{"status": 503}, {"status": 429, "retry_after": 0.01}, {"drop": True}])
+def test_a_description_of_the_server_that_is_late_is_requested_again(
+    engine: LocalEarthEngine, fault: dict[str, object]
+) -> None:
+    engine.set_faults([{"match": "discovery", "times": 2, **fault}])
+    assert declared_source(engine.url, retries=QUICK) == "SANDBOX"
+
+    engine.set_faults([{"match": "discovery", **fault}])
+    with pytest.raises(ServiceError, match="cannot reach Earth Engine"):
+        declared_source(engine.url, retries=QUICK)
+    engine.set_faults([{"match": "discovery", "times": 1, "status": 404}])
+    with pytest.raises(ServiceError, match="HTTP 404"):
+        declared_source(engine.url, retries=QUICK)
+    engine.set_faults([])
 
 
 @pytest.mark.parametrize("content", ["[]", "{", '{"type": "service_account"}'])

@@ -250,9 +250,9 @@ def test_retry_after_is_honoured(publisher: Publisher, tmp_path: Path) -> None:
 def test_retry_after_may_be_a_date() -> None:
     in_a_minute = email.utils.formatdate(time.time() + 60, usegmt=True)
 
-    assert downloads._retry_after_s(in_a_minute) == pytest.approx(60, abs=2)
-    assert downloads._retry_after_s("7") == 7
-    assert downloads._retry_after_s("soon") is None
+    assert downloads.retry_after_s(in_a_minute) == pytest.approx(60, abs=2)
+    assert downloads.retry_after_s("7") == 7
+    assert downloads.retry_after_s("soon") is None
 
 
 def test_waits_double_with_jitter_and_have_an_end() -> None:
