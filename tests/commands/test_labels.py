@@ -111,7 +111,7 @@ def test_labels_need_no_account(run: Run, tmp_path: Path, monkeypatch: pytest.Mo
     code, out, _ = run("index", "--labels", "own", "-q")
 
     assert code == 0
-    assert "data/earthengine: 1 tiles, 1 labels read, 0 unusable" in out
+    assert "data/earthengine: 1 tile, 1 label read, 0 unusable" in out
     assert run("index", "--from", "earth-engine", "-q")[0] == 4
 
 

@@ -227,8 +227,8 @@ def test_errors_are_put_aside_and_brought_back(root: DataRoot) -> None:
     code, output = run(root, "--quarantine")
 
     assert code == 3
-    assert "1 tiles with errors" in output
-    assert "1 shards put aside" in output
+    assert "1 tile with errors" in output
+    assert "1 shard put aside" in output
     assert "[SANDBOX]" in output
     assert not root.shard(tile).exists()
 
