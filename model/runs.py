@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from torch import Tensor
 from ..pipeline.errors import DataError, DwplusError, UsageError
 from .config import from_mapping, to_mapping
 from .loader import Normaliser, TileSet, plain_statistics
+from .registry import completed, older_form
 
 WEIGHTS = "model.safetensors"
 BEST_WEIGHTS = "best.safetensors"
@@ -97,7 +98,17 @@ class RunConfig:
 
     @classmethod
     def from_dict(cls, mapping: Mapping[str, Any], *, where: str) -> RunConfig:
-        return from_mapping(cls, mapping, where=where)
+        """Settings that an older version recorded build the network that it built (``registry.completed``)."""
+        config = from_mapping(cls, mapping, where=where)
+        return replace(config, model_config=completed(config.model, config.model_config))
+
+    def resuming(self, begun: RunConfig) -> RunConfig:
+        """These settings, with those of ``begun`` where a default has changed since then and nobody chose a value."""
+        if begun.model != self.model:
+            return self
+        chosen = self.train.get("model_options") or {}
+        kept = {key: begun.model_config[key] for key in older_form(self.model) if key not in chosen}
+        return replace(self, model_config={**self.model_config, **kept})
 
 
 @dataclass(frozen=True)

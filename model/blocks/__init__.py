@@ -1,6 +1,7 @@
 """Parts that several networks are made of.
 
 - ``padding``, ``recompute``: running a network on any size, with less memory.
+- ``domains``: which values settings may have.
 - ``layers``: attention, feed-forward and embeddings; initial weights.
 - ``convolutions``: convolution with normalisation; heads.
 - ``strips``, ``decoder``: the all-MLP decoder, computed in strips.

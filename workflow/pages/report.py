@@ -192,8 +192,9 @@ def run_summary(run: Run) -> dict[str, Any]:
     import torch
 
     scores, data = run.scores, run.config.data
+    bands = {"primary_bands": len(data.primary), "auxiliary_bands": len(data.auxiliary)}
     with torch.device("meta"):
-        network = build_network(run.config.model, len(data.primary), len(data.auxiliary))
+        network = build_network(run.config.model, **{**bands, **run.config.model_config})
     return {
         "name": run.name,
         "model": run.config.model,
