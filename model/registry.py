@@ -18,6 +18,7 @@ from torch import nn
 from ..manifests import load_toml
 from ..pipeline.errors import UsageError
 from ..pipeline.spec.bands import preset
+from ..pipeline.spec.landcover import CLASS_COUNT
 from .baselines import (
     cmnext,
     cmtfnet,
@@ -216,6 +217,25 @@ def _smp(name: str) -> ModelSpec:
     return replace(MODELS["smp/unet/resnet34"], defaults=smp.SmpConfig(architecture=parts[1], encoder=parts[2]))
 
 
+# --- settings of older versions ---------------------------------------------------------------------------------------
+
+
+def older_form(name: str) -> dict[str, Any]:
+    """Settings whose default has changed, or that were added, with the values that older versions built.
+
+    A network's settings list them as ``OLDER_FORM``; empty for networks that never changed and for unknown names.
+    """
+    try:
+        return dict(getattr(type(spec(name).defaults), "OLDER_FORM", {}))
+    except UsageError:
+        return {}
+
+
+def completed(name: str, recorded: Mapping[str, Any]) -> dict[str, Any]:
+    """Recorded settings of a network; those that the version which recorded them did not have, as it built them."""
+    return {**older_form(name), **recorded}
+
+
 # --- the way in -------------------------------------------------------------------------------------------------------
 
 
@@ -257,6 +277,9 @@ def configure(
     settings: NetworkConfig = from_mapping(
         type(row.defaults), {**to_mapping(row.defaults), **bands, **overrides}, where=f"model {name!r}"
     )
+    classes = to_mapping(settings)["classes"]
+    if classes != CLASS_COUNT:
+        raise UsageError(f"model {name!r}: classes is {classes}; it must be {CLASS_COUNT}, as many as labels have")
     return settings
 
 

@@ -15,7 +15,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from ..pipeline.files.checksums import report_unchecked
 from ..pipeline.files.locks import lock
 from .config import from_mapping, to_mapping
 from .loader import Normaliser, TileSet, plain_statistics
+from .registry import completed, older_form
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +109,17 @@ class RunConfig:
 
     @classmethod
     def from_dict(cls, mapping: Mapping[str, Any], *, where: str) -> RunConfig:
-        return from_mapping(cls, mapping, where=where)
+        """Settings that an older version recorded build the network that it built (``registry.completed``)."""
+        config = from_mapping(cls, mapping, where=where)
+        return replace(config, model_config=completed(config.model, config.model_config))
+
+    def resuming(self, begun: RunConfig) -> RunConfig:
+        """These settings, with those of ``begun`` where a default has changed since then and nobody chose a value."""
+        if begun.model != self.model:
+            return self
+        chosen = self.train.get("model_options") or {}
+        kept = {key: begun.model_config[key] for key in older_form(self.model) if key not in chosen}
+        return replace(self, model_config={**self.model_config, **kept})
 
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")

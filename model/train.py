@@ -187,6 +187,8 @@ def train(
     """
     folder = RunFolder(run_dir)
     run = resolve(config, dataset_train, dataset_val)
+    if folder.started and folder.has_progress:
+        run = run.resuming(folder.read_config())
     check_same_run(folder, run)
     if folder.complete:
         log.info("%s is complete: nothing to do", run_dir)

@@ -16,8 +16,10 @@ Letters: B batch, C channels, h and w the grid of a map, H and W the input in pi
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -25,9 +27,10 @@ from torch import Tensor, nn
 
 from ...pipeline.errors import UsageError
 from ...pipeline.spec.landcover import CLASS_COUNT
-from ..blocks.convolutions import conv_norm
+from ..blocks.convolutions import DropoutUnit, conv_norm, map_dropout
 from ..blocks.layers import check_heads, resize
 from ..blocks.resnet import RESNET50, ResNet, check_resnet, map_widths
+from ..domains import check_domains
 
 REDUCTION = 4
 """How many times fewer channels the inside of a gate, of a multiscale convolution and of the feed-forward has."""
@@ -47,7 +50,10 @@ class CMTFNetConfig:
         dilations: of the three transformer blocks, coarsest map first.
         head_dilations: of the head's multiscale convolution.
         dropout: before the classification.
+        dropout_unit: whether it leaves out whole channels, as the original does, or single numbers.
     """
+
+    OLDER_FORM: ClassVar[Mapping[str, Any]] = {"dropout_unit": "numbers"}
 
     primary_bands: int = 10
     auxiliary_bands: int = 2
@@ -59,11 +65,13 @@ class CMTFNetConfig:
     dilations: tuple[tuple[int, ...], ...] = ((1, 3, 5), (3, 5, 7), (5, 7, 9))
     head_dilations: tuple[int, ...] = (7, 9, 11)
     dropout: float = 0.1
+    dropout_unit: DropoutUnit = "channels"
 
     def __post_init__(self) -> None:
         if self.primary_bands < 1 or self.auxiliary_bands < 0:
             raise UsageError(f"cmtfnet needs at least one band, not {self.primary_bands} + {self.auxiliary_bands}")
         check_resnet(self.blocks, self.width)
+        check_domains(self)
         check_heads(map_widths(self.width)[1], self.heads, where="cmtfnet decoder")
         if self.pooled < 1:
             raise UsageError(f"pooled is {self.pooled}; at least one cell a side is needed (16 in the paper)")
@@ -71,6 +79,7 @@ class CMTFNetConfig:
             raise UsageError(f"dilations has {len(self.dilations)} rows; the three transformer blocks need one each")
         if any(not row or min(row) < 1 for row in (*self.dilations, self.head_dilations)):
             raise UsageError(f"dilations {self.dilations} and {self.head_dilations}: numbers from 1 on are wanted")
+        check_domains(self)
 
 
 SMALL = CMTFNetConfig(blocks=(1, 1, 1, 1), width=8, heads=4, pooled=4, dropout=0.0)
@@ -261,13 +270,21 @@ class Decoder(nn.Module):
 class FusionHead(nn.Module):
     """MAF head: multiscale, channel and spatial gate of one map, summed, smoothed and classified."""
 
-    def __init__(self, channels: int, classes: int, dilations: tuple[int, ...], *, dropout: float) -> None:
+    def __init__(
+        self,
+        channels: int,
+        classes: int,
+        dilations: tuple[int, ...],
+        *,
+        dropout: float,
+        dropout_unit: DropoutUnit = "channels",
+    ) -> None:
         super().__init__()
         self.multiscale = MultiscaleGate(channels, dilations)
         self.channel_gate = ChannelGate(channels)
         self.spatial_gate = SpatialGate()
         self.smooth = _separable(channels, 3)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = map_dropout(dropout, dropout_unit)
         self.classify = nn.Conv2d(channels, classes, 1, bias=False)
 
     def forward(self, image: Tensor) -> Tensor:
@@ -287,7 +304,11 @@ class CMTFNet(nn.Module):
         self.encoder = ResNet(bands, config.blocks, width=config.width)
         self.decoder = Decoder(config)
         self.head = FusionHead(
-            map_widths(config.width)[0], config.classes, config.head_dilations, dropout=config.dropout
+            map_widths(config.width)[0],
+            config.classes,
+            config.head_dilations,
+            dropout=config.dropout,
+            dropout_unit=config.dropout_unit,
         )
 
     def forward(self, primary: Tensor, auxiliary: Tensor) -> Tensor:

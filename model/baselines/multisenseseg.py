@@ -5,20 +5,23 @@ Sensing", TGRS 62, DOI 10.1109/TGRS.2024.3390750. With 10 + 2 bands at 512 px it
 and 531.50 GFLOP of Table II by the paper's rule, auxiliary head included (529.69 without). The rule does not see the
 36,450 relative positions and 4 scales: in truth there are 58,661,039 parameters.
 
-Written from the list of layers that these figures leave; they fit to the last printed digit, but do not decide
-everything. Inferred are: where the residual inside the feed-forward part lies (``ffn_residual``), the
-form of the channel offsets (Swin V2's), which positions a head of the matching gets (consecutive rows), resizing
-(bilinear, corners not aligned), zeros where windows reach beyond a small grid (as in Swin; never at 510 or 512 px), and
-stochastic depth. Initialisation is Swin's and SegFormer's: truncated normal of 0.02 for Linear layers and relative
-positions, fan-out normal for convolutions. We compute some parts in another order that gives the same sums, see
-``form`` of ``WindowAttention`` and ``MultimodalMatching``.
+Written from the list of layers that these figures leave, and compared with the authors' code (W-qp/MultiSenseSeg): the
+same weights give the same logits. Its dropouts, aligned corners and rolling of small grids have no part in the figures
+and are settings; all of ``OLDER_FORM`` together is what earlier versions of this package built. Where a shifted window
+holds tokens of opposite edges, they do not see each other; the original adds -100 to their scores, which comes to the
+same in float32. Initialisation is Swin's and SegFormer's: truncated normal of 0.02 for Linear layers and relative
+positions, fan-out normal for convolutions (the original leaves PyTorch's defaults). We compute some parts in another
+order that gives the same sums, see ``form`` of ``WindowAttention`` and ``MultimodalMatching``.
 
 Letters: B batch, H and W the input in pixels, maps (B, C, h, w).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +32,8 @@ from ..blocks.convolutions import conv_norm, tied
 from ..blocks.layers import check_heads, check_stages, initialise, quieten, resize
 from ..blocks.modality_fusion import PATCH, ChannelGate, FuseHead
 from ..blocks.padding import run_padded
-from ..blocks.windowed import FfnResidual, WindowEncoder, WindowSettings
+from ..blocks.windowed import FfnResidual, WindowEncoder, WindowSettings, query_width
+from ..domains import check_domains
 
 STAGES = 4
 MULTIPLE = PATCH * 2 ** (STAGES - 1)
@@ -51,7 +55,7 @@ class MultiSenseSegConfig:
         ffn_ratio: hidden width of the feed-forward part.
         query_ratio: how much narrower queries and keys are than values.
         ffn_residual: the residual inside the feed-forward part, around the whole of it (``normed``) or around its
-            depthwise convolution (``hidden``). Not decided by the figures.
+            depthwise convolution (``hidden``).
         fuse_heads: heads of the matching of channels; they share out (H / 8 - 2) x (W / 8 - 2) positions.
         offset_scale: end of the log-spaced channel offsets.
         gate_ratio: narrowing inside channel gates.
@@ -59,7 +63,20 @@ class MultiSenseSegConfig:
         pools: cells a side of the pyramid's max-pooling.
         aux: whether there is an auxiliary head.
         drop_path: stochastic depth of the last block; earlier ones linearly less.
+        dropout: of the encoder's tokens, of what its attention projects, and within its feed-forward parts.
+        attention_dropout: of attention weights, between windows' tokens and between channels, and of what the matching
+            of channels mixes.
+        align_corners: whether resizing puts the centres of corner cells onto those of corner pixels.
+        roll_single: whether shifted windows also roll a grid that one window covers (at most 256 px at 1/32), see
+            ``windowed.Windows``.
     """
+
+    OLDER_FORM: ClassVar[Mapping[str, Any]] = {
+        "dropout": 0.0,
+        "attention_dropout": 0.0,
+        "align_corners": False,
+        "roll_single": False,
+    }
 
     primary_bands: int = 10
     auxiliary_bands: int = 2
@@ -80,6 +97,10 @@ class MultiSenseSegConfig:
     pools: tuple[int, ...] = (1, 2, 3, 6)
     aux: bool = True
     drop_path: float = 0.1
+    dropout: float = 0.1
+    attention_dropout: float = 0.1
+    align_corners: bool = True
+    roll_single: bool = True
 
     def __post_init__(self) -> None:
         if self.primary_bands < 1 or self.auxiliary_bands < 1:
@@ -87,11 +108,16 @@ class MultiSenseSegConfig:
                 f"multisenseseg needs two inputs, not {self.primary_bands} + {self.auxiliary_bands} bands; "
                 "choose a single-input model such as segformer"
             )
+        check_domains(self)
+        if self.offset_scale < 2:
+            raise UsageError(f"offset_scale is {self.offset_scale}; choose 2 or more: its logarithm divides")
         if len(self.depths) != STAGES:
             raise UsageError(f"multisenseseg has {STAGES} stages; depths has {len(self.depths)} values")
         check_stages(depths=self.depths, heads=self.heads)
         for stage, (width, heads) in enumerate(zip(self.widths, self.heads, strict=True)):
             check_heads(width, heads, where=f"stage {stage + 1}")
+            if query_width(width, heads, self.query_ratio) < 1:
+                raise UsageError(f"query_ratio {self.query_ratio} leaves no queries in stage {stage + 1}; choose less")
         if self.fuse_heads not in (1, 2, 4):  # sides of 32 i and 32 j px leave (4 i - 2) (4 j - 2) positions
             raise UsageError(f"fuse_heads is {self.fuse_heads}; choose 1, 2 or 4: no other divides every size")
         if min(self.expert_width, self.decoder_width // 2) < self.gate_ratio:
@@ -119,6 +145,8 @@ SMALL = MultiSenseSegConfig(
     ffn_ratio=2,
     decoder_width=32,
     drop_path=0.0,
+    dropout=0.0,
+    attention_dropout=0.0,
 )
 """All parts, few channels; 64 px leave windows of all kinds: many, one, and one that reaches beyond the grid."""
 
@@ -126,8 +154,9 @@ SMALL = MultiSenseSegConfig(
 class MaxPyramidPooling(nn.Module):
     """Pyramid pooling by maxima instead of means, merged by a 3 x 3 convolution."""
 
-    def __init__(self, channels_in: int, channels: int, pools: tuple[int, ...]) -> None:
+    def __init__(self, channels_in: int, channels: int, pools: tuple[int, ...], *, align_corners: bool = False) -> None:
         super().__init__()
+        self.align_corners = align_corners
         self.levels = nn.ModuleList(
             nn.Sequential(nn.AdaptiveMaxPool2d(side), conv_norm(channels_in, channels)) for side in pools
         )
@@ -135,7 +164,8 @@ class MaxPyramidPooling(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, C_in, h, w) -> (B, C, h, w)."""
-        levels = [resize(level(image), image.shape[-2:]) for level in self.levels]
+        enlarge = partial(resize, size=image.shape[-2:], align_corners=self.align_corners)
+        levels = [enlarge(level(image)) for level in self.levels]
         result: Tensor = self.merge(torch.cat([image, *levels], dim=1))
         return result
 
@@ -143,21 +173,25 @@ class MaxPyramidPooling(nn.Module):
 class PyramidNeck(nn.Module):
     """Maps of all stages, coarsest to finest, then all of them together at 1/4 (as UPerNet, arXiv 1807.10221)."""
 
-    def __init__(self, widths: tuple[int, ...], channels: int, pools: tuple[int, ...]) -> None:
+    def __init__(
+        self, widths: tuple[int, ...], channels: int, pools: tuple[int, ...], *, align_corners: bool = False
+    ) -> None:
         super().__init__()
-        self.pool = MaxPyramidPooling(widths[-1], channels, pools)
+        self.align_corners = align_corners
+        self.pool = MaxPyramidPooling(widths[-1], channels, pools, align_corners=align_corners)
         self.laterals = nn.ModuleList(conv_norm(width, channels) for width in widths[:-1])
         self.smooths = nn.ModuleList(conv_norm(channels, channels, 3) for _ in widths[:-1])
         self.fuse = conv_norm(len(widths) * channels, channels, 3)
 
     def forward(self, maps: list[Tensor]) -> Tensor:
         """(B, C_i, h_i, w_i), finest first -> (B, C, h_1, w_1)."""
+        enlarge = partial(resize, align_corners=self.align_corners)
         pyramid = [self.pool(maps[-1])]
         for stage in reversed(range(len(maps) - 1)):
             finer = maps[stage]
-            up = self.smooths[stage](resize(pyramid[0], finer.shape[-2:]))
+            up = self.smooths[stage](enlarge(pyramid[0], finer.shape[-2:]))
             pyramid.insert(0, up + self.laterals[stage](finer))
-        result: Tensor = self.fuse(torch.cat([resize(one, maps[0].shape[-2:]) for one in pyramid], dim=1))
+        result: Tensor = self.fuse(torch.cat([enlarge(one, maps[0].shape[-2:]) for one in pyramid], dim=1))
         return result
 
 
@@ -215,6 +249,7 @@ class MultiSenseSeg(nn.Module):
             heads=config.fuse_heads,
             offset_scale=config.offset_scale,
             ratio=config.gate_ratio,
+            dropout=config.attention_dropout,
         )
         self.encoder = WindowEncoder(
             config.width,
@@ -222,10 +257,17 @@ class MultiSenseSeg(nn.Module):
             heads=config.heads,
             drop_path=config.drop_path,
             settings=WindowSettings(
-                config.window, config.ffn_ratio, config.query_ratio, config.group_width, config.ffn_residual
+                config.window,
+                config.ffn_ratio,
+                config.query_ratio,
+                config.group_width,
+                config.ffn_residual,
+                dropout=config.dropout,
+                attention_dropout=config.attention_dropout,
+                roll_single=config.roll_single,
             ),
         )
-        self.neck = PyramidNeck(config.widths, config.decoder_width, config.pools)
+        self.neck = PyramidNeck(config.widths, config.decoder_width, config.pools, align_corners=config.align_corners)
         self.decoder = GatedDecoder(config.decoder_width, config.expert_width, config.classes, config.gate_ratio)
         if config.aux:
             self.aux_head = nn.Sequential(conv_norm(config.widths[2], half, 3), nn.Conv2d(half, config.classes, 1))
@@ -254,12 +296,14 @@ class MultiSenseSeg(nn.Module):
         logits, third = self._decoded(primary, auxiliary)
         if self.training and self.has_aux:
             logits = tied(logits, self.aux_head(third))
-        return resize(logits, primary.shape[-2:])
+        return self._enlarged(logits, primary)
 
     def _both_logits(self, primary: Tensor, auxiliary: Tensor) -> tuple[Tensor, Tensor]:
         logits, third = self._decoded(primary, auxiliary)
-        size = primary.shape[-2:]
-        return resize(logits, size), resize(self.aux_head(third), size)
+        return self._enlarged(logits, primary), self._enlarged(self.aux_head(third), primary)
+
+    def _enlarged(self, logits: Tensor, like: Tensor) -> Tensor:
+        return resize(logits, like.shape[-2:], align_corners=self.config.align_corners)
 
     def _decoded(self, primary: Tensor, auxiliary: Tensor) -> tuple[Tensor, Tensor]:
         """Logits at 1/4 and the encoder's third map, at 1/16."""

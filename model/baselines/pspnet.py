@@ -6,9 +6,9 @@ figures fit only the stem of three 3 x 3 convolutions with 64, 64 and 128 channe
 of 512 px (510 px: 545.42). That is resnet101_v1s of Tramac/awesome-semantic-segmentation-pytorch; that the authors ran
 it is inferred.
 
-Differences from the original: trained from scratch, not from ImageNet weights; and all resizing takes cells as areas
-(``align_corners=False``), as in the other networks here. The original aligns corners and takes inputs of 8 k + 1
-pixels, for which cell i lies exactly on pixel 8 i; 512 px are 64 cells of 8 px.
+Difference from the original: trained from scratch, not from ImageNet weights. As there, resizing aligns corners, which
+puts cell i exactly on pixel 8 i for inputs of 8 k + 1 pixels. ``align_corners=False`` takes cells as areas, as earlier
+versions of this package did: 512 px are 64 cells of 8 px.
 
 Weights start as in the original without its pretraining: the encoder as ResNet's (He et al. 2015, fan-out), the heads
 by PyTorch's defaults.
@@ -19,8 +19,10 @@ pixels.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from functools import partial
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -31,6 +33,7 @@ from ...pipeline.spec.landcover import CLASS_COUNT
 from ..blocks.convolutions import PyramidPooling, head, tied
 from ..blocks.layers import resize
 from ..blocks.resnet import RESNET101, OutputStride, ResNet, Stem, check_resnet, map_widths
+from ..domains import check_domains
 
 HeadForm = Literal["fused", "plain"]
 
@@ -44,7 +47,10 @@ class PSPNetConfig:
         bins: cells a side of the pyramid's levels.
         aux: whether there is an auxiliary head on the encoder's third map; the paper's row has it.
         dropout: before each classification.
+        align_corners: whether resizing puts the centres of corner cells onto those of corner pixels.
     """
+
+    OLDER_FORM: ClassVar[Mapping[str, Any]] = {"align_corners": False}
 
     primary_bands: int = 10
     auxiliary_bands: int = 2
@@ -56,6 +62,7 @@ class PSPNetConfig:
     bins: tuple[int, ...] = (1, 2, 3, 6)
     aux: bool = True
     dropout: float = 0.1
+    align_corners: bool = True
 
     def __post_init__(self) -> None:
         if self.primary_bands < 1 or self.auxiliary_bands < 0:
@@ -63,6 +70,7 @@ class PSPNetConfig:
         check_resnet(self.blocks, self.width, self.output_stride)
         if not self.bins or min(self.bins) < 1:
             raise UsageError(f"bins is {self.bins}; one or more numbers from 1 on are wanted, as (1, 2, 3, 6)")
+        check_domains(self)
 
 
 SMALL = PSPNetConfig(blocks=(1, 1, 2, 2), width=8, dropout=0.0)
@@ -80,11 +88,13 @@ class PyramidHead(nn.Module):
       two matrix products with the level's few cells (``_spread``). Differs by rounding alone.
     """
 
-    def __init__(self, channels: int, classes: int, *, bins: tuple[int, ...], dropout: float) -> None:
+    def __init__(
+        self, channels: int, classes: int, *, bins: tuple[int, ...], dropout: float, align_corners: bool = False
+    ) -> None:
         super().__init__()
         hidden, of_level = channels // 4, channels // len(bins)  # the levels together are as wide as the map
         self.form: HeadForm = "fused"
-        self.pyramid = PyramidPooling(channels, of_level, bins=bins)
+        self.pyramid = PyramidPooling(channels, of_level, bins=bins, align_corners=align_corners)
         self.fuse = nn.Conv2d(channels + len(bins) * of_level, hidden, 3, padding=1, bias=False)
         self.norm = nn.BatchNorm2d(hidden)
         self.activation = nn.ReLU()
@@ -101,10 +111,13 @@ class PyramidHead(nn.Module):
         weight, rest = self.fuse.weight.tensor_split([image.shape[1]], dim=1)
         levels = [level(image) for level in self.pyramid.levels]
         weights = rest.chunk(len(levels), dim=1)
-        return F.conv2d(image, weight, padding=1) + _spread(levels, weights, (image.shape[2], image.shape[3]))
+        size, align = (image.shape[2], image.shape[3]), self.pyramid.align_corners
+        return F.conv2d(image, weight, padding=1) + _spread(levels, weights, size, align_corners=align)
 
 
-def _spread(levels: list[Tensor], weights: tuple[Tensor, ...], size: tuple[int, int]) -> Tensor:
+def _spread(
+    levels: list[Tensor], weights: tuple[Tensor, ...], size: tuple[int, int], *, align_corners: bool = False
+) -> Tensor:
     """Sum over the levels of: resize to ``size``, then convolve 3 x 3 with zeros around.
 
     A level's cells are multiplied with all nine taps; then columns and rows are spread over the map.
@@ -113,26 +126,28 @@ def _spread(levels: list[Tensor], weights: tuple[Tensor, ...], size: tuple[int, 
         levels: (B, C, s, s) each, with its own s.
         weights: (D, C, 3, 3) each.
         size: (h, w).
+        align_corners: of the resizing.
 
     Returns:
         (B, D, h, w).
     """
+    spreading = partial(_spreading, align_corners=align_corners)
     parts: list[Tensor] = []
     for level, weight in zip(levels, weights, strict=True):
         cells = torch.einsum("bcij,dcyx->bdyixj", level, weight).flatten(4)  # (B, D, 3, s, 3 s)
-        parts.append((cells @ _spreading(level, size[1]).T).flatten(2, 3))  # (B, D, 3 s, w)
-    rows = torch.cat([_spreading(level, size[0]) for level in levels], dim=1)  # (h, all 3 s)
+        parts.append((cells @ spreading(level, size[1]).T).flatten(2, 3))  # (B, D, 3 s, w)
+    rows = torch.cat([spreading(level, size[0]) for level in levels], dim=1)  # (h, all 3 s)
     return rows @ torch.cat(parts, dim=2)
 
 
-def _spreading(level: Tensor, length: int) -> Tensor:
+def _spreading(level: Tensor, length: int, *, align_corners: bool) -> Tensor:
     """Share of cell i in what tap y of a 3-wide window sees at a position of the resized row: (length, 3 s), y first.
 
     Column i of the resized identity is how far cell i reaches; a tap sees the position before, at or after its own.
     """
     side = level.shape[-1]
     reach = F.interpolate(
-        torch.eye(side, device=level.device)[None], size=length, mode="linear", align_corners=False
+        torch.eye(side, device=level.device)[None], size=length, mode="linear", align_corners=align_corners
     )  # (1, s, length)
     windows = F.pad(reach[0], (1, 1)).unfold(1, 3, 1)  # (s, length, 3)
     return windows.permute(1, 2, 0).flatten(1).to(level.dtype)
@@ -152,7 +167,9 @@ class PSPNet(nn.Module):
             stem=config.stem,
             output_stride=config.output_stride,
         )
-        self.head = PyramidHead(last, config.classes, bins=config.bins, dropout=config.dropout)
+        self.head = PyramidHead(
+            last, config.classes, bins=config.bins, dropout=config.dropout, align_corners=config.align_corners
+        )
         if config.aux:
             self.aux_head = head(third, third // 4, config.classes, dropout=config.dropout)
 
@@ -178,8 +195,9 @@ class PSPNet(nn.Module):
             raise UsageError("this pspnet has no auxiliary head; build it with aux = true")
         image = torch.cat([primary, auxiliary], dim=1)
         third, last = self.encoder(image)[2:]
-        logits = resize(self.head(last), image.shape[-2:])
+        enlarge = partial(resize, size=image.shape[-2:], align_corners=self.config.align_corners)
+        logits = enlarge(self.head(last))
         if not (aux or (self.training and self.has_aux)):
             return logits
         aux_logits = self.aux_head(third)
-        return (logits, resize(aux_logits, image.shape[-2:])) if aux else tied(logits, aux_logits)
+        return (logits, enlarge(aux_logits)) if aux else tied(logits, aux_logits)

@@ -6,13 +6,14 @@ looks up the pyramid before three of its blocks (injector) and the pyramid looks
 attention: Zhu et al. 2021 (arXiv 2010.04159), section 4.1; ViT-B/16: Dosovitskiy et al. 2021 (arXiv 2010.11929).
 
 This is the authors' configuration for ADE20K (base, UPerNet with 512 channels, DeiT's position table) with 12 bands and
-9 classes: 133,512,233 parameters, of which the paper's rule sees 133,355,561, and 773.5 GFLOP by that rule at 512 px.
+9 classes: 133,530,665 parameters, of which the paper's rule sees 133,355,561, and 773.5 GFLOP by that rule at 512 px.
 **The row of Table II, 179.35 M and 1978.31 GFLOP, is not this network and could not be identified**: no choice of
 width, depth, heads, ratios and head gave both figures. They mean a heavier head at 1/4, which ``head_channels`` gives:
 168.95 M and 1302.5 GFLOP with 768, 217.52 M and 2039.3 GFLOP with 1024.
 
-By the rule invisible: the position table (197 x 768), the level embedding (3 x 768) and the injectors' gamma (4 x 768),
-which are bare parameters, and the sampling, attention products and softmax, which are functions.
+By the rule invisible: the position table (197 x 768), the level embedding (3 x 768), the injectors' gamma (4 x 768) and
+the layer scales (12 x 2 x 768), which are bare parameters, and the sampling, attention products and softmax, which are
+functions.
 
 Where this differs from the authors' code:
 
@@ -21,7 +22,7 @@ Where this differs from the authors' code:
   a standard normal distribution; deformable attention as its authors have it (``DeformableAttention.initialise``).
 - BatchNorm2d instead of its synchronised form; deformable attention through ``grid_sample`` instead of a CUDA kernel.
 - Sides that 32 does not divide are padded (``model.blocks.padding``).
-- The auxiliary head is an option and off: the count above has none. With it 135,284,530 parameters.
+- The auxiliary head is an option and off: the count above has none. With it 135,302,962 parameters.
 
 Drop path is 0.3 as there: rising from 0 to 0.3 over the transformer's blocks, 0.3 in every extractor.
 
@@ -32,9 +33,10 @@ pyramid (all levels, finest first, row by row), Q queries, P points. Tokens are 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -43,10 +45,11 @@ from torch.utils.checkpoint import checkpoint
 
 from ...pipeline.errors import UsageError
 from ...pipeline.spec.landcover import CLASS_COUNT
-from ..blocks.convolutions import conv_norm, head, tied
+from ..blocks.convolutions import DropoutUnit, conv_norm, head, tied
 from ..blocks.layers import DropPath, Grid, as_map, as_tokens, check_heads, drop_path_rates, initialise, quieten, resize
 from ..blocks.padding import run_padded
 from ..blocks.upernet import UPerNet
+from ..domains import check_domains
 
 PATCH_PX = 16
 MULTIPLE_PX = 32
@@ -70,8 +73,14 @@ class VitAdapterConfig:
         extractor_ffn_ratio: hidden width of an extractor's feed-forward network as a share of ``width``.
         position_side: side of the position table; 14 for DeiT's 224 px.
         aux: train a second, plain head on the map at 1/16 too.
+        layer_scale: multiply what each of the transformer's residual branches adds with a learned factor per channel,
+            1 at the start; 18,432 parameters. Without it, as in earlier versions of this package, 133,512,233 in all.
+        aux_dropout_unit: whether dropout in the auxiliary head leaves out whole channels, as mmsegmentation's heads do,
+            or single numbers.
         checkpointing: compute the interactions anew in the backward pass: slower, in much less memory.
     """
+
+    OLDER_FORM: ClassVar[Mapping[str, Any]] = {"layer_scale": False, "aux_dropout_unit": "numbers"}
 
     primary_bands: int = 10
     auxiliary_bands: int = 2
@@ -80,6 +89,7 @@ class VitAdapterConfig:
     depth: int = 12
     heads: int = 12
     ffn_ratio: int = 4
+    layer_scale: bool = True
     prior_width: int = 64
     deform_heads: int = 12
     deform_points: int = 4
@@ -89,6 +99,7 @@ class VitAdapterConfig:
     head_channels: int = 512
     aux: bool = False
     aux_channels: int = 256
+    aux_dropout_unit: DropoutUnit = "channels"
     norm_eps: float = 1e-6
     dropout: float = 0.1
     drop_path: float = 0.3
@@ -97,8 +108,14 @@ class VitAdapterConfig:
     def __post_init__(self) -> None:
         if self.primary_bands < 1 or self.auxiliary_bands < 0:
             raise UsageError(f"vit-adapter needs at least one band, not {self.primary_bands} + {self.auxiliary_bands}")
+        check_domains(self)
         if self.depth < 1 or self.depth % INTERACTIONS:
             raise UsageError(f"vit-adapter: depth {self.depth} is no multiple of {INTERACTIONS}; choose 4, 8, 12, ...")
+        if not (math.isfinite(self.deform_ratio) and math.isfinite(self.extractor_ffn_ratio)):
+            raise UsageError(
+                f"vit-adapter: deform_ratio is {self.deform_ratio}, extractor_ffn_ratio {self.extractor_ffn_ratio}; "
+                "finite numbers above 0 are wanted"
+            )
         if min(self.deform_width, self.extractor_width) < 1:
             raise UsageError(
                 f"vit-adapter: deform_ratio {self.deform_ratio} or extractor_ffn_ratio {self.extractor_ffn_ratio} "
@@ -302,21 +319,33 @@ class SelfAttention(nn.Module):
 
 
 class TransformerBlock(nn.Module):
-    """ViT's block: self-attention and a feed-forward network, each pre-normed with a residual."""
+    """ViT's block: self-attention and a feed-forward network, each pre-normed with a residual.
 
-    def __init__(self, width: int, heads: int, ratio: int, *, drop_path: float, eps: float) -> None:
+    ``layer_scale``: each adds its result times a learned factor per channel (Touvron et al. 2021, arXiv 2103.17239),
+    which starts at 1 in Chen et al.'s code.
+    """
+
+    def __init__(
+        self, width: int, heads: int, ratio: int, *, drop_path: float, eps: float, layer_scale: bool = True
+    ) -> None:
         super().__init__()
         self.drop_path = DropPath(drop_path)
         self.norm = nn.LayerNorm(width, eps=eps)
         self.attention = SelfAttention(width, heads)
         self.ffn_norm = nn.LayerNorm(width, eps=eps)
         self.ffn = nn.Sequential(nn.Linear(width, ratio * width), nn.GELU(), nn.Linear(ratio * width, width))
+        self.layer_scale = layer_scale
+        if layer_scale:
+            self.attention_scale = nn.Parameter(torch.ones(width))
+            self.ffn_scale = nn.Parameter(torch.ones(width))
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(B, N, C) -> (B, N, C)."""
-        tokens = tokens + self.drop_path(self.attention(self.norm(tokens)))
-        change: Tensor = self.drop_path(self.ffn(self.ffn_norm(tokens)))
-        return tokens + change
+        change: Tensor = self.attention(self.norm(tokens))
+        tokens = tokens + self.drop_path(self.attention_scale * change if self.layer_scale else change)
+        change = self.ffn(self.ffn_norm(tokens))
+        added: Tensor = self.drop_path(self.ffn_scale * change if self.layer_scale else change)
+        return tokens + added
 
 
 class SpatialPrior(nn.Module):
@@ -423,7 +452,14 @@ class Interaction(nn.Module):
         super().__init__()
         self.injector = Injector(config)
         self.blocks = nn.ModuleList(
-            TransformerBlock(config.width, config.heads, config.ffn_ratio, drop_path=rate, eps=config.norm_eps)
+            TransformerBlock(
+                config.width,
+                config.heads,
+                config.ffn_ratio,
+                drop_path=rate,
+                eps=config.norm_eps,
+                layer_scale=config.layer_scale,
+            )
             for rate in drop_paths
         )
         self.extractors = nn.ModuleList(Extractor(config) for _ in range(extractors))
@@ -514,7 +550,13 @@ class VitAdapter(nn.Module):
         widths = (config.width,) * (1 + LEVELS)
         self.decoder = UPerNet(widths, config.head_channels, config.classes, dropout=config.dropout)
         if config.aux:
-            self.aux_head = head(config.width, config.aux_channels, config.classes, dropout=config.dropout)
+            self.aux_head = head(
+                config.width,
+                config.aux_channels,
+                config.classes,
+                dropout=config.dropout,
+                unit=config.aux_dropout_unit,
+            )
             self.aux_head.apply(initialise)
             quieten(self.aux_head[-1])
 

@@ -5,10 +5,15 @@ Letters: B batch, C channels, h and w the grid of a map.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
 from .layers import resize
+
+DropoutUnit = Literal["numbers", "channels"]
+"""What dropout leaves out at once: single numbers (``nn.Dropout``) or whole channels (``nn.Dropout2d``)."""
 
 
 def conv_norm(
@@ -40,20 +45,32 @@ class PyramidPooling(nn.Module):
     Source: Zhao et al. 2017 (arXiv 1612.01105), section 3.2.
     """
 
-    def __init__(self, channels_in: int, channels: int, *, bins: tuple[int, ...] = (1, 2, 3, 6)) -> None:
+    def __init__(
+        self, channels_in: int, channels: int, *, bins: tuple[int, ...] = (1, 2, 3, 6), align_corners: bool = False
+    ) -> None:
         super().__init__()
+        self.align_corners = align_corners
         self.levels = nn.ModuleList(
             nn.Sequential(nn.AdaptiveAvgPool2d(side), conv_norm(channels_in, channels)) for side in bins
         )
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, C_in, h, w) -> the map and its levels, (B, C_in + len(bins) * C, h, w)."""
-        return torch.cat([image, *(resize(level(image), image.shape[-2:]) for level in self.levels)], dim=1)
+        size = image.shape[-2:]
+        levels = (resize(level(image), size, align_corners=self.align_corners) for level in self.levels)
+        return torch.cat([image, *levels], dim=1)
 
 
-def head(channels_in: int, hidden: int, classes: int, *, dropout: float = 0.1) -> nn.Sequential:
+def map_dropout(rate: float, unit: DropoutUnit) -> nn.Dropout | nn.Dropout2d:
+    """Dropout of a map (B, C, h, w): each number by itself, or whole channels of an image."""
+    return nn.Dropout2d(rate) if unit == "channels" else nn.Dropout(rate)
+
+
+def head(
+    channels_in: int, hidden: int, classes: int, *, dropout: float = 0.1, unit: DropoutUnit = "numbers"
+) -> nn.Sequential:
     """3 x 3 convolution with norm and ReLU, dropout, classification: the usual auxiliary (FCN) head."""
-    return nn.Sequential(conv_norm(channels_in, hidden, 3), nn.Dropout(dropout), nn.Conv2d(hidden, classes, 1))
+    return nn.Sequential(conv_norm(channels_in, hidden, 3), map_dropout(dropout, unit), nn.Conv2d(hidden, classes, 1))
 
 
 def tied(logits: Tensor, aux: Tensor) -> Tensor:

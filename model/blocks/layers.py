@@ -253,8 +253,11 @@ def upsample(logits: Tensor, size: tuple[int, int], how: Literal["resize", "crop
     return resize(logits, (4 * logits.shape[2], 4 * logits.shape[3]))[:, :, : size[0], : size[1]]
 
 
-def resize(image: Tensor, size: torch.Size | tuple[int, ...]) -> Tensor:
-    """(B, C, h, w) -> (B, C, *size), bilinear, corners not aligned."""
+def resize(image: Tensor, size: torch.Size | tuple[int, ...], *, align_corners: bool = False) -> Tensor:
+    """(B, C, h, w) -> (B, C, *size), bilinear.
+
+    Cells are areas, unless ``align_corners``: then the centres of the corner cells lie on those of the corner pixels.
+    """
     if tuple(image.shape[2:]) == tuple(size):
         return image
-    return F.interpolate(image, size=tuple(size), mode="bilinear", align_corners=False)
+    return F.interpolate(image, size=tuple(size), mode="bilinear", align_corners=align_corners)

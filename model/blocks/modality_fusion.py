@@ -139,9 +139,13 @@ class MultimodalMatching(nn.Module):
     ``form``: ``plain`` makes the values at full resolution, then gathers them into patches; ``fused`` multiplies the
     two convolutions out (nothing lies between them) into one of 4 x 4, which saves the map at full resolution. They
     differ by rounding alone.
+
+    ``dropout``: of the attention weights and of the mixed result.
     """
 
-    def __init__(self, inputs: int, width: int, channels: int, *, heads: int, offset_scale: int) -> None:
+    def __init__(
+        self, inputs: int, width: int, channels: int, *, heads: int, offset_scale: int, dropout: float = 0.0
+    ) -> None:
         super().__init__()
         all_channels = inputs * width
         self.form: MatchingForm = "fused"
@@ -158,6 +162,7 @@ class MultimodalMatching(nn.Module):
         self.mix = nn.Sequential(
             nn.Conv2d(all_channels, all_channels, 1), nn.GELU(), nn.Conv2d(all_channels, channels, 1)
         )
+        self.dropout = nn.Dropout(dropout)
         self.norm = nn.LayerNorm(channels)
         self.shortcut = nn.Conv2d(all_channels, channels, PATCH, PATCH)
         self.shortcut_norm = nn.LayerNorm(channels)
@@ -167,10 +172,10 @@ class MultimodalMatching(nn.Module):
         query = self.query_near(self.pool(self.query(image)))  # (B, C, H / 8 - 2, W / 8 - 2)
         key = self.key_near(self.pool(self.key(image)))
         value = self._value_fused(image) if self.form == "fused" else self.value_patches(self.value(image))
-        weights = self.similarity(self._split(query), self._split(key))
+        weights = self.dropout(self.similarity(self._split(query), self._split(key)))
         mixed = weights.to(value.dtype) @ self._split(value)  # (B, heads, C, h w / heads)
-        matched = mixed.transpose(1, 2).reshape(value.shape)  # (B, C, h, w)
-        result = self.norm(channels_last(self.mix(matched))) + self.shortcut_norm(channels_last(self.shortcut(image)))
+        matched = self.dropout(self.mix(mixed.transpose(1, 2).reshape(value.shape)))  # (B, channels, h, w)
+        result = self.norm(channels_last(matched)) + self.shortcut_norm(channels_last(self.shortcut(image)))
         return channels_first(result)
 
     def _split(self, image: Tensor) -> Tensor:
@@ -202,13 +207,16 @@ class FuseHead(nn.Module):
         heads: int,
         offset_scale: int,
         ratio: int,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.experts = nn.ModuleList(
             ModalityExpert(one, width, group_width=group_width, marker=marker, ratio=ratio)
             for one, marker in zip(bands, markers(len(bands)), strict=True)
         )
-        self.matching = MultimodalMatching(len(bands), width, channels, heads=heads, offset_scale=offset_scale)
+        self.matching = MultimodalMatching(
+            len(bands), width, channels, heads=heads, offset_scale=offset_scale, dropout=dropout
+        )
         self.details = conv_norm(len(bands) * width, width, 3)
 
     def forward(self, *images: Tensor) -> tuple[Tensor, Tensor]:

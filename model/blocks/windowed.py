@@ -45,18 +45,21 @@ class Windows:
     """How a grid is cut into windows.
 
     As Swin does: a side that is no multiple of the window gets zeros at its end; a shifted cut first rolls the grid by
-    half a window, so that tokens meet which the plain cut keeps apart. A direction that one window covers is not
-    rolled: all its tokens meet anyway.
+    half a window, so that tokens meet which the plain cut keeps apart. In a direction that one window covers all tokens
+    meet anyway: it is not rolled, or, with ``roll_single``, rolled like any other, which parts that window's halves.
 
     Attributes:
         grid: (h, w).
         side: tokens along a window.
         shifted: whether the grid is rolled.
+        roll_single: whether that also holds for a direction that one window covers (MultiSenseSeg's original, and Swin
+            for dense prediction; Swin for classification leaves it).
     """
 
     grid: Grid
     side: int
     shifted: bool = False
+    roll_single: bool = False
 
     @property
     def padded(self) -> Grid:
@@ -67,7 +70,8 @@ class Windows:
     def shift(self) -> Grid:
         height, width = self.padded
         half = self.side // 2 if self.shifted else 0
-        return (half if height > self.side else 0), (half if width > self.side else 0)
+        fewest = 0 if self.roll_single else self.side
+        return (half if height > fewest else 0), (half if width > fewest else 0)
 
     def cut(self, tokens: Tensor) -> Tensor:
         """(B, h, w, C) -> (B * M, N, C)."""
@@ -122,12 +126,25 @@ class WindowAttention(nn.Module):
     """Multi-head attention within windows, with a learned bias for each head and relative position.
 
     ``form``: ``fused`` is one call that keeps no score matrix; ``plain`` writes the products out, with the softmax as a
-    module, as it was counted. They differ by rounding alone.
+    module, as it was counted. They differ by rounding alone, and by what dropout leaves out.
+
+    Args:
+        dropout: of the projected result.
+        attention_dropout: of the attention weights.
     """
 
     positions: Tensor
 
-    def __init__(self, width: int, heads: int, window: int, queries: int) -> None:
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        window: int,
+        queries: int,
+        *,
+        dropout: float = 0.0,
+        attention_dropout: float = 0.0,
+    ) -> None:
         super().__init__()
         self.form: AttentionForm = "fused"
         self.heads, self.widths = heads, (queries, queries, width)
@@ -135,6 +152,8 @@ class WindowAttention(nn.Module):
         self.query_key_value = nn.Linear(width, 2 * queries + width)
         self.projection = nn.Linear(width, width)
         self.softmax = nn.Softmax(dim=-1)
+        self.attention_dropout = nn.Dropout(attention_dropout)
+        self.dropout = nn.Dropout(dropout)
         self.position_bias = nn.Parameter(torch.zeros((2 * window - 1) ** 2, heads))
         if not self.position_bias.is_meta:
             nn.init.trunc_normal_(self.position_bias, std=0.02)
@@ -147,7 +166,7 @@ class WindowAttention(nn.Module):
         bias = self._bias(outsiders, count=windows.shape[0])
         attend = self._fused if self.form == "fused" else self._plain
         mixed = attend(query, key, value, bias)  # (B * M, heads, N, C / heads)
-        result: Tensor = self.projection(mixed.transpose(1, 2).flatten(2))
+        result: Tensor = self.dropout(self.projection(mixed.transpose(1, 2).flatten(2)))
         return result
 
     def _bias(self, outsiders: Tensor | None, count: int) -> Tensor:
@@ -164,11 +183,12 @@ class WindowAttention(nn.Module):
     def _fused(self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
         fill = (0, -query.shape[-1] % FUSED_MULTIPLE)  # channels of zeros change no product
         query, key = F.pad(query, fill), F.pad(key, fill)
-        return F.scaled_dot_product_attention(query, key, value, attn_mask=bias, scale=self.scale)
+        rate = self.attention_dropout.p if self.training else 0.0
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=bias, dropout_p=rate, scale=self.scale)
 
     def _plain(self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
         scores = (self.scale * query) @ key.transpose(2, 3) + bias
-        weights: Tensor = self.softmax(scores)
+        weights: Tensor = self.attention_dropout(self.softmax(scores))
         return weights @ value
 
 
@@ -176,10 +196,10 @@ class ConvFfn(nn.Module):
     """1 x 1 to more channels, GELU, depthwise 3 x 3 with BatchNorm, GELU, 1 x 1 back; with its own residual.
 
     ``residual`` says around what: the whole of it (``normed``: its input is a normed map), or the depthwise convolution
-    (``hidden``).
+    (``hidden``). ``dropout`` follows each of the three.
     """
 
-    def __init__(self, width: int, ratio: int, *, groups: int, residual: FfnResidual) -> None:
+    def __init__(self, width: int, ratio: int, *, groups: int, residual: FfnResidual, dropout: float = 0.0) -> None:
         super().__init__()
         hidden = ratio * width
         self.residual: FfnResidual = residual
@@ -188,13 +208,14 @@ class ConvFfn(nn.Module):
             nn.Conv2d(hidden, hidden, 3, padding=1, groups=hidden, bias=False), nn.BatchNorm2d(hidden), nn.GELU()
         )
         self.contract = nn.Conv2d(hidden, width, 1)
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, C, h, w) -> (B, C, h, w)."""
-        hidden = self.expand(image)
-        near = self.depthwise(hidden)
-        result: Tensor = self.contract(hidden + near) if self.residual == "hidden" else image + self.contract(near)
-        return result
+        hidden = self.dropout(self.expand(image))
+        near = self.dropout(self.depthwise(hidden))
+        change: Tensor = self.dropout(self.contract(hidden + near if self.residual == "hidden" else near))
+        return change if self.residual == "hidden" else image + change
 
 
 class WindowBlock(nn.Module):
@@ -242,6 +263,9 @@ class WindowSettings:
         query_ratio: how much narrower queries and keys are than values.
         group_width: channels of a group of the first 1 x 1 convolution in blocks 0, 2, ...; in the others it is dense.
         residual: as in ``ConvFfn``.
+        dropout: of the tokens that enter, of what attention projects, and within the feed-forward part.
+        attention_dropout: of the attention weights.
+        roll_single: as in ``Windows``.
     """
 
     window: int
@@ -249,14 +273,19 @@ class WindowSettings:
     query_ratio: float
     group_width: int
     residual: FfnResidual
+    dropout: float = 0.0
+    attention_dropout: float = 0.0
+    roll_single: bool = False
 
     def block(self, number: int, width: int, heads: int, drop_path: float) -> WindowBlock:
         """Block ``number`` of a stage."""
         queries = query_width(width, heads, self.query_ratio)
         groups = 1 if number % 2 else width // self.group_width
         return WindowBlock(
-            WindowAttention(width, heads, self.window, queries),
-            ConvFfn(width, self.ratio, groups=groups, residual=self.residual),
+            WindowAttention(
+                width, heads, self.window, queries, dropout=self.dropout, attention_dropout=self.attention_dropout
+            ),
+            ConvFfn(width, self.ratio, groups=groups, residual=self.residual, dropout=self.dropout),
             width,
             drop_path,
         )
@@ -267,14 +296,15 @@ class WindowStage(nn.Module):
 
     def __init__(self, width: int, heads: int, drop_paths: list[float], settings: WindowSettings) -> None:
         super().__init__()
-        self.window = settings.window
+        self.window, self.roll_single = settings.window, settings.roll_single
         self.blocks = nn.ModuleList(settings.block(i, width, heads, rate) for i, rate in enumerate(drop_paths))
         self.norm = nn.LayerNorm(width)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """(B, C, h, w) -> the map for the next stage, and the normed one, both (B, C, h, w)."""
         grid = (image.shape[2], image.shape[3])
-        plain, shifted = Windows(grid, self.window), Windows(grid, self.window, shifted=True)
+        plain = Windows(grid, self.window)
+        shifted = Windows(grid, self.window, shifted=True, roll_single=self.roll_single)
         outsiders = shifted.outsiders(image.device)
         for number, block in enumerate(self.blocks):
             image = block(image, shifted, outsiders) if number % 2 else block(image, plain, None)
@@ -290,6 +320,7 @@ class WindowEncoder(nn.Module):
         super().__init__()
         rates = drop_path_rates(depths, drop_path)
         widths = [width * 2**stage for stage in range(len(depths))]
+        self.dropout = nn.Dropout(settings.dropout)
         self.merges = nn.ModuleList(PatchMerging(channels) for channels in widths[:-1])
         self.stages = nn.ModuleList(
             WindowStage(channels, heads[stage], rates[stage], settings) for stage, channels in enumerate(widths)
@@ -297,7 +328,7 @@ class WindowEncoder(nn.Module):
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """(B, C, h, w) -> maps (B, 2^i C, h / 2^i, w / 2^i), finest first."""
-        image, normed = self.stages[0](image)
+        image, normed = self.stages[0](self.dropout(image))
         maps = [normed]
         for merge, stage in zip(self.merges, self.stages[1:], strict=True):
             image, normed = stage(merge(image))

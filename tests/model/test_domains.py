@@ -16,7 +16,9 @@ def is_number(hint: Any) -> bool:
 
 
 @pytest.mark.parametrize(
-    "settings", [TrainConfig, *sorted({type(row.defaults) for row in MODELS.values()}, key=str)], ids=lambda c: c.__name__
+    "settings",
+    [TrainConfig, *sorted({type(row.defaults) for row in MODELS.values()}, key=str)],
+    ids=lambda c: c.__name__,
 )
 def test_every_setting_that_is_a_number_has_a_domain(settings: type) -> None:
     numbers = {field.name for field in fields(settings) if is_number(get_type_hints(settings)[field.name])}

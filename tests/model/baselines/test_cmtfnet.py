@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -397,6 +398,29 @@ def test_a_transformer_block_is_one_graph():
         torch.testing.assert_close(compiled(image), block(image))
 
 
+def left_out(head: FusionHead) -> Tensor:
+    """(B, C, h, w), bool: what dropout sets to zero of a map of ones, in training."""
+    torch.manual_seed(0)
+    return head.train().dropout(torch.ones(4, 8, 5, 5)) == 0
+
+
+def test_dropout_leaves_out_whole_channels_as_in_the_original():
+    torch.manual_seed(0)
+    zeros = left_out(CMTFNet(replace(SMALL, dropout=0.5)).head)
+
+    assert zeros.any()
+    assert not zeros.all()
+    assert (zeros == zeros[:, :, :1, :1]).all()  # all positions of a channel, or none
+    assert CMTFNetConfig().dropout_unit == "channels"
+
+
+def test_the_older_form_leaves_out_single_numbers():
+    zeros = left_out(CMTFNet(replace(SMALL, dropout=0.5, **CMTFNetConfig.OLDER_FORM)).head)
+
+    assert not (zeros == zeros[:, :, :1, :1]).all()
+    assert zeros.float().mean().item() == pytest.approx(0.5, abs=0.1)
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -406,6 +430,10 @@ def test_a_transformer_block_is_one_graph():
         ({"pooled": 0}, "at least one cell"),
         ({"dilations": ((1,), (2,))}, "three transformer blocks"),
         ({"head_dilations": ()}, "from 1 on"),
+        ({"heads": 0}, "heads is 0; whole numbers from 1"),
+        ({"dilations": ((1, 3), (3, 0), (5, 7))}, "from 1 on"),
+        ({"dropout": 2.0}, "dropout is 2.0; a number from 0 up to, but not including, 1"),
+        ({"dropout": math.nan}, "dropout is nan"),
     ],
 )
 def test_settings_that_make_no_network_are_refused(settings, message):

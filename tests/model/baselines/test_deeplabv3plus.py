@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from dwplus.manifests import load_toml
 from dwplus.model.baselines.deeplabv3plus import SMALL, AtrousPyramid, DeepLabV3Plus, DeepLabV3PlusConfig
+from dwplus.model.blocks.xception import SeparableStep
+from dwplus.model.config import from_mapping, to_mapping
 from dwplus.model.cost import count, count_by_rule
 from dwplus.pipeline.errors import UsageError
 from torch import Tensor, nn
@@ -43,10 +47,28 @@ def settled(config: DeepLabV3PlusConfig = SMALL) -> DeepLabV3Plus:
 
 
 class Reference:
-    """The whole network as one list of calls on a state dict, ReLUs in place where asked."""
+    """The whole network as one list of calls on a state dict, ReLUs in place where asked.
 
-    def __init__(self, state: dict[str, Tensor], config: DeepLabV3PlusConfig, *, in_place: bool) -> None:
+    Args:
+        dilations: of the middle blocks, the exit block, the exit steps; the first ``undilated`` middle blocks have 1.
+        third_relu: whether the third entry block begins with a ReLU.
+        align_corners: of every resizing.
+    """
+
+    def __init__(
+        self,
+        state: dict[str, Tensor],
+        config: DeepLabV3PlusConfig,
+        *,
+        in_place: bool,
+        dilations: tuple[int, int, int],
+        undilated: int,
+        third_relu: bool,
+        align_corners: bool,
+    ) -> None:
         self.state, self.config, self.in_place = state, config, in_place
+        self.dilations, self.undilated = dilations, undilated
+        self.third_relu, self.align_corners = third_relu, align_corners
 
     def norm(self, x: Tensor, name: str) -> Tensor:
         mean, var, weight, bias = (
@@ -59,17 +81,29 @@ class Reference:
         x = F.conv2d(x, weight, None, stride, dilation * (weight.shape[2] // 2), dilation)
         return self.norm(x, f"{name}.1")
 
-    def step(self, x: Tensor, name: str, stride: int = 1, dilation: int = 1, norm: bool = True) -> Tensor:
-        x = F.relu_(x) if self.in_place else F.relu(x)
+    def step(
+        self, x: Tensor, name: str, stride: int = 1, dilation: int = 1, norm: bool = True, relu: bool = True
+    ) -> Tensor:
+        if relu:
+            x = F.relu_(x) if self.in_place else F.relu(x)
         depthwise = self.state[f"{name}.depthwise.weight"]
         x = F.conv2d(F.pad(x, (dilation,) * 4), depthwise, None, stride, 0, dilation, len(depthwise))
         x = F.conv2d(self.norm(x, f"{name}.depthwise_norm"), self.state[f"{name}.pointwise.weight"])
         return self.norm(x, f"{name}.norm") if norm else x
 
-    def block(self, x: Tensor, name: str, stride: int = 1, second_norm: bool = True, project: bool = True) -> Tensor:
-        out = self.step(x, f"{name}.steps.0")
-        out = self.step(out, f"{name}.steps.1", norm=second_norm)
-        out = self.step(out, f"{name}.steps.2", stride)
+    def block(
+        self,
+        x: Tensor,
+        name: str,
+        stride: int = 1,
+        dilation: int = 1,
+        second_norm: bool = True,
+        project: bool = True,
+        relu: bool = True,
+    ) -> Tensor:
+        out = self.step(x, f"{name}.steps.0", 1, dilation, relu=relu)
+        out = self.step(out, f"{name}.steps.1", 1, dilation, norm=second_norm)
+        out = self.step(out, f"{name}.steps.2", stride, dilation)
         return out + (self.conv(x, f"{name}.shortcut", stride) if project else x)
 
     def __call__(self, image: Tensor) -> tuple[Tensor, Tensor]:
@@ -77,13 +111,14 @@ class Reference:
         x = self.block(F.relu(self.conv(x, "encoder.stem.1")), "encoder.entry.0", 2)
         low = F.relu(x)
         x = self.block(x, "encoder.entry.1", 2)
-        x = self.block(x, "encoder.entry.2", 2)
+        x = self.block(x, "encoder.entry.2", 2, relu=self.third_relu)
         for i in range(self.config.middle_blocks):
-            x = self.block(x, f"encoder.middle.{i}", project=False)
+            dilation = 1 if i < self.undilated else self.dilations[0]
+            x = self.block(x, f"encoder.middle.{i}", dilation=dilation, project=False)
         middle = x
-        x = self.block(x, "encoder.exit_block", second_norm=False)
+        x = self.block(x, "encoder.exit_block", dilation=self.dilations[1], second_norm=False)
         for i in range(3):
-            x = self.step(x, f"encoder.exit_steps.{i}", dilation=2)
+            x = self.step(x, f"encoder.exit_steps.{i}", dilation=self.dilations[2])
         aux = F.relu(self.conv(middle, "aux_head.0"))
         aux = F.conv2d(aux, self.state["aux_head.2.weight"], self.state["aux_head.2.bias"])
         return self.enlarged(self.decoded(F.relu(x), low), image), self.enlarged(aux, image)
@@ -97,9 +132,21 @@ class Reference:
         x = F.relu(self.conv(F.relu(self.conv(x, "decoder.refine.0")), "decoder.refine.2"))
         return F.conv2d(x, self.state["decoder.classify.weight"], self.state["decoder.classify.bias"])
 
-    @staticmethod
-    def enlarged(x: Tensor, like: Tensor) -> Tensor:
-        return F.interpolate(x, like.shape[2:], mode="bilinear", align_corners=False)
+    def enlarged(self, x: Tensor, like: Tensor) -> Tensor:
+        return F.interpolate(x, like.shape[2:], mode="bilinear", align_corners=self.align_corners)
+
+
+XCEPTION_71 = {
+    "in_place": True,
+    "dilations": (2, 2, 4),
+    "undilated": 1,
+    "third_relu": False,
+    "align_corners": True,
+}
+"""The original's structure: one entry block without stride or dilation, ReLUs in place but before the third block."""
+
+OLDER = {"in_place": False, "dilations": (1, 1, 2), "undilated": 0, "third_relu": True, "align_corners": False}
+"""What versions before ``OLDER_FORM`` built."""
 
 
 def test_twelve_bands_have_the_papers_parameters_and_flops():
@@ -142,29 +189,70 @@ def test_counts_equal_thops():
     assert count_by_rule(network, *pair) == thop.profile(WithAux(network), inputs=pair, verbose=False)
 
 
-@pytest.mark.parametrize(("skip", "in_place"), [("raw", False), ("rectified", True)])
-def test_logits_are_those_of_one_plain_list_of_calls(skip: str, in_place: bool):
-    config = replace(SMALL, skip=skip)  # type: ignore[arg-type]
+def agrees_with_reference(config: DeepLabV3PlusConfig, structure: dict[str, Any]) -> None:
     network = settled(config)
     primary, auxiliary = inputs(2, 65, 70)
 
     with torch.no_grad():
         logits, aux_logits = network(primary, auxiliary, aux=True)
-        wanted, wanted_aux = Reference(network.state_dict(), config, in_place=in_place)(
-            torch.cat([primary, auxiliary], dim=1)
-        )
+        image = torch.cat([primary, auxiliary], dim=1)
+        wanted, wanted_aux = Reference(network.state_dict(), config, **structure)(image)
 
     assert logits.shape == aux_logits.shape == (2, 9, 65, 70)
     assert torch.allclose(logits, wanted, rtol=1e-4, atol=1e-5)
     assert torch.allclose(aux_logits, wanted_aux, rtol=1e-4, atol=1e-5)
 
 
-def test_skips_are_raw_unless_asked_otherwise_and_it_makes_a_difference():
-    raw, rectified = settled(), settled(replace(SMALL, skip="rectified"))
-    rectified.load_state_dict(raw.state_dict())
+def test_by_default_it_is_the_originals_xception_71_with_output_stride_8():
+    agrees_with_reference(replace(SMALL, middle_blocks=3), XCEPTION_71)
 
-    with torch.no_grad():
-        assert not torch.allclose(raw(*inputs()), rectified(*inputs()), atol=1e-3)
+
+def test_the_older_form_is_reached_by_settings():
+    agrees_with_reference(older(), OLDER)
+
+
+@pytest.mark.parametrize(
+    ("setting", "structure"),
+    [
+        ({"skip": "rectified"}, {"in_place": True}),
+        ({"dilations": (2, 1, 4)}, {"dilations": (2, 1, 4)}),
+        ({"undilated": 2, "dilations": (2, 2, 2)}, {"undilated": 2, "dilations": (2, 2, 2)}),
+        ({"third_relu": False}, {"third_relu": False}),
+        ({"align_corners": True}, {"align_corners": True}),
+    ],
+    ids=str,
+)
+def test_each_setting_changes_what_it_names_and_nothing_else(setting: dict[str, Any], structure: dict[str, Any]):
+    agrees_with_reference(replace(older(), **setting), OLDER | structure)
+
+
+def older() -> DeepLabV3PlusConfig:
+    plain = {**to_mapping(SMALL), **DeepLabV3PlusConfig.OLDER_FORM}
+    return from_mapping(DeepLabV3PlusConfig, plain, where="deeplabv3plus")
+
+
+def test_no_setting_of_the_original_changes_names_or_sizes_of_weights():
+    one, other = DeepLabV3Plus(SMALL).state_dict(), DeepLabV3Plus(older()).state_dict()
+
+    assert {name: value.shape for name, value in one.items()} == {name: value.shape for name, value in other.items()}
+    assert "encoder.middle.1.steps.2.pointwise.weight" in one
+
+
+def test_dilations_lie_in_the_middle_the_exit_block_and_the_exit_steps():
+    with torch.device("meta"):
+        encoder = DeepLabV3Plus().encoder
+    dilations = {
+        name: module.depthwise.dilation[0]
+        for name, module in encoder.named_modules()
+        if isinstance(module, SeparableStep)
+    }
+
+    assert {name: d for name, d in dilations.items() if d == 1}.keys() == {
+        *(f"entry.{i}.steps.{j}" for i in range(3) for j in range(3)),
+        *(f"middle.0.steps.{j}" for j in range(3)),
+    }
+    assert {d for name, d in dilations.items() if name.startswith("exit_steps")} == {4}
+    assert {d for name, d in dilations.items() if name.startswith(("middle.1.", "middle.16.", "exit_block"))} == {2}
 
 
 def test_a_dilated_branch_sees_pixels_its_rate_away():
@@ -266,6 +354,15 @@ def test_weights_load_strictly_into_another_instance():
     [
         ({"primary_bands": 0}, "at least one band"),
         ({"middle_blocks": 0}, "middle_blocks is 0"),
+        ({"undilated": 18}, "undilated is 18; choose 0 to middle_blocks"),
+        ({"undilated": -1}, "undilated is -1"),
+        ({"dilations": (2, 0, 4)}, "dilations is"),
+        ({"rates": (12, 24, -36)}, "rates is"),
+        ({"exit_widths": (1024, 0, 1536, 2048)}, "exit_widths is"),
+        ({"low_level_width": 0}, "low_level_width is 0; whole numbers from 1"),
+        ({"dropouts": (0.5, 1.0, 0.1)}, "dropouts is .*up to, but not including, 1"),
+        ({"dropouts": (0.5, -0.5, 0.1)}, "dropouts is"),
+        ({"dropouts": (0.5, math.nan, 0.1)}, "dropouts is"),
         ({"entry_widths": (2, 2, 2)}, "the auxiliary head needs 4"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -254,6 +255,66 @@ def test_decoding_gates_by_place_and_by_channel():
         assert torch.allclose(decoder(image, details), wanted, atol=1e-5)
 
 
+def test_by_default_it_has_the_originals_dropouts_aligned_corners_and_rolled_grids():
+    network = full()
+    rates = {name: module.p for name, module in network.named_modules() if isinstance(module, nn.Dropout)}
+
+    assert set(rates.values()) == {0.1}
+    assert rates.keys() == {
+        "fuse_head.matching.dropout",
+        "encoder.dropout",
+        *(
+            f"encoder.stages.{stage}.blocks.{block}.{part}"
+            for stage, depth in enumerate((2, 2, 8, 2))
+            for block in range(depth)
+            for part in ("attention.dropout", "attention.attention_dropout", "ffn.dropout")
+        ),
+    }
+    assert all(stage.roll_single for stage in network.encoder.stages)
+    assert network.config.align_corners
+
+
+def test_the_older_form_is_reached_by_settings_and_has_the_same_weights():
+    older = replace(SMALL, **MultiSenseSegConfig.OLDER_FORM)
+    one, other = small().eval(), MultiSenseSeg(older).eval()
+
+    other.load_state_dict(one.state_dict(), strict=True)
+
+    assert {module.p for module in other.modules() if isinstance(module, nn.Dropout)} == {0.0}
+    assert not any(stage.roll_single for stage in other.encoder.stages)
+    with torch.no_grad():
+        assert not torch.allclose(one(*images()), other(*images()), atol=1e-4)
+
+
+@pytest.mark.parametrize("align_corners", [True, False])
+def test_every_resizing_aligns_corners_or_none_does(align_corners: bool, monkeypatch: pytest.MonkeyPatch):
+    network = MultiSenseSeg(replace(SMALL, align_corners=align_corners)).eval()
+    seen: list[object] = []
+    genuine = F.interpolate
+
+    def spy(image: Tensor, **options: object) -> Tensor:
+        seen.append(options["align_corners"])
+        return genuine(image, **options)
+
+    monkeypatch.setattr(F, "interpolate", spy)
+    with torch.no_grad():
+        network(*images(128, 128, batch=1), aux=True)
+
+    assert seen
+    assert set(seen) == {align_corners}
+
+
+def test_dropout_acts_in_training_and_not_in_scoring():
+    network, inputs = MultiSenseSeg(replace(SMALL, dropout=0.1, attention_dropout=0.1)), images()
+
+    with torch.no_grad():
+        noisy = [network.train()(*inputs) for _ in range(2)]
+        calm = [network.eval()(*inputs) for _ in range(2)]
+
+    assert not torch.equal(*noisy)
+    assert torch.equal(*calm)
+
+
 @pytest.mark.parametrize(
     ("choices", "message"),
     [
@@ -266,6 +327,17 @@ def test_decoding_gates_by_place_and_by_channel():
         ({"expert_width": 24}, "half of expert_width is 12"),
         ({"gate_ratio": 64}, "without channels"),
         ({"ffn_residual": "none"}, "normed, hidden"),
+        ({"dropout": 1.0}, "dropout is 1.0; a number from 0 up to, but not including, 1"),
+        ({"attention_dropout": -0.1}, "attention_dropout is -0.1"),
+        ({"drop_path": math.nan}, "drop_path is nan"),
+        ({"window": 0}, "window is 0; whole numbers from 1"),
+        ({"depths": [2, 2, 0, 2]}, "depths is"),
+        ({"pools": [1, 0]}, "pools is"),
+        ({"query_ratio": 0.0}, "query_ratio is 0.0; a finite number above 0"),
+        ({"query_ratio": math.inf}, "query_ratio is inf"),
+        ({"query_ratio": 99.0}, "leaves no queries in stage 1"),
+        ({"offset_scale": 1}, "offset_scale is 1; choose 2 or more"),
+        ({"group_width": 0}, "group_width is 0"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(choices: dict[str, object], message: str):

@@ -5,9 +5,11 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
+import torch.nn.functional as F
 from dwplus.manifests import load_toml
 from dwplus.model.baselines.pspnet import SMALL, PSPNet, PSPNetConfig, PyramidHead, _spread
 from dwplus.model.cost import count, count_by_rule
@@ -102,13 +104,16 @@ def test_counts_equal_thops(aux: bool):
     assert count_by_rule(network, *inputs(62, 66, 1)) == wanted
 
 
-def share(cell: int, cells: int, position: int, positions: int) -> float:
+def share(cell: int, cells: int, position: int, positions: int, align_corners: bool) -> float:
     """Weight of a cell in the bilinear mean at a position: centre to centre, in cells, clamped at the border."""
-    centre = min(max((position + 0.5) * cells / positions - 0.5, 0), cells - 1)
+    if align_corners:
+        centre = position * (cells - 1) / (positions - 1) if positions > 1 else 0.0
+    else:
+        centre = min(max((position + 0.5) * cells / positions - 0.5, 0), cells - 1)
     return max(0.0, 1 - abs(centre - cell))
 
 
-def resized_and_convolved(level: Tensor, weight: Tensor, size: tuple[int, int]) -> Tensor:
+def resized_and_convolved(level: Tensor, weight: Tensor, size: tuple[int, int], align_corners: bool) -> Tensor:
     """By the definition: every output, every tap, every cell in turn."""
     outputs, channels = weight.shape[:2]
     side, (height, width) = level.shape[-1], size
@@ -118,7 +123,8 @@ def resized_and_convolved(level: Tensor, weight: Tensor, size: tuple[int, int]) 
         for x in range(width):
             for i in range(side):
                 for j in range(side):
-                    big[:, y, x] += share(i, side, y, height) * share(j, side, x, width) * level[0, :, i, j]
+                    rows = share(i, side, y, height, align_corners)
+                    big[:, y, x] += rows * share(j, side, x, width, align_corners) * level[0, :, i, j]
     for y in range(height):
         for x in range(width):
             for v in (-1, 0, 1):
@@ -129,19 +135,53 @@ def resized_and_convolved(level: Tensor, weight: Tensor, size: tuple[int, int]) 
 
 
 @pytest.mark.parametrize("size", [(5, 4), (2, 7), (1, 1)])  # to more cells, to fewer, to one
-def test_spreading_cells_is_resizing_and_convolving_them(size: tuple[int, int]):
+@pytest.mark.parametrize("align_corners", [True, False])
+def test_spreading_cells_is_resizing_and_convolving_them(size: tuple[int, int], align_corners: bool):
     torch.manual_seed(0)
     levels = [torch.randn(1, 2, side, side, dtype=torch.float64) for side in (1, 2, 3)]
     weights = tuple(torch.randn(3, 2, 3, 3, dtype=torch.float64) for _ in levels)
 
-    expected = sum(resized_and_convolved(level, weight, size) for level, weight in zip(levels, weights, strict=True))
+    expected = sum(
+        resized_and_convolved(level, weight, size, align_corners) for level, weight in zip(levels, weights, strict=True)
+    )
 
-    torch.testing.assert_close(_spread(levels, weights, size), expected, rtol=1e-6, atol=1e-6)
+    spread = _spread(levels, weights, size, align_corners=align_corners)
+    torch.testing.assert_close(spread, expected, rtol=1e-6, atol=1e-6)
 
 
-def test_both_forms_of_the_head_agree_in_logits_and_gradients():
+@pytest.mark.parametrize("align_corners", [True, False])
+def test_logits_and_levels_of_the_pyramid_are_resized_as_the_setting_says(align_corners: bool):
+    network = small(align_corners=align_corners).eval()
+    network.head.form = "plain"
+    primary, auxiliary = inputs(65, 70)
+
+    with torch.no_grad():
+        third, last = network.encoder(torch.cat([primary, auxiliary], dim=1))[2:]
+        resized = partial(F.interpolate, mode="bilinear", align_corners=align_corners)
+        levels = [resized(level(last), last.shape[2:]) for level in network.head.pyramid.levels]
+        mixed = F.relu(network.head.norm(network.head.fuse(torch.cat([last, *levels], dim=1))))
+        wanted = resized(network.head.classify(mixed), (65, 70))
+        wanted_aux = resized(network.aux_head(third), (65, 70))
+        logits, aux_logits = network(primary, auxiliary, aux=True)
+
+    torch.testing.assert_close(logits, wanted)
+    torch.testing.assert_close(aux_logits, wanted_aux)
+
+
+def test_corners_are_aligned_as_in_the_original_and_the_older_form_is_a_setting_with_the_same_weights():
+    original, older = small().eval(), small(**PSPNetConfig.OLDER_FORM).eval()
+    older.load_state_dict(original.state_dict(), strict=True)
+
+    assert PSPNetConfig().align_corners
+    with torch.no_grad():
+        one, other = original(*inputs()), older(*inputs())
+    assert not torch.allclose(one, other, atol=1e-4)
+
+
+@pytest.mark.parametrize("align_corners", [True, False])
+def test_both_forms_of_the_head_agree_in_logits_and_gradients(align_corners: bool):
     torch.manual_seed(0)
-    head = PyramidHead(32, 5, bins=(1, 2, 3, 6), dropout=0.0)
+    head = PyramidHead(32, 5, bins=(1, 2, 3, 6), dropout=0.0, align_corners=align_corners)
     image = torch.randn(2, 32, 9, 7)
     results = []
     for form in ("plain", "fused"):
@@ -280,6 +320,12 @@ def test_classification_starts_small():
         ({"bins": ()}, "bins is"),
         ({"output_stride": 4}, "output_stride is 4"),
         ({"blocks": (3, 4)}, "four numbers"),
+        ({"bins": (1, 0)}, "bins is"),
+        ({"width": 64.5}, "width is 64.5; whole numbers from 1"),
+        ({"dropout": 2.0}, "dropout is 2.0; a number from 0 up to, but not including, 1"),
+        ({"dropout": -0.1}, "dropout is -0.1"),
+        ({"dropout": 1.0}, "dropout is 1.0"),
+        ({"dropout": math.nan}, "dropout is nan"),
     ],
 )
 def test_settings_that_make_no_network_are_refused(settings, message):

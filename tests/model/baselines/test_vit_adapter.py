@@ -21,6 +21,7 @@ from dwplus.model.baselines.vit_adapter import (
     PatchEmbedding,
     PyramidFfn,
     SpatialPrior,
+    TransformerBlock,
     VitAdapter,
     VitAdapterConfig,
     centres,
@@ -74,10 +75,28 @@ def test_the_authors_base_network_has_its_own_figures_and_not_those_of_the_paper
 
     cost = count(network, 10, 2)
 
-    assert (cost.params, cost.params_rule) == (133_512_233, 133_355_561)
+    assert (cost.params, cost.params_rule) == (133_530_665, 133_355_561)
     assert round(cost.gflops_rule, 1) == 773.5
-    assert cost.params - cost.params_rule == 197 * 768 + 3 * 768 + 4 * 768  # positions, levels, gamma: bare parameters
+    bare = 197 * 768 + 3 * 768 + 4 * 768 + 12 * 2 * 768  # positions, levels, gamma, layer scales
+    assert cost.params - cost.params_rule == bare
     assert (printed["params"], printed["flops"]) == (179.35, 1978.31)  # another network, which nobody could identify
+
+
+@pytest.mark.parametrize(
+    ("changes", "params"),
+    [
+        ({"layer_scale": False}, 133_512_233),
+        ({"aux": True}, 135_302_962),
+        ({"aux": True, "layer_scale": False}, 135_284_530),
+    ],
+)
+def test_layer_scales_are_18_432_parameters_that_the_papers_rule_does_not_see(changes, params):
+    with torch.device("meta"):
+        network = VitAdapter(replace(BASE, **changes))
+
+    scales = [p for name, p in network.named_parameters() if name.endswith("_scale")]
+    assert sum(p.numel() for p in network.parameters()) == params
+    assert sum(p.numel() for p in scales) == (18_432 if BASE.layer_scale and "layer_scale" not in changes else 0)
 
 
 @pytest.mark.parametrize(
@@ -373,6 +392,51 @@ def test_maps_are_summed_with_the_transformers_at_their_own_resolution():
     torch.testing.assert_close(maps[0], wanted * norm)
 
 
+@pytest.mark.parametrize("layer_scale", [True, False])
+def test_a_block_adds_what_attention_and_feed_forward_find_times_a_factor_per_channel(layer_scale: bool):
+    block = TransformerBlock(6, 2, 4, drop_path=0.0, eps=1e-6, layer_scale=layer_scale).double().eval()
+    first, second = torch.ones(6, dtype=torch.float64), torch.ones(6, dtype=torch.float64)
+    if layer_scale:
+        nn.init.normal_(block.attention_scale)
+        nn.init.normal_(block.ffn_scale)
+        first, second = block.attention_scale, block.ffn_scale
+    tokens = torch.randn(2, 5, 6, dtype=torch.float64)
+
+    with torch.no_grad():
+        after = tokens + block.attention(F.layer_norm(tokens, (6,), eps=1e-6)) * first
+        hidden = F.gelu(F.layer_norm(after, (6,), eps=1e-6) @ block.ffn[0].weight.T + block.ffn[0].bias)
+        wanted = after + (hidden @ block.ffn[2].weight.T + block.ffn[2].bias) * second
+
+        torch.testing.assert_close(block(tokens), wanted)
+
+
+def test_layer_scales_start_at_one_so_that_the_older_form_starts_with_the_same_logits():
+    network = awake(VitAdapter(SMALL)).eval()
+    older = VitAdapter(replace(SMALL, **VitAdapterConfig.OLDER_FORM)).eval()
+    state = network.state_dict()
+    added = {
+        f"backbone.interactions.{i}.blocks.0.{name}" for i in range(4) for name in ("attention_scale", "ffn_scale")
+    }
+
+    older.load_state_dict({name: value for name, value in state.items() if name not in added}, strict=True)
+
+    assert state.keys() - older.state_dict().keys() == added
+    assert all((state[name] == 1).all() for name in added)
+    inputs = images(batch=1)
+    with torch.no_grad():
+        assert torch.equal(network(*inputs), older(*inputs))
+
+
+@pytest.mark.parametrize(("unit", "whole"), [("channels", True), ("numbers", False)])
+def test_dropout_of_the_auxiliary_head_leaves_out_channels_or_numbers(unit: str, whole: bool):
+    network = VitAdapter(replace(WITH_AUX, dropout=0.5, aux_dropout_unit=unit)).train()
+
+    zeros = network.aux_head[1](torch.ones(4, 8, 5, 5)) == 0
+
+    assert zeros.any()
+    assert bool((zeros == zeros[:, :, :1, :1]).all()) == whole
+
+
 def test_drop_path_rises_in_the_transformer_and_is_constant_in_the_extractors():
     with torch.device("meta"):
         interactions = VitAdapter().backbone.interactions
@@ -517,6 +581,15 @@ def test_copies_and_saved_weights_give_the_same_logits():
         ({"heads": 5}, "5 heads do not divide 768"),
         ({"deform_heads": 9}, "9 heads do not divide 384"),
         ({"deform_ratio": 0.0}, "choose larger"),
+        ({"deform_ratio": math.nan}, "deform_ratio is nan"),
+        ({"extractor_ffn_ratio": math.inf}, "extractor_ffn_ratio inf"),
+        ({"deform_points": 0}, "deform_points is 0"),
+        ({"head_channels": -512}, "head_channels is -512"),
+        ({"heads": 0}, "heads is 0; whole numbers from 1"),
+        ({"norm_eps": 0.0}, "norm_eps is 0.0; a finite number above 0"),
+        ({"dropout": 2.0}, "dropout is 2.0"),
+        ({"drop_path": 1.0}, "drop_path is 1.0"),
+        ({"drop_path": -0.1}, "drop_path is -0.1"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(changes, message):

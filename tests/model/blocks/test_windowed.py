@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -82,6 +83,88 @@ def test_outsiders_are_tokens_of_a_window_that_were_a_window_or_more_apart(grid:
     assert outsiders is not None
     assert torch.equal(outsiders, apart)
     assert outsiders.any()
+
+
+@pytest.mark.parametrize("grid", [(8, 8), (4, 8), (4, 4), (3, 2), (7, 4), (1, 9)])
+def test_rolling_single_windows_too_is_the_originals_cut_and_mask(grid: tuple[int, int]):
+    """The original rolls every grid by half a window and marks slices of the rolled grid; here it is written out."""
+    side, half = 4, 2
+    height, width = (math.ceil(length / side) * side for length in grid)
+    windows = Windows(grid, side, shifted=True, roll_single=True)
+    tokens = torch.arange(1, 1 + grid[0] * grid[1], dtype=torch.float32).reshape(1, *grid, 1)
+    slices = (slice(0, -side), slice(-side, -half), slice(-half, None))
+    marks = np.zeros((1, height, width, 1))
+    for number, (rows, columns) in enumerate((a, b) for a in slices for b in slices):
+        marks[:, rows, columns] = number
+
+    marked = cut_by_loops(marks, side, (0, 0))[..., 0]
+
+    assert windows.shift == (half, half)
+    assert np.array_equal(windows.cut(tokens).numpy(), cut_by_loops(tokens.numpy(), side, (half, half)))
+    assert torch.equal(windows.join(windows.cut(tokens)), tokens)
+    outsiders = windows.outsiders(torch.device("cpu"))
+    assert outsiders is not None
+    assert np.array_equal(outsiders.numpy(), marked[:, :, None] != marked[:, None, :])
+
+
+@pytest.mark.parametrize(("roll_single", "alike"), [(True, False), (False, True)])
+def test_a_shifted_block_on_a_grid_of_one_window_is_parted_only_where_single_windows_roll(
+    roll_single: bool, alike: bool
+):
+    torch.manual_seed(0)
+    settings = replace(SETTINGS, roll_single=roll_single)
+    stage = WindowStage(8, 2, [0.0, 0.0], settings).eval()
+    image = torch.randn(1, 8, 4, 4)
+    plain = Windows((4, 4), 4)
+
+    with torch.no_grad():
+        without = stage.blocks[1](stage.blocks[0](image, plain, None), plain, None)
+        assert torch.allclose(stage(image)[0], without, atol=1e-6) == alike
+
+
+@pytest.mark.parametrize("form", ["fused", "plain"])
+def test_attention_drops_weights_and_results_in_training_alone(form: str):
+    torch.manual_seed(0)
+    windows = torch.randn(3, 16, 12)
+    quiet = WindowAttention(12, heads=3, window=4, queries=6)
+    weights = WindowAttention(12, heads=3, window=4, queries=6, attention_dropout=0.5)
+    results = WindowAttention(12, heads=3, window=4, queries=6, dropout=0.5)
+    for module in (quiet, weights, results):
+        module.load_state_dict(quiet.state_dict())
+        module.form = form  # type: ignore[assignment]
+
+    with torch.no_grad():
+        wanted = quiet(windows)
+        assert torch.equal(weights.eval()(windows), wanted)
+        assert torch.equal(results.eval()(windows), wanted)
+        kept = results.train()(windows)
+        assert (kept == 0).float().mean().item() == pytest.approx(0.5, abs=0.1)
+        assert torch.allclose(kept[kept != 0], 2 * wanted[kept != 0], atol=1e-5)
+        many = torch.stack([weights.train()(windows) for _ in range(400)])
+    assert not torch.allclose(many[0], wanted, atol=1e-3)
+    assert torch.allclose(many.mean(0), wanted, atol=0.25)  # dropout keeps the expectation
+
+
+def test_the_feed_forward_part_drops_after_each_of_its_three_convolutions():
+    torch.manual_seed(0)
+    ffn = ConvFfn(4, 2, groups=2, residual="normed", dropout=0.3).train()
+    seen: list[tuple[int, ...]] = []
+    ffn.dropout.register_forward_hook(lambda _module, args, _output: seen.append(tuple(args[0].shape)))
+
+    ffn(torch.randn(2, 4, 5, 5))
+
+    assert seen == [(2, 8, 5, 5), (2, 8, 5, 5), (2, 4, 5, 5)]
+    assert ffn.dropout.p == 0.3
+
+
+def test_the_encoder_drops_tokens_that_enter_and_passes_its_rates_on():
+    settings = replace(SETTINGS, dropout=0.2, attention_dropout=0.3)
+    encoder = WindowEncoder(8, depths=(2, 1), heads=(1, 2), drop_path=0.0, settings=settings)
+
+    blocks = [block for stage in encoder.stages for block in stage.blocks]
+    assert encoder.dropout.p == 0.2
+    assert {block.attention.dropout.p for block in blocks} == {block.ffn.dropout.p for block in blocks} == {0.2}
+    assert {block.attention.attention_dropout.p for block in blocks} == {0.3}
 
 
 @pytest.mark.parametrize("windows", [Windows((8, 8), 4), Windows((4, 3), 4, shifted=True)])

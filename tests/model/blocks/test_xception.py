@@ -100,6 +100,28 @@ def test_rectified_skips_are_what_a_relu_in_place_makes_of_them(widths: tuple[in
     assert not torch.allclose(result, block.steps(image) + block.shortcut(image))
 
 
+@pytest.mark.parametrize("skip", ["raw", "rectified"])
+def test_a_block_without_a_first_relu_gives_its_input_as_it_is_to_step_and_shortcut(skip: str):
+    torch.manual_seed(0)
+    block = settled(XceptionBlock(3, (5, 5, 5), stride=2, rectify=False, skip=skip))  # type: ignore[arg-type]
+    image = torch.randn(1, 3, 7, 6)
+    first = block.steps[0]
+
+    with torch.no_grad():
+        spatial = F.conv2d(image, first.depthwise.weight, padding=1, groups=3)
+        after_first = first.norm(first.pointwise(first.depthwise_norm(spatial)))
+        wanted = block.steps[2](block.steps[1](after_first)) + block.shortcut(image)
+
+        assert torch.allclose(block(image), wanted, atol=1e-6)
+
+
+def test_a_dilated_block_dilates_all_its_steps():
+    block = XceptionBlock(3, (3, 3, 3), dilation=2)
+
+    assert [step.depthwise.dilation for step in block.steps] == [(2, 2)] * 3
+    assert block(torch.randn(2, 3, 9, 8)).shape == (2, 3, 9, 8)
+
+
 def test_with_sixteen_middle_blocks_it_has_sixty_five_layers():
     with torch.device("meta"):
         encoder = Xception(12)
