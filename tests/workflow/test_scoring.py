@@ -1,0 +1,121 @@
+"""Scoring on data roots: what is left out is said, runs may lie elsewhere, another data set is allowed and named."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from dwplus.cli import cli
+from dwplus.model.config import to_mapping
+from dwplus.model.registry import build, configure
+from dwplus.model.runs import DataCard, RunConfig, RunFolder
+from dwplus.pipeline.build.build import normalise_root, validate_root
+from dwplus.pipeline.cluster import in_process
+from dwplus.pipeline.dataset.root import DataRoot
+from dwplus.pipeline.dataset.samples import Dataset
+from dwplus.pipeline.errors import DwplusError
+from dwplus.pipeline.progress import Silent
+from support.fixture_types import LayOut
+
+MODEL = "specsar-former-small"
+
+
+def ready(root: DataRoot) -> DataRoot:
+    validate_root(root, run=in_process, progress=Silent())
+    normalise_root(root, run=in_process, progress=Silent())
+    return root
+
+
+def make_run(root: DataRoot, path: Path) -> Path:
+    """A complete run of a network that was never trained, with the statistics of a data root."""
+    folder = RunFolder(path)
+    card = DataCard.of(Dataset(root, split="train"))
+    config = configure(MODEL, len(card.primary), len(card.auxiliary))
+    folder.write_config(RunConfig("0.1.0", MODEL, to_mapping(config), {}, card))
+    folder.write_weights("model.safetensors", build(MODEL, len(card.primary), len(card.auxiliary)).state_dict())
+    return path
+
+
+@pytest.fixture
+def root(data_root: LayOut) -> DataRoot:
+    return ready(data_root(train=4, test=4, size=32))
+
+
+def score(root: DataRoot, run: Path | str, *options: str) -> tuple[int, str]:
+    done = CliRunner().invoke(cli, ["score", str(run), "--data", str(root.folder), *options])
+    # The entry point prints an error of ours as one line and exits with its code.
+    code = done.exception.exit_code if isinstance(done.exception, DwplusError) else done.exit_code
+    return int(code), done.output + done.stderr + str(done.exception or "")
+
+
+def test_test_tiles_that_are_left_out_are_counted_with_the_reason_and_an_exit_code(root: DataRoot) -> None:
+    run = make_run(root, root.runs / "one")
+    assert score(root, run)[0] == 0
+    tile = root.usable("test", "strict")[0].tile.id
+    with root.open_ledger() as ledger:
+        right = ledger.rows[tile].sha256
+        wrong = right[:-1] + ("0" if right[-1] != "0" else "1")
+        ledger.append(replace(ledger.rows[tile], sha256=wrong))
+
+    code, said = score(root, run)
+
+    assert "1 of 4 test tiles left out because" in said
+    assert tile in said
+    assert code == 3
+    assert json.loads((run / "scores.json").read_text())["tiles"] == 3
+
+
+def test_a_damaged_line_of_the_ledger_leaves_its_tile_out_and_says_so(root: DataRoot) -> None:
+    run = make_run(root, root.runs / "one")
+    tile = root.usable("test", "strict")[0].tile.id
+    lines = root.ledger_file.read_text().splitlines()
+    place = max(number for number, line in enumerate(lines) if tile in line)
+    lines[place] = lines[place].replace('"state": "done"', '"state": "dome"')
+    root.ledger_file.write_text("\n".join(lines) + "\n")
+
+    code, said = score(root, run)
+
+    assert "1 of 4 test tiles left out because: their lines in the ledger are damaged" in said
+    assert code == 3
+
+
+def test_runs_may_lie_in_a_folder_of_their_own(root: DataRoot, tmp_path: Path) -> None:
+    make_run(root, tmp_path / "my-runs" / "one")
+    before = {path for path in root.folder.rglob("*") if path.is_file()}
+
+    code, said = score(root, "one", "--runs", str(tmp_path / "my-runs"))
+
+    assert code == 0, said
+    assert (tmp_path / "my-runs" / "one" / "scores.json").is_file()
+    assert {path for path in root.folder.rglob("*") if path.is_file()} == before
+
+
+def test_a_run_is_scored_on_another_data_set_which_is_named(root: DataRoot, data_root: LayOut, tmp_path: Path) -> None:
+    # Given a run of one data set, and another one that has test tiles only and therefore no statistics.
+    run = make_run(root, tmp_path / "elsewhere" / "one")
+    shutil.move(root.folder, tmp_path / "first")
+    other = data_root(train=0, test=3, size=32)
+    ready(other)
+    assert not other.statistics_file("strict").exists()
+
+    code, said = score(other, run)
+
+    assert code == 0, said
+    assert "is another data set than one was trained on" in said
+    (scores,) = run.glob("scores-on-*.json")
+    assert json.loads(scores.read_text())["tiles"] == 3
+
+
+def test_a_run_below_its_own_data_root_is_refused_after_the_training_tiles_changed(root: DataRoot) -> None:
+    run = make_run(root, root.runs / "one")
+    path = run / "config.json"
+    document = json.loads(path.read_text())
+    document["data"]["shards_hash"] = "another"
+    RunFolder(run).write_json("config.json", document)
+
+    code, said = score(root, run)
+
+    assert code == 1
+    assert "the training split has changed" in said
