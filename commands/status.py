@@ -72,7 +72,7 @@ def _print_status(now: Status, divisions: tuple[str, ...]) -> None:
     click.echo("")
     click.echo(f"{'shards':<12} {now.shard_bytes / 1e9:.3g} GB on disk")
     if now.known.tiles_per_hour:
-        click.echo(f"{'throughput':<12} {now.known.tiles_per_hour:,.0f} tiles an hour in the last run")
+        click.echo(f"{'throughput':<12} {count_of(round(now.known.tiles_per_hour), 'tile')} an hour in the last run")
     if now.used_eecu_hours is not None:
         click.echo(figure("used", "EECU-hours", now.used_eecu_hours))
     if now.left.tiles:

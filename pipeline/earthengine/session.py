@@ -23,6 +23,7 @@ from ..errors import AuthenticationError, QuotaError, TileError
 from ..spec.bands import SHARD_BANDS
 from ..spec.recipe import Recipe
 from ..spec.tiles import Tile
+from ..spec.words import count_of
 from .decoding import eecu_seconds, npy_array, stored_values
 from .faults import Fault, fault_of
 from .graphs import pixel_request, scene_search
@@ -289,8 +290,8 @@ class Session:
                 refusals += 1
                 if time.monotonic() - started > self.retries.refused_s:
                     raise QuotaError(
-                        f"{what}: Earth Engine refused {refusals} requests: {fault.message}; start the same "
-                        "command again later, or with a smaller --concurrency"
+                        f"{what}: Earth Engine refused {count_of(refusals, 'request')}: {fault.message}; start the "
+                        "same command again later, or with a smaller --concurrency"
                     )
                 self._limiter.refused(
                     self._wait_s(min(refusals, 4), fault), asked_to_wait=fault.retry_after_s is not None

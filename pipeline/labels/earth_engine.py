@@ -28,6 +28,7 @@ from ..files.atomic import remove_parts, write_atomically
 from ..raster.geotiff import LABEL_BAND, write_label
 from ..spec.test_tiles import biome_of, is_test_tile
 from ..spec.tiles import RESOLUTION_M, TILE_SIZE_PX, Hemisphere, Labeler, Tile, hemisphere_of, parse_tile_id, tile_id_of
+from ..spec.words import count_of
 from .index import labeler_of_folder
 from .metadata import LABEL_LIST, plain_name
 
@@ -152,7 +153,9 @@ def fetch_label_assets(
                 failed[asset.tile_id] = outcome
             progress(done, len(wanted))
     if failed and not members:
-        raise ServiceError(f"none of {len(wanted)} label images of {collection} could be downloaded: {_first(failed)}")
+        raise ServiceError(
+            f"none of {count_of(len(wanted), 'label image')} of {collection} could be downloaded: {_first(failed)}"
+        )
     complete = _complete(splits, failed, known)
     others = {path: m for path, m in (known.members if known else {}).items() if (folder / path).is_file()}
     origin = {"collection": collection, "source": source, "complete": complete, "images": len(found)}
@@ -207,7 +210,8 @@ def list_label_assets(client: LabelClient, collection: str = COLLECTION) -> tupl
         if first is not asset:
             ignored[name] = f"same tile of the same labeler as {first.asset}"
     if not found:
-        what = f"{len(ignored)} images that are no label tiles ({_first(ignored)})" if ignored else "no images"
+        kind = "that is no label tile" if len(ignored) == 1 else "that are no label tiles"
+        what = f"{count_of(len(ignored), 'image')} {kind} ({_first(ignored)})" if ignored else "no images"
         raise DataError(f"{collection} on Earth Engine holds {what}; {_INSTEAD}")
     return list(found.values()), ignored
 

@@ -100,7 +100,8 @@ def _overlaps(rows: Sequence[ManifestRow]) -> Iterator[ManifestFinding]:
 def _left_out(rows: Sequence[ManifestRow]) -> Iterator[ManifestFinding]:
     ids = tuple(sorted(row.tile.id for row in rows if row.discard == "test_overlap"))
     if ids:
-        words = f"{len(ids)} training tiles are, or overlap, a test tile: left out, never asked for"
+        verbs = "is, or overlaps," if len(ids) == 1 else "are, or overlap,"
+        words = f"{count_of(len(ids), 'training tile')} {verbs} a test tile: left out, never requested"
         yield ManifestFinding("test-overlap", "warning", ids, words)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..spec.bands import BANDS
 from ..spec.landcover import CLASS_COUNT, RELEASED_CODES
+from ..spec.words import count_of
 from .file_view import FileView
 from .form_rules import window_of
 
@@ -376,7 +377,7 @@ def s1_count(view: FileView) -> str | None:
         return None
     largest, scenes = view.facts("S1_N").maximum, view.header.tags.get("S1_SCENES", "").split()
     if scenes:
-        what = f"the {len(scenes)} scenes of its window"
+        what = f"the {count_of(len(scenes), 'scene')} of its window"
         return f"counts {largest} Sentinel-1 observations, more than {what}" if largest > len(scenes) else None
     try:
         start, end = window_of(view.header.tags)

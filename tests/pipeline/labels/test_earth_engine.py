@@ -159,7 +159,7 @@ def test_a_collection_that_cannot_be_read_names_the_archives(client: LabelClient
 def test_a_collection_of_other_images_says_what_it_holds(engine: LocalEarthEngine) -> None:
     with connected(engine, planet={**PLANET, "function": "other_world"}):
         ee.data.setMaxRetries(1)
-        with pytest.raises(DataError, match=r"holds 1 images that are no label tiles .* 40 x 40 px.*PANGAEA"):
+        with pytest.raises(DataError, match=r"holds 1 image that is no label tile .* 40 x 40 px.*PANGAEA"):
             list_label_assets(LabelClient())
 
 

@@ -267,3 +267,13 @@ def test_statistics_do_without_tiles_that_the_audit_of_the_set_put_aside(
     assert "no statistics" not in output
     assert read_json(root.folder / "stats-paper.json")["tiles"] == 3
     assert read_json(root.folder / "stats-paper.json")["bands"]["B2"]["count"] == 3 * 64
+
+
+def test_the_page_says_whose_labels_these_are(root: DataRoot) -> None:
+    # Given synthetic pixels beside labels of the publishers' archives: a root without a planet of its own.
+    root.label_origin_file.write_text('{"origin": "releases"}')
+
+    text = write_findings_page(root, audited(root), progress=Silent()).read_text(encoding="utf-8")
+
+    assert "Every pixel here comes from the embedded local Earth Engine" in text
+    assert "The labels are real: they are those of Dynamic World" in text
