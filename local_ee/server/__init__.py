@@ -8,6 +8,7 @@
 - ``request_log``: what was requested.
 - ``releases_http``: label archives over HTTP.
 - ``routes``: which request means what.
+- ``strangers``: whose connection it is.
 - ``handler``: HTTP itself.
 - ``__main__``: the process.
 """

@@ -261,12 +261,21 @@ def _class_legend(figure: Figure) -> None:
     figure.legend(handles=patches, loc="outside lower center", ncol=5, fontsize=7, frameon=False)
 
 
+def _as_written(figure: Figure) -> None:
+    """Show every text of a figure as it is written: matplotlib would read ``$x$`` in a run's name as a formula."""
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
+
+
 def _png(figure: Figure, mark: str) -> bytes:
     import matplotlib.pyplot as plt
 
     if mark:
         # A picture that is taken out of its page still says whose pixels it shows.
         figure.text(0.995, 0.005, mark, ha="right", va="bottom", fontsize=8, weight="bold", color="#b58900")
+    _as_written(figure)
     content = io.BytesIO()
     # No software tag: the same numbers draw the same bytes.
     figure.savefig(content, format="png", dpi=110, metadata={"Software": None})
