@@ -2,8 +2,10 @@
 
 The paper (section IV-D) gives the focal loss with alpha, eq. 9 and 10, leaves its form open (its p_t is the binary one,
 its task has nine classes) and compares it with BCE and CE (Fig. 8). Default here: over the softmax, gamma 2, alpha the
-inverse class frequency scaled to mean 1. Every loss is the mean over the pixels that count, so that alpha also changes
-the loss's size; AdamW does not mind.
+inverse class frequency scaled to mean 1 over the classes. Every loss is the mean over the pixels that count, so that
+alpha also changes the loss's size; AdamW does not mind, unless one class is so rare that its alpha makes those of all
+others vanish below AdamW's eps. ``class_scale = "pixel"`` is for such data: alpha scaled to mean 1 over the pixels, and
+limited to ``MOST_WEIGHT``.
 
 Letters: B batch, K classes, H and W pixels, P the pixels that count.
 """
@@ -11,6 +13,7 @@ Letters: B batch, K classes, H and W pixels, P the pixels that count.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -19,14 +22,21 @@ from torch import Tensor, nn
 from ..pipeline.errors import UsageError
 from ..pipeline.spec.landcover import IGNORE
 
+ClassScale = Literal["class", "pixel"]
 
-def class_weights(counts: Sequence[int]) -> Tensor:
-    """Inverse class frequency, scaled to mean 1 over the classes that occur; 0 for a class that does not.
+MOST_WEIGHT = 10.0
+"""Largest weight of a class against that of the mean pixel, where the scale is ``pixel``."""
+
+
+def class_weights(counts: Sequence[int], scale: ClassScale = "class") -> Tensor:
+    """Inverse class frequency, scaled to mean 1; 0 for a class that does not occur.
 
     A weight for an absent class would change nothing but the mean of the others (no pixel carries it).
 
     Args:
         counts: training pixels of each class.
+        scale: ``class``: mean 1 over the classes that occur; ``pixel``: mean 1 over the pixels, with no class above
+            ``MOST_WEIGHT``, so that a stray pixel of a rare class cannot silence all others.
 
     Returns:
         float32 (K,).
@@ -38,7 +48,22 @@ def class_weights(counts: Sequence[int]) -> Tensor:
     if not bool((pixels > 0).any()):
         raise UsageError("no class has a pixel in the training split; look at the labels (dwplus validate)")
     inverse = torch.where(pixels > 0, 1 / pixels.clamp(min=1), 0.0)
-    return (inverse / inverse[pixels > 0].mean()).float()
+    if scale == "class":
+        return (inverse / inverse[pixels > 0].mean()).float()
+    return _weights_by_pixel(pixels / pixels.sum()).float()
+
+
+def _weights_by_pixel(share: Tensor) -> Tensor:
+    """Inverse of the classes' shares of the pixels, their mean over the pixels 1, none above ``MOST_WEIGHT``."""
+    limited = torch.zeros_like(share, dtype=torch.bool)
+    while True:  # ends: each turn limits one class more, and not all can be above their mean
+        free = (share > 0) & ~limited
+        left = 1 - MOST_WEIGHT * share[limited].sum()  # for the classes that are not limited
+        weights = torch.where(free, left / (free.sum() * share.clamp(min=1e-300)), 0.0)
+        weights[limited] = MOST_WEIGHT
+        if not bool((weights > MOST_WEIGHT).any()):
+            return weights
+        limited |= weights > MOST_WEIGHT
 
 
 class PixelLoss(nn.Module):
@@ -121,12 +146,12 @@ LOSSES: dict[str, Callable[[Tensor, float], PixelLoss]] = {
 }
 
 
-def build_loss(name: str, *, counts: Sequence[int], gamma: float = 2.0) -> PixelLoss:
-    """A loss by name; ``counts`` are the training pixels of each class.
+def build_loss(name: str, *, counts: Sequence[int], gamma: float = 2.0, class_scale: ClassScale = "class") -> PixelLoss:
+    """A loss by name; ``counts`` are the training pixels of each class, ``class_scale`` as in ``class_weights``.
 
     Raises:
         UsageError: no loss is called that; the message lists those there are.
     """
     if name not in LOSSES:
         raise UsageError(f"unknown loss {name!r}; choose one of {', '.join(LOSSES)}")
-    return LOSSES[name](class_weights(counts), gamma)
+    return LOSSES[name](class_weights(counts, class_scale), gamma)

@@ -34,7 +34,7 @@ from ..pipeline.spec.version import __version__
 from .config import from_mapping, to_mapping
 from .domains import check_domains
 from .loader import Batch, EpochSampler, Normaliser, TileSet, augment, make_loader
-from .losses import PixelLoss, build_loss
+from .losses import ClassScale, PixelLoss, build_loss
 from .metrics import ConfusionMatrix, TileCounts, count_pixels, overall, predicted_classes
 from .registry import configure, make_network, spec
 from .runs import BEST_WEIGHTS, WEIGHTS, DataCard, RunConfig, RunFolder, check_numbers, differing_keys
@@ -60,6 +60,8 @@ class TrainConfig:
         warmup_epochs: epochs of linear rise before the cosine.
         loss: name in ``losses.LOSSES``.
         gamma: of the focal losses.
+        class_scale: of the focal losses' class weights: ``class`` scales them to mean 1 over the classes (the paper's plain
+            reading), ``pixel`` to mean 1 over the pixels, with a limit, for data with a very rare class.
         aux_weight: of the loss of an auxiliary head, where a network has one (PSPNet's value; the paper is silent).
         crop_px: side of a random crop; None: whole tiles.
         symmetries: random quarter turns and mirroring.
@@ -86,6 +88,7 @@ class TrainConfig:
     warmup_epochs: int = 0
     loss: str = "focal"
     gamma: float = 2.0
+    class_scale: ClassScale = "class"
     aux_weight: float = 0.4
     crop_px: int | None = None
     symmetries: bool = True
@@ -265,7 +268,10 @@ def check_same_run(folder: RunFolder, run: RunConfig) -> None:
     # A run that failed before its first checkpoint may be started with other settings.
     if not folder.started or not folder.has_progress:
         return
-    keys = differing_keys(run.to_dict(), folder.read_config().to_dict())
+    held = folder.read_config().to_dict()
+    # Settings that an earlier version did not know yet had their defaults.
+    held["train"] = {**TrainConfig().to_dict(), **held["train"]}
+    keys = differing_keys(run.to_dict(), held)
     if keys:
         other = sorted({"data" if key.startswith("data.") else key for key in keys})
         raise UsageError(
@@ -329,7 +335,9 @@ class _Trainer:
             )
         device = self.accelerator.device
         self.normaliser: Normaliser = run.data.normaliser().to(device)
-        self.loss: PixelLoss = build_loss(config.loss, counts=run.data.class_counts, gamma=config.gamma).to(device)
+        self.loss: PixelLoss = build_loss(
+            config.loss, counts=run.data.class_counts, gamma=config.gamma, class_scale=config.class_scale
+        ).to(device)
         self.steps = math.ceil(len(self.loader) / self.accumulate)
 
     def _loader(

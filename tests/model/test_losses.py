@@ -6,7 +6,15 @@ import math
 
 import pytest
 import torch
-from dwplus.model.losses import LOSSES, BinaryFocalLoss, CrossEntropy, FocalLoss, build_loss, class_weights
+from dwplus.model.losses import (
+    LOSSES,
+    MOST_WEIGHT,
+    BinaryFocalLoss,
+    CrossEntropy,
+    FocalLoss,
+    build_loss,
+    class_weights,
+)
 from dwplus.pipeline.errors import UsageError
 from torch import Tensor
 
@@ -126,3 +134,21 @@ def test_what_cannot_be_built_is_refused():
         build_loss("dice", counts=COUNTS)
     with pytest.raises(UsageError, match="no class has a pixel"):
         class_weights([0, 0, 0])
+
+
+def test_a_stray_pixel_of_a_rare_class_does_not_silence_all_others_where_pixels_set_the_scale():
+    counts = (130_000_000, 129_999_999, 1, 0, 0, 0, 0, 0, 0)
+
+    by_class, by_pixel = class_weights(counts), class_weights(counts, "pixel")
+
+    assert float(by_class[:2].max()) < 1e-7  # below the eps of AdamW, 1e-8, once a gradient is multiplied with it
+    assert by_pixel.tolist() == pytest.approx([1, 1, MOST_WEIGHT, 0, 0, 0, 0, 0, 0], rel=1e-5)
+
+
+def test_the_mean_weight_of_a_pixel_is_one_where_pixels_set_the_scale():
+    counts = torch.tensor([500, 300, 150, 40, 10, 0, 0, 0, 0])
+
+    weights = class_weights(counts.tolist(), "pixel")
+
+    assert float((weights * counts).sum() / counts.sum()) == pytest.approx(1)
+    assert weights[4] > weights[3] > weights[2] > weights[1] > weights[0] > weights[5] == 0
