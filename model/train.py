@@ -60,8 +60,8 @@ class TrainConfig:
         warmup_epochs: epochs of linear rise before the cosine.
         loss: name in ``losses.LOSSES``.
         gamma: of the focal losses.
-        class_scale: of the focal losses' class weights: ``class`` scales them to mean 1 over the classes (the paper's plain
-            reading), ``pixel`` to mean 1 over the pixels, with a limit, for data with a very rare class.
+        class_scale: of the focal losses' class weights: ``class`` scales them to mean 1 over the classes (the paper's
+            plain reading), ``pixel`` to mean 1 over the pixels, with a limit, for data with a very rare class.
         aux_weight: of the loss of an auxiliary head, where a network has one (PSPNet's value; the paper is silent).
         crop_px: side of a random crop; None: whole tiles.
         symmetries: random quarter turns and mirroring.
