@@ -120,4 +120,4 @@ def check_writable(folder: Path) -> None:
         for path in missing:
             path.rmdir()
     except OSError as error:
-        raise cannot_write(folder, error) from error
+        raise MachineError(f"cannot write in {folder}: {error.strerror or error}; {_advice(error)}") from error
