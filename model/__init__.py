@@ -1,5 +1,6 @@
 """From a data set to a trained and scored network; nothing in here knows Earth Engine.
 
+- ``domains``: which values each setting may have.
 - ``config``: settings to and from plain mappings.
 - ``blocks``: parts that several networks are made of.
 - ``specsar_former``: SpecSAR-Former.

@@ -220,7 +220,7 @@ class _ShiftsDocument:
     tiles: Mapping[str, _TileShifts]
 
 
-_AGAIN = "remove it; 'dwplus validate --audit' measures again"
+_AGAIN = "remove it; 'dwplus validate' measures again"
 
 
 # --- writing ----------------------------------------------------------------------------------------------------------
