@@ -1,7 +1,9 @@
 """One shard and one label as GeoTIFF.
 
+- ``gdal``: options that are fixed; whether GDAL and PROJ work here.
 - ``geotiff``: a shard: written, its header read, its bands read.
 - ``geotiff_blocks``: pixels straight from a shard's own blocks, where GDAL would take longer.
 - ``compiled_loops``: the two loops over pixels that numba compiles.
 - ``label_raster``: a label tile as released: its codes and its grid.
+- ``targets``: which pixels are trained on and scored.
 """
