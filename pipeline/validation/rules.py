@@ -178,7 +178,7 @@ FILE_RULES: tuple[Rule, ...] = (
          "nothing, if this is calm water; otherwise check the order of the bands"),
     Rule("s1-border", "warning", _S1, "pixels", pixels.s1_border,
          "At most 1 % of VV or VH lies below -45 dB, where no ground is.",
-         "mask the edges of scenes before March 2018 (--s1-edge 2km), or take other scenes"),
+         "mask the edges of scenes before March 2018, or take other scenes"),
     Rule("s1-count", "error", _SHARD, "pixels", pixels.s1_count,
          "No pixel counts more observations than scenes entered, or than its window of 360 days can hold.",
          "run 'dwplus build' again; the count band is not what it says"),
