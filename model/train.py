@@ -268,10 +268,11 @@ def check_same_run(folder: RunFolder, run: RunConfig) -> None:
     # A run that failed before its first checkpoint may be started with other settings.
     if not folder.started or not folder.has_progress:
         return
-    held = folder.read_config().to_dict()
     # Settings that an earlier version did not know yet had their defaults.
-    held["train"] = {**TrainConfig().to_dict(), **held["train"]}
-    keys = differing_keys(run.to_dict(), held)
+    wanted, held = (
+        {**one.to_dict(), "train": {**TrainConfig().to_dict(), **one.train}} for one in (run, folder.read_config())
+    )
+    keys = differing_keys(wanted, held)
     if keys:
         other = sorted({"data" if key.startswith("data.") else key for key in keys})
         raise UsageError(

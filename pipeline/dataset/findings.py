@@ -72,7 +72,7 @@ class FindingsDocument:
 def write_findings(folder: Path, document: FindingsDocument) -> None:
     """Write ``findings.json``, with its own checksum."""
     content = {key: value for key, value in asdict(document).items() if value is not None}
-    write_record(folder / FINDINGS_JSON, content)
+    write_record(folder / FINDINGS_JSON, {"tiles": document.tiles, **content})
 
 
 def read_findings(folder: Path) -> list[Finding]:

@@ -35,17 +35,28 @@ def test_its_records_are_read(root: DataRoot) -> None:
     assert root.statistics("strict").shards_hash == root.content_hash(root.usable("train", "strict"))
 
 
-def test_statistics_and_findings_are_written_again_byte_by_byte(root: DataRoot) -> None:
+NEW_KEYS = {"checksum": str, "without_data": 0}
+"""Keys that records have since then: a checksum of their own; pixels without data, of which this root has none."""
+
+
+def as_then(path: Path) -> str:
+    """A record as text, without the keys that have been added."""
+    document = json.loads(path.read_text())
+    assert document.get("without_data", 0) == 0
+    return json.dumps({key: value for key, value in document.items() if key not in NEW_KEYS})
+
+
+def test_statistics_and_findings_are_written_again_as_they_were(root: DataRoot) -> None:
     files = [
         root.findings_file,
         *(path(p) for p in ("strict", "paper") for path in (root.statistics_file, root.groups_file)),
     ]
-    before = [path.read_bytes() for path in files]
+    before = [as_then(path) for path in files]
 
     inspect_root(root, run=in_process, progress=Silent())
     normalise_root(root, run=in_process, progress=Silent())
 
-    assert [path.read_bytes() for path in files] == before
+    assert [as_then(path) for path in files] == before
 
 
 def test_its_run_gives_the_same_scores(root: DataRoot) -> None:

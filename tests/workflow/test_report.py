@@ -1,15 +1,15 @@
 """The report: what it shows before and after training, whose pixels and labels it names, what it leaves out."""
 
-import json
 import re
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from dwplus.model import metrics
 from dwplus.pipeline.build.build import normalise_root, validate_root
 from dwplus.pipeline.cluster import in_process
-from dwplus.pipeline.dataset.findings import Finding
+from dwplus.pipeline.dataset import findings as records
+from dwplus.pipeline.dataset.findings import Finding, read_document
 from dwplus.pipeline.dataset.ledger import LedgerRow
 from dwplus.pipeline.dataset.manifest import write_manifest
 from dwplus.pipeline.dataset.root import DataRoot
@@ -102,8 +102,7 @@ def test_errors_come_first_among_many_findings_and_are_counted(data_root: LayOut
 
 
 def write_findings(root: DataRoot, findings: list[Finding]) -> None:
-    document = json.loads(root.findings_file.read_text())
-    root.findings_file.write_text(json.dumps(document | {"findings": [asdict(finding) for finding in findings]}))
+    records.write_findings(root.folder, replace(read_document(root.folder), findings=tuple(findings)))
 
 
 def cells(page: str, first: str) -> list[str]:
