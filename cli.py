@@ -103,7 +103,8 @@ def cli(ctx: click.Context, config: Path | None) -> None:
     """
     # Only our own words: libraries that chat on the root logger are not of interest here.
     handler = logging.StreamHandler(sys.stderr)
-    logging.getLogger(__package__).addHandler(handler)
+    # One handler, of the stream as it is now: a program may call commands again and again.
+    logging.getLogger(__package__).handlers[:] = [handler]
     if config is not None:
         ctx.default_map = _read_config(config)
 

@@ -21,6 +21,7 @@ class Domain:
         least, most: both may be reached.
         above: the least value itself may not be reached.
         below: the largest value itself may not be reached.
+        whole: whole numbers only.
         why: what to know, after the bounds.
     """
 
@@ -28,6 +29,7 @@ class Domain:
     most: float = inf
     above: bool = False
     below: bool = False
+    whole: bool = False
     why: str = ""
 
     def holds(self, value: Any) -> bool:
@@ -36,7 +38,7 @@ class Domain:
             return all(self.holds(item) for item in value)
         if isinstance(value, bool) or not isinstance(value, int | float):
             return True
-        inside = isfinite(value) and self.least <= value <= self.most
+        inside = isfinite(value) and self.least <= value <= self.most and not (self.whole and value != int(value))
         return inside and not (self.above and value == self.least) and not (self.below and value == self.most)
 
     def __str__(self) -> str:
@@ -44,13 +46,14 @@ class Domain:
         lower = f"above {low}" if self.above else f"{low} or more"
         upper = "" if self.most == inf else f", below {high}" if self.below else f", {high} at most"
         exact = f"{low}" if self.least == self.most else f"{lower}{upper}"
+        exact = f"a whole number, {exact}" if self.whole else exact
         return f"{exact}; {self.why}" if self.why else exact
 
 
-_COUNT = Domain(1, 1_000_000)
-_WIDTH = Domain(1, 65_536)
+_COUNT = Domain(1, 1_000_000, whole=True)
+_WIDTH = Domain(1, 65_536, whole=True)
 _SHARE = Domain(0, 1, below=True, why="it is a share")
-_RATIO = Domain(0, 64, above=True)
+_RATIO = Domain(0, above=True)
 
 DOMAINS: dict[str, Domain] = {
     # Training.
@@ -62,8 +65,8 @@ DOMAINS: dict[str, Domain] = {
     "warmup_epochs": Domain(0, 1_000_000),
     "gamma": Domain(0, 100, why="0 is weighted cross entropy"),
     "aux_weight": Domain(0, 100),
-    "crop_px": Domain(1, 65_536),
-    "seed": Domain(0, 2**63 - 1),
+    "crop_px": Domain(1, 65_536, whole=True),
+    "seed": Domain(0, 2**63 - 1, whole=True),
     "validate_every": _COUNT,
     "checkpoint_every": _COUNT,
     "workers": Domain(0, 1024, why="0 reads in the process that trains"),
@@ -89,23 +92,24 @@ DOMAINS: dict[str, Domain] = {
             *("auxiliary_heads", "blocks", "deform_heads", "deform_points", "depth", "depths", "fuse_heads", "heads"),
             *("middle_blocks", "units"),
         ),
-        Domain(1, 1024),
+        Domain(1, 1024, whole=True),
     ),
-    "layers": Domain(0, 1024),
+    "layers": Domain(0, 1024, whole=True),
     # Cells and steps.
     **dict.fromkeys(
         (
             *("bins", "dilations", "grid", "head_dilations", "offset_scale", "output_stride", "patch", "pooled"),
             *("pools", "position_side", "rates", "reductions", "split", "window"),
         ),
-        Domain(1, 4096),
+        Domain(1, 4096, whole=True),
     ),
     # Ratios of widths.
     **dict.fromkeys(
         (*("auxiliary_ffn_ratios", "deform_ratio", "extractor_ffn_ratio", "ffn_ratio", "gate_ratio", "query_ratio"),),
         _RATIO,
     ),
-    "layer_scale": Domain(-10, 10),
+    "undilated": Domain(0, 1024, whole=True),
+    "layer_scale": Domain(),
     "norm_eps": Domain(0, 1, above=True),
 }
 """Setting -> what it may be, for every setting that is a number or a list of numbers."""

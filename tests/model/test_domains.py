@@ -67,5 +67,5 @@ def test_the_bounds_are_said() -> None:
     assert str(Domain(0, 1, below=True, why="it is a share")) == "0 or more, below 1; it is a share"
     assert str(Domain(0, above=True)) == "above 0"
     assert str(Domain(9, 9)) == "9"
-    with pytest.raises(UsageError, match="training settings: seed is -1; it must be 0 or more"):
+    with pytest.raises(UsageError, match="training settings: seed is -1; it must be a whole number, 0 or more"):
         from_mapping(TrainConfig, {"seed": -1}, where="training settings")

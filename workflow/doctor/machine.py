@@ -11,6 +11,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from ...pipeline.build.budget import SHARD_BYTES
 from ...pipeline.dataset.root import DataRoot
@@ -228,4 +229,4 @@ def proxies(found: Mapping[str, str] | None = None) -> Check:
 
 
 def _without_password(url: str) -> str:
-    return shown_url(url if "://" in url else f"//{url}").removeprefix("//")
+    return urlsplit(shown_url(url if "://" in url else f"//{url}")).netloc

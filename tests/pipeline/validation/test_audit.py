@@ -11,6 +11,7 @@ from dwplus.cli import cli
 from dwplus.commands.validate import exit_code
 from dwplus.pipeline.cluster import in_process
 from dwplus.pipeline.dataset.findings import Finding
+from dwplus.pipeline.dataset.manifest import Manifest, write_manifest
 from dwplus.pipeline.dataset.root import DataRoot
 from dwplus.pipeline.dataset.waivers import Waiver
 from dwplus.pipeline.errors import DataError, UsageError
@@ -32,6 +33,7 @@ WAIVER = Waiver("*", "*", "for the test")
 
 def textured(root: DataRoot, *, shifted: str = "") -> None:
     """Give every tile the same ground in optics, radar and label; radar of one tile lies 0.5 px further east."""
+    rows = []
     with root.open_ledger() as ledger:
         for number, row in enumerate(root.manifest().rows):
             path, fields = root.shard(row.tile), ground(SIZE + 32, seed=number)
@@ -47,8 +49,9 @@ def textured(root: DataRoot, *, shifted: str = "") -> None:
             content = encode_shard(pixels, row.tile, read_header(path).tags)
             write_atomically(path, content)
             codes = np.where(fields[inside] > 0.3, 2, np.where(fields[inside] > -0.4, 5, 8)).astype(np.uint8)
-            write_label(root.label(row), codes, row.tile, {})
+            rows.append(replace(row, label_written_sha256=write_label(root.own_label(row), codes, row.tile, {})))
             ledger.append(replace(ledger.rows[row.tile.id], bytes=len(content), sha256=sha256_of(content)))
+    write_manifest(root.folder, Manifest(tuple(rows)))
 
 
 def audited(root: DataRoot, **settings: object) -> AuditResult:
