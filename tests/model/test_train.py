@@ -331,7 +331,7 @@ def test_a_file_of_ones_own_is_a_profile_too(tmp_path: Path):
     [
         ("epoch = 7", "unknown key 'epoch'; known are model, .*epochs"),
         ("epochs = 1.5", "epochs is 1.5; int is wanted"),
-        ("epochs = 0", "epochs is 0; it must be 1 or more"),
+        ("epochs = 0", "epochs is 0; it must be a whole number, 1 or more"),
         ("device = 'tpu'", "choose one of auto, cpu"),
         ("epochs", "is no TOML"),
         ("warmup_epochs = 200", "below epochs"),
