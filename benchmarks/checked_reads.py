@@ -46,7 +46,7 @@ def main() -> int:
     options = arguments.parse(made, tiles=4, epochs=2, rounds=1)
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        root = lay_out(place / "data", options.tiles, patterns(None, place / "patterns", options.tiles))
+        root = lay_out(place / "data", options.tiles, patterns(None, place / "patterns", max(12, options.tiles)))
         rows = root.manifest().rows
         epoch_s(root, rows, checked=False)
         plain, checked, first = [], [], []
