@@ -48,7 +48,7 @@ def left_out_as_text(dataset: Dataset) -> list[str]:
     """``1 of 4 test tiles left out because ...``, one line per reason; empty where all tiles of the split are used."""
     total = len(dataset) + sum(len(one.tiles) for one in dataset.left_out)
     return [
-        f"{len(one.tiles)} of {total} {dataset.split} tiles left out because: {one.reason} ({one.tiles[0]}"
+        f"{len(one.tiles)} of {total} {dataset.split} tiles left out because {one.reason} ({one.tiles[0]}"
         f"{', ...' * (len(one.tiles) > 1)})"
         for one in dataset.left_out
     ]

@@ -340,7 +340,8 @@ class DataRoot:
             listed = ", ".join(map(str, damaged[:5])) + ", ..." * (len(damaged) > 5)
             found.append(f"{self.ledger_file}: {len(damaged)} damaged lines ({listed}); what they said is not used")
         if isinstance(self.pixels, Path):
-            lost = [r.tile.id for r in self.manifest().rows if r.tile.id not in known and self.shard(r.tile).exists()]  # type: ignore[union-attr]
+            unknown = (row.tile for row in self.manifest().rows if row.tile.id not in known)
+            lost = [tile.id for tile in unknown if (self.folder / shard_name(tile)).exists()]
             if lost:
                 found.append(
                     f"{self.ledger_file}: {len(lost)} shards are on disk and not in it ({lost[0]}"
@@ -366,13 +367,13 @@ class DataRoot:
             if last is None and (damaged or tile_id in seen):
                 put(tile_id, "their lines in the ledger are damaged or lost; run 'dwplus build'", fault=True)
             elif last is None:
-                put(tile_id, "not built")
+                put(tile_id, "they are not built")
             elif last.state != "done":
-                put(tile_id, f"{last.state}: {last.reason}")
+                put(tile_id, f"they are {last.state} ({last.reason})")
             elif tile_id in bad:
                 put(tile_id, "validation found an error in them, see findings.csv")
             elif tile_id not in seen:
-                put(tile_id, "not validated since they were built; run 'dwplus validate'", fault=True)
+                put(tile_id, "they were not validated since they were built; run 'dwplus validate'", fault=True)
             elif seen[tile_id] != last.sha256:
                 what = "the ledger names another shard than the one that was validated; run 'dwplus validate'"
                 put(tile_id, what, fault=True)

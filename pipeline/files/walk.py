@@ -60,5 +60,5 @@ def walk(folder: Path, endings: tuple[str, ...]) -> Walk:
 
 
 def _dangling(path: str) -> str:
-    target = os.readlink(path)  # noqa: PTH115
+    target = Path(path).readlink()
     return f"is a link to {target}, which does not exist; get its content first (git annex get, dvc pull)"

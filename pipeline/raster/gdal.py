@@ -71,7 +71,7 @@ def _check() -> None:
                 same = np.array_equal(file.read(), pixels) and file.crs is not None and file.crs.to_epsg() == 32631
                 problem = "" if same else "a small GeoTIFF comes back as another one"
     except (RasterioError, CRSError, ValueError, OSError) as error:
-        problem = " ".join(str(error.__cause__ or error).split())
+        problem = " ".join(str(error.__cause__ or error).split()).rstrip(".")
     if problem:
         raise MachineError(f"GDAL or PROJ does not work on this machine: {problem}; {_advice()}")
 

@@ -77,7 +77,7 @@ def test_a_damaged_line_of_the_ledger_leaves_its_tile_out_and_says_so(root: Data
 
     code, said = score(root, run)
 
-    assert "1 of 4 test tiles left out because: their lines in the ledger are damaged" in said
+    assert "1 of 4 test tiles left out because their lines in the ledger are damaged" in said
     assert code == 3
 
 
