@@ -21,7 +21,7 @@ from dwplus.local_ee.planet import noise, utm
 from dwplus.local_ee.planet.labelling import Annotator
 from dwplus.local_ee.planet.planet import make_planet
 from dwplus.local_ee.scene import Scene
-from dwplus.pipeline.spec.landcover import IGNORE, class_indices
+from dwplus.pipeline.spec.classes import DYNAMIC_WORLD, IGNORE
 from dwplus.pipeline.spec.tiles import Tile
 from numpy.typing import NDArray
 from rigs import arguments
@@ -65,7 +65,7 @@ def _samples(
         if scene is None or not radar:
             continue
         codes = catalogue.planet.annotate(tile.crs, tile.transform, tile.shape, annotator, tile.id)
-        index = class_indices(codes)
+        index = DYNAMIC_WORLD.class_indices(codes)
         index[cloudy(catalogue, scene, tile)] = IGNORE
         rows, cols = np.nonzero(index != IGNORE)
         drawn = np.random.default_rng(noise.key(tile.id) % 2**32).permutation(len(rows))[:PIXELS_PER_TILE]

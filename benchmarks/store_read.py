@@ -31,7 +31,7 @@ from dwplus.pipeline.dataset.store_metadata import TILES_PER_FILE
 from dwplus.pipeline.files.atomic import sha256_of
 from dwplus.pipeline.raster.geotiff import read_bands, read_codes, shard_name
 from dwplus.pipeline.spec.bands import preset
-from dwplus.pipeline.spec.landcover import class_indices
+from dwplus.pipeline.spec.classes import DYNAMIC_WORLD
 from numpy.typing import NDArray
 from rigs import arguments
 from rigs.real_stacks import STACK, label_of, made_up_stacks, real_shard, stacks
@@ -91,7 +91,7 @@ def full_sample(store: Store, row: ManifestRow) -> list[NDArray[Any]]:
 
 def from_shards(root: DataRoot, row: ManifestRow) -> list[NDArray[Any]]:
     bands = read_bands(root.shard(row.tile), (*BANDS[0], *BANDS[1]))
-    return [class_indices(read_codes(root.label(row))), bands]
+    return [DYNAMIC_WORLD.class_indices(read_codes(root.label(row))), bands]
 
 
 def copy(sample: Sequence[NDArray[Any]], room: Sequence[NDArray[Any]]) -> None:

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from rasterio.io import MemoryFile
 
 from ..pipeline.files.atomic import write_atomically
-from ..pipeline.spec.landcover import CLASS_COUNT, CLASS_NAMES, CODE_CLOUD
+from ..pipeline.spec.classes import DYNAMIC_WORLD
 from ..pipeline.spec.tiles import Tile, biome_names
 from .catalogue.annotations import annotate, is_nameless, world_seed
 from .catalogue.catalogue import Catalogue
@@ -207,10 +207,10 @@ def _test_tif(model: NDArray[np.uint8], consensus: NDArray[np.uint8], tile: Tile
 
 def _probs_tif(model: NDArray[np.uint8], clouds: NDArray[np.bool_], tile: Tile) -> bytes:
     """Nine probabilities of few values: 0.6 for the model's class; NaN under clouds and in a corner of every tile."""
-    probabilities = np.where(model == np.arange(CLASS_COUNT)[:, None, None], np.float32(0.6), np.float32(0.05))
+    probabilities = np.where(model == np.arange(len(DYNAMIC_WORLD))[:, None, None], np.float32(0.6), np.float32(0.05))
     probabilities[:, clouds] = np.nan
     probabilities[:, :8, :8] = np.nan
-    return _geotiff(probabilities, tile, names=CLASS_NAMES, compress="deflate", zlevel=1, interleave="band")
+    return _geotiff(probabilities, tile, names=DYNAMIC_WORLD.names, compress="deflate", zlevel=1, interleave="band")
 
 
 def _test_list(tiles: Iterable[SandboxTile]) -> bytes:
@@ -235,7 +235,7 @@ _CLASS_COLUMNS = {
     "Built_Area": 7,
     "Bare_Ground": 8,
     "Snow_Ice": 9,
-    "Clouds": CODE_CLOUD,
+    "Clouds": DYNAMIC_WORLD.ignored_code,
 }
 """Column of the workbook -> released code."""
 
@@ -295,7 +295,9 @@ def _counts(archive: Path) -> dict[str, NDArray[np.int64]]:
         for name in opened.namelist():
             if name.endswith(".tif"):
                 with MemoryFile(opened.read(name)) as memory, memory.open() as raster:
-                    found[Path(name).stem] = np.bincount(raster.read(1).ravel(), minlength=CODE_CLOUD + 1)
+                    found[Path(name).stem] = np.bincount(
+                        raster.read(1).ravel(), minlength=DYNAMIC_WORLD.ignored_code + 1
+                    )
     return found
 
 

@@ -24,7 +24,7 @@ from torch.utils.data import Dataset as TorchDataset
 from ..pipeline.errors import DataError, UsageError
 from ..pipeline.machine import usable_cores
 from ..pipeline.spec.bands import BANDS, NODATA
-from ..pipeline.spec.landcover import IGNORE
+from ..pipeline.spec.classes import IGNORE
 
 if TYPE_CHECKING:
     from ..pipeline.dataset.samples import Sample

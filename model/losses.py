@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..pipeline.errors import UsageError
-from ..pipeline.spec.landcover import IGNORE
+from ..pipeline.spec.classes import IGNORE
 
 ClassScale = Literal["class", "pixel"]
 

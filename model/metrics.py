@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..pipeline.errors import DataError
-from ..pipeline.spec.landcover import CLASS_COUNT, CLASS_NAMES, IGNORE
+from ..pipeline.spec.classes import DYNAMIC_WORLD, IGNORE
 
-_CODES = (CLASS_COUNT + 1) * CLASS_COUNT
+_CODES = (len(DYNAMIC_WORLD) + 1) * len(DYNAMIC_WORLD)
 """Codes 9 x truth + prediction, with one more truth for ignored pixels: 90, so that a code fits a byte."""
 
 
@@ -37,15 +37,17 @@ class ConfusionMatrix:
 
     def __post_init__(self) -> None:
         counts = np.asarray(self.counts)
-        if counts.shape != (CLASS_COUNT, CLASS_COUNT) or not np.issubdtype(counts.dtype, np.integer):
-            raise DataError(f"a confusion matrix is {CLASS_COUNT} x {CLASS_COUNT} whole numbers, not {counts.shape}")
+        if counts.shape != (len(DYNAMIC_WORLD), len(DYNAMIC_WORLD)) or not np.issubdtype(counts.dtype, np.integer):
+            raise DataError(
+                f"a confusion matrix is {len(DYNAMIC_WORLD)} x {len(DYNAMIC_WORLD)} whole numbers, not {counts.shape}"
+            )
         frozen = counts.astype(np.int64)
         frozen.flags.writeable = False
         object.__setattr__(self, "counts", frozen)
 
     @classmethod
     def zero(cls) -> ConfusionMatrix:
-        return cls(np.zeros((CLASS_COUNT, CLASS_COUNT), dtype=np.int64))
+        return cls(np.zeros((len(DYNAMIC_WORLD), len(DYNAMIC_WORLD)), dtype=np.int64))
 
     @classmethod
     def of(cls, truth: NDArray[np.uint8], prediction: NDArray[np.uint8]) -> ConfusionMatrix:
@@ -60,10 +62,10 @@ class ConfusionMatrix:
         """
         if truth.shape != prediction.shape:
             raise DataError(f"truth is {truth.shape}, prediction {prediction.shape}; they must be of one shape")
-        if prediction.size and prediction.max() >= CLASS_COUNT:
-            raise DataError(f"prediction holds {prediction.max()}; classes are 0..{CLASS_COUNT - 1}")
-        if np.any((truth >= CLASS_COUNT) & (truth != IGNORE)):
-            raise DataError(f"truth holds values that are neither 0..{CLASS_COUNT - 1} nor {IGNORE} (ignored)")
+        if prediction.size and prediction.max() >= len(DYNAMIC_WORLD):
+            raise DataError(f"prediction holds {prediction.max()}; classes are 0..{len(DYNAMIC_WORLD) - 1}")
+        if np.any((truth >= len(DYNAMIC_WORLD)) & (truth != IGNORE)):
+            raise DataError(f"truth holds values that are neither 0..{len(DYNAMIC_WORLD) - 1} nor {IGNORE} (ignored)")
         one = torch.from_numpy(np.ascontiguousarray(truth)), torch.from_numpy(np.ascontiguousarray(prediction))
         return cls(count_pixels(one[0][None], one[1][None])[0].numpy())
 
@@ -84,7 +86,7 @@ class ConfusionMatrix:
     def absent(self) -> tuple[str, ...]:
         """Names of the classes that are neither in the truth nor in the prediction."""
         seen = self.counts.sum(0) + self.counts.sum(1)
-        return tuple(name for name, pixels in zip(CLASS_NAMES, seen, strict=True) if pixels == 0)
+        return tuple(name for name, pixels in zip(DYNAMIC_WORLD.names, seen, strict=True) if pixels == 0)
 
     @property
     def iou(self) -> NDArray[np.float64]:
@@ -117,13 +119,15 @@ class ConfusionMatrix:
         return np.diagonal(self.counts)
 
     def to_dict(self) -> dict[str, Any]:
-        return {"classes": list(CLASS_NAMES), "counts": self.counts.tolist()}
+        return {"classes": list(DYNAMIC_WORLD.names), "counts": self.counts.tolist()}
 
     @classmethod
     def from_dict(cls, mapping: Mapping[str, Any]) -> ConfusionMatrix:
         """Raises DataError where the matrix is of other classes or no matrix."""
-        if list(mapping.get("classes", ())) != list(CLASS_NAMES):
-            raise DataError(f"confusion matrix is of classes {mapping.get('classes')}, not of {list(CLASS_NAMES)}")
+        if list(mapping.get("classes", ())) != list(DYNAMIC_WORLD.names):
+            raise DataError(
+                f"confusion matrix is of classes {mapping.get('classes')}, not of {list(DYNAMIC_WORLD.names)}"
+            )
         try:
             return cls(np.array(mapping["counts"]))
         except (KeyError, ValueError) as error:
@@ -152,7 +156,7 @@ class TileCounts:
                 **{key: _or_none(values[index]) for key, values in of_classes.items()},
                 "pixels": int(pixels[index]),
             }
-            for index, name in enumerate(CLASS_NAMES)
+            for index, name in enumerate(DYNAMIC_WORLD.names)
         }
         return {
             **{metric.key: _or_none(metric.value(self)) for metric in overall()},
@@ -205,9 +209,9 @@ def count_pixels(truth: Tensor, prediction: Tensor) -> Tensor:
     Returns:
         int64 (B, 9, 9), rows truth.
     """
-    code = truth.clamp(max=CLASS_COUNT) * CLASS_COUNT + prediction
+    code = truth.clamp(max=len(DYNAMIC_WORLD)) * len(DYNAMIC_WORLD) + prediction
     counts = torch.stack([torch.bincount(one.flatten(), minlength=_CODES)[:_CODES] for one in code])
-    return counts.view(-1, CLASS_COUNT + 1, CLASS_COUNT)[:, :CLASS_COUNT]
+    return counts.view(-1, len(DYNAMIC_WORLD) + 1, len(DYNAMIC_WORLD))[:, : len(DYNAMIC_WORLD)]
 
 
 def predicted_classes(logits: Tensor) -> Tensor:

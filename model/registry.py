@@ -18,7 +18,7 @@ from torch import nn
 from ..manifests import load_toml
 from ..pipeline.errors import UsageError
 from ..pipeline.spec.bands import preset
-from ..pipeline.spec.landcover import CLASS_COUNT
+from ..pipeline.spec.classes import DYNAMIC_WORLD
 from .baselines import (
     cmnext,
     cmtfnet,
@@ -278,8 +278,10 @@ def configure(
         type(row.defaults), {**to_mapping(row.defaults), **bands, **overrides}, where=f"model {name!r}"
     )
     classes = to_mapping(settings)["classes"]
-    if classes != CLASS_COUNT:
-        raise UsageError(f"model {name!r}: classes is {classes}; it must be {CLASS_COUNT}, as many as labels have")
+    if classes != len(DYNAMIC_WORLD):
+        raise UsageError(
+            f"model {name!r}: classes is {classes}; it must be {len(DYNAMIC_WORLD)}, as many as labels have"
+        )
     return settings
 
 

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from ..pipeline.errors import DataError, UsageError
-from ..pipeline.spec.landcover import CLASS_NAMES
+from ..pipeline.spec.classes import DYNAMIC_WORLD
 from ..pipeline.spec.version import __version__
 from .loader import Batch, Normaliser, TileSet, batch_to, collate, loader_processes, to_batch
 from .metrics import ConfusionMatrix, TileCounts, count_pixels, predicted_classes
@@ -274,7 +274,7 @@ def majority_guess(class_counts: tuple[int, ...], matrix: ConfusionMatrix) -> tu
     """What a network has to beat: the most frequent training class, and the accuracy of saying it everywhere."""
     index = max(range(len(class_counts)), key=class_counts.__getitem__)
     accuracy = float(matrix.counts[index].sum() / matrix.pixels) if matrix.pixels else 0.0
-    return CLASS_NAMES[index], accuracy
+    return DYNAMIC_WORLD.names[index], accuracy
 
 
 def _score_tiles(

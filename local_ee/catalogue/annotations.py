@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from ...pipeline.spec.landcover import CODE_UNMARKED
+from ...pipeline.spec.classes import CODE_UNMARKED
 from ..planet import noise
 from ..planet.labelling import Annotator, with_clouds
 from ..planet.protocol import Planet

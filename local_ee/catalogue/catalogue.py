@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...pipeline.spec.landcover import CODE_UNMARKED
+from ...pipeline.spec.classes import CODE_UNMARKED
 from ..planet import noise, utm
 from ..planet.materials import OPTICAL_BANDS
 from ..planet.protocol import Planet
@@ -136,7 +136,7 @@ class Catalogue:
         seen = inside(acquisition.seen, grid)
         if not seen.any():
             return np.zeros((1, 1), band.dtype), False
-        if scene.collection == sentinel2.DYNAMIC_WORLD:
+        if scene.collection == sentinel2.DYNAMIC_WORLD_V1:
             pixels, clear = products.dynamic_world(self.planet, band.id, grid, acquisition.geometry, scene.index)
             return pixels, seen & clear
         return self._seen(acquisition, band, grid), True if seen.all() else seen

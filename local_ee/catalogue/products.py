@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...pipeline.spec.landcover import CLASS_COUNT, CLASS_NAMES
+from ...pipeline.spec.classes import DYNAMIC_WORLD
 from ..planet import noise
 from ..planet.ground import Floats
 from ..planet.labelling import model_mistakes
@@ -150,8 +150,8 @@ def dynamic_world(
     if band == "label":
         return view.cover, mask
     first = np.float32(_UNSURE) + np.float32(_SURE - _UNSURE) * np.clip(view.certainty / 2, 0, 1)
-    index = CLASS_NAMES.index(band)
+    index = DYNAMIC_WORLD.names.index(band)
     rest = 1 - first
-    others = rest * np.float32((1 - _SECOND) / (CLASS_COUNT - 2))
+    others = rest * np.float32((1 - _SECOND) / (len(DYNAMIC_WORLD) - 2))
     value = np.where(view.cover == index, first, np.where(view.other == index, rest * np.float32(_SECOND), others))
     return value.astype(np.float32), mask

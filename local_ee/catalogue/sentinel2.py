@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...pipeline.spec.landcover import CLASS_NAMES
+from ...pipeline.spec.classes import DYNAMIC_WORLD
 from ..planet import noise, utm
 from ..planet.protocol import ViewGeometry
 from ..scene import PixelType, Scene, SceneBand
@@ -24,7 +24,7 @@ from .mgrs import SIDE_M, Granule
 from .orbits import SENTINEL_2, Satellite
 
 L2A, L1C = "COPERNICUS/S2_SR_HARMONIZED", "COPERNICUS/S2_HARMONIZED"
-DYNAMIC_WORLD = "GOOGLE/DYNAMICWORLD/V1"
+DYNAMIC_WORLD_V1 = "GOOGLE/DYNAMICWORLD/V1"
 
 _OPTICAL_M = {
     **{"B1": 60, "B2": 10, "B3": 10, "B4": 10, "B5": 20, "B6": 20, "B7": 20, "B8": 10, "B8A": 20},
@@ -42,7 +42,7 @@ BANDS: dict[str, Layout] = {
         **{"MSK_CLDPRB": (20, "uint8"), "MSK_SNWPRB": (20, "uint8"), "QA60": (60, "uint16")},
     },
     L1C: {**{name: (size, "uint16") for name, size in _OPTICAL_M.items()}, "QA60": (60, "uint16")},
-    DYNAMIC_WORLD: {**dict.fromkeys(CLASS_NAMES, (10, "float32")), "label": (10, "uint8")},
+    DYNAMIC_WORLD_V1: {**dict.fromkeys(DYNAMIC_WORLD.names, (10, "float32")), "label": (10, "uint8")},
 }
 """Bands of each collection in the order of the live catalogue, which has QA10 and QA20 besides (always 0).
 
@@ -206,7 +206,7 @@ def acquisition(key: _Key, seed: int) -> Acquisition | None:
     names = _names(key, satellite, sensed)
     first = _names(key._replace(again=False), satellite, sensed).scene
     cloud = _cloud_percentage(first)
-    if key.collection == DYNAMIC_WORLD:
+    if key.collection == DYNAMIC_WORLD_V1:
         if cloud > MOST_CLOUDY:
             return None
         properties: dict[str, Any] = {"dynamicworld_algorithm_version": "SANDBOX", "qa_algorithm_version": "SANDBOX"}

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ...pipeline.spec.landcover import CLASS_COUNT, CODE_CLOUD, CODE_UNMARKED
+from ...pipeline.spec.classes import CODE_UNMARKED, DYNAMIC_WORLD
 from . import noise
 
 Annotator = Literal["expert", "non_expert", "consensus"]
@@ -154,7 +154,7 @@ def with_clouds(codes: NDArray[np.uint8], cloudy: NDArray[np.bool_], labeler: An
     marked = codes.copy()
     marked[share > 0] = CODE_UNMARKED
     if noise.unit(key, labeler, "marks clouds") < _MARK_CLOUDS:
-        marked[share > np.float32(0.6)] = CODE_CLOUD
+        marked[share > np.float32(0.6)] = DYNAMIC_WORLD.ignored_code
     return marked
 
 
@@ -177,7 +177,7 @@ def _majority(cover: NDArray[np.uint8], radius_px: int) -> tuple[NDArray[np.uint
     """The commonest class of each pixel's square surroundings, and its share there."""
     best = np.zeros(cover.shape, np.float32)
     winner = cover.copy()
-    for index in range(CLASS_COUNT):
+    for index in range(len(DYNAMIC_WORLD)):
         here = cover == index
         if not here.any():
             continue

@@ -27,7 +27,7 @@ class Material:
 
     Attributes:
         name: what it is.
-        cover: class index 0..8 (landcover.CLASSES).
+        cover: class index 0..8 (``classes.DYNAMIC_WORLD``).
         bare, green: reflectance x 1e4 in `OPTICAL_BANDS`.
         greenness: share of the green spectrum in the yearly mean, 0..1.
         season: amplitude of greenness over the year at mid latitudes.

@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...pipeline.errors import UsageError
-from ...pipeline.spec.landcover import CLASS_COUNT
+from ...pipeline.spec.classes import DYNAMIC_WORLD
 from ..blocks.decoder import MlpDecoder
 from ..blocks.fusion import DualEncoder
 from ..blocks.layers import DropPath, Form, check_size, check_stages, drop_path_rates, initialise, quieten, upsample
@@ -54,7 +54,7 @@ class CmNextConfig:
 
     primary_bands: int = 10
     auxiliary_bands: int = 2
-    classes: int = CLASS_COUNT
+    classes: int = len(DYNAMIC_WORLD)
     widths: tuple[int, ...] = (64, 128, 320, 512)
     depths: tuple[int, ...] = (3, 4, 6, 3)
     heads: tuple[int, ...] = (1, 2, 5, 8)

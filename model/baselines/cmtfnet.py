@@ -26,7 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...pipeline.errors import UsageError
-from ...pipeline.spec.landcover import CLASS_COUNT
+from ...pipeline.spec.classes import DYNAMIC_WORLD
 from ..blocks.convolutions import DropoutUnit, conv_norm, map_dropout
 from ..blocks.layers import check_heads, resize
 from ..blocks.resnet import RESNET50, ResNet, check_resnet, map_widths
@@ -57,7 +57,7 @@ class CMTFNetConfig:
 
     primary_bands: int = 10
     auxiliary_bands: int = 2
-    classes: int = CLASS_COUNT
+    classes: int = len(DYNAMIC_WORLD)
     blocks: tuple[int, ...] = RESNET50
     width: int = 64
     heads: int = 16

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from ...pipeline.errors import UsageError
-from ...pipeline.spec.landcover import CLASS_COUNT
+from ...pipeline.spec.classes import DYNAMIC_WORLD
 from ..blocks.decoder import MlpDecoder
 from ..blocks.fusion import DualEncoder
 from ..blocks.layers import Form, check_size, initialise, quieten, upsample
@@ -40,7 +40,7 @@ class CmxConfig:
 
     primary_bands: int = 10
     auxiliary_bands: int = 2
-    classes: int = CLASS_COUNT
+    classes: int = len(DYNAMIC_WORLD)
     widths: tuple[int, ...] = (64, 128, 320, 512)
     depths: tuple[int, ...] = (3, 4, 6, 3)
     heads: tuple[int, ...] = (1, 2, 5, 8)

@@ -33,7 +33,7 @@ import torch
 from torch import Tensor, nn
 
 from ...pipeline.errors import UsageError
-from ...pipeline.spec.landcover import CLASS_COUNT
+from ...pipeline.spec.classes import DYNAMIC_WORLD
 from ..blocks.convolutions import conv_norm, head, tied
 from ..blocks.layers import initialise, quieten, resize
 from ..blocks.xception import Dilations, SkipInput, Xception, initialise_step
@@ -65,7 +65,7 @@ class DeepLabV3PlusConfig:
 
     primary_bands: int = 10
     auxiliary_bands: int = 2
-    classes: int = CLASS_COUNT
+    classes: int = len(DYNAMIC_WORLD)
     stem_widths: tuple[int, int] = (32, 64)
     entry_widths: tuple[int, int, int] = (128, 256, 728)
     middle_blocks: int = 17

@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...pipeline.errors import UsageError
-from ...pipeline.spec.landcover import CLASS_COUNT
+from ...pipeline.spec.classes import DYNAMIC_WORLD
 from ..blocks.layers import full_precision, initialise, resize
 
 HeadForm = Literal["fused", "plain"]
@@ -47,7 +47,7 @@ class DynamicWorldConfig:
 
     primary_bands: int = 10
     auxiliary_bands: int = 2
-    classes: int = CLASS_COUNT
+    classes: int = len(DYNAMIC_WORLD)
     stem_width: int = 64
     widths: tuple[int, int] = (96, 144)
     skip_width: int = 48

@@ -30,7 +30,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...pipeline.errors import UsageError
-from ...pipeline.spec.landcover import CLASS_COUNT
+from ...pipeline.spec.classes import DYNAMIC_WORLD
 from ..blocks.convolutions import conv_norm
 from ..blocks.layers import Grid, as_map, as_tokens, check_heads
 from ..blocks.padding import run_padded
@@ -62,7 +62,7 @@ class FTransUNetConfig:
 
     primary_bands: int = 10
     auxiliary_bands: int = 2
-    classes: int = CLASS_COUNT
+    classes: int = len(DYNAMIC_WORLD)
     width: int = 64
     units: tuple[int, int, int] = (3, 4, 9)
     norm_groups: int = 32

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from ...pipeline.errors import UsageError
-from ...pipeline.spec.landcover import CLASS_COUNT
+from ...pipeline.spec.classes import DYNAMIC_WORLD
 from ..blocks.convolutions import conv_norm, tied
 from ..blocks.layers import check_heads, check_stages, initialise, quieten, resize
 from ..blocks.modality_fusion import PATCH, ChannelGate, FuseHead
@@ -80,7 +80,7 @@ class MultiSenseSegConfig:
 
     primary_bands: int = 10
     auxiliary_bands: int = 2
-    classes: int = CLASS_COUNT
+    classes: int = len(DYNAMIC_WORLD)
     expert_width: int = 32
     group_width: int = 8
     width: int = 96

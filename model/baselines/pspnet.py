@@ -29,7 +29,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...pipeline.errors import UsageError
-from ...pipeline.spec.landcover import CLASS_COUNT
+from ...pipeline.spec.classes import DYNAMIC_WORLD
 from ..blocks.convolutions import PyramidPooling, head, tied
 from ..blocks.layers import resize
 from ..blocks.resnet import RESNET101, OutputStride, ResNet, Stem, check_resnet, map_widths
@@ -54,7 +54,7 @@ class PSPNetConfig:
 
     primary_bands: int = 10
     auxiliary_bands: int = 2
-    classes: int = CLASS_COUNT
+    classes: int = len(DYNAMIC_WORLD)
     blocks: tuple[int, ...] = RESNET101
     width: int = 64
     stem: Stem = "deep"

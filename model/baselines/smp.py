@@ -42,7 +42,7 @@ import torch
 from torch import Tensor, nn
 
 from ...pipeline.errors import UsageError
-from ...pipeline.spec.landcover import CLASS_COUNT
+from ...pipeline.spec.classes import DYNAMIC_WORLD
 from ..blocks.padding import run_padded
 
 _TIMM = "tu-"
@@ -66,7 +66,7 @@ class SmpConfig:
 
     primary_bands: int = 10
     auxiliary_bands: int = 2
-    classes: int = CLASS_COUNT
+    classes: int = len(DYNAMIC_WORLD)
     architecture: str = "unet"
     encoder: str = "resnet34"
 

@@ -44,7 +44,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ...pipeline.errors import UsageError
-from ...pipeline.spec.landcover import CLASS_COUNT
+from ...pipeline.spec.classes import DYNAMIC_WORLD
 from ..blocks.convolutions import DropoutUnit, conv_norm, head, tied
 from ..blocks.layers import DropPath, Grid, as_map, as_tokens, check_heads, drop_path_rates, initialise, quieten, resize
 from ..blocks.padding import run_padded
@@ -84,7 +84,7 @@ class VitAdapterConfig:
 
     primary_bands: int = 10
     auxiliary_bands: int = 2
-    classes: int = CLASS_COUNT
+    classes: int = len(DYNAMIC_WORLD)
     width: int = 768
     depth: int = 12
     heads: int = 12

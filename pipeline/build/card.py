@@ -18,7 +18,7 @@ from ..dataset.root import DataRoot
 from ..files.atomic import write_atomically
 from ..raster.geotiff import LABELS_FOLDER, SHARDS_FOLDER
 from ..spec.bands import BANDS, PRESETS
-from ..spec.landcover import CLASSES, CODE_CLOUD, CODE_UNMARKED, IGNORE
+from ..spec.classes import CODE_UNMARKED, DYNAMIC_WORLD, IGNORE
 from ..spec.licences import CITATIONS, LabelMaker
 from ..spec.recipe import S1_COLLECTIONS, S2_COLLECTION, Recipe
 from ..spec.sources import Source
@@ -268,8 +268,8 @@ def _classes() -> str:
         ("code", "class index", "name", "colour"),
         [
             (str(CODE_UNMARKED), ignored, "unmarked", ""),
-            *((str(c.code), str(c.index), c.name, f"#{c.colour}") for c in CLASSES),
-            (str(CODE_CLOUD), ignored, "cloud", ""),
+            *((str(c.code), str(c.index), c.name, f"#{c.colour}") for c in DYNAMIC_WORLD.classes),
+            (str(DYNAMIC_WORLD.ignored_code), ignored, "cloud", ""),
         ],
         numbers=frozenset({0}),
     )

@@ -28,11 +28,12 @@ from shapely.geometry.polygon import orient
 from ..errors import DataError, MachineError, UsageError
 from ..files.atomic import write_atomically
 from ..files.paths import inside
+from ..spec.classes import DYNAMIC_WORLD, ClassTable, class_table_of
 from ..spec.tiles import Tile, in_region, locate
 
 MANIFEST_FILE = "manifest.parquet"
 
-Release = Literal["train", "test", "inspect"]
+Release = Literal["train", "test", "inspect", "own"]
 Protocol = Literal["strict", "paper"]
 PROTOCOLS: tuple[Protocol, ...] = ("strict", "paper")
 SPLITS = ("train", "val", "test", "inspect")
@@ -43,16 +44,21 @@ class ManifestRow:
     """One tile of the data set.
 
     Attributes:
-        labeler: whose markup is used: ``expert``, ``non_expert``, ``consensus`` or ``unknown``.
-        release: ``train`` or ``test`` as released; ``inspect`` for user-supplied label tiles.
+        labeler: whose markup is used: ``expert``, ``non_expert``, ``consensus``, ``unknown`` or ``own``.
+        release: ``train`` or ``test`` as released; ``inspect`` for user-supplied tiles in the form of released ones;
+            ``own`` for labels of users (``dwplus labels add``), which have splits of their own.
         label: label raster, path relative to the data root.
         label_sha256: of the released file that it was read from.
-        marked_share: share of pixels (0..1) with one of the nine classes.
+        marked_share: share of pixels (0..1) with one of the classes.
         split_strict, split_paper: ``train``, ``val``, ``test`` or ``inspect``. Under ``paper`` the test tiles serve for
             validation as well (paper, section III).
         s2_index, s2_product_id: what the release says about the label's scene; may be empty.
         discard: reason not to request this tile; empty for all others.
         label_written_sha256: of the file at ``label``; empty where an earlier version, which kept none, wrote it.
+        period: ``<first day>/<last day>`` (ISO 8601, both inclusive) in which an own label is true; empty = its day.
+        annotator: who drew an own label, as its user says; may be empty.
+        added: key of the input (``own/inputs.json``) that an own label came from.
+        split_given: split of an own label as its user says; empty = drawn by geographic blocks.
     """
 
     tile: Tile
@@ -67,6 +73,10 @@ class ManifestRow:
     split_paper: str = ""
     discard: str = ""
     label_written_sha256: str = ""
+    period: str = ""
+    annotator: str = ""
+    added: str = ""
+    split_given: str = ""
 
     @property
     def label_state(self) -> str:
@@ -79,9 +89,10 @@ class ManifestRow:
 
 @dataclass(frozen=True)
 class Manifest:
-    """All tiles of one data root, ordered by tile id."""
+    """All tiles of one data root, ordered by tile id, and the classes of their labels."""
 
     rows: tuple[ManifestRow, ...]
+    classes: ClassTable = DYNAMIC_WORLD
 
     @cached_property
     def hash(self) -> str:
@@ -89,7 +100,7 @@ class Manifest:
 
         What follows from a grid (region, lon, lat, geometry) is left out: its last digit depends on PROJ's version.
         """
-        return _hash_of(_own_columns(self.rows))
+        return _hash_of(_own_columns(self.rows), self.classes)
 
     def of_split(self, split: str, protocol: Protocol) -> tuple[ManifestRow, ...]:
         """Rows of a split that may be requested; ``val`` of ``paper`` is its test split."""
@@ -161,11 +172,12 @@ def _draw(row: ManifestRow) -> bytes:
 METADATA_KEY = b"dwplus"
 """Key of the file's metadata that holds, as JSON, the version of the format, the manifest's hash and that of places."""
 
-MANIFEST_VERSION = 2
-"""2: ``label_written_sha256``. Version 1 is read too."""
+MANIFEST_VERSION = 3
+"""2: ``label_written_sha256``; 3: class table, own labels. Earlier versions are read too."""
 
 _TILE_COLUMNS = ("dw_id", "crs", "transform", "height", "width", "date", "hemisphere", "biome")
 _WRITTEN = "label_written_sha256"
+_OF_OWN_LABELS = ("period", "annotator", "added", "split_given")
 _PLACE_COLUMNS = ("region", "lon", "lat")
 _ROW_COLUMNS = tuple(name for name in ManifestRow.__dataclass_fields__ if name != "tile")
 COLUMNS = (*_TILE_COLUMNS, *_PLACE_COLUMNS, *_ROW_COLUMNS, "geometry")
@@ -200,6 +212,8 @@ def _table(manifest: Manifest) -> Any:
         "hash": manifest.hash,
         "places": _hash_of_places(places, geometry),
         "files": _hash_of_files(own),
+        "classes": manifest.classes.as_dict(),
+        "class_table": _hash_of_table(manifest.classes),
     }
     metadata = {b"geo": json.dumps(_geo(shapes)), METADATA_KEY: json.dumps(said)}
     columns = {**own, **places, "geometry": geometry}
@@ -278,18 +292,21 @@ def _read(path: Path, _size: int, _mtime_ns: int) -> Manifest:
         said = json.loads((table.schema.metadata or {}).get(METADATA_KEY, b"{}"))
         if not said:
             raise DataError(f"{path} was written by something else, or by an older dwplus (it has no hash); {advice}")
-        if said["version"] not in (1, MANIFEST_VERSION):
+        if said["version"] not in range(1, MANIFEST_VERSION + 1):
             raise DataError(
                 f"{path} has format {said['version']}, this dwplus reads {MANIFEST_VERSION}; install the dwplus that "
                 f"wrote it, or {advice}"
             )
-        if said["version"] == 1:
-            table = table.append_column(_WRITTEN, pyarrow.array([""] * table.num_rows))
+        for name in (_WRITTEN, *_OF_OWN_LABELS):
+            if said["version"] < MANIFEST_VERSION and name not in table.column_names:
+                table = table.append_column(name, pyarrow.array([""] * table.num_rows))
+        classes = _classes_of(said, path)
         own = {name: table.column(name).to_pylist() for name in (*_TILE_COLUMNS, *_ROW_COLUMNS) if name != "transform"}
         own["transform"] = table.column("transform").combine_chunks().flatten().to_numpy().reshape(-1, 6).tolist()
         places = {name: table.column(name).to_pylist() for name in _PLACE_COLUMNS}
-        found = _hash_of(own), _hash_of_places(places, table.column("geometry").to_pylist()), _hash_of_files(own)
-        recorded = (said["hash"], said["places"], said.get("files", found[2]))
+        places_hash = _hash_of_places(places, table.column("geometry").to_pylist())
+        found = (_hash_of(own, classes), places_hash, _hash_of_files(own), _hash_of_table(classes))
+        recorded = (said["hash"], said["places"], said.get("files", found[2]), said.get("class_table", found[3]))
     except OSError as error:
         if error.errno is not None:
             raise MachineError(
@@ -304,10 +321,18 @@ def _read(path: Path, _size: int, _mtime_ns: int) -> Manifest:
             f"together: work on a copy, {advice}"
         )
     _check_paths(own, path)
-    manifest = Manifest(_rows(own, places))
+    manifest = Manifest(_rows(own, places), classes)
     # Where cached_property keeps it.
     manifest.__dict__["hash"] = found[0]
     return manifest
+
+
+def _classes_of(said: Mapping[str, Any], path: Path) -> ClassTable:
+    """The class table of a manifest; earlier versions had Dynamic World's classes alone."""
+    try:
+        return class_table_of(said["classes"]) if "classes" in said else DYNAMIC_WORLD
+    except DataError as error:
+        raise DataError(f"{path}: {error}; delete it, and add the labels again") from None
 
 
 def _check_paths(own: Mapping[str, list[Any]], path: Path) -> None:
@@ -356,15 +381,27 @@ def _place_columns(tiles: Sequence[Tile]) -> dict[str, list[Any]]:
     }
 
 
-def _hash_of(own: Mapping[str, list[Any]]) -> str:
-    """Of what the rows say; bytes of written labels depend on the version of GDAL, and are hashed apart."""
-    own = {name: values for name, values in own.items() if name != _WRITTEN}
-    plain = {**own, "date": [day.isoformat() for day in own["date"]]}
+def _hash_of(own: Mapping[str, list[Any]], classes: ClassTable) -> str:
+    """Of what the rows say; bytes of written labels depend on the version of GDAL, and are hashed apart.
+
+    Columns and classes that released labels do not need are left out where nothing stands in them: the hash of a
+    released data set does not change with the version.
+    """
+    said = {name: values for name, values in own.items() if name not in _OF_OWN_LABELS or any(values)}
+    said = {name: values for name, values in said.items() if name != _WRITTEN}
+    plain: dict[str, Any] = {**said, "date": [day.isoformat() for day in own["date"]]}
+    if classes.hash != DYNAMIC_WORLD.hash:
+        plain["classes"] = classes.hash
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _hash_of_files(own: Mapping[str, list[Any]]) -> str:
     return hashlib.sha256("\n".join(own[_WRITTEN]).encode()).hexdigest()[:12]
+
+
+def _hash_of_table(classes: ClassTable) -> str:
+    """Of all that the table says, titles and colours too."""
+    return hashlib.sha256(json.dumps(classes.as_dict(), sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _hash_of_places(places: Mapping[str, list[Any]], geometry: Sequence[bytes]) -> str:

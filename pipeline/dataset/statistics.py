@@ -10,7 +10,7 @@ from pathlib import Path
 from ..errors import DataError
 from ..files.records import read_record
 from ..spec.bands import SHARD_BANDS
-from ..spec.landcover import CLASS_COUNT
+from ..spec.classes import DYNAMIC_WORLD
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,12 @@ class Statistics:
             return f"it is of protocol {self.protocol!r}, not {protocol!r}"
         if missing := sorted(set(SHARD_BANDS) - set(self.bands)):
             return f"it has no statistics of band {', '.join(missing)}"
-        if len(self.class_counts) != CLASS_COUNT or min(self.class_counts) < 0 or self.tiles < 0 or self.ignored < 0:
+        if (
+            len(self.class_counts) != len(DYNAMIC_WORLD)
+            or min(self.class_counts) < 0
+            or self.tiles < 0
+            or self.ignored < 0
+        ):
             return "numbers of tiles and of pixels per class are counts from 0 on"
         for name, band in self.bands.items():
             if not (isfinite(band.mean) and isfinite(band.std) and band.std >= 0 and band.min <= band.max):

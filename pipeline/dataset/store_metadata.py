@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..spec.bands import BANDS, NODATA, S1_BANDS, S2_BANDS
-from ..spec.landcover import CLASS_NAMES, IGNORE
+from ..spec.classes import DYNAMIC_WORLD, IGNORE
 from ..spec.sources import Source
 from ..spec.tiles import locate
 from ..spec.version import __version__
@@ -136,7 +136,7 @@ def _about(variable: Variable) -> dict[str, Any]:
     """CF attributes. Source: CF conventions 1.11, 8.1 (packed data) and 3.5 (flags)."""
     near = {"coordinates": "lon lat date split_strict split_paper region biome labeler epsg x_min y_max"}
     if variable is LABEL:
-        flags = {"flag_values": list(range(len(CLASS_NAMES))), "flag_meanings": " ".join(CLASS_NAMES)}
+        flags = {"flag_values": list(range(len(DYNAMIC_WORLD.names))), "flag_meanings": " ".join(DYNAMIC_WORLD.names)}
         return {"long_name": "land cover class index", "_FillValue": IGNORE, **flags, **near}
     band = BANDS[variable.bands[0]]
     names = {"s2": "surface reflectance", "s1": "mean sigma0 over 360 days", "s1_n": band.title}

@@ -21,7 +21,7 @@ from ..errors import DataError, UsageError
 from ..files.remote import Place
 from ..raster.geotiff import read_header
 from ..raster.label_raster import read_label
-from ..spec.landcover import CLASSES, CODE_CLOUD, CODE_UNMARKED, marked_share
+from ..spec.classes import CODE_UNMARKED, DYNAMIC_WORLD
 from ..spec.test_tiles import biome_of, is_test_tile
 from ..spec.tiles import Tile, biome_names, hemisphere_of, parse_tile_id, tile_id_of
 
@@ -83,9 +83,9 @@ class LabelFacts:
     @property
     def class_shares(self) -> dict[str, float]:
         """Class -> share (0..1) of the pixels that carry one of the nine classes, largest first."""
-        counts = np.bincount(self.codes.ravel(), minlength=CODE_CLOUD + 1)
-        marked = max(1, int(counts[1:CODE_CLOUD].sum()))
-        shares = {c.name: float(counts[c.code]) / marked for c in CLASSES if counts[c.code]}
+        counts = np.bincount(self.codes.ravel(), minlength=DYNAMIC_WORLD.ignored_code + 1)
+        marked = max(1, int(counts[1 : DYNAMIC_WORLD.ignored_code].sum()))
+        shares = {c.name: float(counts[c.code]) / marked for c in DYNAMIC_WORLD.classes if counts[c.code]}
         return dict(sorted(shares.items(), key=lambda item: -item[1]))
 
     def to_dict(self) -> dict[str, Any]:
@@ -108,9 +108,9 @@ class LabelFacts:
             "region": tile.region,
             "biome": _biome_as_text(tile.biome).strip() if tile.biome else "",
             "test_tile": is_test_tile(tile.id),
-            "marked_share": round(marked_share(self.codes), 4),
+            "marked_share": round(DYNAMIC_WORLD.marked_share(self.codes), 4),
             "unmarked_share": round(int(np.count_nonzero(self.codes == CODE_UNMARKED)) / size, 4),
-            "cloud_share": round(int(np.count_nonzero(self.codes == CODE_CLOUD)) / size, 4),
+            "cloud_share": round(int(np.count_nonzero(self.codes == DYNAMIC_WORLD.ignored_code)) / size, 4),
             "class_shares": {name: round(share, 4) for name, share in self.class_shares.items()},
         }
         if row is not None:

@@ -27,7 +27,7 @@ from ..progress import Progress, Silent
 from ..raster.gdal import check_libraries
 from ..raster.geotiff import label_name, write_label
 from ..raster.label_raster import LabelRaster, read_label
-from ..spec.landcover import marked_share
+from ..spec.classes import DYNAMIC_WORLD
 from ..spec.tiles import Tile, parse_tile_id
 from .index import LabelFile, from_folder
 from .metadata import Metadata, read_metadata
@@ -447,7 +447,7 @@ def _row_of(file: LabelFile, raster: LabelRaster, hint: Mapping[str, str]) -> Ma
         release=file.split,
         label=label_name(tile, _folder_of(file)),
         label_sha256=raster.sha256,
-        marked_share=marked_share(raster.codes),
+        marked_share=DYNAMIC_WORLD.marked_share(raster.codes),
     )
     return _described(row, file, hint)
 

@@ -120,7 +120,7 @@ class ManifestOrigin:
 
 
 READING = (
-    *("..spec.landcover", "..spec.test_tiles", "..spec.tiles"),
+    *("..spec.classes", "..spec.test_tiles", "..spec.tiles"),
     *("..files.walk", "..raster.geotiff", "..raster.label_raster", "..earthengine.scene_choice"),
     *(".releases", ".metadata", ".index", ".supply", ".ingest"),
 )

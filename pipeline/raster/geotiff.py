@@ -25,7 +25,7 @@ from ..files.atomic import sha256_of, write_atomically
 from ..files.checksums import read_checked
 from ..files.remote import Place, Remote
 from ..spec.bands import BANDS, NODATA, SHARD_BANDS
-from ..spec.landcover import CODE_COLOURS
+from ..spec.classes import DYNAMIC_WORLD
 from ..spec.tiles import Tile
 from .gdal import check_libraries, fixed_options
 from .geotiff_blocks import read_blocks
@@ -165,7 +165,7 @@ def encode_label(codes: NDArray[np.uint8], tile: Tile, tags: Mapping[str, str]) 
     with fixed_options(), MemoryFile() as memory:
         with memory.open(**profile) as file:
             file.write(codes, 1)
-            file.write_colormap(1, CODE_COLOURS)
+            file.write_colormap(1, DYNAMIC_WORLD.code_colours)
             file.set_band_description(1, LABEL_BAND)
             file.update_tags(**tags)
         return bytes(memory.read())

@@ -20,7 +20,7 @@ from rasterio.io import DatasetReader, MemoryFile
 from ..errors import DataError
 from ..files.atomic import sha256_of
 from ..files.remote import Place, Remote
-from ..spec.landcover import RELEASED_CODES
+from ..spec.classes import DYNAMIC_WORLD
 from ..spec.test_tiles import TEST_SIZE_PX
 from ..spec.tiles import RESOLUTION_M, TILE_SIZE_PX
 from .gdal import check_libraries, fixed_options
@@ -155,10 +155,10 @@ def _label_band(raster: DatasetReader, path: Place) -> int:
 
 
 def _checked_codes(values: NDArray[Any], path: Place) -> NDArray[np.uint8]:
-    if values.dtype == np.uint8 and values.max() <= max(RELEASED_CODES):
+    if values.dtype == np.uint8 and values.max() <= max(DYNAMIC_WORLD.codes):
         return values  # nearly all tiles: sorting out which codes there are takes a hundred times as long
     found = np.unique(values)
-    alien = [value for value in found.tolist() if value not in RELEASED_CODES]
+    alien = [value for value in found.tolist() if value not in DYNAMIC_WORLD.codes]
     if alien:
         listed = ", ".join(f"{value:g}" for value in alien[:5])
         raise DataError(f"{path} holds the values {listed}; a label tile holds the codes 0..10 only")

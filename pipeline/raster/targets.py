@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..spec.bands import NODATA, PRESETS, SHARD_BANDS
-from ..spec.landcover import IGNORE, class_indices
+from ..spec.classes import DYNAMIC_WORLD, IGNORE
 
 NEEDED_BANDS: tuple[str, ...] = PRESETS["ms10sar"]
 """Bands without data in which a pixel does not count."""
@@ -45,7 +45,7 @@ def target_of(codes: NDArray[np.uint8], pixels: NDArray[np.uint16]) -> NDArray[n
     Returns:
         uint8 (H, W), 0..8, or 255 where the pixel is unmarked, cloud, or has no data in a needed band.
     """
-    target = class_indices(codes)
+    target = DYNAMIC_WORLD.class_indices(codes)
     target[~has_data(pixels)] = IGNORE
     return target
 
@@ -56,5 +56,5 @@ CODE_WITHOUT_DATA = 255
 
 def counted_codes(codes: NDArray[np.uint8], pixels: NDArray[np.uint16]) -> NDArray[np.uint8]:
     """Released codes, ``CODE_WITHOUT_DATA`` where a marked pixel has no data; arguments as of ``target_of``."""
-    lost = ~has_data(pixels) & (class_indices(codes) != IGNORE)
+    lost = ~has_data(pixels) & (DYNAMIC_WORLD.class_indices(codes) != IGNORE)
     return np.where(lost, np.uint8(CODE_WITHOUT_DATA), codes) if lost.any() else codes

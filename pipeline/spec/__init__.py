@@ -1,7 +1,7 @@
 """What Dynamic World+ is by definition: bands, classes, tiles, the 409 test tiles, recipe, licences.
 
 - ``bands``: the 14 bands of a shard, how each is stored, and the presets that networks read.
-- ``landcover``: the nine classes, the released codes, their colours.
+- ``classes``: class tables: names, codes, colours; Dynamic World's nine classes.
 - ``tiles``: one tile: its id, grid, date and place; regions and biomes.
 - ``test_tiles``: the 409 released test tiles.
 - ``overlaps``: which tiles share ground, and how far apart tiles lie.

@@ -18,7 +18,7 @@ from ..dataset.manifest import ManifestRow, Protocol
 from ..raster.compiled_loops import count_values
 from ..raster.targets import CODE_WITHOUT_DATA, counted_codes
 from ..spec.bands import SHARD_BANDS
-from ..spec.landcover import CLASS_COUNT
+from ..spec.classes import DYNAMIC_WORLD
 
 CODES = 256
 
@@ -65,7 +65,7 @@ class Histograms:
     @property
     def class_counts(self) -> tuple[int, ...]:
         """Pixels of each of the nine classes."""
-        return tuple(int(number) for number in self.codes[1 : CLASS_COUNT + 1])
+        return tuple(int(number) for number in self.codes[1 : len(DYNAMIC_WORLD) + 1])
 
     @property
     def without_data(self) -> int:

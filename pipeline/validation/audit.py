@@ -27,7 +27,7 @@ from ..files.records import read_record, write_record
 from ..progress import Progress
 from ..raster.geotiff import read_bands, read_codes
 from ..spec.bands import decode
-from ..spec.landcover import CLASS_NAMES, class_indices
+from ..spec.classes import DYNAMIC_WORLD
 from . import set_rules as rules_of_the_set
 from .rules import FILE_RULES
 from .set_rules import SetView, audit, class_counts, distances, set_shifts
@@ -142,7 +142,7 @@ def measure(row: ManifestRow, root: DataRoot) -> Shifts:
     values = decode(read_bands(root.shard(row.tile), bands), bands)
     optical = edges_of_bands(values[: len(OPTICAL_BANDS)])
     radar = edges_of_bands(values[len(OPTICAL_BANDS) :])
-    label = edges_of_label(class_indices(read_codes(root.label(row))))
+    label = edges_of_label(DYNAMIC_WORLD.class_indices(read_codes(root.label(row))))
     if label.shape != optical.shape:
         return {"s1": shift_between(optical, radar), "label": None}
     return {"s1": shift_between(optical, radar), "label": shift_between(optical, label)}
@@ -257,7 +257,7 @@ def numbers(result: AuditResult) -> dict[str, Any]:
             split: {
                 "tiles": len(rows),
                 "marked_share": _marked_share(view, rows),
-                "classes": dict(zip(CLASS_NAMES, class_counts(rows, view.summaries).tolist(), strict=True)),
+                "classes": dict(zip(DYNAMIC_WORLD.names, class_counts(rows, view.summaries).tolist(), strict=True)),
                 "biomes": {str(b): sum(r.tile.biome == b for r in rows) for b in sorted({r.tile.biome for r in rows})},
                 "first_day": min(row.tile.date for row in rows).isoformat(),
                 "last_day": max(row.tile.date for row in rows).isoformat(),

@@ -28,7 +28,7 @@ from ..raster.geotiff import LABEL_BAND, RasterGrid, ShardHeader, header_of, unr
 from ..raster.geotiff_blocks import read_blocks
 from ..raster.targets import NEEDED_BANDS, counted_codes
 from ..spec.bands import BANDS, NODATA, S1_BANDS, S2_BANDS, SHARD_BANDS
-from ..spec.landcover import CODE_CLOUD
+from ..spec.classes import DYNAMIC_WORLD
 
 Kind = Literal["shard", "s2", "s1", "label"]
 KINDS: tuple[Kind, ...] = ("shard", "s2", "s1", "label")
@@ -241,10 +241,12 @@ class FileView:
 
 
 def _count_codes(codes: NDArray[np.uint8]) -> NDArray[np.int64]:
-    if codes.size and codes.max() <= CODE_CLOUD:
+    if codes.size and codes.max() <= DYNAMIC_WORLD.ignored_code:
         # Few values in long runs: eleven passes take 0.3 ms, bincount waits on its own counters for 1.4 ms.
         counts = np.zeros(256, dtype=np.int64)
-        counts[: CODE_CLOUD + 1] = [np.count_nonzero(codes == code) for code in range(CODE_CLOUD + 1)]
+        counts[: DYNAMIC_WORLD.ignored_code + 1] = [
+            np.count_nonzero(codes == code) for code in range(DYNAMIC_WORLD.ignored_code + 1)
+        ]
         return counts
     return np.bincount(codes.ravel(), minlength=256)
 

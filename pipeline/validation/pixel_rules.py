@@ -12,7 +12,7 @@ from itertools import combinations, pairwise
 import numpy as np
 
 from ..spec.bands import BANDS
-from ..spec.landcover import CLASS_COUNT, RELEASED_CODES
+from ..spec.classes import DYNAMIC_WORLD
 from ..spec.words import count_of
 from .file_view import FileView
 from .form_rules import window_of
@@ -50,7 +50,7 @@ def codes(view: FileView) -> str | None:
         return None
     counts = view.code_counts
     found = np.unique(view.codes).tolist() if counts is None else np.flatnonzero(counts).tolist()
-    unknown = [value for value in found if value not in RELEASED_CODES]
+    unknown = [value for value in found if value not in DYNAMIC_WORLD.codes]
     listed = ", ".join(f"{value:g}" for value in unknown[:5]) + (", ..." if len(unknown) > 5 else "")
     return f"holds the codes {listed}; a label holds 0..10" if unknown else None
 
@@ -73,7 +73,7 @@ def unmarked(view: FileView) -> str | None:
     counts = view.code_counts
     if counts is None or not counts.sum():
         return None
-    share = float(counts[1 : CLASS_COUNT + 1].sum() / counts.sum())
+    share = float(counts[1 : len(DYNAMIC_WORLD) + 1].sum() / counts.sum())
     return f"only {share:.1%} of the label is marked" if share < _FEW_MARKED else None
 
 

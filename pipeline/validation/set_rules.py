@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ..dataset.findings import Finding
 from ..dataset.ledger import LedgerRow
 from ..dataset.manifest import SPLITS, ManifestRow
-from ..spec.landcover import CLASS_COUNT, CLASSES
+from ..spec.classes import DYNAMIC_WORLD
 from ..spec.overlaps import nearest_km
 from ..spec.tiles import biome_names
 from ..spec.words import count_of
@@ -182,7 +182,7 @@ def _distances(view: SetView) -> Iterator[Finding]:
 def class_counts(rows: Sequence[ManifestRow], summaries: Mapping[str, TileSummary]) -> NDArray[np.int64]:
     """int64 (9,): marked pixels of each class."""
     counts = [summaries[row.tile.id].classes for row in rows if row.tile.id in summaries]
-    total: NDArray[np.int64] = np.array(counts, dtype=np.int64).reshape(-1, CLASS_COUNT).sum(axis=0)
+    total: NDArray[np.int64] = np.array(counts, dtype=np.int64).reshape(-1, len(DYNAMIC_WORLD)).sum(axis=0)
     return total
 
 
@@ -194,7 +194,7 @@ def class_distance(first: NDArray[np.int64], second: NDArray[np.int64]) -> float
 
 def _classes(view: SetView) -> Iterator[Finding]:
     counts = {split: class_counts(rows, view.summaries) for split, rows in view.compared().items()}
-    for land_cover in CLASSES:
+    for land_cover in DYNAMIC_WORLD.classes:
         there = [split for split, of in counts.items() if of[land_cover.index]]
         for split in counts:
             if there and split not in there:
@@ -204,7 +204,7 @@ def _classes(view: SetView) -> Iterator[Finding]:
         distance = class_distance(counts[first], counts[second])
         if distance > LEAST_CLASS_DISTANCE and counts[first].any() and counts[second].any():
             shares = [counts[split] / counts[split].sum() for split in (first, second)]
-            worst = CLASSES[int(np.argmax(np.abs(shares[0] - shares[1])))]
+            worst = DYNAMIC_WORLD.classes[int(np.argmax(np.abs(shares[0] - shares[1])))]
             words = (
                 f"class shares of {first} and {second} differ by {distance:.0%} (total variation), most: {worst.name}, "
                 f"{shares[0][worst.index]:.1%} and {shares[1][worst.index]:.1%}"

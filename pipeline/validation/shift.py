@@ -13,7 +13,7 @@ from math import hypot
 import numpy as np
 from numpy.typing import NDArray
 
-from ..spec.landcover import IGNORE
+from ..spec.classes import IGNORE
 
 MAX_SHIFT_PX = 8.0
 """Peaks further out are ignored: 80 m is many times what the sensors' geolocation can be wrong by."""

@@ -19,7 +19,7 @@ from ..errors import DataError
 from ..files.records import read_record, write_record
 from ..raster.geotiff import read_bands, read_codes
 from ..spec.bands import NODATA
-from ..spec.landcover import CLASS_COUNT, IGNORE, class_indices
+from ..spec.classes import DYNAMIC_WORLD, IGNORE
 
 
 @dataclass(frozen=True)
@@ -56,13 +56,13 @@ def summarise_tile(row: ManifestRow, root: DataRoot, state: str) -> TileSummary 
     """Numbers of one tile; None where a file cannot be read, which is a finding of the validation."""
     try:
         observations = read_bands(root.shard(row.tile), ("S1_N",))[0]
-        counts = np.bincount(class_indices(read_codes(root.label(row))).ravel(), minlength=256)
+        counts = np.bincount(DYNAMIC_WORLD.class_indices(read_codes(root.label(row))).ravel(), minlength=256)
     except DataError:
         return None
     return TileSummary(
         row.tile.id,
         state,
-        classes=tuple(int(n) for n in counts[:CLASS_COUNT]),
+        classes=tuple(int(n) for n in counts[: len(DYNAMIC_WORLD)]),
         ignored=int(counts[IGNORE]),
         s1_covered=float(np.mean(observations != NODATA)),
         s1_median=float(np.median(observations)),

@@ -16,7 +16,7 @@ from dwplus.pipeline.build.build import normalise_root, validate_root
 from dwplus.pipeline.cluster import in_process
 from dwplus.pipeline.progress import Silent
 from dwplus.pipeline.raster.geotiff import write_label
-from dwplus.pipeline.spec.landcover import CODE_CLOUD
+from dwplus.pipeline.spec.classes import DYNAMIC_WORLD
 from support.fixture_types import LayOut, Run
 from support.paths import REPOSITORY
 from support.tiles import make_tile
@@ -127,7 +127,9 @@ def test_a_label_of_another_size_or_crs_is_named_and_nothing_is_built(run: Run, 
     import numpy as np
 
     tile = make_tile("dw_9.0_45.0-20190701", size=size, crs=crs, x=500000.0 if crs != "EPSG:4326" else 9.0)
-    write_label(Path("labels/dw_9.0_45.0-20190701.tif"), np.full((size, size), CODE_CLOUD, np.uint8), tile, {})
+    write_label(
+        Path("labels/dw_9.0_45.0-20190701.tif"), np.full((size, size), DYNAMIC_WORLD.ignored_code, np.uint8), tile, {}
+    )
 
     code, _, err = run("build", "--labels", "labels", "--source", "sandbox", "--workers", "1", "-q")
 

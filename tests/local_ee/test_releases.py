@@ -27,7 +27,7 @@ from dwplus.pipeline.files import archives
 from dwplus.pipeline.labels import index
 from dwplus.pipeline.labels.metadata import read_metadata
 from dwplus.pipeline.raster import label_raster
-from dwplus.pipeline.spec.landcover import marked_share
+from dwplus.pipeline.spec.classes import DYNAMIC_WORLD
 from dwplus.pipeline.spec.tiles import parse_tile_id, region_names
 from numpy.typing import NDArray
 from rasterio.io import MemoryFile
@@ -345,7 +345,7 @@ def test_an_early_end_leaves_a_tile_nearly_unmarked(tmp_path: Path) -> None:
     releases = Releases(Planet(), 132, tmp_path, catalogue=Sky())
     tile = next(t for t in releases.tiles if t.marked < 1)
 
-    assert marked_share(releases._codes(tile, "expert")) == pytest.approx(0.11, abs=0.001)
+    assert DYNAMIC_WORLD.marked_share(releases._codes(tile, "expert")) == pytest.approx(0.11, abs=0.001)
 
 
 def test_the_label_reader_takes_the_archives_as_it_takes_published_ones(served: Releases, tmp_path: Path) -> None:

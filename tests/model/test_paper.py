@@ -6,7 +6,7 @@ import pytest
 from dwplus.manifests import load_toml
 from dwplus.model.registry import MODELS, configure
 from dwplus.pipeline.spec.bands import preset
-from dwplus.pipeline.spec.landcover import CLASS_NAMES
+from dwplus.pipeline.spec.classes import DYNAMIC_WORLD
 
 PAPER = load_toml("paper")
 
@@ -19,13 +19,13 @@ def test_tables_have_the_rows_of_the_paper():
 
 @pytest.mark.parametrize("reading", ["printed", "dynamic-world-order"])
 def test_both_readings_of_table_iii_name_every_class_once(reading: str):
-    assert sorted(PAPER["table3"]["readings"][reading]) == sorted(CLASS_NAMES)
+    assert sorted(PAPER["table3"]["readings"][reading]) == sorted(DYNAMIC_WORLD.names)
 
 
 def test_readings_of_table_iii_differ_in_three_columns():
     printed, likely = PAPER["table3"]["readings"]["printed"], PAPER["table3"]["readings"]["dynamic-world-order"]
 
-    assert tuple(likely) == CLASS_NAMES
+    assert tuple(likely) == DYNAMIC_WORLD.names
     assert [a for a, b in zip(printed, likely, strict=True) if a != b] == [
         "crops",
         "shrub_and_scrub",

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from dwplus.manifests import load_toml
 from dwplus.model.registry import MODELS, SMALL_SETTINGS, spec, table_rows
-from dwplus.pipeline.spec.landcover import CLASS_NAMES
+from dwplus.pipeline.spec.classes import DYNAMIC_WORLD
 from dwplus.workflow.pages.comparison import class_rows, cost_rows, paper_row, s1_gains
 from support.runs import make_run
 
@@ -139,7 +139,7 @@ def test_every_pair_of_runs_is_compared_with_its_own_partner() -> None:
 def test_the_papers_ious_are_matched_by_class_name_in_both_readings() -> None:
     rows = class_rows([make_run("a", "segformer-small", ("ms10", "none"), 30)])
 
-    printed, reordered = (dict(zip(CLASS_NAMES, row["iou"], strict=True)) for row in rows[1:])
+    printed, reordered = (dict(zip(DYNAMIC_WORLD.names, row["iou"], strict=True)) for row in rows[1:])
     assert (printed["crops"], printed["shrub_and_scrub"], printed["flooded_vegetation"]) == (46.55, 74.90, 40.36)
     assert (reordered["flooded_vegetation"], reordered["crops"], reordered["shrub_and_scrub"]) == (46.55, 74.90, 40.36)
     assert rows[0]["iou"][0] == pytest.approx(100 * 30 / 70)

@@ -15,7 +15,7 @@ from dwplus.pipeline.dataset.manifest import write_manifest
 from dwplus.pipeline.dataset.root import DataRoot
 from dwplus.pipeline.labels.splits import make_manifest
 from dwplus.pipeline.progress import Silent
-from dwplus.pipeline.spec.landcover import CLASSES
+from dwplus.pipeline.spec.classes import DYNAMIC_WORLD
 from dwplus.workflow.pages import figures, report
 from dwplus.workflow.pages.report import write_report
 from support.fixture_types import LayOut
@@ -63,8 +63,8 @@ def test_true_colour_stretches_the_tile_and_shows_no_data_black() -> None:
 def test_classes_have_their_official_colours_and_ignored_pixels_are_grey() -> None:
     picture = figures.class_colours(np.array([[0, 6, 255]], dtype=np.uint8))
 
-    assert picture[0, 0] * 255 == pytest.approx(CLASSES[0].rgb)
-    assert picture[0, 1] * 255 == pytest.approx(CLASSES[6].rgb)
+    assert picture[0, 0] * 255 == pytest.approx(DYNAMIC_WORLD.classes[0].rgb)
+    assert picture[0, 1] * 255 == pytest.approx(DYNAMIC_WORLD.classes[6].rgb)
     assert picture[0, 2] == pytest.approx((0.93, 0.93, 0.93))
 
 

@@ -19,7 +19,7 @@ from ...model.registry import build as build_network
 from ...model.runs import MAY_DIFFER, RunConfig
 from ...pipeline.errors import DataError, UsageError
 from ...pipeline.spec.bands import preset
-from ...pipeline.spec.landcover import CLASSES
+from ...pipeline.spec.classes import DYNAMIC_WORLD
 from .runs import Run, network_settings, overall_scores
 
 S1_BANDS = frozenset({"VV", "VH", "S1_N"})
@@ -159,7 +159,7 @@ def class_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
         title = "SpecSAR-Former" if method == "specsar-former" else paper["methods"][method]
         for reading, columns in paper["table3"]["readings"].items():
             values = dict(zip(columns, paper["table3"]["iou"][method], strict=True))
-            iou = [values[c.name] for c in CLASSES]
+            iou = [values[c.name] for c in DYNAMIC_WORLD.classes]
             rows.append({"name": f"paper, {title} ({reading})", "source": "paper", "iou": iou})
     return rows
 

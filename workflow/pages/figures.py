@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...pipeline.spec.bands import decode
-from ...pipeline.spec.landcover import CLASSES, CODE_COLOURS, IGNORE
+from ...pipeline.spec.classes import DYNAMIC_WORLD, IGNORE
 from ...pipeline.spec.words import count_of
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def backscatter(stored: NDArray[np.uint16]) -> NDArray[np.float32]:
 def class_colours(indices: NDArray[np.uint8]) -> NDArray[np.float32]:
     """float32 (H, W, 3) in 0..1: the official colour of each class, light grey where ignored."""
     table = np.full((256, 3), _GREY, dtype=np.float32)
-    for land_cover in CLASSES:
+    for land_cover in DYNAMIC_WORLD.classes:
         table[land_cover.index] = np.array(land_cover.rgb) / 255
     table[IGNORE] = _GREY
     return table[indices]
@@ -99,7 +99,7 @@ def labels_figure(tiles: Sequence[tuple[str, NDArray[np.uint8]]], *, mark: str =
     columns = min(4, len(tiles))
     figure, axes = _grid(-(-len(tiles) // columns), columns, 3.0)
     palette = np.zeros((256, 4), np.uint8)
-    for code, colour in CODE_COLOURS.items():
+    for code, colour in DYNAMIC_WORLD.code_colours.items():
         palette[code] = colour
     for axis in (axis for row in axes for axis in row):
         axis.set_axis_off()
@@ -117,7 +117,7 @@ def class_distribution_figure(counts: Mapping[str, NDArray[np.int64]], *, mark: 
     figure, axis = _axes(8.0, 0.32 * len(counts) + 1.4)
     names = list(counts)[::-1]
     left = np.zeros(len(names))
-    for land_cover in CLASSES:
+    for land_cover in DYNAMIC_WORLD.classes:
         share = np.array([counts[n][land_cover.index] / max(counts[n].sum(), 1) for n in names])
         axis.barh(names, share, left=left, color=f"#{land_cover.colour}", edgecolor="white", linewidth=0.4)
         left += share
@@ -148,7 +148,7 @@ def confusion_figure(counts: NDArray[np.int64], title: str, *, mark: str = "") -
     totals = counts.sum(axis=1, keepdims=True)
     share = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
     axis.imshow(share, cmap="Blues", vmin=0, vmax=1)
-    names = [c.title for c in CLASSES]
+    names = [c.title for c in DYNAMIC_WORLD.classes]
     axis.set_xticks(range(len(names)), names, rotation=40, ha="right", fontsize=7)
     axis.set_yticks(range(len(names)), names, fontsize=7)
     for (i, j), value in np.ndenumerate(share):
@@ -257,7 +257,7 @@ def _grid(
 def _class_legend(figure: Figure) -> None:
     from matplotlib.patches import Patch
 
-    patches = [Patch(color=f"#{c.colour}", label=c.title) for c in CLASSES]
+    patches = [Patch(color=f"#{c.colour}", label=c.title) for c in DYNAMIC_WORLD.classes]
     figure.legend(handles=patches, loc="outside lower center", ncol=5, fontsize=7, frameon=False)
 
 

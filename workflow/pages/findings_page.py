@@ -21,7 +21,7 @@ from ...pipeline.errors import DataError
 from ...pipeline.files.atomic import write_atomically
 from ...pipeline.progress import Progress
 from ...pipeline.raster.geotiff import read_bands, read_codes
-from ...pipeline.spec.landcover import class_indices
+from ...pipeline.spec.classes import DYNAMIC_WORLD
 from ...pipeline.spec.tiles import biome_names
 from ...pipeline.spec.version import __version__
 from ...pipeline.validation.audit import AuditResult
@@ -165,7 +165,7 @@ def _picture(root: DataRoot, row: ManifestRow, mark: str) -> str:
     path = root.shard(row.tile)
     try:
         rgb, vv = read_bands(path, ("B4", "B3", "B2")), read_bands(path, ("VV",))[0]
-        label = class_indices(read_codes(root.label(row)))
+        label = DYNAMIC_WORLD.class_indices(read_codes(root.label(row)))
     except DataError:
         return ""
     return embed(figures.strip_figure(figures.TileView(row.tile.id, rgb, vv, label, {}), mark=mark))

@@ -28,7 +28,7 @@ from ...pipeline.errors import DataError
 from ...pipeline.files.atomic import write_atomically
 from ...pipeline.progress import Progress
 from ...pipeline.raster.geotiff import read_bands, read_codes
-from ...pipeline.spec.landcover import CLASS_COUNT, CLASSES, class_indices
+from ...pipeline.spec.classes import DYNAMIC_WORLD
 from ...pipeline.spec.tiles import biome_names, region_names
 from ...pipeline.spec.version import __version__
 from ..training import open_as_trained
@@ -95,7 +95,7 @@ def content_of(root: DataRoot) -> dict[str, Any]:
         "s1_gains": s1_gains(runs),
         "class_rows": class_rows(runs),
         "paper": load_toml("paper"),
-        "class_titles": [c.title for c in CLASSES],
+        "class_titles": [c.title for c in DYNAMIC_WORLD.classes],
         "confusions": [embed(figures.confusion_figure(r.scores.matrix.counts, r.name, mark=mark)) for r in runs],
         "curves": embed(figures.curves_figure(curves, mark=mark)) if curves else None,
         "pictures": embed(figures.tiles_figure(views, mark=mark)) if views else None,
@@ -128,16 +128,16 @@ def class_counts(
         unread: receives each tile whose label cannot be read, with the reason.
     """
     names = biome_names()
-    counts: dict[int, NDArray[np.int64]] = defaultdict(lambda: np.zeros(CLASS_COUNT, dtype=np.int64))
+    counts: dict[int, NDArray[np.int64]] = defaultdict(lambda: np.zeros(len(DYNAMIC_WORLD), dtype=np.int64))
     for row in rows:
         indices = _read(row, partial(_classes, root, row), unread)
         if indices is not None:
-            counts[row.tile.biome] += np.bincount(indices.ravel(), minlength=256)[:CLASS_COUNT]
+            counts[row.tile.biome] += np.bincount(indices.ravel(), minlength=256)[: len(DYNAMIC_WORLD)]
     return {f"{number} {names.get(number, 'biome not known')}": counts[number] for number in sorted(counts)}
 
 
 def _classes(root: DataRoot, row: ManifestRow) -> NDArray[np.uint8]:
-    return class_indices(read_codes(root.label(row)))
+    return DYNAMIC_WORLD.class_indices(read_codes(root.label(row)))
 
 
 def _read(row: ManifestRow, read: Callable[[], T], unread: dict[str, str] | None) -> T | None:

@@ -13,7 +13,7 @@ from dwplus.local_ee.planet import utm
 from dwplus.local_ee.planet.earth import EarthPlanet
 from dwplus.local_ee.planet.plane_planet import PlanePlanet
 from dwplus.local_ee.scene import Scene, TooManyScenesError
-from dwplus.pipeline.spec.landcover import CLASS_NAMES
+from dwplus.pipeline.spec.classes import DYNAMIC_WORLD
 from numpy.typing import NDArray
 from pyproj import Transformer
 
@@ -75,12 +75,12 @@ def same_scene(catalogue: Catalogue, scene: Scene, collection: str) -> Scene:
 
 
 def test_each_collection_has_its_bands(catalogue: Catalogue, cloudy: Scene) -> None:
-    l1c, dw = (same_scene(catalogue, cloudy, name) for name in (sentinel2.L1C, sentinel2.DYNAMIC_WORLD))
+    l1c, dw = (same_scene(catalogue, cloudy, name) for name in (sentinel2.L1C, sentinel2.DYNAMIC_WORLD_V1))
 
     optical = ["B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B9", "B10", "B11", "B12"]
     assert [b.id for b in l1c.bands] == [*optical, "QA60"]
     assert [b.id for b in cloudy.bands][:15] == [*(b for b in optical if b != "B10"), "AOT", "WVP", "SCL"]
-    assert [b.id for b in dw.bands] == [*CLASS_NAMES, "label"]
+    assert [b.id for b in dw.bands] == [*DYNAMIC_WORLD.names, "label"]
     assert (cloudy.band("SCL").dtype, cloudy.band("SCL").transform[0]) == ("uint8", 20)
     assert (dw.band("label").dtype, dw.band("water").dtype) == ("uint8", "float32")
     assert cloudy.band("B2").transform == l1c.band("B2").transform == dw.band("label").transform
@@ -195,16 +195,16 @@ def test_a_place_in_the_overlap_of_granules_has_several_scenes_at_once(catalogue
 
 def test_dynamic_world_has_no_scenes_of_more_than_35_per_cent_cloud(catalogue: Catalogue) -> None:
     l1c = {s.index: s.properties["CLOUDY_PIXEL_PERCENTAGE"] for s in scenes(catalogue, sentinel2.L1C)}
-    named = {s.index for s in scenes(catalogue, sentinel2.DYNAMIC_WORLD)}
+    named = {s.index for s in scenes(catalogue, sentinel2.DYNAMIC_WORLD_V1)}
 
     assert named == {index for index, cloud in l1c.items() if cloud <= 35}
     assert len(named) < len(l1c)
 
 
 def test_probabilities_sum_to_1_and_the_label_is_the_likeliest(catalogue: Catalogue, cloudy: Scene) -> None:
-    scene = same_scene(catalogue, cloudy, sentinel2.DYNAMIC_WORLD)
+    scene = same_scene(catalogue, cloudy, sentinel2.DYNAMIC_WORLD_V1)
     label, mask = window(catalogue, scene, "label")
-    stack = np.stack([window(catalogue, scene, name)[0] for name in CLASS_NAMES])
+    stack = np.stack([window(catalogue, scene, name)[0] for name in DYNAMIC_WORLD.names])
 
     assert np.allclose(stack[:, mask].sum(axis=0), 1, atol=1e-6)
     assert np.array_equal(stack.argmax(axis=0)[mask], label[mask])
@@ -212,7 +212,7 @@ def test_probabilities_sum_to_1_and_the_label_is_the_likeliest(catalogue: Catalo
 
 
 def test_dynamic_world_is_masked_under_clouds(catalogue: Catalogue, cloudy: Scene) -> None:
-    _, mask = window(catalogue, same_scene(catalogue, cloudy, sentinel2.DYNAMIC_WORLD), "label")
+    _, mask = window(catalogue, same_scene(catalogue, cloudy, sentinel2.DYNAMIC_WORLD_V1), "label")
     probability = np.kron(window(catalogue, cloudy, "MSK_CLDPRB")[0], np.ones((2, 2)))
 
     assert not mask[probability > 30].any()
@@ -220,7 +220,7 @@ def test_dynamic_world_is_masked_under_clouds(catalogue: Catalogue, cloudy: Scen
 
 
 def test_dynamic_world_is_what_the_released_model_labels_are(catalogue: Catalogue) -> None:
-    scene = next(s for s in scenes(catalogue, sentinel2.DYNAMIC_WORLD) if s.index.endswith("33UUR"))
+    scene = next(s for s in scenes(catalogue, sentinel2.DYNAMIC_WORLD_V1) if s.index.endswith("33UUR"))
     a, _, x, _, e, y = scene.band("label").transform
     lines = WINDOW
 

@@ -14,7 +14,7 @@ from dwplus.pipeline.dataset.ledger import LedgerRow
 from dwplus.pipeline.dataset.manifest import Manifest, ManifestRow
 from dwplus.pipeline.raster.geotiff import read_bands, read_codes
 from dwplus.pipeline.spec.bands import BANDS, decode
-from dwplus.pipeline.spec.landcover import class_indices
+from dwplus.pipeline.spec.classes import DYNAMIC_WORLD
 from dwplus.pipeline.spec.recipe import Recipe
 from support.fixture_types import LayOut
 from support.tiles import make_tile
@@ -271,5 +271,5 @@ def test_the_python_of_the_card_runs_and_reads_what_we_read(data_root: LayOut, m
     assert block == READING
     np.testing.assert_allclose(names["red"], red, rtol=1e-6)
     np.testing.assert_allclose(names["vv_db"], vv_db, rtol=1e-6)
-    np.testing.assert_array_equal(names["classes"], class_indices(read_codes(root.folder / wanted.label)))
+    np.testing.assert_array_equal(names["classes"], DYNAMIC_WORLD.class_indices(read_codes(root.folder / wanted.label)))
     assert names["tile"]["split_strict"] == wanted.split_strict

@@ -340,9 +340,9 @@ def test_a_file_that_went_through_another_program_is_refused(world: Manifest, tm
 def test_a_file_of_a_later_format_and_a_torn_one_are_refused(world: Manifest, tmp_path: Path) -> None:
     path = write_manifest(tmp_path, world)
     table = parquet.read_table(path)
-    metadata = {**table.schema.metadata, b"dwplus": b'{"version": 3, "hash": "", "places": ""}'}
+    metadata = {**table.schema.metadata, b"dwplus": b'{"version": 4, "hash": "", "places": ""}'}
     parquet.write_table(table.replace_schema_metadata(metadata), path)
-    with pytest.raises(DataError, match="has format 3, this dwplus reads 2"):
+    with pytest.raises(DataError, match="has format 4, this dwplus reads 3"):
         read_manifest(tmp_path)
 
     path.write_bytes(path.read_bytes()[:500])

@@ -19,7 +19,7 @@ from dwplus.pipeline.files.atomic import sha256_of
 from dwplus.pipeline.progress import Silent
 from dwplus.pipeline.raster.geotiff import encode_shard, read_bands, read_codes, read_header
 from dwplus.pipeline.spec.bands import SHARD_BANDS
-from dwplus.pipeline.spec.landcover import class_indices
+from dwplus.pipeline.spec.classes import DYNAMIC_WORLD
 from support.fixture_types import LayOut
 
 
@@ -127,14 +127,14 @@ def test_pixels_without_data_are_ignored_whatever_a_network_reads(
 ) -> None:
     row = first_of(root, "train")
     before = Dataset(root, split="train").statistics
-    lost = int((class_indices(read_codes(root.label(row)))[0] != 255).sum())
+    lost = int((DYNAMIC_WORLD.class_indices(read_codes(root.label(row)))[0] != 255).sum())
     rewrite_without_data(root, row, band)
 
     dataset = Dataset(root, split="train", primary=inputs[0], auxiliary=inputs[1])
 
     label = next(sample.label for sample in dataset if sample.tile_id == row.tile.id)
     assert (label[0] == 255).all()
-    np.testing.assert_array_equal(label[1:], class_indices(read_codes(root.label(row)))[1:])
+    np.testing.assert_array_equal(label[1:], DYNAMIC_WORLD.class_indices(read_codes(root.label(row)))[1:])
     assert lost > 0
     assert dataset.statistics.without_data == lost
     assert sum(dataset.statistics.class_counts) == sum(before.class_counts) - lost

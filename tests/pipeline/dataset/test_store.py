@@ -24,7 +24,7 @@ from dwplus.pipeline.errors import DataError, DwplusError, UsageError
 from dwplus.pipeline.progress import Silent
 from dwplus.pipeline.raster.geotiff import read_bands, read_codes
 from dwplus.pipeline.spec.bands import S1_BANDS, S2_BANDS, decode
-from dwplus.pipeline.spec.landcover import class_indices
+from dwplus.pipeline.spec.classes import DYNAMIC_WORLD
 from support.fixture_types import LayOut
 
 
@@ -108,7 +108,7 @@ def test_xarray_shows_reflectance_decibel_and_classes_with_place_and_date(stored
             for name, bands in (("s2", S2_BANDS), ("s1", S1_BANDS)):
                 physical = decode(read_bands(stored.shard(row.tile), bands), bands)
                 np.testing.assert_allclose(one[name].values, physical, rtol=1e-6)
-            classes = class_indices(read_codes(stored.folder / row.label))
+            classes = DYNAMIC_WORLD.class_indices(read_codes(stored.folder / row.label))
             np.testing.assert_array_equal(one.label.fillna(255).values, classes)
             assert (str(one.split_strict.values), int(one.biome)) == (row.split_strict, row.tile.biome)
             assert (float(one.lon), float(one.lat)) == pytest.approx(row.tile.centre)

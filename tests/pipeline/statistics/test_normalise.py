@@ -15,7 +15,7 @@ from dwplus.pipeline.errors import DataError
 from dwplus.pipeline.progress import Silent
 from dwplus.pipeline.raster.geotiff import read_bands, read_codes
 from dwplus.pipeline.spec.bands import SHARD_BANDS, decode
-from dwplus.pipeline.spec.landcover import class_indices
+from dwplus.pipeline.spec.classes import DYNAMIC_WORLD
 from dwplus.pipeline.statistics.histograms import Cell, add_counts, count_pixels, merged, pack, unpack
 from dwplus.pipeline.statistics.normalise import check_usable
 from dwplus.pipeline.statistics.summary import band_statistics
@@ -52,7 +52,7 @@ def test_statistics_equal_those_of_numpy_over_all_training_pixels(validated: Dat
     for index, band in enumerate(SHARD_BANDS):
         assert statistics.bands[band].mean == pytest.approx(np.nanmean(values[index]), rel=1e-6)
         assert statistics.bands[band].std == pytest.approx(np.nanstd(values[index]), rel=1e-4, abs=1e-9)
-    labels = np.stack([class_indices(read_codes(validated.folder / row.label)) for row in rows])
+    labels = np.stack([DYNAMIC_WORLD.class_indices(read_codes(validated.folder / row.label)) for row in rows])
     assert statistics.class_counts == tuple(int((labels == c).sum()) for c in range(9))
     assert statistics.ignored == int((labels == 255).sum())
     assert validated.statistics("strict") == statistics
@@ -99,7 +99,7 @@ def test_groups_hold_the_tiles_of_their_split_region_and_biome(validated: DataRo
     for row in rows:
         one = by_key["train", None, row.tile.biome]
         values = read_bands(validated.shard(row.tile), ("B4",)) * 1e-4
-        classes = class_indices(read_codes(validated.folder / row.label))
+        classes = DYNAMIC_WORLD.class_indices(read_codes(validated.folder / row.label))
         assert one["bands"]["B4"]["mean"] == pytest.approx(values.mean(), rel=1e-12)
         assert one["class_counts"] == [int((classes == c).sum()) for c in range(9)]
         assert sum(one["class_shares"]) == pytest.approx(1)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
-from dwplus.pipeline.spec.landcover import IGNORE, class_indices
+from dwplus.pipeline.spec.classes import DYNAMIC_WORLD, IGNORE
 from dwplus.pipeline.validation.shift import CLEAR, Shift, edges_of_bands, edges_of_label, set_shift, shift_between
 from numpy.typing import NDArray
 from support.pictures import ground, moved
@@ -174,7 +174,7 @@ def real_tile(real_data: Path, name: str) -> tuple[NDArray[np.float64], NDArray[
     folder = real_data / "dynamic_world_tiles"
     with rasterio.open(folder / f"{name}.tif") as label, rasterio.open(folder / f"{name}.s2_l2a.tif") as optics:
         stored = optics.read([2, 3, 4, 8])
-        return np.where(stored == 0, np.nan, stored), edges_of_label(class_indices(label.read(1)))
+        return np.where(stored == 0, np.nan, stored), edges_of_label(DYNAMIC_WORLD.class_indices(label.read(1)))
 
 
 def test_a_label_drawn_by_people_lies_within_a_pixel_of_its_scene(real_data: Path) -> None:
