@@ -18,7 +18,7 @@ from ..dataset.root import DataRoot
 from ..files.atomic import write_atomically
 from ..raster.geotiff import LABELS_FOLDER, SHARDS_FOLDER
 from ..spec.bands import BANDS, PRESETS
-from ..spec.classes import CODE_UNMARKED, DYNAMIC_WORLD, IGNORE
+from ..spec.classes import CODE_UNMARKED, IGNORE, ClassTable
 from ..spec.licences import CITATIONS, LabelMaker
 from ..spec.recipe import S1_COLLECTIONS, S2_COLLECTION, Recipe
 from ..spec.sources import Source
@@ -128,7 +128,7 @@ def card(
         f"Presets by name: {', '.join(f'`{name}` ({len(bands)})' for name, bands in PRESETS.items())}.",
         "## Classes of a label",
         "Label files hold the released code; networks and scores use the class index.",
-        _classes(),
+        _classes(manifest.classes),
         "## Tiles",
         *_counts(rows, complete),
         "## What is missing",
@@ -262,14 +262,14 @@ def _bands() -> str:
     )
 
 
-def _classes() -> str:
+def _classes(classes: ClassTable) -> str:
     ignored = f"{IGNORE} (ignored)"
     return _table(
         ("code", "class index", "name", "colour"),
         [
             (str(CODE_UNMARKED), ignored, "unmarked", ""),
-            *((str(c.code), str(c.index), c.name, f"#{c.colour}") for c in DYNAMIC_WORLD.classes),
-            (str(DYNAMIC_WORLD.ignored_code), ignored, "cloud", ""),
+            *((str(c.code), str(c.index), c.name, f"#{c.colour}") for c in classes.classes),
+            (str(classes.ignored_code), ignored, classes.code_names[-1], ""),
         ],
         numbers=frozenset({0}),
     )

@@ -18,6 +18,8 @@ from ..files.atomic import read_json, write_atomically, write_json
 from ..files.records import read_record
 from ..files.remote import WAITS_S, Place, Remote, is_url
 from ..raster.geotiff import LABELS_FOLDER, SHARDS_FOLDER, shard_name
+from ..raster.targets import Targets
+from ..spec.classes import ClassTable
 from ..spec.recipe import Recipe, recipe_from
 from ..spec.tiles import Tile
 from .findings import FINDINGS_CSV, FINDINGS_JSON, Finding, read_findings, unreadable_tiles, validated_tiles
@@ -219,6 +221,22 @@ class DataRoot:
         """
         return read_manifest(self.folder)
 
+    def classes(self) -> ClassTable:
+        """The classes of its labels.
+
+        Raises:
+            DataError: there is no data set, or its manifest cannot be read.
+        """
+        return self.manifest().classes
+
+    def targets(self) -> Targets:
+        """Which pixels of it count, and for which class.
+
+        Raises:
+            DataError: there is no data set, or its manifest cannot be read.
+        """
+        return Targets(self.classes())
+
     def ledger(self) -> dict[str, LedgerRow]:
         """Tile id -> the last row about it."""
         return read_ledger(self.folder)
@@ -273,7 +291,7 @@ class DataRoot:
         Raises:
             DataError: there are none.
         """
-        return read_statistics(self.folder, protocol)
+        return read_statistics(self.folder, protocol, classes=len(self.classes()))
 
     def statistics_file(self, protocol: str) -> Path:
         return statistics_path(self.folder, protocol)

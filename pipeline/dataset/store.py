@@ -29,7 +29,7 @@ from ..errors import DataError
 from ..files.atomic import cannot_write, read_json, remove_parts, write_atomically
 from ..files.locks import lock
 from ..raster.geotiff import read_bands, read_codes
-from ..raster.targets import target_of
+from ..raster.targets import Targets
 from ..spec.bands import SHARD_BANDS
 from .manifest import ManifestRow
 from .root import DataRoot
@@ -192,8 +192,9 @@ def write_files(plan: FilePlan, root: DataRoot) -> int:
         DataError: a shard or label is damaged, or is not what was validated.
     """
     chunks: dict[str, list[bytes]] = {variable.name: [] for variable in VARIABLES}
+    targets = root.targets()
     for entry in plan.entries:
-        for name, values in _values_of(entry, root).items():
+        for name, values in _values_of(entry, root, targets).items():
             chunks[name].append(encode_chunk(values))
     size = 0
     for variable in VARIABLES:
@@ -203,11 +204,11 @@ def write_files(plan: FilePlan, root: DataRoot) -> int:
     return size
 
 
-def _values_of(entry: Entry, root: DataRoot) -> dict[str, NDArray[Any]]:
+def _values_of(entry: Entry, root: DataRoot, targets: Targets) -> dict[str, NDArray[Any]]:
     """Values of one tile by variable, as they are stored."""
     pixels = read_bands(root.shard(entry.row.tile), SHARD_BANDS, sha256=entry.shard_sha256)
     codes = read_codes(root.label(entry.row), sha256=entry.row.label_written_sha256)
-    values: dict[str, NDArray[Any]] = {LABEL.name: target_of(codes, pixels)}
+    values: dict[str, NDArray[Any]] = {LABEL.name: targets.target_of(codes, pixels)}
     for variable in VARIABLES:
         if variable.bands:
             first = SHARD_BANDS.index(variable.bands[0])
@@ -316,7 +317,14 @@ def _facts(root: DataRoot, entries: Sequence[Entry]) -> Facts:
     makers = makers_of(rows, ledger, source=sources, released=released_maker_of(root, sources))
     dates = {name: [row.tile.date for row in rows if ledger[row.tile.id].source == name] for name in makers.pixels}
     licence = "; ".join(licence_of(name, of, labels=makers.labels) for name, of in dates.items())
-    return Facts(rows, source=sources, recipe=recipes, licence=licence, shards_hash=root.content_hash(rows))
+    return Facts(
+        rows,
+        source=sources,
+        recipe=recipes,
+        licence=licence,
+        shards_hash=root.content_hash(rows),
+        classes=root.classes(),
+    )
 
 
 def _write_view(store: Path, facts: Facts, *, complete: bool) -> None:

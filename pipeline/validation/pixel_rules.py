@@ -12,7 +12,6 @@ from itertools import combinations, pairwise
 import numpy as np
 
 from ..spec.bands import BANDS
-from ..spec.classes import DYNAMIC_WORLD
 from ..spec.words import count_of
 from .file_view import FileView
 from .form_rules import window_of
@@ -50,9 +49,10 @@ def codes(view: FileView) -> str | None:
         return None
     counts = view.code_counts
     found = np.unique(view.codes).tolist() if counts is None else np.flatnonzero(counts).tolist()
-    unknown = [value for value in found if value not in DYNAMIC_WORLD.codes]
+    classes = view.targets.classes
+    unknown = [value for value in found if value not in classes.codes]
     listed = ", ".join(f"{value:g}" for value in unknown[:5]) + (", ..." if len(unknown) > 5 else "")
-    return f"holds the codes {listed}; a label holds 0..10" if unknown else None
+    return f"holds the codes {listed}; a label holds 0..{classes.ignored_code}" if unknown else None
 
 
 def model_label(view: FileView) -> str | None:
@@ -71,9 +71,9 @@ def model_label(view: FileView) -> str | None:
 
 def unmarked(view: FileView) -> str | None:
     counts = view.code_counts
-    if counts is None or not counts.sum():
+    if counts is None or not counts.sum() or view.own:
         return None
-    share = float(counts[1 : len(DYNAMIC_WORLD) + 1].sum() / counts.sum())
+    share = float(counts[1 : view.targets.classes.ignored_code].sum() / counts.sum())
     return f"only {share:.1%} of the label is marked" if share < _FEW_MARKED else None
 
 

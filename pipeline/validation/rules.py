@@ -123,7 +123,7 @@ FILE_RULES: tuple[Rule, ...] = (
          "Every band has a valid pixel.",
          "the scene does not cover the place: take another, or leave the tile out"),
     Rule("codes", "error", _LABELS, "pixels", pixels.codes,
-         "A label holds the released codes 0..10 and nothing else.",
+         "A label holds the codes of its class table and nothing else (released ones: 0..10).",
          "another class map? translate its codes"),
     Rule("unmarked", "warning", _LABELS, "pixels", pixels.unmarked,
          "At least 30 % of a label is marked (released tiles go down to 11 %).",

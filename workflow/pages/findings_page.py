@@ -21,7 +21,6 @@ from ...pipeline.errors import DataError
 from ...pipeline.files.atomic import write_atomically
 from ...pipeline.progress import Progress
 from ...pipeline.raster.geotiff import read_bands, read_codes
-from ...pipeline.spec.classes import DYNAMIC_WORLD
 from ...pipeline.spec.tiles import biome_names
 from ...pipeline.spec.version import __version__
 from ...pipeline.validation.audit import AuditResult
@@ -165,10 +164,12 @@ def _picture(root: DataRoot, row: ManifestRow, mark: str) -> str:
     path = root.shard(row.tile)
     try:
         rgb, vv = read_bands(path, ("B4", "B3", "B2")), read_bands(path, ("VV",))[0]
-        label = DYNAMIC_WORLD.class_indices(read_codes(root.label(row)))
+        label = root.classes().class_indices(read_codes(root.label(row)))
     except DataError:
         return ""
-    return embed(figures.strip_figure(figures.TileView(row.tile.id, rgb, vv, label, {}), mark=mark))
+    return embed(
+        figures.strip_figure(figures.TileView(row.tile.id, rgb, vv, label, {}), classes=root.classes(), mark=mark)
+    )
 
 
 def distribution_pictures(view: SetView, mark: str) -> list[tuple[str, str, str]]:
@@ -184,13 +185,17 @@ def distribution_pictures(view: SetView, mark: str) -> list[tuple[str, str, str]
     }
     apart = {f"{split} to {other}": km for (split, other), km in distances(view).items()}
     places = {split: [row.tile.centre for row in rows] for split, rows in splits.items()}
-    classes = {f"{s} ({len(rows)})": class_counts(rows, view.summaries) for s, rows in splits.items()}
+    shares = {f"{s} ({len(rows)})": class_counts(rows, view) for s, rows in splits.items()}
     drawn = [
-        ("Classes of each split", "share of marked pixels", figures.class_distribution_figure(classes, mark=mark)),
+        (
+            "Classes of each split",
+            "share of marked pixels",
+            figures.class_distribution_figure(shares, classes=view.classes, mark=mark),
+        ),
         (
             "Classes of each biome, split by split",
             "share of marked pixels (paper, Fig. 3); number of tiles in brackets",
-            figures.class_distribution_figure(_by_biome(splits, view), mark=mark),
+            figures.class_distribution_figure(_by_biome(splits, view), classes=view.classes, mark=mark),
         ),
         ("Biomes of each split", "share of the split's tiles", figures.shares_figure(_biome_shares(splits), mark=mark)),
         ("Where the tiles lie", "colour by split", figures.map_figure(places, mark=mark)),
@@ -219,9 +224,7 @@ def _by_biome(splits: Mapping[str, Sequence[ManifestRow]], view: SetView) -> dic
         for split, rows in splits.items():
             of = [row for row in rows if row.tile.biome == biome]
             if of:
-                groups[f"{biome} {names.get(biome, 'not known')}, {split} ({len(of)})"] = class_counts(
-                    of, view.summaries
-                )
+                groups[f"{biome} {names.get(biome, 'not known')}, {split} ({len(of)})"] = class_counts(of, view)
     return groups
 
 
