@@ -50,6 +50,19 @@ class FolderOrUrl(click.Path):
         return value if "://" in str(value) else super().convert(value, param, ctx)
 
 
+class Days(click.IntRange):
+    """A number of days, ``30d`` or ``30``."""
+
+    name = "days"
+
+    def __init__(self) -> None:
+        super().__init__(0, 366)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        text: Any = str(value).strip().removesuffix("d")
+        return super().convert(text, param, ctx)
+
+
 def data_option(function: F) -> F:
     return click.option(
         "--data",

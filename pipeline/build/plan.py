@@ -21,7 +21,16 @@ from ..spec.recipe import Recipe
 from ..spec.tiles import Tile
 from ..spec.words import count_of
 
-Why = Literal["new", "failed before", "another recipe", "another grid", "shard missing", "shard damaged", "requested"]
+Why = Literal[
+    "new",
+    "failed before",
+    "another recipe",
+    "another grid",
+    "another scene",
+    "shard missing",
+    "shard damaged",
+    "requested",
+]
 """Why the pixels of a tile are requested."""
 
 
@@ -134,8 +143,8 @@ def _why(
         return "requested"
     if tile.id in damaged:
         return "shard damaged"
-    # A tile that was left out because of its label or its split was never requested.
-    if last is None or last.reason in ("test_overlap", "bad_label"):
+    # A tile that was left out because of its label, its split or its period was never requested.
+    if last is None or last.reason in ("test_overlap", "bad_label", "no_clear_scene"):
         return "new"
     if last.state == "failed":
         return "failed before"
@@ -145,6 +154,8 @@ def _why(
         return None
     if last.grid and last.grid != str(grid_of(tile)):
         return "another grid"
+    if row.release == "own" and row.s2_index and last.scene != row.s2_index:
+        return "another scene"
     try:
         # As text: of 24,000 tiles a Path costs more than the question.
         size = os.stat(f"{root}/{shard_name(tile)}").st_size  # noqa: PTH116
