@@ -36,6 +36,9 @@ _OPTIONS: dict[str, str | bool] = {
     "GTIFF_FORCE_RGBA": False,
     # What is written is written: this option of GDAL's own tests leaves pixels out.
     "GTIFF_DONT_WRITE_BLOCKS": False,
+    # A file is read from any place in it, and its CRS is given as text that every PROJ reads.
+    "TIFF_READ_STREAMING": False,
+    "OSR_WKT_FORMAT": "DEFAULT",
     "GDAL_TIFF_ENDIANNESS": "LITTLE",
     "GDAL_TIFF_INTERNAL_MASK": True,
     "GTIFF_WRITE_LITTLE_ENDIAN": True,

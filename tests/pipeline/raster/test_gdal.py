@@ -16,7 +16,8 @@ from dwplus.pipeline.dataset.root import DataRoot
 from dwplus.pipeline.errors import MachineError
 from dwplus.pipeline.progress import Silent
 from dwplus.pipeline.raster.gdal import check_machine
-from dwplus.pipeline.raster.geotiff import encode_label, encode_shard
+from dwplus.pipeline.raster.geotiff import ShardHeader, encode_label, encode_shard, read_header
+from dwplus.pipeline.raster.label_raster import read_label
 from support.fixture_types import LayOut
 from support.tiles import make_tile
 
@@ -107,21 +108,35 @@ def test_a_label_that_is_cut_off_is_refused_whatever_the_shell_says(tmp_path: Pa
     assert "cut off or damaged" in ended.stdout
 
 
-@pytest.mark.parametrize("option", ["GTIFF_DONT_WRITE_BLOCKS", "GTIFF_FORCE_RGBA", "GTIFF_POINT_GEO_IGNORE"])
-def test_what_is_written_has_the_same_bytes_whatever_the_shell_says(
-    option: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("GTIFF_DONT_WRITE_BLOCKS", "YES"),
+        ("GTIFF_FORCE_RGBA", "YES"),
+        ("GTIFF_POINT_GEO_IGNORE", "YES"),
+        ("TIFF_READ_STREAMING", "YES"),
+        ("OSR_WKT_FORMAT", "WKT1_ESRI"),
+        ("OSR_WKT_FORMAT", "YES"),
+    ],
+)
+def test_what_is_written_and_read_is_the_same_whatever_the_shell_says(
+    option: str, value: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    tile = make_tile(size=16)
-    pixels = np.arange(14 * 256, dtype=np.uint16).reshape(14, 16, 16) + 1
+    tile = make_tile(size=510)
+    pixels = np.full((14, 510, 510), 7, dtype=np.uint16)
 
-    def written() -> tuple[bytes, bytes]:
-        return encode_shard(pixels, tile, {}), encode_label(np.full((16, 16), 3, np.uint8), tile, {})
+    def written_and_read(folder: Path) -> tuple[bytes, bytes, ShardHeader, str]:
+        folder.mkdir()
+        shard, label = folder / "shard.tif", folder / "label.tif"
+        shard.write_bytes(encode_shard(pixels, tile, {}))
+        label.write_bytes(encode_label(np.full((510, 510), 3, np.uint8), tile, {}))
+        return shard.read_bytes(), label.read_bytes(), read_header(shard), read_label(label).crs
 
-    before = written()
+    before = written_and_read(tmp_path / "before")
     # GDAL looks at the variables of the process each time.
-    monkeypatch.setenv(option, "YES")
+    monkeypatch.setenv(option, value)
 
-    assert written() == before
+    assert written_and_read(tmp_path / "after") == before
 
 
 def test_a_world_file_beside_a_label_moves_nothing(tmp_path: Path) -> None:
