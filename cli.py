@@ -160,6 +160,10 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
+    except MemoryError as error:
+        advice = "pass a smaller --workers or a smaller batch, or ask for more memory; then run the same command again"
+        click.echo(f"dwplus: memory has run out ({str(error) or 'no more is given'}); {advice}", err=True)
+        sys.exit(ExitCode.ERROR)
     except (KeyboardInterrupt, click.Abort):
         click.echo("dwplus: interrupted; run the same command again to resume", err=True)
         _leave_threads()

@@ -188,7 +188,7 @@ _SHARED_MEMORY = Path("/dev/shm")
 _PREFETCHED = 2
 """Batches that a loader process holds ready (PyTorch's own number)."""
 
-_WORKER_TIMEOUT_S = 600.0
+WORKER_TIMEOUT_S = 600.0
 """A loader process that gives no batch for so long is gone, or waits for memory that never comes."""
 
 
@@ -269,7 +269,7 @@ def make_loader(
         collate_fn=collate,
         pin_memory=torch.cuda.is_available(),
         persistent_workers=workers > 0,
-        timeout=_WORKER_TIMEOUT_S if workers else 0,
+        timeout=WORKER_TIMEOUT_S if workers else 0,
         generator=generator,  # seeds the workers; nothing random happens in them
     )
     return loader, sampler

@@ -21,7 +21,7 @@ from torch.utils.data import Dataset as TorchDataset
 from ..pipeline.errors import DataError, UsageError
 from ..pipeline.spec.classes import DYNAMIC_WORLD
 from ..pipeline.spec.version import __version__
-from .loader import Batch, Normaliser, TileSet, batch_to, collate, loader_processes, to_batch
+from .loader import WORKER_TIMEOUT_S, Batch, Normaliser, TileSet, batch_to, collate, loader_processes, to_batch
 from .metrics import ConfusionMatrix, TileCounts, count_pixels, predicted_classes
 from .registry import make_network
 from .runs import WEIGHTS, RunConfig, RunFolder, check_numbers
@@ -315,11 +315,13 @@ def _tile_loader(tiles: TileSet, *, batch: int, workers: int | None) -> DataLoad
     located: TorchDataset[Any] = _LocatedTiles(tiles)
     if len({tile.shape for tile in tiles.tiles}) > 1:
         batch = 1  # tiles of several sizes do not stack
+    workers = loader_processes(tiles, batch=batch, workers=workers)
     return DataLoader(
         located,
         batch_size=batch,
-        num_workers=loader_processes(tiles, batch=batch, workers=workers),
+        num_workers=workers,
         collate_fn=_collate_located,
+        timeout=WORKER_TIMEOUT_S if workers else 0,
     )
 
 

@@ -14,8 +14,8 @@ from datetime import date
 from pathlib import Path
 
 from ..errors import DataError, UsageError
-from ..files.atomic import read_json, write_atomically, write_json
-from ..files.records import read_record
+from ..files.atomic import read_json, write_atomically
+from ..files.records import read_record, write_record
 from ..files.remote import WAITS_S, Place, Remote, is_url
 from ..raster.geotiff import LABELS_FOLDER, SHARDS_FOLDER, shard_name
 from ..raster.targets import Targets
@@ -149,7 +149,7 @@ class DataRoot:
         contents = _records_at(origin, [name for name in _RESULTS if not (folder / name).exists()])
         if not (folder / MIRROR_FILE).exists():
             # Without what may be a secret: it is named again with each command.
-            write_json(folder / MIRROR_FILE, {"url": str(origin)})
+            write_record(folder / MIRROR_FILE, {"url": str(origin)})
         for name, content in contents.items():
             if not (folder / name).exists() or (folder / name).read_bytes() != content:
                 write_atomically(folder / name, content)

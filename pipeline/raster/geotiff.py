@@ -7,6 +7,7 @@ from. A shard holds no time, address or path: the same request gives the same by
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -27,7 +28,7 @@ from ..files.remote import Place, Remote
 from ..spec.bands import BANDS, NODATA, SHARD_BANDS
 from ..spec.classes import DYNAMIC_WORLD, ClassTable
 from ..spec.tiles import Tile
-from .gdal import check_libraries, fixed_options
+from .gdal import check_libraries, check_machine, fixed_options
 from .geotiff_blocks import read_blocks
 
 SHARDS_FOLDER = "shards"
@@ -203,22 +204,21 @@ def open_raster(place: Place, content: bytes | None = None) -> Iterator[DatasetR
                 warnings.simplefilter("ignore", NotGeoreferencedWarning)
                 file = stack.enter_context(rasterio.open(place) if memory is None else memory.open())
         except RasterioError as error:
-            check_libraries()
-            raise DataError(f"{place} is not a readable raster: {_plain(error, place, memory)}") from None
+            check_machine()
+            raise DataError(f"{place} is not a readable raster: {plain_cause(error)}") from None
         try:
             yield file
         except RasterioError as error:
-            raise DataError(
-                f"{place} is damaged and cannot be read to its end: {_plain(error, place, memory)}"
-            ) from None
+            check_machine()
+            raise DataError(f"{place} is damaged and cannot be read to its end: {plain_cause(error)}") from None
 
 
-def _plain(error: RasterioError, place: Place, memory: MemoryFile | None) -> str:
+_IN_MEMORY = re.compile(r"(/vsimem/)?([0-9a-f-]{36}/)?[0-9a-f-]{36}\.tif(: |, |:)?")
+
+
+def plain_cause(error: RasterioError) -> str:
     """What GDAL said, without the name of a file in memory, which is drawn by chance."""
-    text = str(error.__cause__ or error)
-    if memory is None:
-        return text
-    return text.replace(memory.name, str(place)).replace(memory.name.rpartition("/")[2], place.name)
+    return _IN_MEMORY.sub("", str(error.__cause__ or error))
 
 
 def read_content(place: Place) -> bytes:

@@ -23,8 +23,8 @@ from rasterio.io import DatasetReader, MemoryFile
 from ..files.atomic import sha256_of
 from ..files.remote import Place
 from ..raster.compiled_loops import count_values
-from ..raster.gdal import check_libraries, fixed_options
-from ..raster.geotiff import LABEL_BAND, RasterGrid, ShardHeader, header_of, unreadable
+from ..raster.gdal import check_machine, fixed_options
+from ..raster.geotiff import LABEL_BAND, RasterGrid, ShardHeader, header_of, plain_cause, unreadable
 from ..raster.geotiff_blocks import read_blocks
 from ..raster.targets import Targets
 from ..spec.bands import BANDS, NODATA, S1_BANDS, S2_BANDS, SHARD_BANDS
@@ -332,7 +332,7 @@ def open_fully(path: Place) -> Opened:
         ):
             return _read(file, digest, content)
     except RasterioError:
-        check_libraries()
+        check_machine()
         return Opened(digest, fault=_no_raster(content))
     except ValueError as error:
         # Names and tags that are no text: a flipped byte is enough, and the stage must continue.
@@ -349,8 +349,8 @@ def _read(file: DatasetReader, digest: str, content: bytes) -> Opened:
         blocks = read_blocks(file, content, file.indexes)
         return Opened(digest, header, file.read() if blocks is None else blocks, gcps)
     except RasterioError as error:
-        # GDAL names the file in memory, which means nothing to anybody.
-        cause = f": {re.sub(r'[0-9a-f-]{36}[.]tif, ', '', str(error.__cause__))}" if error.__cause__ else ""
+        check_machine()
+        cause = f": {plain_cause(error)}" if error.__cause__ else ""
         fault = f"opens but cannot be read to its end: cut off or damaged ({len(content)} bytes on disk{cause})"
         return Opened(digest, header, None, gcps, fault)
 

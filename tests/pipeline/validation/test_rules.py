@@ -246,6 +246,33 @@ def test_water_and_noise_are_warnings_and_the_tile_stays() -> None:
         assert {finding.severity for finding in judge(damage(sound(kind)))} == {"warning"}
 
 
+def test_a_lake_as_dark_as_night_is_water_and_stays() -> None:
+    # Given brown water in winter: some DN of visible light, and hardly less infrared.
+    lake = from_spectrum(B1=70, B2=60, B3=75, B4=62, B5=58, B6=52, B7=50, B8=48, B8A=45, B9=40, B11=30, B12=25)
+
+    assert [(f.rule, f.severity) for f in judge(lake(sound("s2")))] == [("s2-dark", "warning")]
+
+
+def test_clamped_bands_that_agree_but_for_a_ship_are_no_twins() -> None:
+    def with_ship(view: FileView) -> FileView:
+        values = OPEN_SEA(view).values.copy()
+        for band in ("B8", "B8A"):
+            values[view.bands.index(band), 3, 3:5] = (400, 700)
+        return replace(view, values=values)
+
+    assert "twin-bands" not in {finding.rule for finding in judge(with_ship(sound("s2")))}
+
+
+@pytest.mark.parametrize(
+    ("rows", "findings"), [(1, ["s1-border"]), (5, ["s1-border"]), (7, ["s1-border"]), (8, ["s1-range"])]
+)
+def test_noise_along_an_edge_is_no_other_unit_however_wide_it_is(rows: int, findings: list[str]) -> None:
+    # Given -60 dB in 1, 5, 7 of 8 rows; where there is no ground at all, nobody knows what the numbers are.
+    view = everywhere(lambda v: with_gap(v, rows=rows, nothing=-60.0) + drawn().normal(0, 0.3, v.shape))(sound("s1"))
+
+    assert [finding.rule for finding in judge(view)] == findings
+
+
 def test_an_eight_bit_picture_of_land_is_no_water() -> None:
     # Near infrared is bright, as over any land.
     view = everywhere(lambda values: values // 12)(sound("s2"))
