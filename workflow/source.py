@@ -20,8 +20,7 @@ from ..pipeline.earthengine.connection import connect, declared_source, service_
 from ..pipeline.earthengine.scene_choice import SceneHint, SceneRef
 from ..pipeline.earthengine.session import Request, Session, Tally
 from ..pipeline.errors import DataError, UsageError
-from ..pipeline.files.atomic import write_json
-from ..pipeline.files.records import read_record
+from ..pipeline.files.records import read_record, write_record
 from ..pipeline.files.remote import Remote
 from ..pipeline.spec.recipe import Recipe
 from ..pipeline.spec.sources import SANDBOX, Source
@@ -165,7 +164,7 @@ def _check_planet(root: DataRoot, planet: dict[str, int]) -> None:
     """A data root belongs to one planet: tiles of two would stand side by side as if they were one Earth."""
     path = root.planet_file
     if not path.exists():
-        write_json(path, planet)
+        write_record(path, planet)
         return
     held = _held_planet(root)
     if held != planet:
