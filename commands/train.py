@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..pipeline.errors import UsageError
+from ..pipeline.files.atomic import parse_toml
+from ..pipeline.machine import is_first_process
 from .options import data_option, quiet_option, runs_option, source_option, training_options
 from .output import mark
 
@@ -59,7 +60,8 @@ def train(
     inputs: Inputs = Inputs(primary or row.primary, auxiliary or row.auxiliary or "none")
     name = name or settings.model.replace("/", "-")
     run_dir = train_run(root, name, settings, protocol=protocol, inputs=inputs, progress=console(quiet=quiet))
-    click.echo(f"{run_dir}  next: dwplus score runs/{run_dir.name}")
+    if is_first_process():
+        click.echo(f"{run_dir}  next: dwplus score runs/{run_dir.name}")
 
 
 @click.command()
@@ -119,7 +121,7 @@ def _changes(model: str | None, epochs: int | None, changes: tuple[str, ...]) ->
         if not separator:
             raise UsageError(f"--set {change}: write KEY=VALUE, for example --set lr=1e-3")
         try:
-            settings[key] = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
+            settings[key] = parse_toml(f"value = {text}", where="--set")["value"]
+        except UsageError:
             settings[key] = text
     return settings | {k: v for k, v in (("model", model), ("epochs", epochs)) if v is not None}

@@ -32,6 +32,11 @@ def _share(group: Path) -> float | None:
     return quota / period if quota > 0 and period > 0 else None
 
 
+def is_first_process() -> bool:
+    """Whether this process speaks for a training: of several on one run (``accelerate launch``), the first does."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def usable_memory_bytes() -> int | None:
     """Memory that this process can still get: of the machine, or of its container where that allows less.
 

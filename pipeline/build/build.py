@@ -18,7 +18,8 @@ from ..dataset.statistics import Statistics
 from ..dataset.waivers import effective
 from ..earthengine.session import DEFAULT_CONCURRENCY, PixelSource
 from ..errors import QuotaError, UsageError
-from ..files.atomic import check_writable, remove_parts, write_json
+from ..files.atomic import check_writable, remove_parts
+from ..files.records import write_record
 from ..labels.earth_engine import LabelClient
 from ..labels.ingest import Prepared, prepare_manifest
 from ..labels.origin import LabelOrigin
@@ -230,7 +231,7 @@ def _export(
             progress.say(str(plan))
             if recipe != root.recipe():
                 # From here on shards of this recipe may appear.
-                write_json(root.recipe_file, {"hash": recipe.hash, **asdict(recipe)})
+                write_record(root.recipe_file, {"hash": recipe.hash, **asdict(recipe)})
             step.advance(len(plan.keep))
 
         try:

@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import date, timedelta
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from ..earthengine.graphs import used_s1_scenes
 from ..earthengine.scene_choice import Candidate, SceneRef
 from ..errors import DataError
+from ..files.atomic import parse_json
 from ..raster.geotiff import ShardHeader
 from ..spec.bands import NODATA, S2_BANDS, SHARD_BANDS
 from ..spec.licences import LabelMaker, licence_between
@@ -100,7 +102,7 @@ def asked_for(header: ShardHeader) -> tuple[Tile, Recipe, SceneRef]:
     """
     tags = header.tags
     try:
-        recipe = recipe_from(json.loads(tags["DWPLUS_RECIPE_FIELDS"]))
+        recipe = recipe_from(_fields_of(tags))
         if recipe.hash != tags["DWPLUS_RECIPE"]:
             raise DataError(
                 f"{tags['TILE']}: dwplus {tags.get('DWPLUS_VERSION', 'of another version')} wrote recipe "
@@ -120,6 +122,13 @@ def asked_for(header: ShardHeader) -> tuple[Tile, Recipe, SceneRef]:
         return tile, recipe, _scene_of(tags)
     except (KeyError, ValueError) as error:
         raise DataError(f"a shard without complete provenance ({error!r}); was it written by 'dwplus build'?") from None
+
+
+def _fields_of(tags: Mapping[str, str]) -> dict[str, Any]:
+    fields = parse_json(tags["DWPLUS_RECIPE_FIELDS"], where="its tag DWPLUS_RECIPE_FIELDS")
+    if not isinstance(fields, dict):
+        raise DataError("its tag DWPLUS_RECIPE_FIELDS holds no recipe")
+    return fields
 
 
 def _scene_of(tags: Mapping[str, str]) -> SceneRef:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ..errors import DataError
-from ..files.atomic import read_json
+from ..files.records import read_record
 from ..spec.licences import LabelMaker, released_maker
 from ..spec.sources import EARTH_ENGINE, Source
 from ..spec.words import count_of
@@ -127,10 +127,16 @@ def released_maker_of(root: DataRoot, source: str) -> LabelMaker:
 def _from_publishers(root: DataRoot) -> bool:
     """Whether the root says that its released labels are the publishers' archives."""
     try:
-        origin = read_json(root.label_origin_file)
+        return read_record(root.label_origin_file, _LabelOrigin, remedy="").origin == "releases"
     except DataError:
         return False
-    return isinstance(origin, dict) and origin.get("origin") == "releases"
+
+
+@dataclass(frozen=True)
+class _LabelOrigin:
+    """What is needed here of ``manifest.origin.json``; ``labels.origin`` writes and reads the whole of it."""
+
+    origin: str = ""
 
 
 def makers_of(

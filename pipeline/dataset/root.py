@@ -12,10 +12,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 from ..errors import DataError, UsageError
 from ..files.atomic import read_json, write_atomically
-from ..files.records import read_record, write_record
+from ..files.records import as_record, read_record, write_record
 from ..files.remote import WAITS_S, Place, Remote, is_url
 from ..raster.geotiff import LABELS_FOLDER, SHARDS_FOLDER, shard_name
 from ..raster.targets import Targets
@@ -149,7 +150,7 @@ class DataRoot:
         contents = _records_at(origin, [name for name in _RESULTS if not (folder / name).exists()])
         if not (folder / MIRROR_FILE).exists():
             # Without what may be a secret: it is named again with each command.
-            write_record(folder / MIRROR_FILE, {"url": str(origin)})
+            write_record(folder / MIRROR_FILE, _Mirror(str(origin)))
         for name, content in contents.items():
             if not (folder / name).exists() or (folder / name).read_bytes() != content:
                 write_atomically(folder / name, content)
@@ -438,9 +439,8 @@ def _check_own(folder: Path, url: str) -> None:
 
 
 def _read_recipe(path: Path) -> Recipe:
-    content = read_json(path)
-    if not isinstance(content, dict):
-        raise DataError(f"{path} holds no recipe; remove it, name the recipe (--s1-mean ...) and build again")
+    remedy = "remove it, name the recipe (--s1-mean ...) and build again"
+    content = as_record(read_json(path), dict[str, Any], path, remedy=remedy)
     try:
         return recipe_from({name: value for name, value in content.items() if name != "hash"})
     except DataError as error:

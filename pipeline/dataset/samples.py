@@ -17,6 +17,7 @@ from ..errors import DataError, UsageError
 from ..raster.geotiff import read_bands, read_codes
 from ..spec.bands import PRESETS, SHARD_BANDS
 from ..spec.tiles import Tile
+from .findings import bad_tiles
 from .manifest import PROTOCOLS, SPLITS, ManifestRow, Protocol
 from .root import DataRoot
 from .statistics import Statistics
@@ -53,6 +54,7 @@ class Dataset(Sequence[Sample]):
         source: where the pixels came from.
         classes: of the labels.
         left_out: tiles of the split that are not among the samples, with the reason.
+        waived: tiles among the samples with an error that ``waivers.toml`` accepts.
         reading: where samples are read from, and why not from the training store where there is one; for people.
     """
 
@@ -89,6 +91,8 @@ class Dataset(Sequence[Sample]):
         self.classes = self._targets.classes
         self.rows: tuple[ManifestRow, ...] = root.usable(split, protocol)
         self.left_out = root.left_out(split, protocol)
+        erroneous = bad_tiles(root.findings())
+        self.waived = tuple(row.tile.id for row in self.rows if row.tile.id in erroneous)
         if not self.rows:
             raise DataError(
                 f"{root} holds no usable tile of split {split}{self._no_tiles()}; build some with 'dwplus build'"

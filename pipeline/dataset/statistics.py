@@ -11,6 +11,9 @@ from ..errors import DataError
 from ..files.records import read_record
 from ..spec.bands import SHARD_BANDS
 
+_LARGEST_COUNT = 2**63
+"""Counts are 64-bit integers wherever they are computed."""
+
 
 @dataclass(frozen=True)
 class BandStatistics:
@@ -54,8 +57,15 @@ class Statistics:
             return f"it is of protocol {self.protocol!r}, not {protocol!r}"
         if missing := sorted(set(SHARD_BANDS) - set(self.bands)):
             return f"it has no statistics of band {', '.join(missing)}"
-        if len(self.class_counts) != classes or min(self.class_counts) < 0 or self.tiles < 0 or self.ignored < 0:
-            return "numbers of tiles and of pixels per class are counts from 0 on"
+        counts = (
+            *self.class_counts,
+            self.tiles,
+            self.ignored,
+            self.without_data,
+            *(b.count for b in self.bands.values()),
+        )
+        if len(self.class_counts) != classes or not all(0 <= number < _LARGEST_COUNT for number in counts):
+            return "numbers of tiles and of pixels are counts from 0 on, those of pixels one for each class"
         for name, band in self.bands.items():
             if not (isfinite(band.mean) and isfinite(band.std) and band.std >= 0 and band.min <= band.max):
                 return f"mean, std, min and max of {name} are {band.mean}, {band.std}, {band.min} and {band.max}"

@@ -28,6 +28,7 @@ from ..cluster import Runner
 from ..errors import DataError
 from ..files.atomic import cannot_write, read_json, remove_parts, write_atomically
 from ..files.locks import lock
+from ..files.records import of_shape
 from ..raster.geotiff import read_bands, read_codes
 from ..raster.targets import Targets
 from ..spec.bands import SHARD_BANDS
@@ -147,10 +148,22 @@ def _contents(store: Path, number: int) -> dict[str, Contents] | None:
     """What the files of a number hold, by variable; None where one is missing or damaged, or they differ."""
     try:
         found = {v.name: read_contents(_file(store, v, number), TILES_PER_FILE) for v in VARIABLES}
+        for variable, contents in found.items():
+            of_shape(contents.note, _FileNote, store / variable, remedy="")
     except DataError:
         return None
     first, *others = found.values()
-    return found if all(other.note == first.note for other in others) else None
+    fits = len(first.note["tiles"]) <= TILES_PER_FILE and all(other.note == first.note for other in others)
+    return found if fits else None
+
+
+@dataclass(frozen=True)
+class _FileNote:
+    """What the first line of a file says: ``FilePlan.note``."""
+
+    dwplus: Any
+    shape: tuple[int, int]
+    tiles: tuple[tuple[str, str], ...]
 
 
 def _numbers(store: Path) -> list[int]:
@@ -166,7 +179,7 @@ def _places_before(store: Path) -> list[str]:
         found = _contents(store, number)
         if found is None:
             continue
-        tiles = [tile for tile, _ in found[LABEL.name].note.get("tiles", [])]
+        tiles = [tile for tile, _ in found[LABEL.name].note["tiles"]]
         places += [""] * (number * TILES_PER_FILE - len(places)) + tiles
     return places
 

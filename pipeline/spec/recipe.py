@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, fields
 from datetime import date, timedelta
 from typing import Any, Literal
 
-from ..errors import DataError
+from ..errors import DataError, in_brief
 from .bands import S1_BANDS, S2_BANDS
 
 S2_COLLECTION = "COPERNICUS/S2_SR_HARMONIZED"
@@ -77,16 +77,19 @@ def recipe_from(values: Mapping[str, Any]) -> Recipe:
     """
     unknown = sorted(set(values) - {field.name for field in fields(Recipe)})
     if unknown:
-        raise DataError(f"a recipe has no {', '.join(unknown)}; it was written by another version of dwplus")
+        raise DataError(f"a recipe has no {in_brief(', '.join(unknown))}; it was written by another version of dwplus")
+    shown = in_brief(dict(values))
     try:
         fitting: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in values.items()}
         recipe = Recipe(**fitting)
         recipe.window(date(2019, 1, 1))
+        known = recipe.s1_mean in S1_COLLECTIONS and set(recipe.s1_passes) <= {"ASCENDING", "DESCENDING"}
     except (TypeError, ValueError, OverflowError) as error:
-        raise DataError(f"{dict(values)} is no recipe: {error}") from None
-    if recipe.s1_mean not in S1_COLLECTIONS or not set(recipe.s1_passes) <= {"ASCENDING", "DESCENDING"}:
-        raise DataError(f"{dict(values)} is no recipe: unknown mean or pass")
+        raise DataError(f"{shown} is no recipe: {in_brief(error)}") from None
+    if not known:
+        raise DataError(f"{shown} is no recipe: unknown mean or pass")
     numbers = [n for n in (recipe.half_window_days, recipe.s1_max_scenes) if n is not None]
-    if not recipe.s1_passes or any(type(n) is not int or n < 1 for n in numbers):
-        raise DataError(f"{dict(values)} is no recipe: days and scenes are whole numbers from 1 on, passes one or two")
+    passes = recipe.s1_passes
+    if not isinstance(passes, tuple) or not passes or any(type(n) is not int or n < 1 for n in numbers):
+        raise DataError(f"{shown} is no recipe: days and scenes are whole numbers from 1 on, passes one or two")
     return recipe

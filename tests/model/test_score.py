@@ -12,7 +12,7 @@ import pytest
 import torch
 from dwplus.model import score as score_module
 from dwplus.model.config import to_mapping
-from dwplus.model.loader import WORKER_TIMEOUT_S
+from dwplus.model.loader import WAITS_FOR_WORKERS_S
 from dwplus.model.metrics import ConfusionMatrix
 from dwplus.model.registry import configure, spec
 from dwplus.model.runs import DataCard, RunConfig, RunFolder
@@ -163,7 +163,7 @@ def test_progress_is_told_tile_by_tile(run_dir: Path):
 def test_loader_processes_that_give_nothing_are_given_up(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(score_module, "loader_processes", lambda _, *, batch, workers: workers)
 
-    assert score_module._tile_loader(Tiles(), batch=1, workers=2).timeout == WORKER_TIMEOUT_S
+    assert score_module._tile_loader(Tiles(), batch=1, workers=2).timeout == WAITS_FOR_WORKERS_S
     assert score_module._tile_loader(Tiles(), batch=1, workers=0).timeout == 0
 
 
