@@ -249,6 +249,8 @@ def _recipe(options: dict[str, Any], root: DataRoot) -> Recipe:
         "s1_max_scenes": options["s1_max_scenes"],
     }
     held = root.recipe() or Recipe()
+    if options["s1_edge"] is not None:
+        held = replace(held, s1_edge_m=options["s1_edge"] or None)
     return replace(held, **{name: value for name, value in given.items() if value is not None})
 
 

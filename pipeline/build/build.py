@@ -6,7 +6,7 @@ Complete tiles are left alone; run an interrupted build again to resume it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..cluster import Runner
@@ -231,7 +231,7 @@ def _export(
             progress.say(str(plan))
             if recipe != root.recipe():
                 # From here on shards of this recipe may appear.
-                write_record(root.recipe_file, {"hash": recipe.hash, **asdict(recipe)})
+                write_record(root.recipe_file, {"hash": recipe.hash, **recipe.document})
             step.advance(len(plan.keep))
 
         try:

@@ -20,7 +20,7 @@ from ..raster.geotiff import LABELS_FOLDER, SHARDS_FOLDER
 from ..spec.bands import BANDS, PRESETS
 from ..spec.classes import CODE_UNMARKED, IGNORE, ClassTable
 from ..spec.licences import CITATIONS, LabelMaker
-from ..spec.recipe import S1_COLLECTIONS, S2_COLLECTION, Recipe
+from ..spec.recipe import S1_COLLECTIONS, S2_COLLECTION, Recipe, edge_text
 from ..spec.sources import Source
 from ..spec.tiles import biome_names, locate, region_names
 from ..spec.version import __version__
@@ -332,6 +332,7 @@ def _recipe(recipe: Recipe) -> str:
             f"- Sentinel-1: `{S1_COLLECTIONS[recipe.s1_mean]}`, IW mode, VV and VH, in the {2 * days:,} days "
             f"[date - {days:,} d, date + {days:,} d) around the label's date.",
             f"- Mean {mean}, over {most}all scenes of the {passes} passes. `S1_N` counts each pixel's observations.",
+            *([f"- Border noise: {recipe.edge_in_words} before the mean."] if recipe.edge_in_words else []),
             "- Grid: CRS, transform and shape of the label, verbatim.",
         )
     )
@@ -355,7 +356,8 @@ def _rebuild(rows: Sequence[ManifestRow], source: str, recipe: Recipe) -> str:
 def _recipe_options(recipe: Recipe) -> str:
     passes = recipe.s1_passes[0].casefold() if len(recipe.s1_passes) == 1 else "both"
     most = "" if recipe.s1_max_scenes is None else f" --s1-max-scenes {recipe.s1_max_scenes}"
-    return f" --s1-mean {recipe.s1_mean} --s1-pass {passes}{most}"
+    edge = "" if recipe.s1_edge_m is None else f" --s1-edge {edge_text(recipe.s1_edge_m)}"
+    return f" --s1-mean {recipe.s1_mean} --s1-pass {passes}{most}{edge}"
 
 
 def _attribution(complete: Sequence[ManifestRow], makers: Makers, recipe: Recipe) -> str:

@@ -35,7 +35,8 @@ def forecast(
     rows = _rows(root, selection)
     if rows is None:
         tiles, words = _published(selection, sandbox_tiles)
-        return words, estimate(tiles, known, concurrency=concurrency)
+        note = f"; {recipe.edge_in_words}" if recipe.edge_in_words else ""
+        return words + note, estimate(tiles, known, concurrency=concurrency)
     ledger = root.ledger()
     # The source of the pixels so far; a build from another source is refused when it begins.
     source = next((row.source for row in ledger.values() if row.source), "")

@@ -44,6 +44,7 @@ class Plan:
         record: rows for the ledger that need no request.
         why: tile id -> why it is requested.
         complete: how many of ``keep`` have a shard.
+        note: what the recipe leaves out of the pixels; empty where it takes what the paper takes.
     """
 
     ask: tuple[ManifestRow, ...]
@@ -51,6 +52,7 @@ class Plan:
     record: tuple[LedgerRow, ...]
     why: Mapping[str, Why] = field(default_factory=dict)
     complete: int = 0
+    note: str = ""
 
     def __str__(self) -> str:
         """One line for the user: ``132 tiles: 120 complete, 2 discarded, 10 to request (8 new, 2 failed before)``."""
@@ -59,6 +61,7 @@ class Plan:
         parts += [f"{discarded:,} discarded"] if discarded else []
         reasons = ", ".join(f"{number:,} {why}" for why, number in Counter(self.why.values()).most_common())
         parts.append(f"{len(self.ask):,} to request ({reasons})" if self.ask else "none to request")
+        parts[-1] += f"; {self.note}" if self.note and self.ask else ""
         return f"{count_of(len(self.ask) + len(self.keep), 'tile')}: {', '.join(parts)}"
 
 
@@ -107,7 +110,7 @@ def plan(
         else:
             ask.append(row)
             why[row.tile.id] = reason
-    return Plan(tuple(ask), tuple(keep), tuple(record), why, complete)
+    return Plan(tuple(ask), tuple(keep), tuple(record), why, complete, recipe.edge_in_words)
 
 
 def _check_unmixed(
@@ -123,9 +126,9 @@ def _check_unmixed(
             )
         if last.state == "done" and last.recipe != hash_ and last.tile not in chosen:
             raise UsageError(
-                f"{root} holds shards of another recipe (--s1-mean, --s1-pass, --s1-max-scenes) that this run would "
-                f"leave beside its own, {last.tile} for one; build all tiles with the new recipe, or name another "
-                "folder with --data"
+                f"{root} holds shards of another recipe (--s1-mean, --s1-pass, --s1-max-scenes, --s1-edge) that this "
+                f"run would leave beside its own, {last.tile} for one; build all tiles with the new recipe, or name "
+                "another folder with --data"
             )
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from datetime import date, timedelta
 from typing import Any
 
@@ -62,7 +61,7 @@ def provenance(
         "DWPLUS_SOURCE": source,
         "DWPLUS_VERSION": __version__,
         "DWPLUS_RECIPE": recipe.hash,
-        "DWPLUS_RECIPE_FIELDS": json.dumps(asdict(recipe), sort_keys=True),
+        "DWPLUS_RECIPE_FIELDS": json.dumps(recipe.document, sort_keys=True),
         "DWPLUS_PROCESSING": PROCESSING,
         "TILE": tile.id,
         "DATE": tile.date.isoformat(),
@@ -78,6 +77,7 @@ def provenance(
         "S1_COLLECTION": S1_COLLECTIONS[recipe.s1_mean],
         "S1_MEAN": recipe.s1_mean,
         "S1_PASSES": ",".join(recipe.s1_passes),
+        "S1_EDGE_M": "" if recipe.s1_edge_m is None else str(recipe.s1_edge_m),
         "S1_WINDOW": f"{start.isoformat()}/{end.isoformat()}",
         "S1_OBSERVATIONS": f"{count.min()}..{count.max()}",
         "S1_COVERED_SHARE": f"{(count > 0).mean():.4f}",

@@ -15,7 +15,15 @@ import ee
 
 from ..spec.bands import S1_BANDS, S2_BANDS
 from ..spec.periods import Period
-from ..spec.recipe import S1_COLLECTIONS, S1_FILL, S2_COLLECTION, S2_SHIFT, Recipe
+from ..spec.recipe import (
+    S1_BORDER_NOISE_UNTIL,
+    S1_COLLECTIONS,
+    S1_FILL,
+    S2_COLLECTION,
+    S2_SHIFT,
+    Recipe,
+    s1_sensing_start,
+)
 from ..spec.tiles import Tile
 from .clear_scenes import CLOUD_SCORE_FILL, CLOUD_STEP_M, CLOUDY_PERCENT, cloud_shape
 from .scene_choice import SceneRef
@@ -110,9 +118,8 @@ def _spread(length: int, count: int) -> list[int]:
 
 
 def _sensing_time(index: str) -> tuple[str, str]:
-    """Start of sensing out of ``S1A_IW_GRDH_1SDV_<start>_<end>_<orbit>_...``, then the whole."""
-    parts = index.split("_")
-    return (parts[4] if len(parts) > 4 else ""), index
+    """Start of sensing, then the whole."""
+    return s1_sensing_start(index), index
 
 
 def _pass_of(index: str) -> tuple[str, ...]:
@@ -166,11 +173,40 @@ def _s1_stack(tile: Tile, recipe: Recipe, scene: SceneRef) -> ee.ImageCollection
     scenes = _s1_found(tile, recipe)
     if recipe.s1_max_scenes is not None:
         scenes = scenes.filter(ee.Filter.inList("system:index", list(used_s1_scenes(scene.s1_scenes, recipe))))
-    resampled = scenes.select(list(S1_BANDS)).map(lambda image: image.resample("bilinear"))
+    resampled = _with_edges(scenes)
+    start, end = recipe.window(tile.date)
+    if recipe.s1_edge_m is not None and start < S1_BORDER_NOISE_UNTIL:
+        noisy = _without_edges(
+            scenes.filterDate(start.isoformat(), S1_BORDER_NOISE_UNTIL.isoformat()), recipe.s1_edge_m
+        )
+        later = _with_edges(scenes.filterDate(S1_BORDER_NOISE_UNTIL.isoformat(), end.isoformat()))
+        resampled = noisy.merge(later) if end > S1_BORDER_NOISE_UNTIL else noisy
     # The mean of an empty collection has no bands. One wholly masked image turns "no scene" into an answer.
     blank = ee.Image.constant([0, 0]).rename(list(S1_BANDS)).toDouble().updateMask(0)
     scenes_or_blank: ee.ImageCollection = resampled.merge(ee.ImageCollection([blank]))
     return scenes_or_blank
+
+
+def _with_edges(scenes: ee.ImageCollection) -> ee.ImageCollection:
+    resampled: ee.ImageCollection = scenes.select(list(S1_BANDS)).map(lambda image: image.resample("bilinear"))
+    return resampled
+
+
+def _without_edges(scenes: ee.ImageCollection, edge_m: int) -> ee.ImageCollection:
+    """The same scenes, masked where the edge of their footprint is closer.
+
+    The outline decides, never a value: below the noise of the sensor lies calm water too. It is cut after resampling,
+    so that it runs through the tile's pixels, and says how exact it has to be: a hundredth of the width, as Earth
+    Engine takes where nothing is said.
+    """
+
+    def cut(image: ee.Image) -> ee.Image:
+        inner = image.geometry().buffer(-edge_m, edge_m / 100)
+        clipped: ee.Image = image.resample("bilinear").clip(inner)
+        return clipped
+
+    masked: ee.ImageCollection = scenes.select(list(S1_BANDS)).map(cut)
+    return masked
 
 
 def pixel_request(

@@ -12,6 +12,7 @@ from itertools import combinations, pairwise
 import numpy as np
 
 from ..spec.bands import BANDS
+from ..spec.recipe import S1_BORDER_NOISE_UNTIL, with_border_noise
 from ..spec.words import count_of
 from .file_view import FileView, facts_of
 from .form_rules import window_of
@@ -401,6 +402,19 @@ def s1_border(view: FileView) -> str | None:
     if not band or shares[band] <= _GAP or s1_linear(view) or s1_range(view):
         return None
     return f"{shares[band]:.1%} of {band} lies below {_BORDER_DB:g} dB: noise along the edge of a scene"
+
+
+def s1_early(view: FileView) -> str | None:
+    """Scenes of the time of border noise, unless their edges were masked: how many of those in the mean."""
+    if view.header is None or view.header.tags.get("S1_EDGE_M"):
+        return None
+    scenes = view.header.tags.get("S1_SCENES", "").split()
+    early = len(with_border_noise(scenes))
+    if not early:
+        return None
+    those = f"{early} of its {count_of(len(scenes), 'Sentinel-1 scene')} ({early / len(scenes):.0%})"
+    since = f"{'is' if early == 1 else 'are'} from before {S1_BORDER_NOISE_UNTIL:%B %Y}"
+    return f"{those} {since} and may have noise along the edges; to mask them build all tiles with --s1-edge 2km"
 
 
 def s1_count(view: FileView) -> str | None:
