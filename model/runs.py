@@ -28,6 +28,7 @@ from ..pipeline.errors import DataError, DwplusError, UsageError
 from ..pipeline.files.atomic import cannot_write, read_json
 from ..pipeline.files.checksums import report_unchecked
 from ..pipeline.files.locks import lock
+from ..pipeline.spec.classes import DYNAMIC_WORLD, ClassTable
 from .config import from_mapping, to_mapping
 from .loader import Normaliser, TileSet, plain_statistics
 from .registry import completed, older_form
@@ -56,6 +57,7 @@ class DataCard:
         tiles: number of training tiles.
         class_counts: training pixels of each class.
         statistics: (mean, std) in physical units by band.
+        classes: the class table of the labels; runs of versions that recorded none had Dynamic World's.
     """
 
     primary: tuple[str, ...]
@@ -66,6 +68,7 @@ class DataCard:
     tiles: int
     class_counts: tuple[int, ...]
     statistics: dict[str, tuple[float, float]]
+    classes: ClassTable = DYNAMIC_WORLD
 
     @classmethod
     def of(cls, tiles: TileSet) -> DataCard:
@@ -78,6 +81,7 @@ class DataCard:
             tiles=len(tiles),
             class_counts=tuple(int(pixels) for pixels in tiles.statistics.class_counts),
             statistics=plain_statistics(tiles),
+            classes=tiles.classes,
         )
 
     def normaliser(self) -> Normaliser:
@@ -105,7 +109,11 @@ class RunConfig:
     validation: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        return to_mapping(self)
+        """For JSON; what runs of earlier versions do not have is left out where it says nothing."""
+        document = to_mapping(self)
+        if self.data.classes == DYNAMIC_WORLD:
+            del document["data"]["classes"]
+        return document
 
     @classmethod
     def from_dict(cls, mapping: Mapping[str, Any], *, where: str) -> RunConfig:

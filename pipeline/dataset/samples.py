@@ -33,8 +33,8 @@ class Sample(NamedTuple):
     Attributes:
         primary: uint16 (bands, H, W), stored values, 0 = no data.
         auxiliary: uint16 (bands, H, W), stored values, 0 = no data; no bands for a network with one input.
-        label: uint8 (H, W), class index 0..8, 255 = ignored: unmarked, cloud, or no data, see ``raster.targets``.
-        tile_id: released name of the tile.
+        label: uint8 (H, W), class index 0..K - 1, 255 = ignored: unmarked, cloud, or no data, see ``raster.targets``.
+        tile_id: name of the tile.
     """
 
     primary: NDArray[np.uint16]
@@ -52,6 +52,7 @@ class Dataset(Sequence[Sample]):
         split: ``train``, ``val`` or ``test``.
         protocol: ``strict`` or ``paper`` (``val`` of ``paper`` is its test split).
         source: where the pixels came from.
+        classes: the class table of the labels.
         left_out: tiles of the split that are not among the samples, with the reason.
         reading: where samples are read from, and why not from the training store where there is one; for people.
     """
@@ -91,6 +92,7 @@ class Dataset(Sequence[Sample]):
             raise DataError(
                 f"{root} holds no usable tile of split {split}{self._no_tiles()}; build some with 'dwplus build'"
             )
+        self.classes = root.manifest().classes
         ledger = root.ledger()
         self._sha256 = {row.tile.id: ledger[row.tile.id].sha256 for row in self.rows}
         self._statistics: Statistics | None = None
@@ -141,7 +143,7 @@ class Dataset(Sequence[Sample]):
         return Sample(
             primary=_chosen(pixels, bands, self.primary),
             auxiliary=_chosen(pixels, bands, self.auxiliary),
-            label=target_of(codes, pixels[: len(NEEDED_BANDS)]),
+            label=target_of(codes, pixels[: len(NEEDED_BANDS)], self.classes),
             tile_id=row.tile.id,
         )
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..spec.bands import NODATA, PRESETS, SHARD_BANDS
-from ..spec.classes import DYNAMIC_WORLD, IGNORE
+from ..spec.classes import DYNAMIC_WORLD, IGNORE, ClassTable
 
 NEEDED_BANDS: tuple[str, ...] = PRESETS["ms10sar"]
 """Bands without data in which a pixel does not count."""
@@ -35,17 +35,20 @@ def has_data(pixels: NDArray[np.uint16]) -> NDArray[np.bool_]:
     return found
 
 
-def target_of(codes: NDArray[np.uint8], pixels: NDArray[np.uint16]) -> NDArray[np.uint8]:
+def target_of(
+    codes: NDArray[np.uint8], pixels: NDArray[np.uint16], classes: ClassTable = DYNAMIC_WORLD
+) -> NDArray[np.uint8]:
     """Class index of each pixel that counts.
 
     Args:
-        codes: uint8 (H, W), released codes 0..10.
+        codes: uint8 (H, W), codes of stored labels, 0..K + 1.
         pixels: as of ``has_data``.
+        classes: the K classes.
 
     Returns:
-        uint8 (H, W), 0..8, or 255 where the pixel is unmarked, cloud, or has no data in a needed band.
+        uint8 (H, W), 0..K - 1, or 255 where the pixel is unmarked, ignored, or has no data in a needed band.
     """
-    target = DYNAMIC_WORLD.class_indices(codes)
+    target = classes.class_indices(codes)
     target[~has_data(pixels)] = IGNORE
     return target
 
