@@ -11,6 +11,7 @@ from math import inf, isfinite
 from typing import Any
 
 from ..pipeline.errors import UsageError
+from ..pipeline.spec.classes import FEWEST_CLASSES, MOST_CLASSES
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ DOMAINS: dict[str, Domain] = {
     "workers": Domain(0, 1024, why="0 reads in the process that trains"),
     "keep_mb": Domain(0, 10_000_000),
     # Inputs and outputs of networks.
-    "classes": Domain(1, 1000),
+    "classes": Domain(FEWEST_CLASSES, MOST_CLASSES, whole=True),
     "primary_bands": Domain(0, 1000),
     "auxiliary_bands": Domain(0, 1000),
     # Shares of what training leaves out.

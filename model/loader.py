@@ -28,6 +28,7 @@ from ..pipeline.spec.classes import IGNORE
 
 if TYPE_CHECKING:
     from ..pipeline.dataset.samples import Sample
+    from ..pipeline.spec.classes import ClassTable
     from ..pipeline.spec.tiles import Tile
 
 
@@ -70,6 +71,8 @@ class TileSet(Protocol):
     @property
     def source(self) -> str: ...
     @property
+    def classes(self) -> ClassTable: ...
+    @property
     def statistics(self) -> Statistics: ...
     @property
     def tiles(self) -> Sequence[Tile]: ...
@@ -87,7 +90,7 @@ class Batch(NamedTuple):
     Attributes:
         primary: uint16 (B, C_p, H, W), stored values, 0 = no data.
         auxiliary: uint16 (B, C_a, H, W).
-        label: uint8 (B, H, W), class index 0..8, 255 = ignored.
+        label: uint8 (B, H, W), class index 0..K - 1, 255 = ignored.
         number: int64 (B,), place of each sample in its data set.
         size: int64 (B, 2), height and width of each sample; smaller than H and W where tiles of several sizes were
             filled up to one. The filling has no data and is ignored.

@@ -3,6 +3,8 @@
 Rows are the truth, columns the prediction, in pixels; pixels whose truth is ``IGNORE`` are not in it. Scores are
 fractions, 0..1.
 
+Which classes there are, a matrix says itself: it carries their names, in the order of their indices.
+
 A class that is neither in the truth nor in the prediction has no score: it is NaN, named in ``absent`` and left out of
 the means. A class that is in the truth and never predicted, or predicted and never in the truth, scores 0 and counts.
 """
@@ -19,10 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..pipeline.errors import DataError
-from ..pipeline.spec.classes import DYNAMIC_WORLD, IGNORE
-
-_CODES = (len(DYNAMIC_WORLD) + 1) * len(DYNAMIC_WORLD)
-"""Codes 9 x truth + prediction, with one more truth for ignored pixels: 90, so that a code fits a byte."""
+from ..pipeline.spec.classes import DYNAMIC_WORLD, FEWEST_CLASSES, IGNORE
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,50 +29,61 @@ class ConfusionMatrix:
     """Pixels by true and predicted class.
 
     Attributes:
-        counts: int64 (9, 9), rows truth, columns prediction, class indices in order.
+        counts: int64 (K, K), rows truth, columns prediction, class indices in order.
+        names: of the K classes; Dynamic World's nine unless said otherwise.
     """
 
     counts: NDArray[np.int64]
+    names: tuple[str, ...] = DYNAMIC_WORLD.names
 
     def __post_init__(self) -> None:
-        counts = np.asarray(self.counts)
-        if counts.shape != (len(DYNAMIC_WORLD), len(DYNAMIC_WORLD)) or not np.issubdtype(counts.dtype, np.integer):
-            raise DataError(
-                f"a confusion matrix is {len(DYNAMIC_WORLD)} x {len(DYNAMIC_WORLD)} whole numbers, not {counts.shape}"
-            )
+        counts, classes = np.asarray(self.counts), len(self.names)
+        if counts.shape != (classes, classes) or not np.issubdtype(counts.dtype, np.integer):
+            raise DataError(f"a confusion matrix is {classes} x {classes} whole numbers, not {counts.shape}")
         frozen = counts.astype(np.int64)
         frozen.flags.writeable = False
         object.__setattr__(self, "counts", frozen)
 
     @classmethod
-    def zero(cls) -> ConfusionMatrix:
-        return cls(np.zeros((len(DYNAMIC_WORLD), len(DYNAMIC_WORLD)), dtype=np.int64))
+    def zero(cls, names: tuple[str, ...] = DYNAMIC_WORLD.names) -> ConfusionMatrix:
+        return cls(np.zeros((len(names), len(names)), dtype=np.int64), names)
 
     @classmethod
-    def of(cls, truth: NDArray[np.uint8], prediction: NDArray[np.uint8]) -> ConfusionMatrix:
+    def of(
+        cls, truth: NDArray[np.uint8], prediction: NDArray[np.uint8], names: tuple[str, ...] = DYNAMIC_WORLD.names
+    ) -> ConfusionMatrix:
         """Count pixels.
 
         Args:
-            truth: uint8, class index 0..8 or 255 = ignored.
-            prediction: uint8 of the same shape, class index 0..8.
+            truth: uint8, class index 0..K - 1 or 255 = ignored.
+            prediction: uint8 of the same shape, class index 0..K - 1.
+            names: of the K classes.
 
         Raises:
             DataError: the shapes differ or a value is none of these.
         """
         if truth.shape != prediction.shape:
             raise DataError(f"truth is {truth.shape}, prediction {prediction.shape}; they must be of one shape")
-        if prediction.size and prediction.max() >= len(DYNAMIC_WORLD):
-            raise DataError(f"prediction holds {prediction.max()}; classes are 0..{len(DYNAMIC_WORLD) - 1}")
-        if np.any((truth >= len(DYNAMIC_WORLD)) & (truth != IGNORE)):
-            raise DataError(f"truth holds values that are neither 0..{len(DYNAMIC_WORLD) - 1} nor {IGNORE} (ignored)")
+        classes = len(names)
+        if prediction.size and prediction.max() >= classes:
+            raise DataError(f"prediction holds {prediction.max()}; classes are 0..{classes - 1}")
+        if np.any((truth >= classes) & (truth != IGNORE)):
+            raise DataError(f"truth holds values that are neither 0..{classes - 1} nor {IGNORE} (ignored)")
         one = torch.from_numpy(np.ascontiguousarray(truth)), torch.from_numpy(np.ascontiguousarray(prediction))
-        return cls(count_pixels(one[0][None], one[1][None])[0].numpy())
+        return cls(count_pixels(one[0][None], one[1][None], classes)[0].numpy(), names)
 
     def __add__(self, other: ConfusionMatrix) -> ConfusionMatrix:
-        return ConfusionMatrix(self.counts + other.counts)
+        """Raises DataError where the other one is of other classes."""
+        if self.names != other.names:
+            raise DataError(
+                f"confusion matrices of other classes do not add up: {', '.join(self.names)} and "
+                f"{', '.join(other.names)}; begin with ConfusionMatrix.zero(names)"
+            )
+        return ConfusionMatrix(self.counts + other.counts, self.names)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, ConfusionMatrix) and bool(np.array_equal(self.counts, other.counts))
+        same = isinstance(other, ConfusionMatrix) and self.names == other.names
+        return same and bool(np.array_equal(self.counts, other.counts))  # type: ignore[attr-defined]
 
     def __hash__(self) -> int:
         return hash(self.counts.tobytes())
@@ -86,17 +96,17 @@ class ConfusionMatrix:
     def absent(self) -> tuple[str, ...]:
         """Names of the classes that are neither in the truth nor in the prediction."""
         seen = self.counts.sum(0) + self.counts.sum(1)
-        return tuple(name for name, pixels in zip(DYNAMIC_WORLD.names, seen, strict=True) if pixels == 0)
+        return tuple(name for name, pixels in zip(self.names, seen, strict=True) if pixels == 0)
 
     @property
     def iou(self) -> NDArray[np.float64]:
-        """(9,) intersection over union; NaN for an absent class."""
+        """(K,) intersection over union; NaN for an absent class."""
         hit, union = self._hit, self.counts.sum(0) + self.counts.sum(1) - self._hit
         return _ratio(hit, union)
 
     @property
     def f1(self) -> NDArray[np.float64]:
-        """(9,) F1 = 2 IoU / (1 + IoU); NaN for an absent class."""
+        """(K,) F1 = 2 IoU / (1 + IoU); NaN for an absent class."""
         return _ratio(2 * self._hit, self.counts.sum(0) + self.counts.sum(1))
 
     @property
@@ -119,17 +129,21 @@ class ConfusionMatrix:
         return np.diagonal(self.counts)
 
     def to_dict(self) -> dict[str, Any]:
-        return {"classes": list(DYNAMIC_WORLD.names), "counts": self.counts.tolist()}
+        return {"classes": list(self.names), "counts": self.counts.tolist()}
 
     @classmethod
     def from_dict(cls, mapping: Mapping[str, Any]) -> ConfusionMatrix:
-        """Raises DataError where the matrix is of other classes or no matrix."""
-        if list(mapping.get("classes", ())) != list(DYNAMIC_WORLD.names):
-            raise DataError(
-                f"confusion matrix is of classes {mapping.get('classes')}, not of {list(DYNAMIC_WORLD.names)}"
-            )
+        """Raises DataError where it is no matrix."""
+        names = mapping.get("classes", ())
+        if (
+            not isinstance(names, list | tuple)
+            or len(names) < FEWEST_CLASSES
+            or not all(isinstance(name, str) for name in names)
+            or len(set(names)) != len(names)
+        ):
+            raise DataError(f"no confusion matrix: its classes are {str(names)[:80]}, not a list of names")
         try:
-            return cls(np.array(mapping["counts"]))
+            return cls(np.array(mapping["counts"]), tuple(names))
         except (KeyError, ValueError) as error:
             raise DataError(f"no confusion matrix: {error}") from None
 
@@ -156,7 +170,7 @@ class TileCounts:
                 **{key: _or_none(values[index]) for key, values in of_classes.items()},
                 "pixels": int(pixels[index]),
             }
-            for index, name in enumerate(DYNAMIC_WORLD.names)
+            for index, name in enumerate(self.matrix.names)
         }
         return {
             **{metric.key: _or_none(metric.value(self)) for metric in overall()},
@@ -173,7 +187,7 @@ class Metric:
     Attributes:
         key: in ``metrics.jsonl``, ``scores.json`` and the paper's tables; overall and class metrics have keys apart.
         title: as people write it.
-        value: a fraction 0..1, NaN where there is no score; of a class metric float64 (9,).
+        value: a fraction 0..1, NaN where there is no score; of a class metric float64 (K,).
         per_class: one value for each class instead of one for all.
     """
 
@@ -199,19 +213,27 @@ def overall() -> tuple[Metric, ...]:
     return tuple(metric for metric in METRICS if not metric.per_class)
 
 
-def count_pixels(truth: Tensor, prediction: Tensor) -> Tensor:
+_LARGEST_BYTE = 255
+
+
+def count_pixels(truth: Tensor, prediction: Tensor, classes: int = len(DYNAMIC_WORLD)) -> Tensor:
     """One confusion matrix per sample, on the tensors' device; values are trusted.
 
     Args:
         truth: uint8 (B, ...), class index or ``IGNORE``.
         prediction: uint8 (B, ...), class index.
+        classes: K, how many there are.
 
     Returns:
-        int64 (B, 9, 9), rows truth.
+        int64 (B, K, K), rows truth.
     """
-    code = truth.clamp(max=len(DYNAMIC_WORLD)) * len(DYNAMIC_WORLD) + prediction
-    counts = torch.stack([torch.bincount(one.flatten(), minlength=_CODES)[:_CODES] for one in code])
-    return counts.view(-1, len(DYNAMIC_WORLD) + 1, len(DYNAMIC_WORLD))[:, : len(DYNAMIC_WORLD)]
+    # K x truth + prediction, with one more truth for ignored pixels; up to 15 classes a code fits a byte.
+    codes = (classes + 1) * classes
+    if codes - 1 > _LARGEST_BYTE:
+        truth, prediction = truth.to(torch.int16), prediction.to(torch.int16)
+    code = truth.clamp(max=classes) * classes + prediction
+    counts = torch.stack([torch.bincount(one.flatten(), minlength=codes)[:codes] for one in code])
+    return counts.view(-1, classes + 1, classes)[:, :classes]
 
 
 def predicted_classes(logits: Tensor) -> Tensor:

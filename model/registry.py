@@ -39,12 +39,14 @@ from .specsar_former import SMALL, SpecSarFormer, SpecSarFormerConfig
 
 
 class NetworkConfig(Protocol):
-    """What every network's settings have: a frozen dataclass with the bands of both inputs."""
+    """What the settings of every network have: a frozen dataclass with the bands of both inputs and the classes."""
 
     @property
     def primary_bands(self) -> int: ...
     @property
     def auxiliary_bands(self) -> int: ...
+    @property
+    def classes(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -264,9 +266,17 @@ def spec(name: str) -> ModelSpec:
 
 
 def configure(
-    name: str, primary_bands: int | None = None, auxiliary_bands: int | None = None, **overrides: Any
+    name: str,
+    primary_bands: int | None = None,
+    auxiliary_bands: int | None = None,
+    *,
+    labels: int = len(DYNAMIC_WORLD),
+    **overrides: Any,
 ) -> NetworkConfig:
     """Settings of a network with some of them changed; bands that are not given are those of its row.
+
+    Args:
+        labels: how many classes the labels have: as many as the network gives logits for.
 
     Raises:
         UsageError: the name or an override is unknown, or the settings do not fit each other.
@@ -275,21 +285,25 @@ def configure(
     given = {"primary_bands": primary_bands, "auxiliary_bands": auxiliary_bands}
     bands = {key: number for key, number in given.items() if number is not None}
     settings: NetworkConfig = from_mapping(
-        type(row.defaults), {**to_mapping(row.defaults), **bands, **overrides}, where=f"model {name!r}"
+        type(row.defaults),
+        {**to_mapping(row.defaults), **bands, "classes": labels, **overrides},
+        where=f"model {name!r}",
     )
-    classes = to_mapping(settings)["classes"]
-    if classes != len(DYNAMIC_WORLD):
-        raise UsageError(
-            f"model {name!r}: classes is {classes}; it must be {len(DYNAMIC_WORLD)}, as many as labels have"
-        )
+    if settings.classes != labels:
+        raise UsageError(f"model {name!r}: classes is {settings.classes}; it must be {labels}, as many as labels have")
     return settings
 
 
 def build(
-    name: str, primary_bands: int | None = None, auxiliary_bands: int | None = None, **overrides: Any
+    name: str,
+    primary_bands: int | None = None,
+    auxiliary_bands: int | None = None,
+    *,
+    labels: int = len(DYNAMIC_WORLD),
+    **overrides: Any,
 ) -> nn.Module:
-    """A network with fresh weights; raises as ``configure``."""
-    return _network(name, configure(name, primary_bands, auxiliary_bands, **overrides))
+    """A network with fresh weights; arguments and errors as of ``configure``."""
+    return _network(name, configure(name, primary_bands, auxiliary_bands, labels=labels, **overrides))
 
 
 def make_network(name: str, settings: Mapping[str, Any], *, where: str) -> nn.Module:

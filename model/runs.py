@@ -30,7 +30,7 @@ from ..pipeline.files.atomic import cannot_write, read_json
 from ..pipeline.files.checksums import report_unchecked
 from ..pipeline.files.locks import lock, lock_soon
 from ..pipeline.spec.bands import BANDS
-from ..pipeline.spec.classes import DYNAMIC_WORLD
+from ..pipeline.spec.classes import DYNAMIC_WORLD, ClassTable
 from .config import from_mapping, to_mapping
 from .loader import Normaliser, TileSet, plain_statistics
 from .registry import completed, older_form
@@ -62,6 +62,7 @@ class DataCard:
         tiles: number of training tiles.
         class_counts: training pixels of each class.
         statistics: (mean, std) in physical units by band.
+        classes: the class table of the labels; runs of versions that recorded none had Dynamic World's.
     """
 
     primary: tuple[str, ...]
@@ -72,6 +73,7 @@ class DataCard:
     tiles: int
     class_counts: tuple[int, ...]
     statistics: dict[str, tuple[float, float]]
+    classes: ClassTable = DYNAMIC_WORLD
 
     @classmethod
     def of(cls, tiles: TileSet) -> DataCard:
@@ -84,6 +86,7 @@ class DataCard:
             tiles=len(tiles),
             class_counts=tuple(int(pixels) for pixels in tiles.statistics.class_counts),
             statistics=plain_statistics(tiles),
+            classes=tiles.classes,
         )
 
     def fault(self) -> str:
@@ -96,10 +99,9 @@ class DataCard:
             return f"there are no statistics of band {', '.join(missing)}"
         if not all(isfinite(number) for pair in self.statistics.values() for number in pair):
             return "a mean or a deviation is not a number"
-        if len(self.class_counts) != len(DYNAMIC_WORLD) or not all(
-            0 <= n < 2**63 for n in (*self.class_counts, self.tiles)
-        ):
-            return f"numbers of tiles and of pixels are counts from 0 on, those of pixels one for each of {len(DYNAMIC_WORLD)}"
+        classes, counts = len(self.classes), (*self.class_counts, self.tiles)
+        if len(self.class_counts) != classes or not all(0 <= n < 2**63 for n in counts):
+            return f"numbers of tiles and of pixels are counts from 0 on, those of pixels one for each of {classes}"
         return "" if self.protocol in ("strict", "paper") else f"protocol is {in_brief(self.protocol)}"
 
     def normaliser(self) -> Normaliser:
@@ -154,7 +156,11 @@ class RunConfig:
     computing: tuple[Computing, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        return to_mapping(self)
+        """For JSON; what runs of earlier versions do not have is left out where it says nothing."""
+        document = to_mapping(self)
+        if self.data.classes == DYNAMIC_WORLD:
+            del document["data"]["classes"]
+        return document
 
     @classmethod
     def from_dict(cls, mapping: Mapping[str, Any], *, where: str) -> RunConfig:

@@ -7,7 +7,6 @@ are kept, so that any other score can be computed later.
 from __future__ import annotations
 
 import time
-from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,6 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from ..pipeline.errors import DataError, UsageError, in_brief
-from ..pipeline.spec.classes import DYNAMIC_WORLD
 from ..pipeline.spec.version import __version__
 from .loader import (
     WAITS_FOR_WORKERS_S,
@@ -154,8 +152,9 @@ def score(
     RunFolder(run_dir).prepare()
     start = time.perf_counter()
     loader = _tile_loader(dataset, batch=batch, workers=workers)
-    tiles, matrices, computing = _score_tiles(network, normaliser, loader, len(dataset), on_tile)
-    total = sum(matrices, ConfusionMatrix.zero())
+    names = run.data.classes.names
+    tiles, matrices, computing = _score_tiles(network, normaliser, loader, names, len(dataset), on_tile)
+    total = sum(matrices, ConfusionMatrix.zero(names))
     scores = Scores(
         split=dataset.split,
         protocol=dataset.protocol,
@@ -237,7 +236,8 @@ def predict(run: LoadedRun | Path | str, sample: Sample) -> NDArray[np.uint8]:
         sample: stored values of the run's bands, as ``Dataset`` gives them.
 
     Returns:
-        uint8 (H, W), class index 0..8 in the order of ``CLASS_NAMES``; pixels without data get a class too.
+        uint8 (H, W), class index 0..K - 1 in the order of the run's class table (``load(run).config.data.classes``);
+        pixels without data get a class too.
 
     Raises:
         DataError: the folder is no complete run, or the sample has other bands than the run.
@@ -264,9 +264,14 @@ def check_same_data(run: RunConfig, dataset: TileSet, *, allow_other_source: boo
     """Refuse a data set that the run's network was not made for.
 
     Raises:
-        UsageError: other bands, another protocol, or another source without ``allow_other_source``.
+        UsageError: other classes, other bands, another protocol, or another source without ``allow_other_source``.
         DataError: the training split has changed since the network was trained.
     """
+    if difference := run.data.classes.difference(dataset.classes):
+        raise UsageError(
+            f"the network was trained with other classes than the data set has: {difference}; score it on labels of "
+            "its own class table, or train again (--init takes over what fits)"
+        )
     for name in ("primary", "auxiliary", "protocol"):
         ours, theirs = getattr(run.data, name), getattr(dataset, name)
         if ours != theirs:
@@ -288,13 +293,14 @@ def majority_guess(class_counts: tuple[int, ...], matrix: ConfusionMatrix) -> tu
     """What a network has to beat: the most frequent training class, and the accuracy of saying it everywhere."""
     index = max(range(len(class_counts)), key=class_counts.__getitem__)
     accuracy = float(matrix.counts[index].sum() / matrix.pixels) if matrix.pixels else 0.0
-    return DYNAMIC_WORLD.names[index], accuracy
+    return matrix.names[index], accuracy
 
 
 def _score_tiles(
     network: nn.Module,
     normaliser: Normaliser,
     loader: DataLoader[tuple[Batch, list[Tile]]],
+    names: tuple[str, ...],
     count: int,
     on_tile: Callable[[int, int], None] | None,
 ) -> tuple[list[Tile], list[ConfusionMatrix], float]:
@@ -307,7 +313,8 @@ def _score_tiles(
         prediction = _predict_batch(network, normaliser, batch).cpu()  # waits for the device
         computing += time.perf_counter() - start
         tiles += located
-        matrices += [ConfusionMatrix(counts.numpy()) for counts in count_pixels(batch.label, prediction)]
+        counted = count_pixels(batch.label, prediction, len(names)).numpy()
+        matrices += [ConfusionMatrix(counts, names) for counts in counted]
         if on_tile:
             on_tile(len(tiles), count)
     return tiles, matrices, computing
@@ -344,7 +351,7 @@ def _collate_located(items: list[tuple[Batch, Tile]]) -> tuple[Batch, list[Tile]
 
 
 def _grouped(matrices: list[ConfusionMatrix], keys: list[str]) -> dict[str, ConfusionMatrix]:
-    groups: defaultdict[str, ConfusionMatrix] = defaultdict(ConfusionMatrix.zero)
+    groups: dict[str, ConfusionMatrix] = {}
     for key, matrix in zip(keys, matrices, strict=True):
-        groups[key] += matrix
+        groups[key] = groups[key] + matrix if key in groups else matrix
     return dict(sorted(groups.items()))

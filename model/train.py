@@ -31,6 +31,7 @@ from ..manifests import load_toml
 from ..pipeline.errors import DataError, DwplusError, UsageError
 from ..pipeline.files.atomic import read_toml
 from ..pipeline.machine import is_first_process
+from ..pipeline.spec.classes import DYNAMIC_WORLD
 from ..pipeline.spec.version import __version__
 from .config import from_mapping, to_mapping
 from .domains import check_domains
@@ -230,12 +231,16 @@ def resolve(config: TrainConfig, dataset_train: TileSet, dataset_val: TileSet | 
                     f"{name} of the validation split is {getattr(other, name)}, of the training split "
                     f"{getattr(data, name)}; open both from one data root in the same way"
                 )
+        if difference := data.classes.difference(other.classes):
+            raise UsageError(f"the training and the validation split have different classes: {difference}")
     _check_batch(config, data)
     shapes = {tile.shape for tile in dataset_train.tiles}
     if len(shapes) > 1 and config.crop_px is None:
         listed = ", ".join(f"{height} x {width}" for height, width in sorted(shapes))
         raise UsageError(f"the training tiles have several sizes ({listed} px): train on crops, --set crop_px=256")
-    model_config = configure(config.model, len(data.primary), len(data.auxiliary), **config.model_options)
+    model_config = configure(
+        config.model, len(data.primary), len(data.auxiliary), labels=len(data.classes), **config.model_options
+    )
     return RunConfig(
         dwplus=__version__,
         model=config.model,
@@ -267,10 +272,21 @@ def check_same_run(folder: RunFolder, run: RunConfig) -> None:
     if not folder.started or not folder.has_progress:
         return
     # Settings that an earlier version did not know yet had their defaults.
-    wanted, held = (
-        {**one.to_dict(), "train": {**TrainConfig().to_dict(), **one.train}} for one in (run, folder.read_config())
+    held = folder.read_config()
+    if difference := run.data.classes.difference(held.data.classes):
+        raise UsageError(
+            f"{folder.path} holds a run with other classes: {difference}; train under another name, or delete this one"
+        )
+    # Titles and colours of classes may change.
+    keys = differing_keys(
+        *(
+            {
+                **replace(one, data=replace(one.data, classes=DYNAMIC_WORLD)).to_dict(),
+                "train": {**TrainConfig().to_dict(), **one.train},
+            }
+            for one in (run, held)
+        )
     )
-    keys = differing_keys(wanted, held)
     if keys:
         other = sorted({"data" if key.startswith("data.") else key for key in keys})
         raise UsageError(
@@ -458,14 +474,15 @@ class _Trainer:
     @torch.no_grad()
     def _validate(self) -> ConfusionMatrix:
         self.network.eval()
-        total = ConfusionMatrix.zero()
+        names = self.run.data.classes.names
+        total = ConfusionMatrix.zero(names)
         assert self.loader_val is not None
         for batch in batches(self.loader_val):
             logits = self.network(*self.normaliser(batch.primary, batch.auxiliary))
-            counts = count_pixels(batch.label, predicted_classes(logits))
+            counts = count_pixels(batch.label, predicted_classes(logits), len(names))
             # One matrix per sample, so that those which pad the last batch can be dropped.
             counts = self.accelerator.gather_for_metrics(counts)
-            total += ConfusionMatrix(counts.sum(0).cpu().numpy())
+            total += ConfusionMatrix(counts.sum(0).cpu().numpy(), names)
         return total
 
     def keep(self, rows: list[EpochRow]) -> None:

@@ -29,6 +29,7 @@ from dwplus.model.loader import (
 from dwplus.pipeline.dataset.samples import Sample
 from dwplus.pipeline.errors import DataError, MachineError, UsageError
 from dwplus.pipeline.spec.bands import decode
+from dwplus.pipeline.spec.classes import DYNAMIC_WORLD, ClassTable
 from dwplus.pipeline.spec.tiles import Tile
 
 TILE = Tile("dw_0.0_0.0-20190101", "EPSG:32630", (10, 0, 5e5, 0, -10, 5e6), (4, 4), date(2019, 1, 1), "EH", 1)
@@ -72,6 +73,7 @@ class Tiles:
     reads: list[int] = field(default_factory=list)
     count: int = 3
     trained_here: bool = True
+    classes: ClassTable = DYNAMIC_WORLD
 
     @property
     def tiles(self):

@@ -23,6 +23,7 @@ from dwplus.pipeline.cluster import in_process
 from dwplus.pipeline.dataset.samples import Dataset, Sample
 from dwplus.pipeline.errors import DataError, UsageError
 from dwplus.pipeline.progress import Silent
+from dwplus.pipeline.spec.classes import DYNAMIC_WORLD, ClassTable
 from dwplus.pipeline.spec.tiles import Tile
 from support.fixture_types import LayOut
 
@@ -66,6 +67,7 @@ class Tiles:
     tiles_hash: str = "0"
     protocol: str = "strict"
     trained_here: bool = True
+    classes: ClassTable = DYNAMIC_WORLD
     primary: tuple[str, ...] = ("B2",)
     auxiliary: tuple[str, ...] = ("VV",)
     statistics: Statistics = field(default_factory=Statistics)

@@ -20,6 +20,7 @@ from dwplus.model.score import score
 from dwplus.model.train import Position, TrainConfig, accumulation, learning_rate, profile, train
 from dwplus.pipeline.dataset.samples import Sample
 from dwplus.pipeline.errors import DataError, DwplusError, UsageError
+from dwplus.pipeline.spec.classes import DYNAMIC_WORLD, ClassTable
 from dwplus.pipeline.spec.tiles import Tile
 from safetensors.torch import load_file
 
@@ -66,6 +67,7 @@ class Tiles:
     tiles_hash: str = "0"
     protocol: str = "strict"
     trained_here: bool = True
+    classes: ClassTable = DYNAMIC_WORLD
     primary: tuple[str, ...] = ("B2", "B8")
     auxiliary: tuple[str, ...] = ("VV",)
     statistics: Statistics = field(
