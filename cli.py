@@ -25,7 +25,7 @@ from .pipeline.spec.version import __version__
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100, "auto_envvar_prefix": "DWPLUS"}
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "labels": ("labels:labels", "Download label tiles, build the manifest, inspect a tile."),
+    "labels": ("labels:labels", "Download label tiles or add your own, build the manifest, inspect a tile."),
     "build": ("build:build", "Build the data set: labels, pixels, validation, statistics."),
     "status": ("status:status", "Show build progress: tiles done, failed and remaining."),
     "retry": ("build:retry", "Retry tiles that failed to download."),

@@ -1,4 +1,5 @@
-"""Commands about label tiles: bring them to disk, make the manifest of them, look at one."""
+"""Commands about label tiles: bring them to disk, make the manifest of them, look at one; those about own labels are in
+``own_labels``."""
 
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ from ..pipeline.errors import ExitCode, UsageError
 from ..pipeline.spec.words import count_of
 from .options import data_option, in_order, quiet_option, seed_option, source_option, tiles_option
 from .output import mark
+from .own_labels import add, remove, report
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,13 +52,18 @@ def _origin_options(function: F) -> F:
 
 @click.group()
 def labels() -> None:
-    """Label tiles: download the releases, make the manifest, show one. No pixels are requested.
+    """Label tiles: download the releases, make the manifest, show one; add labels of your own. No pixels are requested.
 
     \b
     dwplus labels fetch
     dwplus labels index
     dwplus labels show dw_-15.4808018791_12.0977026683-20190115
+    dwplus labels add fields.gpkg --column landuse --classes my_classes.toml --year 2022 --data mine
     """
+
+
+for _command in (add, remove, report):
+    labels.add_command(_command)
 
 
 @labels.command(short_help="Bring the releases to disk.")

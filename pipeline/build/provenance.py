@@ -19,7 +19,7 @@ from ..errors import DataError
 from ..files.atomic import parse_json
 from ..raster.geotiff import ShardHeader
 from ..spec.bands import NODATA, S2_BANDS, SHARD_BANDS
-from ..spec.licences import LabelMaker, licence_between
+from ..spec.licences import LabelMaker, LabelTerms, licence_between
 from ..spec.recipe import S1_COLLECTIONS, Recipe, recipe_from
 from ..spec.tiles import Tile
 from ..spec.version import __version__
@@ -43,6 +43,7 @@ def provenance(
     source: str,
     *,
     label: LabelMaker | None = None,
+    terms: tuple[LabelTerms, ...] = (),
 ) -> dict[str, str]:
     """Tags of a shard.
 
@@ -50,6 +51,7 @@ def provenance(
         stored: uint16 (bands, H, W) in the order of ``SHARD_BANDS``, 0 = no data.
         source: where the pixels came from.
         label: who made the tile's label; None = the release that goes with this source.
+        terms: of an own label.
     """
     start, end = recipe.window(tile.date)
     count = stored[SHARD_BANDS.index("S1_N")]
@@ -82,7 +84,7 @@ def provenance(
         "S1_OBSERVATIONS": f"{count.min()}..{count.max()}",
         "S1_COVERED_SHARE": f"{(count > 0).mean():.4f}",
         "S1_SCENES": " ".join(used_s1_scenes(scene.s1_scenes, recipe)),
-        "LICENCE": licence_between(source, start, last_day, () if label is None else (label,)),
+        "LICENCE": licence_between(source, start, last_day, () if label is None else (label,), terms),
     }
     return {name: value for name, value in tags.items() if value}
 

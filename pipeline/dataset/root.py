@@ -24,6 +24,7 @@ from ..spec.classes import ClassTable
 from ..spec.recipe import Recipe, recipe_from
 from ..spec.tiles import Tile
 from .findings import FINDINGS_CSV, FINDINGS_JSON, Finding, read_findings, unreadable_tiles, validated_tiles
+from .inputs import INPUTS_FILE, Inputs, read_inputs
 from .ledger import FAILURES_FILE, LEDGER_FILE, Ledger, LedgerRow, damaged_lines, read_events, read_ledger
 from .manifest import MANIFEST_FILE, Manifest, ManifestRow, Protocol, read_manifest
 from .statistics import Statistics, groups_path, read_statistics, statistics_path
@@ -35,7 +36,7 @@ MIRROR_FILE = "origin.json"
 RECIPE_FILE = "recipe.json"
 
 _ALWAYS = (MANIFEST_FILE, LEDGER_FILE)
-_WHERE_THERE = (RECIPE_FILE,)
+_WHERE_THERE = (RECIPE_FILE, INPUTS_FILE)
 _RESULTS = (WAIVERS_FILE, FINDINGS_JSON, FINDINGS_CSV, "stats-strict.json", "stats-paper.json")
 """Of the data set at the URL, until there are own ones."""
 
@@ -92,6 +93,7 @@ class DataRoot:
     planet_file = _Below("planet.json")
     label_origin_file = _Below("manifest.origin.json")
     mirror_file = _Below(MIRROR_FILE)
+    inputs_file = _Below(INPUTS_FILE)
     findings_file = _Below(FINDINGS_JSON)
     findings_table = _Below(FINDINGS_CSV)
     findings_page = _Below("findings/index.html")
@@ -100,8 +102,11 @@ class DataRoot:
     shifts_file = _Below("findings/shifts.json")
     card_file = _Below("README.md")
     report_page = _Below("report/index.html")
+    label_report_page = _Below("report/labels.html")
     releases = _Below("releases")
     labels = _Below(LABELS_FOLDER)
+    own_labels = _Below(f"{LABELS_FOLDER}/own")
+    added_labels = _Below("own/labels")
     shards = _Below(SHARDS_FOLDER)
     quarantine = _Below("quarantine")
     store = _Below("store.zarr")
@@ -237,6 +242,14 @@ class DataRoot:
             DataError: there is no data set, or its manifest cannot be read.
         """
         return Targets(self.classes())
+
+    def inputs(self) -> Inputs:
+        """Labels and pixels that its user added.
+
+        Raises:
+            DataError: the record cannot be read.
+        """
+        return read_inputs(self.folder)
 
     def ledger(self) -> dict[str, LedgerRow]:
         """Tile id -> the last row about it."""

@@ -321,15 +321,16 @@ def write_store(
 def _facts(root: DataRoot, entries: Sequence[Entry]) -> Facts:
     # Imports what readers do not need.
     from ..spec.licences import licence_of
-    from .makers import makers_of, released_maker_of
+    from .makers import makers_of, released_maker_of, terms_of
 
     rows = tuple(entry.row for entry in entries)
     ledger = root.ledger()
     sources = ", ".join(sorted({ledger[row.tile.id].source for row in rows}))
     recipes = ", ".join(sorted({ledger[row.tile.id].recipe for row in rows}))
-    makers = makers_of(rows, ledger, source=sources, released=released_maker_of(root, sources))
+    released, terms = released_maker_of(root, sources), terms_of(root, rows)
+    makers = makers_of(rows, ledger, source=sources, released=released, terms=terms)
     dates = {name: [row.tile.date for row in rows if ledger[row.tile.id].source == name] for name in makers.pixels}
-    licence = "; ".join(licence_of(name, of, labels=makers.labels) for name, of in dates.items())
+    licence = "; ".join(licence_of(name, of, labels=makers.labels, terms=terms) for name, of in dates.items())
     return Facts(
         rows,
         source=sources,

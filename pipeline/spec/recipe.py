@@ -20,6 +20,8 @@ from .bands import S1_BANDS, S2_BANDS
 
 S2_COLLECTION = "COPERNICUS/S2_SR_HARMONIZED"
 
+FIRST_S2_DAY = date(2015, 6, 27)
+"""First day of Sentinel-2A's images; a label cannot be older."""
 
 S1_COLLECTIONS: dict[str, str] = {"dB": "COPERNICUS/S1_GRD", "linear": "COPERNICUS/S1_GRD_FLOAT"}
 

@@ -22,6 +22,7 @@ MAY_IMPORT: dict[str, str] = {
     "pipeline.earthengine": "spec files",
     "pipeline.dataset": "spec files raster cluster",
     "pipeline.labels": "spec files raster dataset earthengine",
+    "pipeline.own": "spec files raster dataset labels",
     "pipeline.validation": "spec files raster dataset cluster",
     "pipeline.statistics": "spec files raster dataset cluster",
     "pipeline.build": "all of pipeline",

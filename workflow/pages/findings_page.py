@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...pipeline.dataset.findings import Finding
-from ...pipeline.dataset.makers import Makers, makers_of, released_maker_of
+from ...pipeline.dataset.makers import Makers, makers_of, released_maker_of, terms_of
 from ...pipeline.dataset.manifest import ManifestRow
 from ...pipeline.dataset.root import DataRoot
 from ...pipeline.errors import DataError
@@ -95,7 +95,8 @@ def set_makers(root: DataRoot, view: SetView) -> Makers:
     source = next((row.source for row in view.ledger.values() if row.source), "")
     if not source or not view.rows:
         return Makers()
-    return makers_of(view.rows, view.ledger, source=source, released=released_maker_of(root, source))
+    released, terms = released_maker_of(root, source), terms_of(root, view.rows)
+    return makers_of(view.rows, view.ledger, source=source, released=released, terms=terms)
 
 
 def by_weight(findings: Sequence[Finding]) -> list[Finding]:
