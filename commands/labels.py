@@ -142,7 +142,9 @@ def index(given: Path | None, csv_file: Path | None, as_json: bool, quiet: bool,
 
 @labels.command(short_help="What is known of a tile.")
 @click.argument("tiles", nargs=-1, required=True, metavar="ID|PATH...")
-@click.option("--png", type=click.Path(dir_okay=False, path_type=Path), help="Draw the labels in the official colours.")
+@click.option(
+    "--png", type=click.Path(dir_okay=False, path_type=Path), help="Draw the labels in the colours of their classes."
+)
 @source_option
 @data_option
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON document.")
@@ -171,7 +173,11 @@ def show(tiles: tuple[str, ...], png: Path | None, source: str, data: Path, as_j
         from ..workflow.pages.figures import labels_figure
 
         marks = " ".join(sorted({mark(facts.source) for facts in found if facts.source}))
-        write_atomically(png, labels_figure([(facts.title, facts.codes) for facts in found], mark=marks))
+        tables = {facts.classes.hash: facts.classes for facts in found}
+        if len(tables) > 1:
+            raise UsageError("tiles of several class tables do not share one legend; draw them one by one")
+        drawn = [(facts.title, facts.codes) for facts in found]
+        write_atomically(png, labels_figure(drawn, classes=next(iter(tables.values())), mark=marks))
         click.echo(str(png), err=as_json)
 
 
