@@ -11,7 +11,6 @@ import os
 import signal
 import sys
 import threading
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +18,14 @@ import click
 from click.shell_completion import CompletionItem
 
 from .pipeline.errors import DwplusError, ExitCode, UsageError
+from .pipeline.files.atomic import read_toml
+from .pipeline.machine import is_first_process
 from .pipeline.spec.version import __version__
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100, "auto_envvar_prefix": "DWPLUS"}
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "labels": ("labels:labels", "Download label tiles, build the manifest, inspect a tile."),
+    "labels": ("labels:labels", "Download label tiles or add your own, build the manifest, inspect a tile."),
     "build": ("build:build", "Build the data set: labels, pixels, validation, statistics."),
     "status": ("status:status", "Show build progress: tiles done, failed and remaining."),
     "retry": ("build:retry", "Retry tiles that failed to download."),
@@ -103,6 +104,8 @@ def cli(ctx: click.Context, config: Path | None) -> None:
     """
     # Only our own words: libraries that chat on the root logger are not of interest here.
     handler = logging.StreamHandler(sys.stderr)
+    # Processes that train together read the same files, and would warn of them one after the other.
+    handler.setLevel(logging.NOTSET if is_first_process() else logging.ERROR)
     # One handler, of the stream as it is now: a program may call commands again and again.
     logging.getLogger(__package__).handlers[:] = [handler]
     if config is not None:
@@ -110,14 +113,8 @@ def cli(ctx: click.Context, config: Path | None) -> None:
 
 
 def _read_config(path: Path) -> dict[str, dict[str, Any]]:
-    try:
-        tables: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from None
-    except ValueError as error:
-        raise UsageError(f"{path} is not TOML: {error}") from None
     result: dict[str, dict[str, Any]] = {}
-    for name, table in tables.items():
+    for name, table in read_toml(path).items():
         if name not in COMMANDS or not isinstance(table, dict):
             raise UsageError(f"{path}: no command {name!r}; tables are {', '.join(COMMANDS)}")
         result[name] = _config_of(load_command(name), table, f"{path}: [{name}]")
@@ -160,6 +157,10 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
+    except MemoryError as error:
+        advice = "pass a smaller --workers or a smaller batch, or ask for more memory; then run the same command again"
+        click.echo(f"dwplus: memory has run out ({str(error) or 'no more is given'}); {advice}", err=True)
+        sys.exit(ExitCode.ERROR)
     except (KeyboardInterrupt, click.Abort):
         click.echo("dwplus: interrupted; run the same command again to resume", err=True)
         _leave_threads()

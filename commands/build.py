@@ -14,7 +14,7 @@ import click
 
 from ..pipeline.errors import ExitCode, UsageError
 from ..pipeline.spec.words import count_of
-from .options import data_option, in_order, quiet_option, recipe_options, service_options, source_option
+from .options import Days, data_option, in_order, quiet_option, recipe_options, service_options, source_option
 from .output import figure, mark
 
 if TYPE_CHECKING:
@@ -58,6 +58,12 @@ def budget_options(function: Any) -> Any:
     default="releases",
     show_default=True,
     help="The publishers' archives, or Earth Engine's collection of labels.",
+)
+@click.option(
+    "--s2-window",
+    type=Days(),
+    metavar="DAYS",
+    help="Own labels: how far outside the label's period its scene may lie. [default: 30d]",
 )
 @click.option("--dry-run", is_flag=True, help="Show tiles, requests, download size and time; contact nothing.")
 @click.option(
@@ -154,23 +160,22 @@ def build_from(options: dict[str, Any], quiet: bool) -> tuple[DataRoot, BuildRes
 @contextmanager
 def _setup(options: dict[str, Any], quiet: bool) -> Iterator[tuple[DataRoot, BuildSetup]]:
     """The data root, and what a build works with."""
-    from ..pipeline.build.build import BuildSetup
+    from ..pipeline.build.build import BuildSetup, holds_own_labels
     from ..pipeline.cluster import open_cluster
     from ..pipeline.earthengine.configuration import choose_source, configuration
     from ..pipeline.files.atomic import check_writable
     from ..workflow.console import console
-    from ..workflow.source import open_source, sandbox_banner
+    from ..workflow.source import open_source, root_to_build, sandbox_banner
 
     progress = console(quiet=quiet)
     meter = _meter(options)
     found = configuration(url=options["ee_url"], project=options["project"])
     source = choose_source(options["source"], found)
-    from ..pipeline.dataset.root import DataRoot
-
-    root = DataRoot.at(options["data"] / source.folder)
+    root = root_to_build(options["data"], source)
     check_writable(root.folder)
     if source.synthetic:
-        progress.say(sandbox_banner(user_labels=options.get("labels") is not None))
+        own = options.get("labels") is not None or holds_own_labels(root)
+        progress.say(sandbox_banner(user_labels=own))
     with (
         open_source(
             source,
@@ -191,10 +196,17 @@ def _setup(options: dict[str, Any], quiet: bool) -> Iterator[tuple[DataRoot, Bui
                 # Asking for labels needs the client's words, which come with the connection.
                 client=opened.pixels.session if options.get("labels_from") == "earth-engine" else None,
                 concurrency=options["concurrency"],
+                s2_window_days=_window_days(options.get("s2_window")),
                 meter=meter,
                 progress=progress,
             ),
         )
+
+
+def _window_days(given: int | None) -> int:
+    from ..pipeline.build.dating import DEFAULT_WINDOW_DAYS
+
+    return DEFAULT_WINDOW_DAYS if given is None else given
 
 
 def _meter(options: dict[str, Any]) -> Meter | None:
@@ -237,6 +249,8 @@ def _recipe(options: dict[str, Any], root: DataRoot) -> Recipe:
         "s1_max_scenes": options["s1_max_scenes"],
     }
     held = root.recipe() or Recipe()
+    if options["s1_edge"] is not None:
+        held = replace(held, s1_edge_m=options["s1_edge"] or None)
     return replace(held, **{name: value for name, value in given.items() if value is not None})
 
 
@@ -249,15 +263,13 @@ def _dry_run(options: dict[str, Any]) -> tuple[DataRoot, str, Estimate]:
     from ..pipeline.earthengine.configuration import Configuration, configuration
     from ..pipeline.spec.sources import CHOICES, EARTH_ENGINE, SANDBOX
     from ..pipeline.spec.tiles import check_region
-    from ..workflow.source import planet_of
+    from ..workflow.source import planet_of, root_to_build
 
     check_region(options["region"])
     # Nobody is asked, so an account that is not complete yet is good enough.
     nothing = configuration(url=options["ee_url"], project=options["project"]) == Configuration()
     source = CHOICES.get(options["source"]) or (SANDBOX if nothing else EARTH_ENGINE)
-    from ..pipeline.dataset.root import DataRoot
-
-    root = DataRoot.at(options["data"] / source.folder)
+    root = root_to_build(options["data"], source)
     words, estimate = forecast(
         root,
         _selection(options),

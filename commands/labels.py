@@ -1,4 +1,5 @@
-"""Commands about label tiles: bring them to disk, make the manifest of them, look at one."""
+"""Commands about label tiles: bring them to disk, make the manifest of them, look at one; those about own labels are in
+``own_labels``."""
 
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ from ..pipeline.errors import ExitCode, UsageError
 from ..pipeline.spec.words import count_of
 from .options import data_option, in_order, quiet_option, seed_option, source_option, tiles_option
 from .output import mark
+from .own_labels import add, remove, report
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,13 +52,18 @@ def _origin_options(function: F) -> F:
 
 @click.group()
 def labels() -> None:
-    """Label tiles: download the releases, make the manifest, show one. No pixels are requested.
+    """Label tiles: download the releases, make the manifest, show one; add labels of your own. No pixels are requested.
 
     \b
     dwplus labels fetch
     dwplus labels index
     dwplus labels show dw_-15.4808018791_12.0977026683-20190115
+    dwplus labels add fields.gpkg --column landuse --classes my_classes.toml --year 2022 --data mine
     """
+
+
+for _command in (add, remove, report):
+    labels.add_command(_command)
 
 
 @labels.command(short_help="Bring the releases to disk.")
@@ -135,7 +142,9 @@ def index(given: Path | None, csv_file: Path | None, as_json: bool, quiet: bool,
 
 @labels.command(short_help="What is known of a tile.")
 @click.argument("tiles", nargs=-1, required=True, metavar="ID|PATH...")
-@click.option("--png", type=click.Path(dir_okay=False, path_type=Path), help="Draw the labels in the official colours.")
+@click.option(
+    "--png", type=click.Path(dir_okay=False, path_type=Path), help="Draw the labels in the colours of their classes."
+)
 @source_option
 @data_option
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON document.")
@@ -164,7 +173,11 @@ def show(tiles: tuple[str, ...], png: Path | None, source: str, data: Path, as_j
         from ..workflow.pages.figures import labels_figure
 
         marks = " ".join(sorted({mark(facts.source) for facts in found if facts.source}))
-        write_atomically(png, labels_figure([(facts.title, facts.codes) for facts in found], mark=marks))
+        tables = {facts.classes.hash: facts.classes for facts in found}
+        if len(tables) > 1:
+            raise UsageError("tiles of several class tables do not share one legend; draw them one by one")
+        drawn = [(facts.title, facts.codes) for facts in found]
+        write_atomically(png, labels_figure(drawn, classes=next(iter(tables.values())), mark=marks))
         click.echo(str(png), err=as_json)
 
 

@@ -50,6 +50,31 @@ class FolderOrUrl(click.Path):
         return value if "://" in str(value) else super().convert(value, param, ctx)
 
 
+class Days(click.IntRange):
+    """A number of days, ``30d`` or ``30``."""
+
+    name = "days"
+
+    def __init__(self) -> None:
+        super().__init__(0, 366)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        text: Any = str(value).strip().removesuffix("d")
+        return super().convert(text, param, ctx)
+
+
+def edge_m(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
+    """Whole metres of a width that is written with its unit; 0 for ``off``, None where it is left out."""
+    from ..pipeline.spec.recipe import parse_edge
+
+    if value is None or value == "off":
+        return None if value is None else 0
+    try:
+        return parse_edge(value)
+    except ValueError as error:
+        raise click.BadParameter(f"{error}; write 2km or 2000m, or off") from None
+
+
 def data_option(function: F) -> F:
     return click.option(
         "--data",
@@ -171,6 +196,13 @@ def recipe_options(function: F) -> F:
             "--s1-max-scenes",
             type=click.IntRange(1),
             help="Use at most N Sentinel-1 scenes, spread evenly over the window (default: all); less compute.",
+        ),
+        click.option(
+            "--s1-edge",
+            callback=edge_m,
+            metavar="WIDTH",
+            help="Mask pixels within 2km (or 2000m, ...) of the edges of Sentinel-1 scenes before March 2018, which "
+            "may be noise; off = use them, as the paper (the default).",
         ),
     )
 

@@ -47,10 +47,13 @@ def status(by: tuple[str, ...], concurrency: int, source: str, data: Path, as_js
     divisions = by or tuple(now.groups)
     if as_json:
         document = {"root": str(root), "source": answered, **asdict(now)}
+        document |= {} if recipe.s1_edge_m is None else {"s1_edge_m": recipe.s1_edge_m}
         document["groups"] = {title: document["groups"][title] for title in divisions}
         click.echo(json.dumps(document, indent=1))
         return
     click.echo(f"{root}  {' '.join(filter(None, map(mark, answered)))}".rstrip())
+    if recipe.edge_in_words:
+        click.echo(f"recipe: {recipe.edge_in_words}")
     _print_status(now, divisions)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..pipeline.errors import UsageError
+from ..pipeline.files.atomic import parse_toml
+from ..pipeline.machine import is_first_process
 from .options import data_option, quiet_option, runs_option, source_option, training_options, transfer_options
 from .output import mark
 
@@ -69,7 +70,8 @@ def train(
     inputs: Inputs = Inputs(primary or row.primary, auxiliary or row.auxiliary or "none")
     name = name or re.sub("[^A-Za-z0-9._-]", "-", settings.model)
     run_dir = train_run(root, name, settings, protocol=protocol, inputs=inputs, progress=console(quiet=quiet))
-    click.echo(f"{run_dir}  next: dwplus score runs/{run_dir.name}")
+    if is_first_process():
+        click.echo(f"{run_dir}  next: dwplus score runs/{run_dir.name}")
 
 
 @click.command()
@@ -130,7 +132,7 @@ def _changes(given: Mapping[str, Any], changes: tuple[str, ...]) -> dict[str, An
         if not separator:
             raise UsageError(f"--set {change}: write KEY=VALUE, for example --set lr=1e-3")
         try:
-            settings[key] = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
+            settings[key] = parse_toml(f"value = {text}", where="--set")["value"]
+        except UsageError:
             settings[key] = text
     return settings | {key: value for key, value in given.items() if value is not None}

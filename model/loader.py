@@ -11,9 +11,9 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
 from torch.utils.data import Dataset as TorchDataset
 
-from ..pipeline.errors import DataError, UsageError
+from ..pipeline.errors import DataError, DwplusError, MachineError, UsageError, in_brief
 from ..pipeline.machine import usable_cores
 from ..pipeline.spec.bands import BANDS, NODATA
 from ..pipeline.spec.classes import IGNORE
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class BandStatistics(Protocol):
@@ -191,7 +193,7 @@ _SHARED_MEMORY = Path("/dev/shm")
 _PREFETCHED = 2
 """Batches that a loader process holds ready (PyTorch's own number)."""
 
-_WORKER_TIMEOUT_S = 600.0
+WAITS_FOR_WORKERS_S = 600.0
 """A loader process that gives no batch for so long is gone, or waits for memory that never comes."""
 
 
@@ -272,10 +274,41 @@ def make_loader(
         collate_fn=collate,
         pin_memory=torch.cuda.is_available(),
         persistent_workers=workers > 0,
-        timeout=_WORKER_TIMEOUT_S if workers else 0,
+        timeout=WAITS_FOR_WORKERS_S if workers else 0,
         generator=generator,  # seeds the workers; nothing random happens in them
     )
     return loader, sampler
+
+
+def batches(loader: Iterable[T]) -> Iterator[T]:
+    """What a loader gives; errors of its processes are the sentences that they would be in this process.
+
+    Raises:
+        DwplusError: a sample cannot be read.
+        MachineError: a loader process was ended, or gives nothing any more.
+    """
+    try:
+        yield from loader
+    except DwplusError as error:
+        raise _as_here(error) from None
+    except RuntimeError as error:
+        if not str(error).startswith(_LOST_PROCESS):
+            raise
+        raise MachineError(
+            f"a loader process was lost ({in_brief(error)}), perhaps for want of memory; give the container more of it "
+            "(--memory, --shm-size 2g), or train with --set workers=0"
+        ) from None
+
+
+_LOST_PROCESS = ("DataLoader worker", "DataLoader timed out")
+"""How PyTorch begins to say that a loader process was killed, or gave no batch in time."""
+
+
+def _as_here(error: DwplusError) -> DwplusError:
+    """An error without the traceback of the loader process that raised it, which PyTorch puts into its words."""
+    kind = type(error)
+    _, mark, sentence = str(error).rpartition(f"\n{kind.__module__}.{kind.__qualname__}: ")
+    return kind(sentence.strip()) if mark else error
 
 
 class BandNormaliser(nn.Module):

@@ -17,7 +17,7 @@ from typing import Any, Literal, Protocol
 from torch import nn
 
 from ..manifests import load_toml
-from ..pipeline.errors import UsageError
+from ..pipeline.errors import UsageError, in_brief
 from ..pipeline.spec.bands import preset
 from ..pipeline.spec.classes import DYNAMIC_WORLD
 from .baselines import (
@@ -354,5 +354,4 @@ def _network(name: str, settings: NetworkConfig) -> nn.Module:
     try:
         return spec(name).network(settings)
     except (ArithmeticError, AssertionError, IndexError, TypeError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise UsageError(f"model {name!r}: these settings do not fit each other ({reason})") from error
+        raise UsageError(f"model {name!r}: these settings do not fit each other ({in_brief(error)})") from error

@@ -16,6 +16,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ..pipeline.errors import DataError, DwplusError, UsageError
+from ..pipeline.errors import DataError, DwplusError, UsageError, in_brief
 from ..pipeline.files.atomic import cannot_write, read_json
 from ..pipeline.files.checksums import report_unchecked
-from ..pipeline.files.locks import lock
+from ..pipeline.files.locks import lock, lock_soon
+from ..pipeline.spec.bands import BANDS
 from ..pipeline.spec.classes import DYNAMIC_WORLD, ClassTable
 from .config import from_mapping, to_mapping
 from .loader import Normaliser, TileSet, plain_statistics
@@ -42,10 +44,16 @@ SUMS = "SHA256SUMS"
 TILES = "tiles.json"
 KEPT_CHECKPOINTS = 2
 
+_WRITING_TAKES_S = 600.0
+"""Seconds after which a write is taken for stuck: the checkpoint of the largest network takes some, on a slow disk."""
+
 MAY_DIFFER = frozenset(
-    {"dwplus", "train.workers", "train.keep_mb", "train.tracker", "train.device", "train.init", "initial.given"}
+    {
+        *("dwplus", "train.workers", "train.keep_mb", "train.tracker", "train.device", "computing"),
+        *("train.init", "initial.given"),
+    }
 )
-"""Keys that do not change what a run learns: a run may be resumed with others."""
+"""Keys that a run may be resumed with others of. ``computing`` is written down each time it changes."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +95,21 @@ class DataCard:
             classes=tiles.classes,
         )
 
+    def fault(self) -> str:
+        """Why no network can have been trained on this, as text; empty where one can."""
+        unknown = [name for name in (*self.primary, *self.auxiliary) if name not in BANDS]
+        if unknown or not self.primary:
+            named = in_brief((*self.primary, *self.auxiliary))
+            return f"its bands are {named}; there are {', '.join(BANDS)}"
+        if missing := [name for name in (*self.primary, *self.auxiliary) if name not in self.statistics]:
+            return f"there are no statistics of band {', '.join(missing)}"
+        if not all(isfinite(number) for pair in self.statistics.values() for number in pair):
+            return "a mean or a deviation is not a number"
+        classes, counts = len(self.classes), (*self.class_counts, self.tiles)
+        if len(self.class_counts) != classes or not all(0 <= n < 2**63 for n in counts):
+            return f"numbers of tiles and of pixels are counts from 0 on, those of pixels one for each of {classes}"
+        return "" if self.protocol in ("strict", "paper") else f"protocol is {in_brief(self.protocol)}"
+
     def normaliser(self) -> Normaliser:
         return Normaliser(self.primary, self.auxiliary, self.statistics)
 
@@ -123,6 +146,31 @@ class Initial:
 
 
 @dataclass(frozen=True)
+class Computing:
+    """What a run was computed on: its weights depend on it in their last digits, and with dropout in more.
+
+    Attributes:
+        from_epoch: first epoch (from 1) that was computed so.
+        processes: how many trained together.
+        device: kind of device, ``cpu`` or ``cuda``.
+        precision: what the network really computed in, whatever was asked for: ``bf16`` where autocast was on, else
+            ``fp32``, or ``fp32, convolutions tf32`` on GPUs that round the inputs of convolutions.
+    """
+
+    from_epoch: int
+    processes: int
+    device: str
+    precision: str
+
+    def __str__(self) -> str:
+        return f"{self.processes} x {self.device} in {self.precision}"
+
+    def same_as(self, other: Computing) -> bool:
+        """Whether nothing but the first epoch differs."""
+        return replace(self, from_epoch=other.from_epoch) == other
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """Everything that decides what a run learns.
 
@@ -134,6 +182,7 @@ class RunConfig:
         data: what it is trained on.
         validation: split that is scored after each epoch, or None.
         initial: weights trained before that it began with, or None.
+        computing: what it was computed on, in the order of epochs; empty for a run of an earlier version.
     """
 
     dwplus: str
@@ -143,6 +192,7 @@ class RunConfig:
     data: DataCard
     validation: str | None = None
     initial: Initial | None = None
+    computing: tuple[Computing, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON; what runs of earlier versions do not have is left out where it says nothing."""
@@ -249,7 +299,18 @@ class RunFolder:
         try:
             return RunConfig.from_dict(document, where=str(path))
         except (ValueError, UsageError, TypeError, AttributeError) as error:
-            raise DataError(f"{path} cannot be read: {error}; train again under another name") from None
+            raise DataError(f"{path} cannot be read: {in_brief(error)}; train again under another name") from None
+
+    def read_usable_config(self) -> RunConfig:
+        """Settings of a run whose network this version can run on data.
+
+        Raises:
+            DataError: see ``read_config``; or they name bands, classes or numbers that this version does not know.
+        """
+        config = self.read_config()
+        if fault := config.data.fault():
+            raise DataError(f"{self.path / 'config.json'} cannot be used: {fault}; train again under another name")
+        return config
 
     def write_config(self, config: RunConfig) -> None:
         self.write_json("config.json", config.to_dict())
@@ -269,15 +330,51 @@ class RunFolder:
 
     def _write(self, name: str, write: Callable[[Path], object]) -> None:
         """Write a file and its hash. Between the two, and after a kill there, both its hashes are on record."""
-        path, sums = self.path / name, self.sums()
+        with self.writing():
+            path, sums = self.path / name, self.sums()
 
-        def note(temporary: Path) -> None:
-            sums[name] = (*sums.get(name, ())[-1:], _sha256_at(temporary))
-            self._write_sums(sums)
+            def note(temporary: Path) -> None:
+                sums[name] = (*sums.get(name, ())[-1:], _sha256_at(temporary))
+                self._write_sums(sums)
 
-        write_whole(path, write, before=note)
-        sums[name] = sums[name][-1:]
-        self._write_sums({known: hashes for known, hashes in sums.items() if (self.path / known).exists()})
+            write_whole(path, write, before=note)
+            sums[name] = sums[name][-1:]
+            self._write_sums(self._of_files(sums))
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Have the folder to oneself for the moment of a write: two commands that write at once share ``SHA256SUMS``.
+
+        What killed writes left behind is removed.
+
+        Raises:
+            DwplusError: another process does not end its write, locks do not work here, or nothing can be written.
+        """
+        path = self.path / f".{SUMS}.lock"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = path.open("ab")
+        except OSError as error:
+            raise cannot_write(path, error) from error
+        with file:
+            held = f"another command does not end its writing in {self.path}; end that command, then run this one again"
+            lock_soon(file, held=held, within_s=_WRITING_TAKES_S)
+            for left in (*self.path.glob(".*.tmp"), *(self.path / CHECKPOINTS).glob(".*.tmp")):
+                left.unlink(missing_ok=True)
+            yield
+
+    def prepare(self) -> None:
+        """Make sure that files can be written here, before long work; removes what killed writes left behind.
+
+        Raises:
+            DwplusError: they cannot.
+        """
+        with self.writing():
+            pass
+
+    def _of_files(self, sums: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        """The hashes of files that there are."""
+        return {name: hashes for name, hashes in sums.items() if (self.path / name).is_file()}
 
     def sums(self) -> dict[str, tuple[str, ...]]:
         """Name -> SHA-256 on record; several where a write was interrupted. Empty for a run of an earlier version."""
@@ -301,13 +398,18 @@ class RunFolder:
         Raises:
             DataError: it was changed or damaged since; names file and remedy.
         """
-        path, recorded = self.path / name, self.sums().get(name)
+        path = self.path / name
         if not path.is_file():
             return
-        if recorded is None:
+        if name not in self.sums():
             report_unchecked(str(self.path))
-        elif _sha256_at(path) not in recorded:
+        # The second look is for a file that another command wrote between the look at its hash and that at its bytes.
+        elif not self._is_on_record(name) and not self._is_on_record(name):
             raise DataError(f"{path} was changed or damaged since it was written ({SUMS}); {_remedy(name)}")
+
+    def _is_on_record(self, name: str) -> bool:
+        recorded = self.sums().get(name, ())
+        return _sha256_at(self.path / name) in recorded
 
     def read_rows(self) -> list[dict[str, Any]]:
         """Rows of ``metrics.jsonl``, one an epoch."""
@@ -317,8 +419,8 @@ class RunFolder:
         self.check(path.name)
         try:
             return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        except ValueError as error:
-            raise DataError(f"{path} cannot be read: {error}; train again under another name") from None
+        except (OSError, ValueError, RecursionError) as error:
+            raise DataError(f"{path} cannot be read: {in_brief(error)}; train again under another name") from None
 
     def write_rows(self, rows: Iterable[Mapping[str, Any]]) -> None:
         text = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
@@ -339,7 +441,7 @@ class RunFolder:
                 state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
                 check_numbers(state["network"], where=str(path))
             except Exception as error:  # torch.load raises whatever its parts raise
-                reason = " ".join(str(error).split())[:300]
+                reason = in_brief(error)
                 log.warning("%s cannot be used (%s); resuming from the one before", path, reason)
                 faults.append(f"{path.name}: {reason}")
                 continue
@@ -356,11 +458,11 @@ class RunFolder:
         self.keep_checkpoints(KEPT_CHECKPOINTS)
 
     def keep_checkpoints(self, number: int) -> None:
-        """Remove all but the last checkpoints, and what killed saves left behind."""
-        for old in self._checkpoints()[:-number]:
-            old.unlink()
-        for left in (*self.path.glob(".*.tmp"), *(self.path / CHECKPOINTS).glob(".*.tmp")):
-            left.unlink(missing_ok=True)
+        """Remove all but the last checkpoints, and their hashes."""
+        with self.writing():
+            for old in self._checkpoints()[:-number]:
+                old.unlink(missing_ok=True)
+            self._write_sums(self._of_files(self.sums()))
 
     def write_weights(self, name: str, state: Mapping[str, Tensor]) -> None:
         plain = {key: value.detach().cpu().contiguous() for key, value in state.items()}
@@ -381,7 +483,7 @@ class RunFolder:
         try:
             return dict(load_file(path))
         except Exception as error:  # safetensors raises its own error class, torch others
-            raise DataError(f"{path} cannot be read: {error}") from error
+            raise DataError(f"{path} cannot be read: {in_brief(error)}; {_remedy(name)}") from error
 
     def _checkpoints(self) -> list[Path]:
         return sorted((self.path / CHECKPOINTS).glob("epoch-*.pt"))
@@ -431,8 +533,9 @@ def write_whole(
         before(temporary)
         temporary.replace(path)
     except (OSError, RuntimeError, SafetensorError) as error:  # a full disk: torch and safetensors raise their own
-        reason = " ".join(str(error).split())[:200]
-        raise DwplusError(f"cannot write {path}: {reason}; free some space and start the same command again") from error
+        raise DwplusError(
+            f"cannot write {path}: {in_brief(error)}; free some space and start the same command again"
+        ) from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)

@@ -17,9 +17,19 @@ from torch import nn
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from ..pipeline.errors import DataError, UsageError
+from ..pipeline.errors import DataError, UsageError, in_brief
 from ..pipeline.spec.version import __version__
-from .loader import Batch, Normaliser, TileSet, batch_to, collate, loader_processes, to_batch
+from .loader import (
+    WAITS_FOR_WORKERS_S,
+    Batch,
+    Normaliser,
+    TileSet,
+    batch_to,
+    batches,
+    collate,
+    loader_processes,
+    to_batch,
+)
 from .metrics import ConfusionMatrix, TileCounts, count_pixels, predicted_classes
 from .registry import make_network
 from .runs import WEIGHTS, RunConfig, RunFolder, check_numbers
@@ -139,6 +149,7 @@ def score(
     """
     network, run, normaliser = load(run_dir, device=device, weights=weights)
     check_same_data(run, dataset, allow_other_source=allow_other_source)
+    RunFolder(run_dir).prepare()
     start = time.perf_counter()
     loader = _tile_loader(dataset, batch=batch, workers=workers)
     names = run.data.classes.names
@@ -202,14 +213,17 @@ def load(run: Path | str, *, device: str | None = None, weights: str = WEIGHTS) 
     """
     run_dir = Path(run)
     folder = RunFolder(run_dir)
-    config = folder.read_config()
+    config = folder.read_usable_config()
     network = make_network(config.model, config.model_config, where=f"{run_dir}/config.json")
     state = folder.read_weights(weights)
     check_numbers(state, where=str(run_dir / weights))
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
-        raise DataError(f"{run_dir / weights} does not fit the network of its config.json: {error}") from None
+        raise DataError(
+            f"{run_dir / weights} does not fit the network of its config.json ({in_brief(error)}); train again under "
+            "another name"
+        ) from None
     place = device or ("cuda" if torch.cuda.is_available() else "cpu")
     return LoadedRun(network.to(place).eval(), config, config.data.normaliser().to(place))
 
@@ -294,7 +308,7 @@ def _score_tiles(
     tiles: list[Tile] = []
     matrices: list[ConfusionMatrix] = []
     computing = 0.0
-    for batch, located in loader:
+    for batch, located in batches(loader):
         start = time.perf_counter()
         prediction = _predict_batch(network, normaliser, batch).cpu()  # waits for the device
         computing += time.perf_counter() - start
@@ -322,11 +336,13 @@ def _tile_loader(tiles: TileSet, *, batch: int, workers: int | None) -> DataLoad
     located: TorchDataset[Any] = _LocatedTiles(tiles)
     if len({tile.shape for tile in tiles.tiles}) > 1:
         batch = 1  # tiles of several sizes do not stack
+    workers = loader_processes(tiles, batch=batch, workers=workers)
     return DataLoader(
         located,
         batch_size=batch,
-        num_workers=loader_processes(tiles, batch=batch, workers=workers),
+        num_workers=workers,
         collate_fn=_collate_located,
+        timeout=WAITS_FOR_WORKERS_S if workers else 0,
     )
 
 

@@ -15,7 +15,6 @@ import logging
 import math
 import os
 import time
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
@@ -30,6 +29,8 @@ from torch import Tensor, nn
 
 from ..manifests import load_toml
 from ..pipeline.errors import DataError, DwplusError, UsageError
+from ..pipeline.files.atomic import read_toml
+from ..pipeline.machine import is_first_process
 from ..pipeline.spec.classes import DYNAMIC_WORLD
 from ..pipeline.spec.overlaps import BLOCK_DEG
 from ..pipeline.spec.tiles import Tile
@@ -38,11 +39,21 @@ from .config import from_mapping, to_mapping
 from .domains import check_domains
 from .estimate import TimedBatch, seconds_of_training, times_of, unchanged_buffers
 from .label_share import part_of
-from .loader import Batch, EpochSampler, Normaliser, TileSet, augment, batch_to, collate, make_loader
+from .loader import Batch, EpochSampler, Normaliser, TileSet, augment, batch_to, batches, collate, make_loader
 from .losses import ClassScale, PixelLoss, build_loss
 from .metrics import ConfusionMatrix, TileCounts, count_pixels, overall, predicted_classes
 from .registry import configure, make_network, settings_of, spec
-from .runs import BEST_WEIGHTS, TILES, WEIGHTS, DataCard, RunConfig, RunFolder, check_numbers, differing_keys
+from .runs import (
+    BEST_WEIGHTS,
+    TILES,
+    WEIGHTS,
+    Computing,
+    DataCard,
+    RunConfig,
+    RunFolder,
+    check_numbers,
+    differing_keys,
+)
 from .transfer import (
     Plan,
     Pretrained,
@@ -175,13 +186,10 @@ def profile(name: str | Path, **overrides: Any) -> TrainConfig:
 
 
 def _read_profile(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, IsADirectoryError):
+    if not os.path.isfile(path):  # noqa: PTH113 - no error where it cannot be the name of a file
         names = ", ".join(profile_names())
-        raise UsageError(f"no profile {str(path)!r}; choose one of {names}, or name a TOML file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is no TOML: {error}") from None
+        raise UsageError(f"no profile {str(path)!r}; choose one of {names}, or name a TOML file")
+    return read_toml(path)
 
 
 @dataclass(frozen=True)
@@ -262,7 +270,7 @@ def train(
         return run_dir
     config = in_epochs(config, len(dataset_train), processes=int(os.environ.get("WORLD_SIZE", "1")))
     # One process of several on one run holds the lock for all of them.
-    with folder.locked() if os.environ.get("RANK", "0") == "0" else nullcontext():
+    with folder.locked() if is_first_process() else nullcontext():
         trainer = _Trainer(config, begins, folder, dataset_train, dataset_val, on_step, listener)
         try:
             _run_epochs(trainer, on_epoch)
@@ -497,13 +505,10 @@ class _Trainer:
 
     def restore(self) -> list[EpochRow]:
         """Go back to the last checkpoint, or begin; gives the rows of the epochs that are done."""
-        if self.accelerator.is_main_process and not self.folder.has_progress:
-            # Also where an earlier start left its settings and nothing that was trained with them.
-            self.folder.write_config(self.run)
-            before = () if self.before is None else self.before.tiles or ()
-            self.folder.write_json(TILES, {"trained_on": places_of(self.tiles.tiles), "pretrained_on": before})
-        self.accelerator.wait_for_everyone()
         state = self.folder.read_checkpoint()
+        if self.accelerator.is_main_process:
+            self._write_down(epochs_done=0 if state is None else len(state["rows"]))
+        self.accelerator.wait_for_everyone()
         if state is None:
             return []
         self.accelerator.unwrap_model(self.network).load_state_dict(state["network"])
@@ -564,6 +569,30 @@ class _Trainer:
             module.eval()
         return self.network
 
+    def _write_down(self, *, epochs_done: int) -> None:
+        """Write the run's settings where it begins, and what computes it wherever that changes."""
+        self.folder.prepare()
+        # An earlier start may have left its settings, and nothing that was trained with them.
+        if self.folder.has_progress:
+            run = self.folder.read_config()
+        else:
+            run = self.run
+            tiles = () if self.before is None else self.before.tiles or ()
+            self.folder.write_json(TILES, {"trained_on": places_of(self.tiles.tiles), "pretrained_on": tiles})
+        before = tuple(one for one in run.computing if one.from_epoch <= epochs_done)
+        now = Computing(
+            from_epoch=epochs_done + 1,
+            processes=self.accelerator.num_processes,
+            device=self.accelerator.device.type,
+            precision=_true_precision(self.accelerator),
+        )
+        if before and not before[-1].same_as(now):
+            log.warning(
+                "%s: epochs so far were computed on %s, the next ones are on %s", self.folder.path, before[-1], now
+            )
+        if not before or not before[-1].same_as(now):
+            self.folder.write_config(replace(run, computing=(*before, now)))
+
     def run_epoch(self, epoch: int) -> EpochRow:
         """Train one epoch (from 0) and score it where it is due."""
         start = time.perf_counter()
@@ -591,7 +620,7 @@ class _Trainer:
         self._in_training()
         losses: list[Tensor] = []
         lr, checked, count = self.config.lr, 0, len(self.loader)
-        for number, batch in enumerate(self.loader):
+        for number, batch in enumerate(batches(self.loader)):
             last_of_step = (number + 1) % self.accumulate == 0 or number + 1 == count
             losses.append(self._backward(batch, epoch, number, count, sync=last_of_step))
             if self.accelerator.is_main_process:
@@ -653,7 +682,7 @@ class _Trainer:
         names = self.run.data.classes.names
         total = ConfusionMatrix.zero(names)
         assert self.loader_val is not None
-        for batch in self.loader_val:
+        for batch in batches(self.loader_val):
             logits = self.network(*self.normaliser(batch.primary, batch.auxiliary))
             counts = count_pixels(batch.label, predicted_classes(logits), len(names))
             # One matrix per sample, so that those which pad the last batch can be dropped.
@@ -677,8 +706,9 @@ class _Trainer:
     def finish(self) -> None:
         if self.accelerator.is_main_process:
             _check_weights(self._weights(), epoch=self.config.epochs)
-            self.folder.write_weights(WEIGHTS, self._weights())
+            # Before the weights, whose presence means that nothing is left to do.
             self.folder.keep_checkpoints(1)
+            self.folder.write_weights(WEIGHTS, self._weights())
         self.accelerator.wait_for_everyone()
 
     def _weights(self) -> dict[str, Tensor]:
@@ -715,6 +745,17 @@ def _check_weights(state: Mapping[str, Tensor], *, epoch: int) -> None:
 
 def _mixed_seed(*parts: int) -> int:
     return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def _true_precision(accelerator: Accelerator) -> str:
+    """What networks compute in, as it is: see ``runs.Computing``."""
+    kind = accelerator.device.type
+    with accelerator.autocast():
+        if torch.is_autocast_enabled(kind):
+            return {torch.bfloat16: "bf16", torch.float16: "fp16"}[torch.get_autocast_dtype(kind)]
+    # Ampere and later GPUs round so unless they are told otherwise.
+    rounded = kind == "cuda" and torch.cuda.get_device_capability()[0] >= 8 and torch.backends.cudnn.allow_tf32
+    return "fp32, convolutions tf32" if rounded else "fp32"
 
 
 def _accelerator(config: TrainConfig, run_dir: Path) -> Accelerator:

@@ -70,7 +70,7 @@ def read_pretrained(given: str) -> Pretrained:
         raise UsageError(f"--init {given}: there is no such run or file; name the folder of a run or a file of weights")
     folder = RunFolder(path.parent)
     if folder.started and path.name in (WEIGHTS, BEST_WEIGHTS):
-        run = folder.read_config()
+        run = folder.read_usable_config()
         weights = folder.read_weights(path.name)
         found = Pretrained(given, _sha256(path), weights, run, _tiles_of(folder))
     else:

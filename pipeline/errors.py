@@ -21,6 +21,12 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130
 
 
+def in_brief(error: object, characters: int = 300) -> str:
+    """What a library said, as one line of bounded length; for an error without words, its kind."""
+    words = " ".join(str(error).split()) or type(error).__name__
+    return words if len(words) <= characters else f"{words[: characters - 4]} ..."
+
+
 class DwplusError(Exception):
     """Base of all expected errors: says what was wrong, where, and what to do next."""
 

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 _CGROUP = Path("/sys/fs/cgroup")
+_OWN_GROUPS = Path("/proc/self/cgroup")
 
 
 def usable_cores() -> int:
@@ -15,15 +16,15 @@ def usable_cores() -> int:
     Source: sched_getaffinity(2) for batch systems, ``cpu.max`` (cgroup v2) and ``cpu.cfs_quota_us`` (v1).
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = _quota()
-    return max(1, cores if quota is None else min(cores, math.ceil(quota)))
+    shares = [share for group in _groups("cpu") if (share := _share(group)) is not None]
+    return max(1, min([cores, *map(math.ceil, shares)]))
 
 
-def _quota() -> float | None:
-    """Cores that a container's share of processor time amounts to; None where it has no limit."""
-    words = _read(_CGROUP / "cpu.max").split()
+def _share(group: Path) -> float | None:
+    """Cores that a group's share of processor time amounts to; None where it has no limit."""
+    words = _read(group / "cpu.max").split()
     if len(words) != 2:
-        words = [_read(_CGROUP / "cpu" / f"cpu.cfs_{name}_us").strip() for name in ("quota", "period")]
+        words = [_read(group / f"cpu.cfs_{name}_us").strip() for name in ("quota", "period")]
     try:
         quota, period = (float(word) for word in words)
     except ValueError:  # "max", or no such file
@@ -31,14 +32,19 @@ def _quota() -> float | None:
     return quota / period if quota > 0 and period > 0 else None
 
 
+def is_first_process() -> bool:
+    """Whether this process speaks for a training: of several on one run (``accelerate launch``), the first does."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def usable_memory_bytes() -> int | None:
     """Memory that this process can still get: of the machine, or of its container where that allows less.
 
-    None where the system does not say. Source: proc(5) ``MemAvailable``; ``memory.max`` and ``memory.current`` (cgroup
-    v2), ``memory.limit_in_bytes`` and ``memory.usage_in_bytes`` (v1).
+    None where the system does not say. Source: proc(5) ``MemAvailable``; ``memory.max``, ``memory.current`` and
+    ``memory.stat`` (cgroup v2), ``memory.limit_in_bytes`` and ``memory.usage_in_bytes`` (v1).
     """
-    known = [number for number in (_available(), _container_room()) if number is not None]
-    return min(known, default=None)
+    known = [_available(), *map(_room, _groups("memory"))]
+    return min((number for number in known if number is not None), default=None)
 
 
 def _available() -> int | None:
@@ -48,16 +54,37 @@ def _available() -> int | None:
     return None
 
 
-def _container_room() -> int | None:
-    for limit, used in (
-        ("memory.max", "memory.current"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+def _room(group: Path) -> int | None:
+    """Memory that a group has left; files that it holds in memory and no longer needs are given up first."""
+    for limit, used, cached in (
+        ("memory.max", "memory.current", "inactive_file"),
+        ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
     ):
         try:
-            return max(0, int(_read(_CGROUP / limit)) - int(_read(_CGROUP / used)))
+            left = int(_read(group / limit)) - int(_read(group / used))
         except ValueError:
             continue
+        found = [line.split()[1] for line in _read(group / "memory.stat").splitlines() if line.split()[:1] == [cached]]
+        return max(0, left + sum(map(int, found)))
     return None
+
+
+def _groups(controller: str) -> list[Path]:
+    """Folders of the control groups that this process is in, as far as it sees them, and of those above.
+
+    In a container its own group is the root of what it sees; in a batch job it lies below, and each level may have a
+    limit. Source: cgroups(7), ``/proc/self/cgroup``: ``0::/path`` (v2), ``4:memory:/path`` (v1).
+    """
+    found = {_CGROUP, _CGROUP / controller}
+    for line in _read(_OWN_GROUPS).splitlines():
+        number, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if number != "0" and controller not in controllers.split(","):
+            continue
+        for top in (_CGROUP, _CGROUP / "unified") if number == "0" else (_CGROUP / controller,):
+            own = top / path.lstrip("/")
+            found |= {own, *(folder for folder in own.parents if folder.is_relative_to(top))}
+    return sorted(found)
 
 
 def _read(path: Path) -> str:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from ..pipeline.machine import is_first_process
 from ..pipeline.progress import Progress, Step
 from ..pipeline.spec.words import count_of
 
@@ -14,8 +15,8 @@ _LINE_EVERY_S = 10.0
 
 
 def console(*, quiet: bool = False) -> Progress:
-    """The progress that suits where stderr goes."""
-    if quiet:
+    """The progress that suits where stderr goes; of several processes on one training, the first one alone tells it."""
+    if quiet or not is_first_process():
         from ..pipeline.progress import Silent
 
         return Silent()

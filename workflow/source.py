@@ -15,14 +15,15 @@ from numpy.typing import NDArray
 
 from ..pipeline.dataset.manifest import MANIFEST_FILE
 from ..pipeline.dataset.root import DataRoot
+from ..pipeline.earthengine.clear_scenes import ClearScene
 from ..pipeline.earthengine.configuration import Configuration, answered_by
 from ..pipeline.earthengine.connection import connect, declared_source, service_url
 from ..pipeline.earthengine.scene_choice import SceneHint, SceneRef
 from ..pipeline.earthengine.session import Request, Session, Tally
 from ..pipeline.errors import DataError, UsageError
-from ..pipeline.files.atomic import write_json
-from ..pipeline.files.records import read_record
+from ..pipeline.files.records import read_record, write_record
 from ..pipeline.files.remote import Remote
+from ..pipeline.spec.periods import Period
 from ..pipeline.spec.recipe import Recipe
 from ..pipeline.spec.sources import SANDBOX, Source
 from ..pipeline.spec.tiles import Tile
@@ -73,6 +74,11 @@ class LazySource:
 
     def resolve(self, tile: Tile, hint: SceneHint, recipe: Recipe, tally: Tally) -> SceneRef | None:
         return self.session.resolve(tile, hint, recipe, tally)
+
+    def clear_scene(
+        self, tile: Tile, marked: NDArray[np.bool_], period: Period, searched: Period, tally: Tally
+    ) -> ClearScene | None:
+        return self.session.clear_scene(tile, marked, period, searched, tally)
 
     def request(self, tile: Tile, recipe: Recipe, scene: SceneRef) -> Request:
         return self.session.request(tile, recipe, scene)
@@ -165,7 +171,7 @@ def _check_planet(root: DataRoot, planet: dict[str, int]) -> None:
     """A data root belongs to one planet: tiles of two would stand side by side as if they were one Earth."""
     path = root.planet_file
     if not path.exists():
-        write_json(path, planet)
+        write_record(path, planet)
         return
     held = _held_planet(root)
     if held != planet:
@@ -177,6 +183,11 @@ def _check_planet(root: DataRoot, planet: dict[str, int]) -> None:
 
 def _as_text(planet: dict[str, int]) -> str:
     return f"--seed {planet.get('seed')} --tiles {planet.get('tiles')} (version {planet.get('version')})"
+
+
+def root_to_build(data: Path, source: Source) -> DataRoot:
+    """The data root that a build writes: ``data`` where it is one, as with own labels; else ``data/<source>``."""
+    return DataRoot.at(data if (data / MANIFEST_FILE).is_file() else data / source.folder)
 
 
 def root_with_runs(data: Path | str, source: str, runs: Path | None) -> DataRoot:

@@ -49,12 +49,27 @@ def open_split(root: DataRoot, split: str, protocol: Protocol, inputs: Inputs) -
     return Dataset(root, split=split, protocol=protocol, primary=primary, auxiliary=auxiliary, read=_read_from())
 
 
+def tiles_as_text(dataset: Dataset) -> list[str]:
+    """What is said before a split is used: tiles that are left out, and tiles that are used in spite of an error."""
+    lines = left_out_as_text(dataset)
+    if dataset.waived:
+        used = count_of(len(dataset), f"{dataset.split} tile")
+        lines.append(
+            f"{len(dataset.waived)} of {used} used although validation found an error in them, which waivers.toml "
+            f"accepts ({_some(dataset.waived)})"
+        )
+    return lines
+
+
+def _some(names: Sequence[str]) -> str:
+    return names[0] + ", ..." * (len(names) > 1)
+
+
 def left_out_as_text(dataset: Dataset) -> list[str]:
     """``1 of 4 test tiles left out because ...``, one line per reason; empty where all tiles of the split are used."""
     total = len(dataset) + sum(len(one.tiles) for one in dataset.left_out)
     return [
-        f"{len(one.tiles)} of {total} {dataset.split} tiles left out because {one.reason} ({one.tiles[0]}"
-        f"{', ...' * (len(one.tiles) > 1)})"
+        f"{len(one.tiles)} of {total} {dataset.split} tiles left out because {one.reason} ({_some(one.tiles)})"
         for one in dataset.left_out
     ]
 
@@ -149,7 +164,7 @@ def train_run(
     block_deg = OWN_BLOCK_DEG if any(row.release == "own" for row in rows) else BLOCK_DEG
     dataset_train = open_split(root, "train", protocol, inputs)
     dataset_val = _validation(root, protocol, inputs, progress)
-    for line in (*left_out_as_text(dataset_train), *(left_out_as_text(dataset_val) if dataset_val else ())):
+    for line in (*tiles_as_text(dataset_train), *(tiles_as_text(dataset_val) if dataset_val else ())):
         progress.say(line)
     if dataset_train.reading != "shards":
         progress.say(f"samples are read from {dataset_train.reading}")
@@ -216,7 +231,7 @@ def check_nothing_lost(root: DataRoot, run_dir: Path, split: str) -> None:
     Raises:
         LeftOutError: tiles were; names how many, and why.
     """
-    config = RunFolder(run_dir).read_config()
+    config = RunFolder(run_dir).read_usable_config()
     dataset = open_as_trained(root, config, split, own=trained_here(root, config))
     faults = [line for line, one in zip(left_out_as_text(dataset), dataset.left_out, strict=True) if one.fault]
     if faults:
@@ -248,7 +263,7 @@ def score_run(root: DataRoot, run_dir: Path, *, split: str, progress: Progress, 
         raise DataError(f"run {run_dir.name} is not complete; resume with 'dwplus train --name {run_dir.name}'")
     if split not in ("val", "test"):
         raise UsageError(f"scores are taken on val or test, not on {split!r}")
-    config = folder.read_config()
+    config = folder.read_usable_config()
     # A run below this data root was trained on it: if its training tiles changed since, its scores mean nothing.
     own = trained_here(root, config) or root.folder.resolve() in run_dir.resolve().parents
     dataset = open_as_trained(root, config, split, own=own)
@@ -257,7 +272,7 @@ def score_run(root: DataRoot, run_dir: Path, *, split: str, progress: Progress, 
             f"{root} is another data set than {run_dir.name} was trained on: its {split} tiles are scored with the "
             "run's own statistics; whether some of them were trained on is not known"
         )
-    for line in left_out_as_text(dataset):
+    for line in tiles_as_text(dataset):
         progress.say(line)
     with progress.stage(f"Scoring {run_dir.name}", len(dataset)) as step:
         return score(

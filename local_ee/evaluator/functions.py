@@ -21,10 +21,13 @@ from ..scene import Scene, SceneSource
 from .collection import Collection, Limited, Listed, Loaded, Mapped, Merged, from_images
 from .composites import composite_functions
 from .filters import COMPARISONS, AllOf, AnyOf, Filter, Not, NotNull, compare
-from .grid import Projection
+from .grid import Projection, crs_of
 from .image import Image, scene_image
 from .image_functions import IMAGE_FUNCTIONS
+from .sphere import area, bounds, buffer
 from .values import (
+    MAX_POINTS,
+    WGS84,
     Date,
     DateRange,
     ErrorMargin,
@@ -35,15 +38,13 @@ from .values import (
     parse_date,
     parse_projection,
     type_name,
+    union_of,
 )
 
 Functions = dict[str, Callable[..., Any]]
 
 DAY_MS = 86_400_000
 MAX_COLUMNS = 100
-
-MAX_POINTS = 20_000
-"""Points of one geometry: what is done with it takes a second at most."""
 
 MAX_CROSSINGS = 1_000
 """Crossings of a geometry's edges: to sort out 1,700 takes a second and 20,000 ten, with memory to match."""
@@ -133,7 +134,7 @@ def _aggregate(collection: Collection, name: str) -> list[Any]:
 
 
 def _geometry_of(collection: Collection, _: Any) -> Geometry:
-    return Geometry(shapely.union_all([element.geometry.lonlat() for element in collection.elements]))
+    return union_of(element.geometry for element in collection.elements)
 
 
 # Dates ---------------------------------------------------------------------------------------------------------------
@@ -220,24 +221,34 @@ def _crossings(polygon: shapely.Polygon, enough: int) -> int:
     return found // 2
 
 
-def _placed(shape: shapely.Geometry, projection: Projection | None) -> Geometry:
-    """A shape whose coordinates are pixels of a projection (of 1 unit, where it is but a CRS)."""
+def _placed(shape: shapely.Geometry, projection: Projection | None, geodesic: bool | None = None) -> Geometry:
+    """A shape whose coordinates are pixels of a projection (of 1 unit, where it is but a CRS).
+
+    Args:
+        geodesic: whether edges are arcs of great circles; None = where the CRS is of longitudes and latitudes.
+    """
     if projection is None:
-        return Geometry(shape)
+        return Geometry(shape, geodesic=geodesic is not False)
     a, b, c, d, e, f = projection.affine
-    return Geometry(shapely.affinity.affine_transform(shape, [a, b, d, e, c, f]), projection.crs)
+    placed = shapely.affinity.affine_transform(shape, [a, b, d, e, c, f])
+    degrees = crs_of(projection.crs) == crs_of(WGS84)
+    return Geometry(placed, projection.crs, geodesic=degrees and geodesic is not False)
 
 
 def _point(coordinates: list[float], crs: Projection | None) -> Geometry:
     return _placed(shapely.Point(_numbers("GeometryConstructors.Point", coordinates)[0]), crs)
 
 
-def _rectangle(coordinates: list[Any], crs: Projection | None, *_: Any) -> Geometry:
+def _rectangle(coordinates: list[Any], crs: Projection | None, geodesic: bool | None = None, *_: Any) -> Geometry:
     points = _numbers("GeometryConstructors.Rectangle", coordinates).reshape(-1, 2)
-    return _placed(shapely.box(*points.min(axis=0), *points.max(axis=0)), crs)
+    return _placed(shapely.box(*points.min(axis=0), *points.max(axis=0)), crs, geodesic)
 
 
-def _polygon(coordinates: list[Any], crs: Projection | None, *_: Any) -> Geometry:
+def _box(west: float, south: float, east: float, north: float) -> Geometry:
+    return _rectangle([west, south, east, north], None, geodesic=False)
+
+
+def _polygon(coordinates: list[Any], crs: Projection | None, geodesic: bool | None = None, *_: Any) -> Geometry:
     name = "GeometryConstructors.Polygon"
     rings = coordinates
     try:
@@ -248,7 +259,7 @@ def _polygon(coordinates: list[Any], crs: Projection | None, *_: Any) -> Geometr
         raise Refusal(f"{name}: Invalid coordinates.") from None
     if shapely.get_num_coordinates(shape) > MAX_POINTS:
         raise Refusal(f"{name}: A geometry of {shapely.get_num_coordinates(shape)} points is more than {MAX_POINTS}.")
-    return _placed(_valid(name, shape), crs)
+    return _placed(_valid(name, shape), crs, geodesic)
 
 
 def _feature(geometry: Geometry | None, metadata: dict[str, Any] | None, key: str | None) -> Feature:  # noqa: ARG001
@@ -361,7 +372,10 @@ VALUE_FUNCTIONS: Functions = {
     "GeometryConstructors.Point": _point,
     "GeometryConstructors.Rectangle": _rectangle,
     "GeometryConstructors.Polygon": _polygon,
-    "GeometryConstructors.BBox": lambda west, south, east, north: _rectangle([west, south, east, north], None),
+    "GeometryConstructors.BBox": _box,
+    "Geometry.area": area,
+    "Geometry.bounds": bounds,
+    "Geometry.buffer": buffer,
     "Feature": _feature,
     "Element.get": _get,
     "Element.set": _set,

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-import shapely
-
 from ..refusal import Refusal
 from .collection import Collection
 from .documents import algorithms_document
@@ -27,6 +25,7 @@ from .values import (
     parse_date,
     parse_projection,
     type_name,
+    union_of,
 )
 
 
@@ -155,8 +154,7 @@ def _geometry(value: Any) -> Geometry | None:
     if isinstance(value, Feature | Image):
         return value.geometry
     if isinstance(value, Collection):
-        shapes = [element.geometry.lonlat() for element in value.elements if element.geometry is not None]
-        return Geometry(shapely.union_all(shapes))
+        return union_of(element.geometry for element in value.elements if element.geometry is not None)
     return None
 
 

@@ -6,7 +6,7 @@ Numbers, strings, booleans, lists, dictionaries and null are Python's own. Dates
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -21,6 +21,9 @@ from ..refusal import Refusal
 from .grid import Projection, crs_of, transformer
 
 WGS84 = "EPSG:4326"
+MAX_POINTS = 20_000
+"""Points of one geometry: what is done with it takes a second at most."""
+
 EDGE_PARTS = 16
 """An edge of a geometry in a projected CRS becomes this many edges in longitude and latitude."""
 
@@ -62,10 +65,18 @@ class ErrorMargin:
 
 @dataclass(frozen=True)
 class Geometry:
-    """A shape in a CRS; edges are straight in that CRS (EE's geodesic edges differ by less than a pixel at 100 km)."""
+    """A shape in a CRS.
+
+    Edges are drawn straight in that CRS, those of geodesic geometries too; ``sphere``, which measures, alone follows
+    great circles.
+
+    Attributes:
+        geodesic: whether the edges are meant as arcs of great circles.
+    """
 
     shape: BaseGeometry
     crs: str = WGS84
+    geodesic: bool = False
 
     def lonlat(self) -> BaseGeometry:
         """The shape in degrees, with more points where edges bend."""
@@ -82,7 +93,7 @@ class Geometry:
 
         def move(points: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
             x, y = change.transform(points[:, 0], points[:, 1])
-            return np.column_stack([_unwrapped(x) if crs_of(crs).is_geographic else x, y])
+            return np.column_stack([unwrapped(x) if crs_of(crs).is_geographic else x, y])
 
         return shapely.transform(dense, move)
 
@@ -92,16 +103,23 @@ class Geometry:
         if self.crs != WGS84:
             encoded["crs"] = {"type": "name", "properties": {"name": self.crs}}
         if encoded["type"] not in ("Point", "MultiPoint"):
-            encoded["geodesic"] = False
+            encoded["geodesic"] = self.geodesic
         return encoded
 
 
-def _unwrapped(lon: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def unwrapped(lon: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Longitudes in one turn: they go on past 180 rather than jump."""
     return np.where(lon < 0, lon + 360.0, lon) if lon.size and np.ptp(lon) > 180 else lon
 
 
 def _listed(value: Any) -> Any:
     return [_listed(item) for item in value] if isinstance(value, tuple | list) else value
+
+
+def union_of(geometries: Iterable[Geometry]) -> Geometry:
+    """All geometries as one in degrees; geodesic where all are."""
+    parts = list(geometries)
+    return Geometry(shapely.union_all([part.lonlat() for part in parts]), geodesic=all(part.geodesic for part in parts))
 
 
 def overlap(first: BaseGeometry, second: BaseGeometry) -> bool:

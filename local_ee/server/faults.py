@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import re
 import threading
-import tomllib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from ...pipeline.errors import UsageError
+from ...pipeline.files.atomic import read_toml
 from ..refusal import Refusal
 from .latency import latency_of
 from .quotas import TOO_MANY_PER_SECOND
@@ -113,7 +113,7 @@ def _fault(item: dict[str, Any]) -> Fault:
             _check(name, value)
     try:
         re.compile(item.get("match") or "")
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError) as error:
         raise Refusal(f"A fault cannot be read: match {item['match']!r}: {error}.") from None
     fault = Fault(**{name: value for name, value in item.items() if value is not None})
     if not fault.name:
@@ -175,12 +175,7 @@ def read_plan(path: Path) -> PlanFile:
     Raises:
         UsageError: it cannot be read, with what it may hold.
     """
-    try:
-        content = tomllib.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from None
-    except ValueError as error:
-        raise UsageError(f"{path} is not TOML: {error}") from None
+    content = read_toml(path)
     known = ("fault", "latency", "max_concurrent", "per_second")
     unknown = sorted(set(content) - set(known))
     if unknown:
@@ -192,7 +187,7 @@ def read_plan(path: Path) -> PlanFile:
             latency_of(plan.latency)
         for name in ("max_concurrent", "per_second"):
             value = getattr(plan, name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or value <= 0):
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not value > 0):
                 raise Refusal(f"{name} = {value!r} is not a number above 0.")
     except Refusal as refusal:
         raise UsageError(f"{path}: {refusal.message}") from None

@@ -1,5 +1,6 @@
 """The whole build in order: plan, export, inspect, card.
 
+- ``dating``: own labels get a scene, and thereby a day.
 - ``plan``: which tiles need which requests.
 - ``forecast``: what they will take.
 - ``budget``: Earth Engine compute that may be used, and what is left of it.

@@ -15,11 +15,14 @@ from datetime import datetime, timedelta
 from ..dataset.ledger import LedgerRow
 from ..spec.bands import S1_BANDS
 from ..spec.recipe import REQUEST_BANDS
-from ..spec.tiles import TILE_SIZE_PX
+from ..spec.tiles import TILE_SIZE_PX, Tile
 from ..spec.words import count_of
 
 REQUESTS_PER_TILE = 2
 """Scene and pixels."""
+
+REQUESTS_FOR_A_DAY = 2
+"""Of an own label besides: the scenes of its period, and their cloud (more where the first scenes are not clear)."""
 
 RECEIVED_PER_TILE = TILE_SIZE_PX**2 * sum(4 if band in S1_BANDS else 2 for band in REQUEST_BANDS)
 """Bytes of pixels in one answer: 8,323,200."""
@@ -151,27 +154,38 @@ class Estimate:
     eecu_hours: Range
 
 
-def estimate(tiles: int, known: Measured, *, concurrency: int) -> Estimate:
+def estimate(
+    tiles: int, known: Measured, *, concurrency: int, size: float = 1.0, requests: int = REQUESTS_PER_TILE
+) -> Estimate:
     """Estimated cost of a number of tiles: from measurements so far, and from guesses where there are none.
 
     Args:
         concurrency: requests in flight.
+        size: mean area of the tiles, as a share of that of a released one; see ``mean_size``.
+        requests: per tile.
     """
     return Estimate(
         tiles=tiles,
-        requests=REQUESTS_PER_TILE * tiles,
-        received_gb=tiles * RECEIVED_PER_TILE / 1e9,
-        disk_gb=_disk(tiles, known),
+        requests=requests * tiles,
+        received_gb=tiles * RECEIVED_PER_TILE * size / 1e9,
+        disk_gb=_disk(tiles, known, size),
         hours=_hours(tiles, known, concurrency),
         eecu_hours=_eecu(tiles, known),
     )
 
 
-def _disk(tiles: int, known: Measured) -> Range:
+def mean_size(tiles: Sequence[Tile]) -> float:
+    """Mean area of tiles, as a share of that of a released one; 1 where there are none."""
+    pixels = sum(tile.shape[0] * tile.shape[1] for tile in tiles)
+    return pixels / (len(tiles) * TILE_SIZE_PX**2) if tiles else 1.0
+
+
+def _disk(tiles: int, known: Measured, size: float) -> Range:
     if known.tiles:
         figure = tiles * known.shard_bytes / 1e9
         return Range(figure, figure, f"measured on {count_of(known.tiles, 'shard')}")
-    return Range(tiles * SHARD_BYTES[0] / 1e9, tiles * SHARD_BYTES[1] / 1e9, "by two real scenes")
+    low, high = (tiles * size * shard / 1e9 for shard in SHARD_BYTES)
+    return Range(low, high, "by two real scenes")
 
 
 def _hours(tiles: int, known: Measured, concurrency: int) -> Range:

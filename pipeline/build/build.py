@@ -6,7 +6,7 @@ Complete tiles are left alone; run an interrupted build again to resume it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..cluster import Runner
@@ -18,9 +18,10 @@ from ..dataset.statistics import Statistics
 from ..dataset.waivers import effective
 from ..earthengine.session import DEFAULT_CONCURRENCY, PixelSource
 from ..errors import QuotaError, UsageError
-from ..files.atomic import check_writable, remove_parts, write_json
+from ..files.atomic import check_writable, remove_parts
+from ..files.records import write_record
 from ..labels.earth_engine import LabelClient
-from ..labels.ingest import prepare_manifest
+from ..labels.ingest import Prepared, prepare_manifest
 from ..labels.origin import LabelOrigin
 from ..progress import Progress, Silent
 from ..raster.gdal import check_libraries
@@ -29,6 +30,7 @@ from ..spec.tiles import check_region
 from ..statistics.normalise import Counted, check_usable, count_others, counted_rows, up_to_date, write_statistics
 from ..validation.validate import to_validate, validate
 from .card import write_card
+from .dating import DEFAULT_WINDOW_DAYS, date_labels
 from .export import Callbacks, Meter, export
 from .inspection import Counting
 from .plan import Plan
@@ -90,6 +92,7 @@ class BuildSetup:
         mirror: gives the address of the label archives in place of their publishers, when it is needed.
         client: requests labels from Earth Engine.
         concurrency: requests in flight.
+        s2_window_days: how far outside the period of an own label its scene may lie.
         meter: measures tiles and ends the run.
         progress: where progress is reported.
     """
@@ -99,6 +102,7 @@ class BuildSetup:
     mirror: Callable[[], str] | None = None
     client: LabelClient | None = None
     concurrency: int = DEFAULT_CONCURRENCY
+    s2_window_days: int = DEFAULT_WINDOW_DAYS
     meter: Meter | None = None
     progress: Progress = field(default_factory=Silent)
 
@@ -122,25 +126,54 @@ def build(root: DataRoot, selection: Selection, setup: BuildSetup, *, recipe: Re
     recipe = recipe or root.recipe() or Recipe()
     with root.open_ledger() as ledger:
         _tidy(root)
-        prepared = prepare_manifest(
-            root,
-            labels=selection.labels,
-            splits=selection.splits,
-            origin=selection.labels_from,
-            mirror=setup.mirror,
-            client=setup.client,
-            source=setup.pixels.name,
-            progress=setup.progress,
-        )
+        if holds_own_labels(root):
+            prepared = _dated(root, selection, setup)
+        else:
+            prepared = prepare_manifest(
+                root,
+                labels=selection.labels,
+                splits=selection.splits,
+                origin=selection.labels_from,
+                mirror=setup.mirror,
+                client=setup.client,
+                source=setup.pixels.name,
+                progress=setup.progress,
+            )
         for row in prepared.unusable:
             if (known := ledger.rows.get(row.tile)) is None or known.detail != row.detail:
                 ledger.append(replace(row, source=setup.pixels.name))
-        chosen = select_rows(prepared.candidates, selection)
+        chosen = select_rows(prepared.candidates, selection) if prepared.ids else ()
         stopped = _export(root, chosen, setup, recipe, ledger)
         ids = {row.tile.id for row in chosen} | {row.tile for row in prepared.unusable}
         states = count_states({tile: row for tile, row in ledger.rows.items() if tile in ids})
     findings = _finish(root, setup, recipe)
     return BuildResult(prepared.manifest, chosen, states, tuple(findings), stopped)
+
+
+def holds_own_labels(root: DataRoot) -> bool:
+    """Whether the labels of a root were added by its user (``dwplus labels add``)."""
+    return root.manifest_file.is_file() and any(row.release == "own" for row in root.manifest().rows)
+
+
+def _dated(root: DataRoot, selection: Selection, setup: BuildSetup) -> Prepared:
+    """The own labels that are selected, each with the day of its scene.
+
+    Raises:
+        UsageError: label tiles in the form of released ones are named as well, or nothing is selected.
+    """
+    if selection.labels is not None:
+        raise UsageError(f"{root} holds labels that were added to it; --labels belongs to another --data")
+    rows = select_rows(root.manifest().rows, selection)
+    with setup.progress.stage("Choosing scenes", len(rows)) as step:
+        dated = date_labels(
+            root,
+            [row for row in rows if not row.discard],
+            pixels=setup.pixels,
+            window_days=setup.s2_window_days,
+            concurrency=setup.concurrency,
+            on_tile=lambda _: step.advance(),
+        )
+    return Prepared(dated.manifest, frozenset(row.tile.id for row in dated.rows), dated.undated, read=0)
 
 
 def retry(root: DataRoot, reasons: frozenset[str], setup: BuildSetup) -> BuildResult:
@@ -198,7 +231,7 @@ def _export(
             progress.say(str(plan))
             if recipe != root.recipe():
                 # From here on shards of this recipe may appear.
-                write_json(root.recipe_file, {"hash": recipe.hash, **asdict(recipe)})
+                write_record(root.recipe_file, {"hash": recipe.hash, **recipe.document})
             step.advance(len(plan.keep))
 
         try:

@@ -7,20 +7,21 @@ unverified server's host): two builds with the same result write the same bytes.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 
 from ..dataset.ledger import FAILURES_FILE, LEDGER_FILE, REASONS, LedgerRow
-from ..dataset.makers import Makers, makers_of, released_maker_of
+from ..dataset.makers import Makers, makers_of, released_maker_of, terms_of
 from ..dataset.manifest import MANIFEST_FILE, SPLITS, Manifest, ManifestRow
 from ..dataset.root import DataRoot
 from ..files.atomic import write_atomically
 from ..raster.geotiff import LABELS_FOLDER, SHARDS_FOLDER
 from ..spec.bands import BANDS, PRESETS
-from ..spec.classes import CODE_UNMARKED, DYNAMIC_WORLD, IGNORE
-from ..spec.licences import CITATIONS, LabelMaker
-from ..spec.recipe import S1_COLLECTIONS, S2_COLLECTION, Recipe
+from ..spec.classes import CODE_UNMARKED, IGNORE, ClassTable
+from ..spec.licences import CITATIONS, LabelMaker, LabelTerms
+from ..spec.recipe import S1_COLLECTIONS, S2_COLLECTION, Recipe, edge_text
 from ..spec.sources import Source
 from ..spec.tiles import biome_names, locate, region_names
 from ..spec.version import __version__
@@ -81,7 +82,10 @@ def write_card(
     """Write ``README.md`` of a data root, unless it says the same already; its path. See ``card``."""
     path = root.card_file
     released = released_maker_of(root, source)
-    content = card(manifest, ledger, source=source, recipe=recipe, version=__version__, released=released).encode()
+    terms = terms_of(root, manifest.rows)
+    content = card(
+        manifest, ledger, source=source, recipe=recipe, version=__version__, released=released, terms=terms
+    ).encode()
     if not path.is_file() or path.read_bytes() != content:
         write_atomically(path, content)
     return path
@@ -95,6 +99,7 @@ def card(
     recipe: Recipe,
     version: str,
     released: LabelMaker | None = None,
+    terms: tuple[LabelTerms, ...] = (),
 ) -> str:
     """The data-set card of one data root: Markdown with YAML front matter.
 
@@ -104,6 +109,7 @@ def card(
         source: where the pixels came from: ``earthengine``, ``SANDBOX`` or ``UNVERIFIED <host>``.
         version: of dwplus.
         released: who made the labels that no user supplied; None = as the source tells.
+        terms: of own labels.
     """
     rows = manifest.rows
     # The file tells centres; outlines are not needed here.
@@ -111,7 +117,8 @@ def card(
     states = {row.tile.id: _state(row, ledger.get(row.tile.id)) for row in rows}
     complete = [row for row in rows if states[row.tile.id] == "done"]
     states |= {tile: row.reason or row.state for tile, row in ledger.items() if tile not in states}
-    makers = makers_of(complete or rows, ledger, source=source, released=released) if rows else Makers({source: 0})
+    counted = complete or rows
+    makers = makers_of(counted, ledger, source=source, released=released, terms=terms) if rows else Makers({source: 0})
     shard_bytes = sum(ledger[row.tile.id].bytes for row in complete)
     sections = (
         _front_matter(len(complete), makers),
@@ -128,7 +135,7 @@ def card(
         f"Presets by name: {', '.join(f'`{name}` ({len(bands)})' for name, bands in PRESETS.items())}.",
         "## Classes of a label",
         "Label files hold the released code; networks and scores use the class index.",
-        _classes(),
+        _classes(manifest.classes),
         "## Tiles",
         *_counts(rows, complete),
         "## What is missing",
@@ -170,12 +177,14 @@ def _state(row: ManifestRow, last: LedgerRow | None) -> str:
 
 
 def _name(makers: Makers) -> str:
-    return f"Dynamic World+ ({makers.mark})" if makers.mark else "Dynamic World+"
+    name = "Sentinel-1 and Sentinel-2 on own labels" if set(makers.labels) == {"own"} else "Dynamic World+"
+    return f"{name} ({makers.mark})" if makers.mark else name
 
 
 def _front_matter(tiles: int, makers: Makers) -> str:
     size = next((name for limit, name in _SIZES if tiles < limit), "100K<n<1M")
-    tags = ["remote-sensing", "land-cover", "sentinel-1", "sentinel-2", "dynamic-world"]
+    tags = ["remote-sensing", "land-cover", "sentinel-1", "sentinel-2"]
+    tags += [] if set(makers.labels) == {"own"} else ["dynamic-world"]
     tags += [source.mark.split(" ")[0].casefold() for source in makers.sources if source.mark]
     lines = (
         # A JSON string is a YAML string: a host with a colon stays one.
@@ -200,10 +209,18 @@ _LICENCES = {
 
 def _licence(makers: Makers) -> tuple[str, ...]:
     """Lines of the front matter: a copy of the whole keeps the terms of its labels; none cover what is computed."""
-    names = [_LICENCES[maker] for maker in makers.labels]
+    names = [_LICENCES[maker] for maker in makers.labels if maker != "own"]
+    if "own" in makers.labels:
+        names += [_as_name(one.licence) for one in makers.terms] or [_as_name("")]
+    names = list(dict.fromkeys(names))
     if names in ([], ["cc-by-4.0"]):
         return ("license: cc-by-4.0",)
     return "license: other", f"license_name: {'-and-'.join(names)}"
+
+
+def _as_name(licence: str) -> str:
+    """``CC BY 4.0`` -> ``cc-by-4.0``, as hubs of data sets name licences."""
+    return re.sub(r"[^a-z0-9.]+", "-", licence.casefold()).strip("-") or "not-named"
 
 
 def _banner(makers: Makers) -> str:
@@ -222,6 +239,7 @@ def _banner(makers: Makers) -> str:
         "synthetic": "Synthetic labels",
         "dynamic-world": "Labels of Dynamic World",
         "user-supplied": "User-supplied labels",
+        "own": "Own labels of the user",
     }
     counted = "; ".join(f"{titles[maker]}: {number:,}" for maker, number in makers.labels.items())
     return (
@@ -262,14 +280,14 @@ def _bands() -> str:
     )
 
 
-def _classes() -> str:
+def _classes(classes: ClassTable) -> str:
     ignored = f"{IGNORE} (ignored)"
     return _table(
         ("code", "class index", "name", "colour"),
         [
             (str(CODE_UNMARKED), ignored, "unmarked", ""),
-            *((str(c.code), str(c.index), c.name, f"#{c.colour}") for c in DYNAMIC_WORLD.classes),
-            (str(DYNAMIC_WORLD.ignored_code), ignored, "cloud", ""),
+            *((str(c.code), str(c.index), c.name, f"#{c.colour}") for c in classes.classes),
+            (str(classes.ignored_code), ignored, classes.code_names[-1], ""),
         ],
         numbers=frozenset({0}),
     )
@@ -332,6 +350,7 @@ def _recipe(recipe: Recipe) -> str:
             f"- Sentinel-1: `{S1_COLLECTIONS[recipe.s1_mean]}`, IW mode, VV and VH, in the {2 * days:,} days "
             f"[date - {days:,} d, date + {days:,} d) around the label's date.",
             f"- Mean {mean}, over {most}all scenes of the {passes} passes. `S1_N` counts each pixel's observations.",
+            *([f"- Border noise: {recipe.edge_in_words} before the mean."] if recipe.edge_in_words else []),
             "- Grid: CRS, transform and shape of the label, verbatim.",
         )
     )
@@ -342,6 +361,10 @@ def _rebuild(rows: Sequence[ManifestRow], source: str, recipe: Recipe) -> str:
     known = Source.of(source)
     account = "" if known.synthetic else " --project YOUR-PROJECT" + ("" if known.verified else " --ee-url URL")
     options = f" --source {known.folder}{account}" + _recipe_options(recipe)
+    own = sum(row.release == "own" for row in rows)
+    if own:
+        commands = ["dwplus labels add FILE --classes TABLE --data DIR", f"dwplus build --data DIR{options}"]
+        return "```\n{}\n```\n\nThe inputs and their options stand in `own/inputs.json`.".format("\n".join(commands))
     commands = [f"dwplus build --region all{options}"] if given < len(rows) or not rows else []
     commands += [f"dwplus build --labels FOLDER{options}"] if given else []
     notes = ["`--data DIR` names the folder above this one. A build never requests a complete tile again."]
@@ -355,7 +378,8 @@ def _rebuild(rows: Sequence[ManifestRow], source: str, recipe: Recipe) -> str:
 def _recipe_options(recipe: Recipe) -> str:
     passes = recipe.s1_passes[0].casefold() if len(recipe.s1_passes) == 1 else "both"
     most = "" if recipe.s1_max_scenes is None else f" --s1-max-scenes {recipe.s1_max_scenes}"
-    return f" --s1-mean {recipe.s1_mean} --s1-pass {passes}{most}"
+    edge = "" if recipe.s1_edge_m is None else f" --s1-edge {edge_text(recipe.s1_edge_m)}"
+    return f" --s1-mean {recipe.s1_mean} --s1-pass {passes}{most}{edge}"
 
 
 def _attribution(complete: Sequence[ManifestRow], makers: Makers, recipe: Recipe) -> str:
@@ -368,7 +392,8 @@ def _attribution(complete: Sequence[ManifestRow], makers: Makers, recipe: Recipe
                 makers.licence_of_labels(),
             )
         )
-        return f"{known} {'Please cite:' if 'dynamic-world' in makers.labels else 'The works that this one imitates:'}"
+        real = {"dynamic-world", "own"} & set(makers.labels)
+        return f"{known} {'Please cite:' if real else 'The works that this one imitates:'}"
     unsure = (
         "" if all(source.verified for source in makers.sources) else " (as far as the server's pixels are what it says)"
     )
@@ -381,8 +406,12 @@ def _attribution(complete: Sequence[ManifestRow], makers: Makers, recipe: Recipe
 
 def _citations(makers: Makers) -> list[tuple[str, str]]:
     """What has to be cited; the releases of labels only where they are used, or imitated."""
-    released = set(makers.labels) != {"user-supplied"}
-    return [(what, text) for what, text in CITATIONS.items() if what != "pixels" and (released or "labels" not in what)]
+    cited = [(what, text) for what, text in CITATIONS.items() if what != "pixels"]
+    if set(makers.labels) <= {"user-supplied", "own"} and makers.labels:
+        cited = [(what, text) for what, text in cited if "labels" not in what]
+    if set(makers.labels) == {"own"}:
+        cited = [(what, text) for what, text in cited if what != "Dynamic World"]
+    return [("labels", one.citation) for one in makers.terms if one.citation] + cited
 
 
 def _years(complete: Sequence[ManifestRow], recipe: Recipe) -> str:

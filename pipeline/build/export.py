@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..dataset.ledger import Ledger, LedgerRow
-from ..dataset.makers import label_maker, released_maker_of
+from ..dataset.makers import label_maker, released_maker_of, terms_of
 from ..dataset.manifest import ManifestRow
 from ..dataset.root import DataRoot
 from ..earthengine.scene_choice import SceneHint
@@ -291,8 +291,10 @@ def _settled(
         path.unlink(missing_ok=True)
         return discarded(tile, reason, pixels.name, recipe)
     maker = label_maker(row, released_maker_of(root, pixels.name))
+    terms = terms_of(root, [row])
     with encoders:
-        content = encode_shard(stored, tile, provenance(tile, scene, recipe, stored, pixels.name, label=maker))
+        tags = provenance(tile, scene, recipe, stored, pixels.name, label=maker, terms=terms)
+        content = encode_shard(stored, tile, tags)
     write_atomically(path, content)
     return LedgerRow(
         tile=tile.id,

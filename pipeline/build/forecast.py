@@ -10,7 +10,7 @@ from ..labels.ingest import rows_of_folder
 from ..labels.releases import releases
 from ..labels.splits import make_manifest
 from ..spec.recipe import Recipe
-from .budget import Estimate, estimate, measured
+from .budget import REQUESTS_FOR_A_DAY, REQUESTS_PER_TILE, Estimate, estimate, mean_size, measured
 from .build import Selection, select_rows
 from .plan import plan
 
@@ -35,12 +35,20 @@ def forecast(
     rows = _rows(root, selection)
     if rows is None:
         tiles, words = _published(selection, sandbox_tiles)
-        return words, estimate(tiles, known, concurrency=concurrency)
+        note = f"; {recipe.edge_in_words}" if recipe.edge_in_words else ""
+        return words + note, estimate(tiles, known, concurrency=concurrency)
     ledger = root.ledger()
     # The source of the pixels so far; a build from another source is refused when it begins.
     source = next((row.source for row in ledger.values() if row.source), "")
     todo = plan(select_rows(rows, selection), known=ledger, root=root, recipe=recipe, source=source)
-    return str(todo), estimate(len(todo.ask), known, concurrency=concurrency)
+    own = any(row.release == "own" for row in todo.ask)
+    return str(todo), estimate(
+        len(todo.ask),
+        known,
+        concurrency=concurrency,
+        size=mean_size([row.tile for row in todo.ask]),
+        requests=REQUESTS_PER_TILE + REQUESTS_FOR_A_DAY * own,
+    )
 
 
 def _rows(root: DataRoot, selection: Selection) -> Sequence[ManifestRow] | None:

@@ -13,6 +13,7 @@ from ..cluster import Runner
 from ..dataset.findings import Finding
 from ..dataset.manifest import ManifestRow
 from ..dataset.root import DataRoot
+from ..raster.targets import Targets
 from ..spec.bands import SHARD_BANDS
 from ..statistics.histograms import Counts, Histograms, Packed, add_counts, cell_of, pack, unpack
 from ..statistics.normalise import Counted
@@ -32,6 +33,7 @@ class InspectBatch:
     """The task of one worker (a class, so that it can be sent to other processes)."""
 
     root: DataRoot
+    targets: Targets
 
     def __call__(self, items: Sequence[tuple[ManifestRow, str]]) -> tuple[list[Finding], list[str], Packed]:
         """Findings of tiles, each with the hash of its shard by the ledger; and of those without an error their ids and
@@ -41,7 +43,7 @@ class InspectBatch:
         good: list[str] = []
         total: Counts = {}
         for row, sha256 in items:
-            view = view_of(row, self.root, sha256=sha256)
+            view = view_of(row, self.root, self.targets, sha256=sha256)
             found = judge(view)
             findings += found
             if not any(finding.severity == "error" for finding in found):
@@ -65,7 +67,7 @@ class Counting:
         assert isinstance(function, ValidateBatch), function
         # Neighbours in this order share a cell, so that a batch has few of them to send.
         ordered = sorted(items, key=lambda item: (cell_of(item[0]), item[0].tile.id))
-        for number, (findings, good, part) in self._run(InspectBatch(function.root), ordered):
+        for number, (findings, good, part) in self._run(InspectBatch(function.root, function.targets), ordered):
             add_counts(self.counted.counts, unpack(part))
             self.counted.tiles.update(good)
             yield number, findings

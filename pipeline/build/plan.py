@@ -21,7 +21,16 @@ from ..spec.recipe import Recipe
 from ..spec.tiles import Tile
 from ..spec.words import count_of
 
-Why = Literal["new", "failed before", "another recipe", "another grid", "shard missing", "shard damaged", "requested"]
+Why = Literal[
+    "new",
+    "failed before",
+    "another recipe",
+    "another grid",
+    "another scene",
+    "shard missing",
+    "shard damaged",
+    "requested",
+]
 """Why the pixels of a tile are requested."""
 
 
@@ -35,6 +44,7 @@ class Plan:
         record: rows for the ledger that need no request.
         why: tile id -> why it is requested.
         complete: how many of ``keep`` have a shard.
+        note: what the recipe leaves out of the pixels; empty where it takes what the paper takes.
     """
 
     ask: tuple[ManifestRow, ...]
@@ -42,6 +52,7 @@ class Plan:
     record: tuple[LedgerRow, ...]
     why: Mapping[str, Why] = field(default_factory=dict)
     complete: int = 0
+    note: str = ""
 
     def __str__(self) -> str:
         """One line for the user: ``132 tiles: 120 complete, 2 discarded, 10 to request (8 new, 2 failed before)``."""
@@ -50,6 +61,7 @@ class Plan:
         parts += [f"{discarded:,} discarded"] if discarded else []
         reasons = ", ".join(f"{number:,} {why}" for why, number in Counter(self.why.values()).most_common())
         parts.append(f"{len(self.ask):,} to request ({reasons})" if self.ask else "none to request")
+        parts[-1] += f"; {self.note}" if self.note and self.ask else ""
         return f"{count_of(len(self.ask) + len(self.keep), 'tile')}: {', '.join(parts)}"
 
 
@@ -98,7 +110,7 @@ def plan(
         else:
             ask.append(row)
             why[row.tile.id] = reason
-    return Plan(tuple(ask), tuple(keep), tuple(record), why, complete)
+    return Plan(tuple(ask), tuple(keep), tuple(record), why, complete, recipe.edge_in_words)
 
 
 def _check_unmixed(
@@ -114,9 +126,9 @@ def _check_unmixed(
             )
         if last.state == "done" and last.recipe != hash_ and last.tile not in chosen:
             raise UsageError(
-                f"{root} holds shards of another recipe (--s1-mean, --s1-pass, --s1-max-scenes) that this run would "
-                f"leave beside its own, {last.tile} for one; build all tiles with the new recipe, or name another "
-                "folder with --data"
+                f"{root} holds shards of another recipe (--s1-mean, --s1-pass, --s1-max-scenes, --s1-edge) that this "
+                f"run would leave beside its own, {last.tile} for one; build all tiles with the new recipe, or name "
+                "another folder with --data"
             )
 
 
@@ -134,8 +146,8 @@ def _why(
         return "requested"
     if tile.id in damaged:
         return "shard damaged"
-    # A tile that was left out because of its label or its split was never requested.
-    if last is None or last.reason in ("test_overlap", "bad_label"):
+    # A tile that was left out because of its label, its split or its period was never requested.
+    if last is None or last.reason in ("test_overlap", "bad_label", "no_clear_scene"):
         return "new"
     if last.state == "failed":
         return "failed before"
@@ -145,6 +157,8 @@ def _why(
         return None
     if last.grid and last.grid != str(grid_of(tile)):
         return "another grid"
+    if row.release == "own" and row.s2_index and last.scene != row.s2_index:
+        return "another scene"
     try:
         # As text: of 24,000 tiles a Path costs more than the question.
         size = os.stat(f"{root}/{shard_name(tile)}").st_size  # noqa: PTH116

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from datetime import date, timedelta
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from ..earthengine.graphs import used_s1_scenes
 from ..earthengine.scene_choice import Candidate, SceneRef
 from ..errors import DataError
+from ..files.atomic import parse_json
 from ..raster.geotiff import ShardHeader
 from ..spec.bands import NODATA, S2_BANDS, SHARD_BANDS
-from ..spec.licences import LabelMaker, licence_between
+from ..spec.licences import LabelMaker, LabelTerms, licence_between
 from ..spec.recipe import S1_COLLECTIONS, Recipe, recipe_from
 from ..spec.tiles import Tile
 from ..spec.version import __version__
@@ -42,6 +43,7 @@ def provenance(
     source: str,
     *,
     label: LabelMaker | None = None,
+    terms: tuple[LabelTerms, ...] = (),
 ) -> dict[str, str]:
     """Tags of a shard.
 
@@ -49,6 +51,7 @@ def provenance(
         stored: uint16 (bands, H, W) in the order of ``SHARD_BANDS``, 0 = no data.
         source: where the pixels came from.
         label: who made the tile's label; None = the release that goes with this source.
+        terms: of an own label.
     """
     start, end = recipe.window(tile.date)
     count = stored[SHARD_BANDS.index("S1_N")]
@@ -60,7 +63,7 @@ def provenance(
         "DWPLUS_SOURCE": source,
         "DWPLUS_VERSION": __version__,
         "DWPLUS_RECIPE": recipe.hash,
-        "DWPLUS_RECIPE_FIELDS": json.dumps(asdict(recipe), sort_keys=True),
+        "DWPLUS_RECIPE_FIELDS": json.dumps(recipe.document, sort_keys=True),
         "DWPLUS_PROCESSING": PROCESSING,
         "TILE": tile.id,
         "DATE": tile.date.isoformat(),
@@ -76,11 +79,12 @@ def provenance(
         "S1_COLLECTION": S1_COLLECTIONS[recipe.s1_mean],
         "S1_MEAN": recipe.s1_mean,
         "S1_PASSES": ",".join(recipe.s1_passes),
+        "S1_EDGE_M": "" if recipe.s1_edge_m is None else str(recipe.s1_edge_m),
         "S1_WINDOW": f"{start.isoformat()}/{end.isoformat()}",
         "S1_OBSERVATIONS": f"{count.min()}..{count.max()}",
         "S1_COVERED_SHARE": f"{(count > 0).mean():.4f}",
         "S1_SCENES": " ".join(used_s1_scenes(scene.s1_scenes, recipe)),
-        "LICENCE": licence_between(source, start, last_day, () if label is None else (label,)),
+        "LICENCE": licence_between(source, start, last_day, () if label is None else (label,), terms),
     }
     return {name: value for name, value in tags.items() if value}
 
@@ -100,7 +104,7 @@ def asked_for(header: ShardHeader) -> tuple[Tile, Recipe, SceneRef]:
     """
     tags = header.tags
     try:
-        recipe = recipe_from(json.loads(tags["DWPLUS_RECIPE_FIELDS"]))
+        recipe = recipe_from(_fields_of(tags))
         if recipe.hash != tags["DWPLUS_RECIPE"]:
             raise DataError(
                 f"{tags['TILE']}: dwplus {tags.get('DWPLUS_VERSION', 'of another version')} wrote recipe "
@@ -120,6 +124,13 @@ def asked_for(header: ShardHeader) -> tuple[Tile, Recipe, SceneRef]:
         return tile, recipe, _scene_of(tags)
     except (KeyError, ValueError) as error:
         raise DataError(f"a shard without complete provenance ({error!r}); was it written by 'dwplus build'?") from None
+
+
+def _fields_of(tags: Mapping[str, str]) -> dict[str, Any]:
+    fields = parse_json(tags["DWPLUS_RECIPE_FIELDS"], where="its tag DWPLUS_RECIPE_FIELDS")
+    if not isinstance(fields, dict):
+        raise DataError("its tag DWPLUS_RECIPE_FIELDS holds no recipe")
+    return fields
 
 
 def _scene_of(tags: Mapping[str, str]) -> SceneRef:

@@ -1,6 +1,7 @@
 """A data root and its records.
 
-- ``manifest``: all tiles with their splits.
+- ``class_file``: class tables of users.
+- ``manifest``: all tiles with their splits, and the class table.
 - ``ledger``: the status of every tile.
 - ``findings``: what validation found wrong.
 - ``waivers``: findings that are accepted, each with a reason.

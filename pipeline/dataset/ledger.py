@@ -37,6 +37,7 @@ State = Literal["done", "discarded", "failed"]
 REASONS: dict[str, str] = {
     "no_s1": "no Sentinel-1 scene (IW, VV and VH) within the window around the label's date",
     "no_s2": "the Sentinel-2 scene of the label's day is not in the collection, or has no pixel here",
+    "no_clear_scene": "no Sentinel-2 scene of the label's period shows its marked pixels; --s2-window widens it",
     "test_overlap": "a training tile that is, or overlaps, a test tile",
     "bad_label": "the label raster cannot be used",
     "quarantined": "validation found an error in it; its shard is in quarantine/",
@@ -45,12 +46,12 @@ REASONS: dict[str, str] = {
     "too_heavy": "the service ran out of memory or time, also for parts of the tile",
     "bad_answer": "the service's answers did not match the request, retries used up",
 }
-"""Why a tile is not in the data set: the first five discard it, the others are failures."""
+"""Why a tile is not in the data set: the first six discard it, the others are failures."""
 
 FAILURES: frozenset[str] = frozenset({"no_answer", "refused", "too_heavy", "bad_answer"})
 """Reasons of failed tiles."""
 
-ASKED_REASONS: frozenset[str] = FAILURES | {"no_s1", "no_s2", "quarantined"}
+ASKED_REASONS: frozenset[str] = FAILURES | {"no_s1", "no_s2", "no_clear_scene", "quarantined"}
 """Reasons that a retry may change; the others come from labels."""
 
 

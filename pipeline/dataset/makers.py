@@ -11,10 +11,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ..errors import DataError
-from ..files.atomic import read_json
-from ..spec.licences import LabelMaker, released_maker
+from ..files.records import read_record
+from ..spec.licences import LabelMaker, LabelTerms, released_maker
 from ..spec.sources import EARTH_ENGINE, Source
 from ..spec.words import count_of
+from .inputs import read_inputs
 from .ledger import LedgerRow
 from .manifest import ManifestRow
 from .root import DataRoot
@@ -23,6 +24,7 @@ LABEL_MAKERS: dict[LabelMaker, str] = {
     "synthetic": "of the synthetic planet",
     "dynamic-world": "of Dynamic World",
     "user-supplied": "user-supplied",
+    "own": "own",
 }
 """Maker of a label -> how a count of such labels is named."""
 
@@ -34,10 +36,12 @@ class Makers:
     Attributes:
         pixels: name of the source (``earthengine``, ``SANDBOX``, ``UNVERIFIED <host>``) -> tiles.
         labels: maker -> tiles; those without a tile are not in it.
+        terms: licences and citations of own labels, each once.
     """
 
     pixels: Mapping[str, int] = field(default_factory=dict)
     labels: Mapping[LabelMaker, int] = field(default_factory=dict)
+    terms: tuple[LabelTerms, ...] = ()
 
     @property
     def sources(self) -> tuple[Source, ...]:
@@ -79,6 +83,7 @@ class Makers:
             "dynamic-world": "The labels are real: they are those of Dynamic World, as released.",
             "user-supplied": "The labels are user-supplied: who made them, and what they are worth, is for their user "
             "to say.",
+            "own": "The labels are the user's own: who made them, and what they are worth, is for their user to say.",
         }
         if len(self.labels) == 1:
             return words[next(iter(self.labels))]
@@ -95,12 +100,18 @@ class Makers:
             "dynamic-world": "Labels {n}of Dynamic World: CC BY 4.0 (doi 10.1594/PANGAEA.933475; Brown et al. 2022, "
             "doi 10.1038/s41597-022-01307-4).",
             "user-supplied": "User-supplied labels {n}keep the licence of their makers.",
+            "own": f"Own labels {{n}}of the user: {self._own_terms()}.",
         }
         mixed = len(self.labels) > 1
         return " ".join(
             sentences[maker].format(n=f"({count_of(number, 'tile')}) " if mixed else "")
             for maker, number in self.labels.items()
         )
+
+    def _own_terms(self) -> str:
+        words = "; ".join(one.words for one in self.terms) or LabelTerms().words
+        # Braces of a citation are no places to fill in.
+        return words.replace("{", "{{").replace("}", "}}").rstrip(".")
 
 
 def _server(source: Source) -> str:
@@ -111,7 +122,19 @@ def _server(source: Source) -> str:
 
 def label_maker(row: ManifestRow, released: LabelMaker) -> LabelMaker:
     """Who made the label of a tile; ``released`` made those that no user supplied."""
+    if row.release == "own":
+        return "own"
     return "user-supplied" if row.release == "inspect" else released
+
+
+def terms_of(root: DataRoot, rows: Iterable[ManifestRow]) -> tuple[LabelTerms, ...]:
+    """Licences and citations of the own labels among these rows, each once.
+
+    Raises:
+        DataError: the record of inputs cannot be read.
+    """
+    keys = {row.added for row in rows if row.release == "own"}
+    return read_inputs(root.folder).terms_of(keys) if keys else ()
 
 
 def released_maker_of(root: DataRoot, source: str) -> LabelMaker:
@@ -127,27 +150,39 @@ def released_maker_of(root: DataRoot, source: str) -> LabelMaker:
 def _from_publishers(root: DataRoot) -> bool:
     """Whether the root says that its released labels are the publishers' archives."""
     try:
-        origin = read_json(root.label_origin_file)
+        return read_record(root.label_origin_file, _LabelOrigin, remedy="").origin == "releases"
     except DataError:
         return False
-    return isinstance(origin, dict) and origin.get("origin") == "releases"
+
+
+@dataclass(frozen=True)
+class _LabelOrigin:
+    """What is needed here of ``manifest.origin.json``; ``labels.origin`` writes and reads the whole of it."""
+
+    origin: str = ""
 
 
 def makers_of(
-    rows: Iterable[ManifestRow], ledger: Mapping[str, LedgerRow], *, source: str, released: LabelMaker | None = None
+    rows: Iterable[ManifestRow],
+    ledger: Mapping[str, LedgerRow],
+    *,
+    source: str,
+    released: LabelMaker | None = None,
+    terms: tuple[LabelTerms, ...] = (),
 ) -> Makers:
     """Who made pixels and labels of these tiles.
 
     Args:
         source: of the pixels where the ledger names none.
         released: who made labels that no user supplied; None = as the source tells.
+        terms: of own labels, see ``terms_of``.
     """
     rows = tuple(rows)
     known = (ledger[row.tile.id].source if row.tile.id in ledger else "" for row in rows)
     pixels = Counter(name or source for name in known)
     labels = Counter(label_maker(row, released or released_maker(source)) for row in rows)
     in_order: dict[LabelMaker, int] = {maker: labels[maker] for maker in LABEL_MAKERS if labels[maker]}
-    return Makers(dict(sorted(pixels.items())), in_order)
+    return Makers(dict(sorted(pixels.items())), in_order, terms)
 
 
 def makers_of_root(root: DataRoot) -> Makers:
@@ -157,4 +192,6 @@ def makers_of_root(root: DataRoot) -> Makers:
         DataError: the root holds no data set, or no complete tile.
     """
     source = root.source()
-    return makers_of(root.complete(), root.ledger(), source=source, released=released_maker_of(root, source))
+    rows = root.complete()
+    released = released_maker_of(root, source)
+    return makers_of(rows, root.ledger(), source=source, released=released, terms=terms_of(root, rows))

@@ -12,15 +12,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 from ..errors import DataError, UsageError
-from ..files.atomic import read_json, write_atomically, write_json
-from ..files.records import read_record
+from ..files.atomic import read_json, write_atomically
+from ..files.records import as_record, read_record, write_record
 from ..files.remote import WAITS_S, Place, Remote, is_url
 from ..raster.geotiff import LABELS_FOLDER, SHARDS_FOLDER, shard_name
+from ..raster.targets import Targets
+from ..spec.classes import ClassTable
 from ..spec.recipe import Recipe, recipe_from
 from ..spec.tiles import Tile
 from .findings import FINDINGS_CSV, FINDINGS_JSON, Finding, read_findings, unreadable_tiles, validated_tiles
+from .inputs import INPUTS_FILE, Inputs, read_inputs
 from .ledger import FAILURES_FILE, LEDGER_FILE, Ledger, LedgerRow, damaged_lines, read_events, read_ledger
 from .manifest import MANIFEST_FILE, Manifest, ManifestRow, Protocol, read_manifest
 from .statistics import Statistics, groups_path, read_statistics, statistics_path
@@ -32,7 +36,7 @@ MIRROR_FILE = "origin.json"
 RECIPE_FILE = "recipe.json"
 
 _ALWAYS = (MANIFEST_FILE, LEDGER_FILE)
-_WHERE_THERE = (RECIPE_FILE,)
+_WHERE_THERE = (RECIPE_FILE, INPUTS_FILE)
 _RESULTS = (WAIVERS_FILE, FINDINGS_JSON, FINDINGS_CSV, "stats-strict.json", "stats-paper.json")
 """Of the data set at the URL, until there are own ones."""
 
@@ -89,6 +93,7 @@ class DataRoot:
     planet_file = _Below("planet.json")
     label_origin_file = _Below("manifest.origin.json")
     mirror_file = _Below(MIRROR_FILE)
+    inputs_file = _Below(INPUTS_FILE)
     findings_file = _Below(FINDINGS_JSON)
     findings_table = _Below(FINDINGS_CSV)
     findings_page = _Below("findings/index.html")
@@ -97,8 +102,11 @@ class DataRoot:
     shifts_file = _Below("findings/shifts.json")
     card_file = _Below("README.md")
     report_page = _Below("report/index.html")
+    label_report_page = _Below("report/labels.html")
     releases = _Below("releases")
     labels = _Below(LABELS_FOLDER)
+    own_labels = _Below(f"{LABELS_FOLDER}/own")
+    added_labels = _Below("own/labels")
     shards = _Below(SHARDS_FOLDER)
     quarantine = _Below("quarantine")
     store = _Below("store.zarr")
@@ -147,7 +155,7 @@ class DataRoot:
         contents = _records_at(origin, [name for name in _RESULTS if not (folder / name).exists()])
         if not (folder / MIRROR_FILE).exists():
             # Without what may be a secret: it is named again with each command.
-            write_json(folder / MIRROR_FILE, {"url": str(origin)})
+            write_record(folder / MIRROR_FILE, _Mirror(str(origin)))
         for name, content in contents.items():
             if not (folder / name).exists() or (folder / name).read_bytes() != content:
                 write_atomically(folder / name, content)
@@ -219,6 +227,30 @@ class DataRoot:
         """
         return read_manifest(self.folder)
 
+    def classes(self) -> ClassTable:
+        """The classes of its labels.
+
+        Raises:
+            DataError: there is no data set, or its manifest cannot be read.
+        """
+        return self.manifest().classes
+
+    def targets(self) -> Targets:
+        """Which pixels of it count, and for which class.
+
+        Raises:
+            DataError: there is no data set, or its manifest cannot be read.
+        """
+        return Targets(self.classes())
+
+    def inputs(self) -> Inputs:
+        """Labels and pixels that its user added.
+
+        Raises:
+            DataError: the record cannot be read.
+        """
+        return read_inputs(self.folder)
+
     def ledger(self) -> dict[str, LedgerRow]:
         """Tile id -> the last row about it."""
         return read_ledger(self.folder)
@@ -273,7 +305,7 @@ class DataRoot:
         Raises:
             DataError: there are none.
         """
-        return read_statistics(self.folder, protocol)
+        return read_statistics(self.folder, protocol, classes=len(self.classes()))
 
     def statistics_file(self, protocol: str) -> Path:
         return statistics_path(self.folder, protocol)
@@ -420,9 +452,8 @@ def _check_own(folder: Path, url: str) -> None:
 
 
 def _read_recipe(path: Path) -> Recipe:
-    content = read_json(path)
-    if not isinstance(content, dict):
-        raise DataError(f"{path} holds no recipe; remove it, name the recipe (--s1-mean ...) and build again")
+    remedy = "remove it, name the recipe (--s1-mean ...) and build again"
+    content = as_record(read_json(path), dict[str, Any], path, remedy=remedy)
     try:
         return recipe_from({name: value for name, value in content.items() if name != "hash"})
     except DataError as error:

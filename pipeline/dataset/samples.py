@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from ..errors import DataError, UsageError
 from ..raster.geotiff import read_bands, read_codes
-from ..raster.targets import NEEDED_BANDS, target_of
 from ..spec.bands import PRESETS, SHARD_BANDS
 from ..spec.tiles import Tile
+from .findings import bad_tiles
 from .manifest import PROTOCOLS, SPLITS, ManifestRow, Protocol
 from .root import DataRoot
 from .statistics import Statistics
@@ -33,8 +33,8 @@ class Sample(NamedTuple):
     Attributes:
         primary: uint16 (bands, H, W), stored values, 0 = no data.
         auxiliary: uint16 (bands, H, W), stored values, 0 = no data; no bands for a network with one input.
-        label: uint8 (H, W), class index 0..K - 1, 255 = ignored: unmarked, cloud, or no data, see ``raster.targets``.
-        tile_id: name of the tile.
+        label: uint8 (H, W), class index 0..n - 1, 255 = ignored: unmarked, cloud, or no data, see ``raster.targets``.
+        tile_id: id of the tile.
     """
 
     primary: NDArray[np.uint16]
@@ -52,8 +52,9 @@ class Dataset(Sequence[Sample]):
         split: ``train``, ``val`` or ``test``.
         protocol: ``strict`` or ``paper`` (``val`` of ``paper`` is its test split).
         source: where the pixels came from.
-        classes: the class table of the labels.
+        classes: of the labels.
         left_out: tiles of the split that are not among the samples, with the reason.
+        waived: tiles among the samples with an error that ``waivers.toml`` accepts.
         reading: where samples are read from, and why not from the training store where there is one; for people.
     """
 
@@ -86,13 +87,16 @@ class Dataset(Sequence[Sample]):
         self.protocol = protocol
         self.primary = primary
         self.auxiliary = auxiliary
+        self._targets = root.targets()
+        self.classes = self._targets.classes
         self.rows: tuple[ManifestRow, ...] = root.usable(split, protocol)
         self.left_out = root.left_out(split, protocol)
+        erroneous = bad_tiles(root.findings())
+        self.waived = tuple(row.tile.id for row in self.rows if row.tile.id in erroneous)
         if not self.rows:
             raise DataError(
                 f"{root} holds no usable tile of split {split}{self._no_tiles()}; build some with 'dwplus build'"
             )
-        self.classes = root.manifest().classes
         ledger = root.ledger()
         self._sha256 = {row.tile.id: ledger[row.tile.id].sha256 for row in self.rows}
         self._statistics: Statistics | None = None
@@ -137,13 +141,14 @@ class Dataset(Sequence[Sample]):
             label, (primary, auxiliary) = self._store.read(row.tile.id, self.primary, self.auxiliary)
             return Sample(primary, auxiliary, label, row.tile.id)
         # All needed bands, whatever the network reads: they decide which pixels count.
-        bands = tuple(dict.fromkeys((*NEEDED_BANDS, *self.primary, *self.auxiliary)))
+        needed = self._targets.needed
+        bands = tuple(dict.fromkeys((*needed, *self.primary, *self.auxiliary)))
         pixels = read_bands(self.root.shard(row.tile), bands, sha256=self._sha256[row.tile.id])
         codes = read_codes(self.root.label(row), sha256=row.label_written_sha256)
         return Sample(
             primary=_chosen(pixels, bands, self.primary),
             auxiliary=_chosen(pixels, bands, self.auxiliary),
-            label=target_of(codes, pixels[: len(NEEDED_BANDS)], self.classes),
+            label=self._targets.target_of(codes, pixels[: len(needed)]),
             tile_id=row.tile.id,
         )
 

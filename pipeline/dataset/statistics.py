@@ -10,7 +10,9 @@ from pathlib import Path
 from ..errors import DataError
 from ..files.records import read_record
 from ..spec.bands import SHARD_BANDS
-from ..spec.classes import DYNAMIC_WORLD
+
+_LARGEST_COUNT = 2**63
+"""Counts are 64-bit integers wherever they are computed."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Statistics:
         shards_hash: changes with any shard or label that entered.
         tiles: number of tiles.
         bands: band name -> statistics.
-        class_counts: pixels of each of the nine classes.
+        class_counts: pixels of each class, in the order of the class table.
         ignored: pixels without a class (unmarked, cloud, no data).
         without_data: those of them that are marked and have no data in a band that networks read.
     """
@@ -49,19 +51,21 @@ class Statistics:
     ignored: int
     without_data: int = 0
 
-    def fault(self, protocol: str) -> str:
+    def fault(self, protocol: str, classes: int) -> str:
         """Why a network cannot be trained with these numbers, as text; empty where it can."""
         if self.protocol != protocol:
             return f"it is of protocol {self.protocol!r}, not {protocol!r}"
         if missing := sorted(set(SHARD_BANDS) - set(self.bands)):
             return f"it has no statistics of band {', '.join(missing)}"
-        if (
-            len(self.class_counts) != len(DYNAMIC_WORLD)
-            or min(self.class_counts) < 0
-            or self.tiles < 0
-            or self.ignored < 0
-        ):
-            return "numbers of tiles and of pixels per class are counts from 0 on"
+        counts = (
+            *self.class_counts,
+            self.tiles,
+            self.ignored,
+            self.without_data,
+            *(b.count for b in self.bands.values()),
+        )
+        if len(self.class_counts) != classes or not all(0 <= number < _LARGEST_COUNT for number in counts):
+            return "numbers of tiles and of pixels are counts from 0 on, those of pixels one for each class"
         for name, band in self.bands.items():
             if not (isfinite(band.mean) and isfinite(band.std) and band.std >= 0 and band.min <= band.max):
                 return f"mean, std, min and max of {name} are {band.mean}, {band.std}, {band.min} and {band.max}"
@@ -80,8 +84,8 @@ def groups_path(folder: Path, protocol: str) -> Path:
     return folder / f"groups-{protocol}.json"
 
 
-def read_statistics(folder: Path, protocol: str) -> Statistics:
-    """Statistics that ``normalise`` wrote.
+def read_statistics(folder: Path, protocol: str, *, classes: int) -> Statistics:
+    """Statistics that ``normalise`` wrote, of a data set of so many classes.
 
     Raises:
         DataError: there are none.
@@ -90,7 +94,7 @@ def read_statistics(folder: Path, protocol: str) -> Statistics:
     if not path.is_file():
         raise DataError(f"{folder} has no statistics for protocol {protocol}; run 'dwplus normalise' first")
     statistics = read_record(path, Statistics, remedy="run 'dwplus normalise' again")
-    fault = statistics.fault(protocol)
+    fault = statistics.fault(protocol, classes)
     if fault:
         raise DataError(f"{path} cannot be used: {fault}; run 'dwplus normalise' again")
     return statistics

@@ -28,8 +28,9 @@ from ..cluster import Runner
 from ..errors import DataError
 from ..files.atomic import cannot_write, read_json, remove_parts, write_atomically
 from ..files.locks import lock
+from ..files.records import of_shape
 from ..raster.geotiff import read_bands, read_codes
-from ..raster.targets import target_of
+from ..raster.targets import Targets
 from ..spec.bands import SHARD_BANDS
 from .manifest import ManifestRow
 from .root import DataRoot
@@ -147,10 +148,22 @@ def _contents(store: Path, number: int) -> dict[str, Contents] | None:
     """What the files of a number hold, by variable; None where one is missing or damaged, or they differ."""
     try:
         found = {v.name: read_contents(_file(store, v, number), TILES_PER_FILE) for v in VARIABLES}
+        for variable, contents in found.items():
+            of_shape(contents.note, _FileNote, store / variable, remedy="")
     except DataError:
         return None
     first, *others = found.values()
-    return found if all(other.note == first.note for other in others) else None
+    fits = len(first.note["tiles"]) <= TILES_PER_FILE and all(other.note == first.note for other in others)
+    return found if fits else None
+
+
+@dataclass(frozen=True)
+class _FileNote:
+    """What the first line of a file says: ``FilePlan.note``."""
+
+    dwplus: Any
+    shape: tuple[int, int]
+    tiles: tuple[tuple[str, str], ...]
 
 
 def _numbers(store: Path) -> list[int]:
@@ -166,7 +179,7 @@ def _places_before(store: Path) -> list[str]:
         found = _contents(store, number)
         if found is None:
             continue
-        tiles = [tile for tile, _ in found[LABEL.name].note.get("tiles", [])]
+        tiles = [tile for tile, _ in found[LABEL.name].note["tiles"]]
         places += [""] * (number * TILES_PER_FILE - len(places)) + tiles
     return places
 
@@ -192,8 +205,9 @@ def write_files(plan: FilePlan, root: DataRoot) -> int:
         DataError: a shard or label is damaged, or is not what was validated.
     """
     chunks: dict[str, list[bytes]] = {variable.name: [] for variable in VARIABLES}
+    targets = root.targets()
     for entry in plan.entries:
-        for name, values in _values_of(entry, root).items():
+        for name, values in _values_of(entry, root, targets).items():
             chunks[name].append(encode_chunk(values))
     size = 0
     for variable in VARIABLES:
@@ -203,11 +217,11 @@ def write_files(plan: FilePlan, root: DataRoot) -> int:
     return size
 
 
-def _values_of(entry: Entry, root: DataRoot) -> dict[str, NDArray[Any]]:
+def _values_of(entry: Entry, root: DataRoot, targets: Targets) -> dict[str, NDArray[Any]]:
     """Values of one tile by variable, as they are stored."""
     pixels = read_bands(root.shard(entry.row.tile), SHARD_BANDS, sha256=entry.shard_sha256)
     codes = read_codes(root.label(entry.row), sha256=entry.row.label_written_sha256)
-    values: dict[str, NDArray[Any]] = {LABEL.name: target_of(codes, pixels)}
+    values: dict[str, NDArray[Any]] = {LABEL.name: targets.target_of(codes, pixels)}
     for variable in VARIABLES:
         if variable.bands:
             first = SHARD_BANDS.index(variable.bands[0])
@@ -307,16 +321,24 @@ def write_store(
 def _facts(root: DataRoot, entries: Sequence[Entry]) -> Facts:
     # Imports what readers do not need.
     from ..spec.licences import licence_of
-    from .makers import makers_of, released_maker_of
+    from .makers import makers_of, released_maker_of, terms_of
 
     rows = tuple(entry.row for entry in entries)
     ledger = root.ledger()
     sources = ", ".join(sorted({ledger[row.tile.id].source for row in rows}))
     recipes = ", ".join(sorted({ledger[row.tile.id].recipe for row in rows}))
-    makers = makers_of(rows, ledger, source=sources, released=released_maker_of(root, sources))
+    released, terms = released_maker_of(root, sources), terms_of(root, rows)
+    makers = makers_of(rows, ledger, source=sources, released=released, terms=terms)
     dates = {name: [row.tile.date for row in rows if ledger[row.tile.id].source == name] for name in makers.pixels}
-    licence = "; ".join(licence_of(name, of, labels=makers.labels) for name, of in dates.items())
-    return Facts(rows, source=sources, recipe=recipes, licence=licence, shards_hash=root.content_hash(rows))
+    licence = "; ".join(licence_of(name, of, labels=makers.labels, terms=terms) for name, of in dates.items())
+    return Facts(
+        rows,
+        source=sources,
+        recipe=recipes,
+        licence=licence,
+        shards_hash=root.content_hash(rows),
+        classes=root.classes(),
+    )
 
 
 def _write_view(store: Path, facts: Facts, *, complete: bool) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..spec.bands import BANDS, NODATA, S1_BANDS, S2_BANDS
-from ..spec.classes import DYNAMIC_WORLD, IGNORE
+from ..spec.classes import IGNORE, ClassTable
 from ..spec.sources import Source
 from ..spec.tiles import locate
 from ..spec.version import __version__
@@ -71,6 +71,7 @@ class Facts:
         recipe: hash of the recipe.
         licence: what users have to say.
         shards_hash: changes with any shard or label.
+        classes: of the labels.
     """
 
     rows: Sequence[ManifestRow]
@@ -78,6 +79,7 @@ class Facts:
     recipe: str
     licence: str
     shards_hash: str
+    classes: ClassTable
 
     @property
     def attributes(self) -> dict[str, Any]:
@@ -108,35 +110,35 @@ def view_files(facts: Facts, *, complete: bool) -> dict[str, bytes]:
         warnings.filterwarnings("ignore", message="Consolidated metadata")
         group = zarr.create_group(zarr.storage.MemoryStore(memory), zarr_format=3, attributes=attributes)
         for variable in VARIABLES:
-            _add_variable(zarr, group, variable, facts.rows)
+            _add_variable(zarr, group, variable, facts)
         for name, (axis, values, about) in _coordinates(facts.rows).items():
             _add_coordinate(group, name, axis, values, about)
         zarr.consolidate_metadata(group.store)
     return {name: content.to_bytes() for name, content in memory.items()}
 
 
-def _add_variable(zarr: Any, group: Any, variable: Variable, rows: Sequence[ManifestRow]) -> None:
-    size = variable.size(rows[0].tile.shape)
+def _add_variable(zarr: Any, group: Any, variable: Variable, facts: Facts) -> None:
+    size = variable.size(facts.rows[0].tile.shape)
     width = np.dtype(variable.dtype).itemsize
     blosc = zarr.codecs.BloscCodec(cname="lz4", clevel=BLOSC_LEVEL, shuffle="bitshuffle", typesize=width)
     group.create_array(
         variable.name,
-        shape=(len(rows), *size),
+        shape=(len(facts.rows), *size),
         dtype=variable.dtype,
         chunks=(1, *size),
         shards=(TILES_PER_FILE, *size),
         compressors=[blosc, zarr.codecs.Crc32cCodec()],
         fill_value=IGNORE if variable is LABEL else NODATA,
         dimension_names=variable.dimensions,
-        attributes=_about(variable),
+        attributes=_about(variable, facts.classes),
     )
 
 
-def _about(variable: Variable) -> dict[str, Any]:
+def _about(variable: Variable, classes: ClassTable) -> dict[str, Any]:
     """CF attributes. Source: CF conventions 1.11, 8.1 (packed data) and 3.5 (flags)."""
     near = {"coordinates": "lon lat date split_strict split_paper region biome labeler epsg x_min y_max"}
     if variable is LABEL:
-        flags = {"flag_values": list(range(len(DYNAMIC_WORLD.names))), "flag_meanings": " ".join(DYNAMIC_WORLD.names)}
+        flags = {"flag_values": list(range(len(classes))), "flag_meanings": " ".join(classes.names)}
         return {"long_name": "land cover class index", "_FillValue": IGNORE, **flags, **near}
     band = BANDS[variable.bands[0]]
     names = {"s2": "surface reflectance", "s1": "mean sigma0 over 360 days", "s1_n": band.title}

@@ -13,7 +13,6 @@ Comes after ``validate`` and ``audit``, which find; statistics, training and exi
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -22,12 +21,14 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError, UsageError
-from ..files.atomic import write_atomically
+from ..files.atomic import parse_toml, sha256_of, write_atomically
+from ..files.checksums import report_unchecked
 from .findings import Finding, bad_tiles, read_findings
 
 WAIVERS_FILE = "waivers.toml"
 
-_COPIED = "# Copied by 'dwplus validate --waivers'; edit the original.\n"
+_COPIED = "# Copied by 'dwplus validate --waivers'; edit the original."
+_HASH = " SHA-256 of what follows: "
 _KEYS = {"rule", "tile", "reason", "until"}
 
 
@@ -79,17 +80,16 @@ def parse_waivers(text: str, where: str) -> tuple[Waiver, ...]:
     Raises:
         UsageError: it is not TOML, or a waiver has an unknown key, no rule, no tile or no reason.
     """
-    try:
-        content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{where} is not TOML: {error}") from None
+    content = parse_toml(text, where=where)
     entries = content.get("waiver", [])
     if set(content) - {"waiver"} or not isinstance(entries, list):
         raise UsageError(f"{where}: waivers are tables called [[waiver]], not {', '.join(sorted(content))}")
     return tuple(_parse(entry, f"{where}, waiver {number}") for number, entry in enumerate(entries, start=1))
 
 
-def _parse(entry: dict[str, Any], where: str) -> Waiver:
+def _parse(entry: Any, where: str) -> Waiver:
+    if not isinstance(entry, dict):
+        raise UsageError(f"{where} is no table; write [[waiver]], and below it rule, tile and reason")
     unknown = sorted(set(entry) - _KEYS)
     if unknown:
         raise UsageError(f"{where}: unknown key {', '.join(unknown)}; a waiver has rule, tile, reason and until")
@@ -143,9 +143,27 @@ def read_waivers(folder: Path) -> tuple[Waiver, ...]:
 
 def _read(path: Path) -> tuple[Waiver, ...]:
     try:
-        return parse_waivers(path.read_text(encoding="utf-8"), str(path))
+        content = path.read_bytes()
+        _check_copy(path, content)
+        return parse_waivers(content.decode("utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read {path}: {error}") from None
+
+
+def _check_copy(path: Path, content: bytes) -> None:
+    """Make sure that a copy is as it was made; what was written by hand is its writer's.
+
+    Raises:
+        DataError: it was changed or damaged since.
+    """
+    first, _, rest = content.partition(b"\n")
+    if not first.startswith(_COPIED.encode()):
+        return
+    recorded = first.removeprefix(_COPIED.encode()).decode(errors="replace").removeprefix(_HASH).strip()
+    if not recorded:
+        report_unchecked(str(path))
+    elif recorded != sha256_of(rest):
+        raise DataError(f"{path} was changed since it was copied; copy it again with 'dwplus validate --waivers FILE'")
 
 
 def adopt_waivers(folder: Path, given: Path) -> None:
@@ -156,15 +174,15 @@ def adopt_waivers(folder: Path, given: Path) -> None:
         DataError: it cannot be read.
     """
     _read(given)
-    own = folder / WAIVERS_FILE
+    content, own = given.read_bytes(), folder / WAIVERS_FILE
     if own.is_file():
         if own.samefile(given):
             return
-        if not own.read_text(encoding="utf-8").startswith(_COPIED):
+        if not own.read_bytes().startswith(_COPIED.encode()):
             raise UsageError(
                 f"{own} was written by hand and would be lost; move it away, or add to it what {given} says"
             )
-    write_atomically(own, _COPIED.encode() + given.read_bytes())
+    write_atomically(own, f"{_COPIED}{_HASH}{sha256_of(content)}\n".encode() + content)
 
 
 def unfit_tiles(folder: Path, *, today: date | None = None) -> frozenset[str]:

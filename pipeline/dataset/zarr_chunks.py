@@ -26,7 +26,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from ..errors import DataError, UsageError
+from ..errors import DataError, UsageError, in_brief
+from ..files.atomic import parse_json
 
 BLOSC_LEVEL = 5
 """Levels 1 to 9 differ by less than 2 % in size and in decoding time on shards; 5 is the libraries' default."""
@@ -128,14 +129,14 @@ def read_contents(path: Path, count: int) -> Contents:
     tail = 16 * count + _CHECKSUM_BYTES
     try:
         with path.open("rb") as file:
-            note = json.loads(file.readline(1 << 20))
+            note = parse_json(file.readline(1 << 20), where=str(path))
             end = file.seek(0, os.SEEK_END) - tail
             file.seek(max(0, end))
             table = file.read()
     except FileNotFoundError:
         raise DataError(f"{path} does not exist") from None
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} is no file of a training store: {error}") from None
+    except (OSError, ValueError, DataError) as error:
+        raise DataError(f"{path} is no file of a training store: {in_brief(error)}") from None
     if end < 0 or not isinstance(note, dict) or _checksum(table[:-_CHECKSUM_BYTES]) != table[-_CHECKSUM_BYTES:]:
         raise DataError(f"{path} is cut off or damaged: the checksum of its index differs")
     spans: NDArray[np.uint64] = np.frombuffer(table[:-_CHECKSUM_BYTES], dtype="<u8").reshape(count, 2)

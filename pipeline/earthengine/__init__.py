@@ -4,6 +4,7 @@
 - ``credentials``: which account.
 - ``connection``: signing in, and finding out who answers.
 - ``scene_choice``: which scenes a tile is made from.
+- ``clear_scenes``: which scene of a period shows an own label best.
 - ``graphs``: expressions for one tile: its scenes, its pixels.
 - ``label_graphs``: expressions for label tiles that are Earth Engine assets.
 - ``limiter``: how many requests, how fast.

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from ..errors import AuthenticationError
+from ..errors import AuthenticationError, DwplusError
+from ..files.atomic import read_json
 from ..files.paths import home_folder
 from ..spec.sources import EARTH_ENGINE, SANDBOX, Source
 
@@ -60,9 +60,11 @@ def configuration(
 def _saved_project(login: Path) -> str | None:
     """The project of ``earthengine set_project``, kept beside the login."""
     try:
-        return json.loads(login.read_text(encoding="utf-8")).get("project") or None
-    except (OSError, ValueError, AttributeError):
+        content = read_json(login)
+    except DwplusError:
         return None
+    project = content.get("project") if isinstance(content, dict) else None
+    return project if project and isinstance(project, str) else None
 
 
 def choose_source(requested: str, found: Configuration) -> Source:

@@ -14,8 +14,18 @@ from typing import Any
 import ee
 
 from ..spec.bands import S1_BANDS, S2_BANDS
-from ..spec.recipe import S1_COLLECTIONS, S1_FILL, S2_COLLECTION, S2_SHIFT, Recipe
+from ..spec.periods import Period
+from ..spec.recipe import (
+    S1_BORDER_NOISE_UNTIL,
+    S1_COLLECTIONS,
+    S1_FILL,
+    S2_COLLECTION,
+    S2_SHIFT,
+    Recipe,
+    s1_sensing_start,
+)
 from ..spec.tiles import Tile
+from .clear_scenes import CLOUD_SCORE_FILL, CLOUD_STEP_M, CLOUDY_PERCENT, cloud_shape
 from .scene_choice import SceneRef
 
 # --- the search -------------------------------------------------------------------------------------------------------
@@ -43,6 +53,14 @@ def scene_search(tile: Tile, recipe: Recipe, start: datetime, end: datetime) -> 
     s2 = ee.ImageCollection(S2_COLLECTION).filterDate(_utc(start), _utc(end)).filterBounds(tile_region(tile))
     answer = {name: s2.aggregate_array(name) for name in CANDIDATE_PROPERTIES}
     return ee.Dictionary({**answer, S1_SCENES_KEY: _s1_found(tile, recipe).aggregate_array("system:index")})
+
+
+def period_search(tile: Tile, period: Period) -> ee.Dictionary:
+    """Properties of all Sentinel-2 scenes of a period that touch a tile, one list per property, as ``scene_search``."""
+    end = period.last + timedelta(days=1)
+    scenes = ee.ImageCollection(S2_COLLECTION).filterDate(period.first.isoformat(), end.isoformat())
+    touching = scenes.filterBounds(tile_region(tile))
+    return ee.Dictionary({name: touching.aggregate_array(name) for name in (*CANDIDATE_PROPERTIES, CLOUDY_PERCENT)})
 
 
 def _utc(moment: datetime) -> str:
@@ -100,9 +118,8 @@ def _spread(length: int, count: int) -> list[int]:
 
 
 def _sensing_time(index: str) -> tuple[str, str]:
-    """Start of sensing out of ``S1A_IW_GRDH_1SDV_<start>_<end>_<orbit>_...``, then the whole."""
-    parts = index.split("_")
-    return (parts[4] if len(parts) > 4 else ""), index
+    """Start of sensing, then the whole."""
+    return s1_sensing_start(index), index
 
 
 def _pass_of(index: str) -> tuple[str, ...]:
@@ -156,11 +173,40 @@ def _s1_stack(tile: Tile, recipe: Recipe, scene: SceneRef) -> ee.ImageCollection
     scenes = _s1_found(tile, recipe)
     if recipe.s1_max_scenes is not None:
         scenes = scenes.filter(ee.Filter.inList("system:index", list(used_s1_scenes(scene.s1_scenes, recipe))))
-    resampled = scenes.select(list(S1_BANDS)).map(lambda image: image.resample("bilinear"))
+    resampled = _with_edges(scenes)
+    start, end = recipe.window(tile.date)
+    if recipe.s1_edge_m is not None and start < S1_BORDER_NOISE_UNTIL:
+        noisy = _without_edges(
+            scenes.filterDate(start.isoformat(), S1_BORDER_NOISE_UNTIL.isoformat()), recipe.s1_edge_m
+        )
+        later = _with_edges(scenes.filterDate(S1_BORDER_NOISE_UNTIL.isoformat(), end.isoformat()))
+        resampled = noisy.merge(later) if end > S1_BORDER_NOISE_UNTIL else noisy
     # The mean of an empty collection has no bands. One wholly masked image turns "no scene" into an answer.
     blank = ee.Image.constant([0, 0]).rename(list(S1_BANDS)).toDouble().updateMask(0)
     scenes_or_blank: ee.ImageCollection = resampled.merge(ee.ImageCollection([blank]))
     return scenes_or_blank
+
+
+def _with_edges(scenes: ee.ImageCollection) -> ee.ImageCollection:
+    resampled: ee.ImageCollection = scenes.select(list(S1_BANDS)).map(lambda image: image.resample("bilinear"))
+    return resampled
+
+
+def _without_edges(scenes: ee.ImageCollection, edge_m: int) -> ee.ImageCollection:
+    """The same scenes, masked where the edge of their footprint is closer.
+
+    The outline decides, never a value: below the noise of the sensor lies calm water too. It is cut after resampling,
+    so that it runs through the tile's pixels, and says how exact it has to be: a hundredth of the width, as Earth
+    Engine takes where nothing is said.
+    """
+
+    def cut(image: ee.Image) -> ee.Image:
+        inner = image.geometry().buffer(-edge_m, edge_m / 100)
+        clipped: ee.Image = image.resample("bilinear").clip(inner)
+        return clipped
+
+    masked: ee.ImageCollection = scenes.select(list(S1_BANDS)).map(cut)
+    return masked
 
 
 def pixel_request(
@@ -187,6 +233,44 @@ def one_pixel_request() -> dict[str, Any]:
     blank = ee.Image.constant([0]).rename(["B4"]).toDouble().updateMask(0)
     image = red.merge(ee.ImageCollection([blank])).mean().unmask(0, False).toUint16()
     return _request(image, tile, (0, 0, 1, 1))
+
+
+def cloud_request(tile: Tile, choices: Sequence[Sequence[str]], *, cloud_score: bool) -> dict[str, Any]:
+    """Parameters of ``ee.data.computePixels``: what tells cloud from ground, a band per choice (``c0``, ``c1``, ...).
+
+    Args:
+        choices: ``system:index`` of the scenes of one day each, the first on top.
+        cloud_score: Cloud Score+ (``cs_cdf`` in per cent, 0..100, ``CLOUD_SCORE_FILL`` where there is none) in place of
+            the scene classification (SCL, 0..11, 0 = no pixel). Both as uint8.
+    """
+    bands = [_cloud_score(indices) if cloud_score else _scene_classes(indices) for indices in choices]
+    image = bands[0].rename(["c0"])
+    for number, band in enumerate(bands[1:], 1):
+        image = image.addBands(band.rename([f"c{number}"]))
+    rows, columns = cloud_shape(tile)
+    request = _request(image, tile, (0, 0, rows, columns))
+    request["grid"]["affineTransform"] |= {"scaleX": CLOUD_STEP_M, "scaleY": -CLOUD_STEP_M}
+    return request
+
+
+def _scene_classes(indices: Sequence[str]) -> ee.Image:
+    images = [ee.Image(f"{S2_COLLECTION}/{index}").select(["SCL"]) for index in indices]
+    # The last image of a mosaic is on top.
+    image = images[0] if len(images) == 1 else ee.ImageCollection(images[::-1]).mosaic()
+    classes: ee.Image = image.unmask(0, False).toUint8()
+    return classes
+
+
+CLOUD_SCORE = "GOOGLE/CLOUD_SCORE_PLUS/V1/S2_HARMONIZED"
+
+
+def _cloud_score(indices: Sequence[str]) -> ee.Image:
+    scores = ee.ImageCollection(CLOUD_SCORE).filter(ee.Filter.inList("system:index", list(indices)))
+    # Scenes without a score leave an empty collection, whose mosaic has no band.
+    blank = ee.Image.constant([0]).rename(["cs_cdf"]).toFloat().updateMask(0)
+    mosaic = scores.select(["cs_cdf"]).merge(ee.ImageCollection([blank])).mosaic()
+    score: ee.Image = mosaic.multiply(100).round().unmask(CLOUD_SCORE_FILL, False).toUint8()
+    return score
 
 
 def _request(image: ee.Image, tile: Tile, window: tuple[int, int, int, int]) -> dict[str, Any]:

@@ -147,7 +147,7 @@ def choose_scene(tile: Tile, hint: SceneHint, found: Found) -> SceneRef | None:
             scene = min(named, key=lambda c: not _covers([c], tile))
             return _ref(scene, rule, _neighbours(scene, newest_first, tile), found)
     of_the_day = [candidate for candidate in newest_first if candidate.day in (tile.date, None)]
-    covering = _covering(tile, of_the_day)
+    covering = covering_scenes(tile, of_the_day)
     if covering is not None:
         return _ref(covering[0], "same-day", covering[1], found)
     # Where the service reports no outline, the pixels will show how much is covered.
@@ -174,8 +174,12 @@ def _projection_of(tile: Tile) -> str:
     return tile.crs[-2:] + ("N" if tile.crs[-3] == "6" else "S")
 
 
-def _covering(tile: Tile, newest_first: Sequence[Candidate]) -> tuple[Candidate, tuple[Candidate, ...]] | None:
-    """The scene that covers a tile with the fewest neighbours, the tile's own projection first."""
+def covering_scenes(tile: Tile, scenes: Sequence[Candidate]) -> tuple[Candidate, tuple[Candidate, ...]] | None:
+    """The scene of one day that covers a tile with the fewest neighbours, and these; None where none does.
+
+    The tile's own projection first, then the newest processing baseline.
+    """
+    newest_first = sorted(scenes, key=lambda c: (c.baseline, c.index), reverse=True)
     own = _projection_of(tile)
     options = []
     for scene in newest_first:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
@@ -21,12 +21,27 @@ from numpy.typing import NDArray
 
 from ..errors import AuthenticationError, QuotaError, TileError
 from ..spec.bands import SHARD_BANDS
+from ..spec.periods import Period
 from ..spec.recipe import Recipe
 from ..spec.tiles import Tile
 from ..spec.words import count_of
+from .clear_scenes import (
+    AT_A_TIME,
+    CLEAR_ENOUGH,
+    MOST_HIDDEN,
+    MOST_LOOKED_AT,
+    ClearDay,
+    ClearScene,
+    best_of,
+    cloud_shape,
+    days_of,
+    hidden_cells,
+    marked_cells,
+    on_tile,
+)
 from .decoding import eecu_seconds, npy_array, stored_values
 from .faults import Fault, fault_of
-from .graphs import pixel_request, scene_search
+from .graphs import CLOUD_SCORE, cloud_request, period_search, pixel_request, scene_search
 from .limiter import Limiter
 from .scene_choice import SceneHint, SceneRef, choose_scene, found_in
 from .transport import Transport
@@ -93,6 +108,11 @@ class PixelSource(Protocol):
     def resolve(self, tile: Tile, hint: SceneHint, recipe: Recipe, tally: Tally) -> SceneRef | None:
         """The Sentinel-2 scene of a tile, or None where the source has none."""
 
+    def clear_scene(
+        self, tile: Tile, marked: NDArray[np.bool_], period: Period, searched: Period, tally: Tally
+    ) -> ClearScene | None:
+        """The clearest scene for a label that is true for a period; None where no scene shows it."""
+
     def request(self, tile: Tile, recipe: Recipe, scene: SceneRef) -> Request:
         """The request for a tile's pixels; sends nothing yet."""
 
@@ -149,6 +169,7 @@ class Session:
         self.transport = transport
         self._limiter = Limiter(concurrency)
         self._rng = random.Random()
+        self._cloud_score: bool | None = None
 
     @property
     def limit(self) -> int:
@@ -177,6 +198,66 @@ class Session:
         search = scene_search(tile, recipe, *hint.window(tile.date))
         found = self._value(search, found_in, f"tile {tile.id}: its scenes", tally)
         return choose_scene(tile, hint, found)
+
+    def clear_scene(
+        self, tile: Tile, marked: NDArray[np.bool_], period: Period, searched: Period, tally: Tally
+    ) -> ClearScene | None:
+        """The scene of a period on which the fewest marked pixels lie under cloud, then the nearest in time.
+
+        Args:
+            marked: bool (H, W) on the tile's grid, pixels with a label.
+            period: in which the label is true; nearness is counted from it.
+            searched: days that are searched; holds the period.
+
+        Returns:
+            None where no scene covers the tile, or the clearest one hides nearly all marked pixels.
+
+        Raises:
+            TileError: the service keeps failing for this tile.
+            AuthenticationError, QuotaError: no tile can be downloaded.
+        """
+        what = f"tile {tile.id}: scenes of {searched}"
+        days = self._value(period_search(tile, searched), lambda a: days_of(tile, period, a), what, tally)
+        by_score, cells = self._has_cloud_score(tally), marked_cells(marked)
+        best: ClearScene | None = None
+        for begin in range(0, min(len(days), MOST_LOOKED_AT), AT_A_TIME):
+            looked = days[begin : begin + AT_A_TIME]
+            hidden = self._hidden(tile, looked, by_score, tally)
+            position, share = best_of(looked, hidden, cells, period)
+            if best is None or share < best.hidden_share - CLEAR_ENOUGH:
+                chosen, rule = looked[position], "cloud-score" if by_score else "scene-classes"
+                best = ClearScene(chosen.indices[0], chosen.day, on_tile(hidden[position], tile), share, rule)
+            if best.hidden_share <= CLEAR_ENOUGH:
+                break
+        return None if best is None or best.hidden_share > MOST_HIDDEN else best
+
+    def _hidden(self, tile: Tile, days: Sequence[ClearDay], by_score: bool, tally: Tally) -> list[NDArray[np.bool_]]:
+        """Where cloud hides the ground on each day: bool (rows, columns) of 20 m."""
+        parameters = cloud_request(tile, [one.indices for one in days], cloud_score=by_score)
+        names = [f"c{number}" for number in range(len(days))]
+
+        def read(answer: NDArray[Any]) -> list[NDArray[np.bool_]]:
+            if answer.shape != cloud_shape(tile) or list(answer.dtype.names or ()) != names:
+                raise ValueError(f"{answer.shape} pixels of {answer.dtype.names} instead of {names}")
+            return [hidden_cells(answer[name], cloud_score=by_score) for name in names]
+
+        what = f"tile {tile.id}: cloud of {count_of(len(days), 'day')}"
+        try:
+            return self._ask(what, lambda: self._pixels(parameters, tally), read, tally)
+        except _TooHeavyError as error:
+            raise TileError(f"{what}: too heavy for Earth Engine: {error}", reason="too_heavy") from None
+
+    def _has_cloud_score(self, tally: Tally) -> bool:
+        """Whether the service has Cloud Score+; asked once."""
+        if self._cloud_score is None:
+            search = ee.ImageCollection(CLOUD_SCORE).filterDate("2020-06-01", "2020-06-08").limit(1).size()
+            try:
+                self._cloud_score = bool(self.value(search, what="Cloud Score+", tally=tally))
+            except TileError as error:
+                if error.reason != "refused":
+                    raise
+                self._cloud_score = False
+        return self._cloud_score
 
     def request(self, tile: Tile, recipe: Recipe, scene: SceneRef) -> Request:
         return Request(tile, scene, recipe)

@@ -22,6 +22,7 @@ from ..errors import DataError, DwplusError
 from .atomic import PART_SUFFIX, read_json, sha256_of, write_json
 from .downloads import check_space
 from .paths import inside
+from .records import of_shape
 
 _LARGEST_MEMBER = 256 << 20
 """Bytes: a label tile has 0.3 MB unpacked, the largest published member (a probability raster) 9.4 MB."""
@@ -76,15 +77,25 @@ def read_members(folder: Path) -> MembersRecord | None:
     Raises:
         DataError: it names a file outside of the folder.
     """
+    path = members_path(folder)
     try:
-        found = read_json(members_path(folder))
-        members = {path: Member(int(size), int(crc32, 16), sha256) for path, (size, crc32, sha256) in found["members"]}
-        record = MembersRecord(dict(found["origin"]), tuple(map(str, found["skip"])), members)
-    except (DataError, LookupError, TypeError, ValueError, AttributeError):
+        found = of_shape(read_json(path), _MembersDocument, path, remedy="it is made again")
+        members = {name: Member(size, int(crc32, 16), sha256) for name, (size, crc32, sha256) in found.members}
+        record = MembersRecord(found.origin, found.skip, members)
+    except (DataError, ValueError):
         return None
-    for path in record.members:
-        inside(path, where=str(members_path(folder)))
+    for name in record.members:
+        inside(name, where=str(path))
     return record
+
+
+@dataclass(frozen=True)
+class _MembersDocument:
+    """Content of ``<folder>.members.json``: path -> size, CRC-32 (hexadecimal) and SHA-256 of each member."""
+
+    origin: Mapping[str, Any]
+    skip: tuple[str, ...]
+    members: tuple[tuple[str, tuple[int, str, str]], ...]
 
 
 def write_members(folder: Path, record: MembersRecord) -> None:

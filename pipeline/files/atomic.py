@@ -8,11 +8,12 @@ import hashlib
 import itertools
 import json
 import os
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..errors import DataError, MachineError
+from ..errors import DataError, MachineError, UsageError, in_brief
 
 PART_SUFFIX = ".part"
 """Ending of a file that is still being written; leftovers of an interrupted run carry it."""
@@ -75,17 +76,60 @@ def read_json(path: Path) -> Any:
         MachineError: it is there and cannot be read.
     """
     try:
-        return json.loads(path.read_bytes())
+        content = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         raise DataError(f"{path} does not exist") from None
     except OSError as error:
         raise MachineError(
             f"cannot read {path}: {error.strerror or error}; look at its permissions and at the disk, then run again"
         ) from None
+    return parse_json(content, where=str(path))
+
+
+def parse_json(content: bytes | str, *, where: str) -> Any:
+    """What a JSON text says.
+
+    Args:
+        where: whose text it is, for the message.
+
+    Raises:
+        DataError: it is not JSON.
+    """
+    try:
+        return json.loads(content)
     except RecursionError:
-        raise DataError(f"{path} is not a document of dwplus: it is nested too deeply") from None
+        raise DataError(f"{where} is not a document of dwplus: it is nested too deeply") from None
     except ValueError as error:
-        raise DataError(f"{path} is not a JSON document: {error}") from None
+        raise DataError(f"{where} is not a JSON document: {in_brief(error)}") from None
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Content of a TOML file that a user wrote.
+
+    Raises:
+        UsageError: it cannot be read, or is not TOML.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not TOML: {error}") from None
+    return parse_toml(text, where=str(path))
+
+
+def parse_toml(text: str, *, where: str) -> dict[str, Any]:
+    """What a TOML text says; see ``parse_json``.
+
+    Raises:
+        UsageError: it is not TOML.
+    """
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise UsageError(f"{where} is not TOML of dwplus: it is nested too deeply") from None
+    except ValueError as error:  # its own error, and that of numbers with thousands of digits
+        raise UsageError(f"{where} is not TOML: {in_brief(error)}") from None
 
 
 def sha256_of(content: bytes) -> str:

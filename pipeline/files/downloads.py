@@ -12,7 +12,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ import urllib3
 
 from ..errors import DataError, DwplusError, ServiceError
 from .atomic import read_json, write_json
+from .records import of_shape
 from .remote import is_this_machine, shown_url
 
 _log = logging.getLogger(__name__)
@@ -53,6 +54,15 @@ class _Interrupted(Exception):  # noqa: N818 - not an error yet: the next attemp
 
 
 @dataclass(frozen=True)
+class _PartDocument:
+    """Content of ``<name>.part.json``."""
+
+    etag: str | None = None
+    last_modified: str | None = None
+    size: int | None = None
+
+
+@dataclass(frozen=True)
 class Part:
     """A file on its way: ``<name>.part``, with what its server said of it in ``<name>.part.json``."""
 
@@ -69,10 +79,12 @@ class Part:
     def record(self) -> dict[str, Any]:
         """``etag``, ``last_modified`` and ``size`` of the file that the part belongs to; empty when not known."""
         try:
-            found = read_json(self.record_path)
+            found = of_shape(read_json(self.record_path), _PartDocument, self.record_path, remedy="")
         except DataError:
             return {}
-        return found if isinstance(found, dict) else {}
+        known = {name: value for name, value in asdict(found).items() if value is not None}
+        # They are sent back in headers, which hold printable ASCII.
+        return {name: value for name, value in known.items() if str(value).isascii() and str(value).isprintable()}
 
     def discard(self) -> None:
         self.path.unlink(missing_ok=True)

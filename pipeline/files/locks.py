@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import time
 from typing import IO, Any
 
 from ..errors import DwplusError, MachineError
@@ -22,12 +23,40 @@ def lock(file: IO[Any], *, held: str) -> None:
         DwplusError: another process has it.
         MachineError: locks do not work on this file system.
     """
+    if not _locked(file):
+        raise DwplusError(held)
+
+
+_LOOK_AGAIN_S = 0.02
+
+
+def lock_soon(file: IO[Any], *, held: str, within_s: float) -> None:
+    """Lock an open file until it is closed, for work of a moment: where another process has it, wait for it.
+
+    Args:
+        held: what to say where another process keeps it for longer.
+        within_s: seconds until that is said.
+
+    Raises:
+        DwplusError: another process keeps it.
+        MachineError: locks do not work on this file system.
+    """
+    until = time.monotonic() + within_s
+    while not _locked(file):
+        if time.monotonic() > until:
+            raise DwplusError(held)
+        time.sleep(_LOOK_AGAIN_S)
+
+
+def _locked(file: IO[Any]) -> bool:
+    """Whether the lock is ours now; False where another process has it."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno in _HELD:
-            raise DwplusError(held) from None
+            return False
         raise MachineError(
             f"files cannot be locked on the file system of {file.name} ({error.strerror or error}): two commands could "
             "write at once; name a folder on a local disk with --data, or mount this one with locks"
         ) from None
+    return True

@@ -12,7 +12,7 @@ from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..errors import DataError
+from ..errors import DataError, in_brief
 from .atomic import read_json, write_json
 from .checksums import SEAL, check_seal, sealed
 
@@ -41,13 +41,22 @@ def as_record(document: Any, kind: type[T], path: Path, *, remedy: str) -> T:
     if isinstance(document, dict):
         check_seal(document, path, remedy=remedy)
         document = {key: value for key, value in document.items() if key != SEAL}
+    return of_shape(document, kind, path, remedy=remedy)
+
+
+def of_shape(document: Any, kind: type[T], path: Path, *, remedy: str) -> T:
+    """A document that carries no checksum, because what it says is compared with files, as its dataclass.
+
+    Raises:
+        DataError: it is of another shape.
+    """
     # Imported late: networks are trained where no data set is built, and this package need not be there.
     import msgspec
 
     try:
         return msgspec.convert(document, kind, strict=True)
     except (msgspec.ValidationError, RecursionError, ValueError, TypeError) as error:
-        raise DataError(f"{path} does not hold what it should ({error}); {remedy}") from None
+        raise DataError(f"{path} does not hold what it should ({in_brief(error)}); {remedy}") from None
 
 
 def write_record(path: Path, document: Any) -> None:

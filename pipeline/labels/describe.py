@@ -19,9 +19,9 @@ from ..dataset.manifest import Manifest, ManifestRow
 from ..dataset.root import DataRoot
 from ..errors import DataError, UsageError
 from ..files.remote import Place
-from ..raster.geotiff import read_header
+from ..raster.geotiff import read_codes, read_header
 from ..raster.label_raster import read_label
-from ..spec.classes import CODE_UNMARKED, DYNAMIC_WORLD
+from ..spec.classes import CODE_UNMARKED, DYNAMIC_WORLD, ClassTable
 from ..spec.test_tiles import biome_of, is_test_tile
 from ..spec.tiles import Tile, biome_names, hemisphere_of, parse_tile_id, tile_id_of
 
@@ -61,11 +61,12 @@ class LabelFacts:
     """Everything that is known of one label tile.
 
     Attributes:
-        codes: uint8 (510, 510), released codes 0..10.
+        codes: uint8 (H, W), codes of the class table.
         row: of the manifest; None for a file that is in none.
         labelers: whose markup of this tile is in the data root.
         ledger: its status; None where it was never requested.
         source: ``SANDBOX`` where the label is of a synthetic planet.
+        classes: of the label.
     """
 
     tile: Tile
@@ -75,6 +76,7 @@ class LabelFacts:
     labelers: tuple[str, ...] = field(default=())
     ledger: LedgerRow | None = None
     source: str = ""
+    classes: ClassTable = DYNAMIC_WORLD
 
     @property
     def title(self) -> str:
@@ -82,10 +84,10 @@ class LabelFacts:
 
     @property
     def class_shares(self) -> dict[str, float]:
-        """Class -> share (0..1) of the pixels that carry one of the nine classes, largest first."""
-        counts = np.bincount(self.codes.ravel(), minlength=DYNAMIC_WORLD.ignored_code + 1)
-        marked = max(1, int(counts[1 : DYNAMIC_WORLD.ignored_code].sum()))
-        shares = {c.name: float(counts[c.code]) / marked for c in DYNAMIC_WORLD.classes if counts[c.code]}
+        """Class -> share (0..1) of the pixels that carry one of the classes, largest first."""
+        counts = np.bincount(self.codes.ravel(), minlength=self.classes.ignored_code + 1)
+        marked = max(1, int(counts[1 : self.classes.ignored_code].sum()))
+        shares = {c.name: float(counts[c.code]) / marked for c in self.classes.classes if counts[c.code]}
         return dict(sorted(shares.items(), key=lambda item: -item[1]))
 
     def to_dict(self) -> dict[str, Any]:
@@ -108,9 +110,11 @@ class LabelFacts:
             "region": tile.region,
             "biome": _biome_as_text(tile.biome).strip() if tile.biome else "",
             "test_tile": is_test_tile(tile.id),
-            "marked_share": round(DYNAMIC_WORLD.marked_share(self.codes), 4),
+            "marked_share": round(self.classes.marked_share(self.codes), 4),
             "unmarked_share": round(int(np.count_nonzero(self.codes == CODE_UNMARKED)) / size, 4),
-            "cloud_share": round(int(np.count_nonzero(self.codes == DYNAMIC_WORLD.ignored_code)) / size, 4),
+            f"{self.classes.code_names[-1]}_share": round(
+                int(np.count_nonzero(self.codes == self.classes.ignored_code)) / size, 4
+            ),
             "class_shares": {name: round(share, 4) for name, share in self.class_shares.items()},
         }
         if row is not None:
@@ -121,6 +125,8 @@ class LabelFacts:
                 "left_out": row.discard,
                 "s2_index": row.s2_index,
                 "s2_product_id": row.s2_product_id,
+                "period": row.period,
+                "annotator": row.annotator,
             }
         if self.ledger is not None:
             known |= {"state": self.ledger.state, "reason": self.ledger.reason, "scene": self.ledger.scene}
@@ -182,15 +188,16 @@ def _describe_row(root: DataRoot, row: ManifestRow, ledger: dict[str, LedgerRow]
     tile, path = row.tile, root.label(row)
     if isinstance(path, Path) and not path.is_file():
         raise DataError(f"{path} is missing; run 'dwplus labels index' to write it again")
-    raster = read_label(path)
+    classes = root.classes()
     there = root.labels.glob(f"*/{tile.hemisphere}/{tile.biome}/{tile.id}.tif")
     others = {found.relative_to(root.labels).parts[0] for found in there} - {row.labeler}
     return LabelFacts(
         tile=tile,
         path=path,
-        codes=raster.codes,
+        codes=read_codes(path) if row.release == "own" else read_label(path).codes,
         row=row,
         labelers=(row.labeler, *sorted(others)),
         ledger=ledger.get(tile.id),
         source=read_header(path).tags.get("SOURCE", ""),
+        classes=classes,
     )

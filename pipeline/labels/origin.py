@@ -25,18 +25,18 @@ LabelOrigin = Literal["releases", "earth-engine"]
 
 
 def stamp_of(path: Path, sha256: str) -> str:
-    """Size, time of the last change, and SHA-256 of a file: a file with the same stamp need not be read again."""
+    """Size, time of the last change, inode, and SHA-256 of a file: one with the same stamp need not be read again."""
     state = path.stat()
-    return f"{state.st_size} {state.st_mtime_ns} {sha256}"
+    return f"{state.st_size} {state.st_mtime_ns} {state.st_ino} {sha256}"
 
 
 def folder_stamp(folder: Path) -> str:
-    """Changes with names, sizes and times of the label tiles and lists below a folder."""
+    """Changes with names, sizes, times and inodes of the label tiles and lists below a folder."""
     total = hashlib.sha256()
     below = walk(folder, (".tif", ".tiff", ".csv", ".xlsx"))
     for path in below.files:
         state = os.stat(path)  # noqa: PTH116 - 24,000 of them: a Path costs more than the question
-        total.update(f"{path} {state.st_size} {state.st_mtime_ns}\n".encode())
+        total.update(f"{path} {state.st_size} {state.st_mtime_ns} {state.st_ino}\n".encode())
     for path, why in below.unusable.items():
         total.update(f"{path} {why}\n".encode())
     return total.hexdigest()

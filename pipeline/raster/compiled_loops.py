@@ -6,6 +6,7 @@ Compiled by numba where it is there (the extra ``fast``), in numpy elsewhere: th
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from functools import cache
 from itertools import pairwise
@@ -13,6 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+_log = logging.getLogger(__name__)
 
 Pixels = NDArray[np.uint16]
 
@@ -59,20 +62,28 @@ class _Compiled(NamedTuple):
 
 @cache
 def _compiled() -> _Compiled | None:
-    """The loops below as machine code; None where numba is not installed."""
-    try:
-        import numba
-    except ImportError:
-        return None
-    return _Compiled(*(_compile(numba, loop) for loop in (_undo_predictor, _count_values)))
+    """The loops below as machine code; None where numba is not installed, or does not work on this machine."""
+    for kept in (True, False):
+        try:
+            import numba
+
+            compile_ = numba.njit(nogil=True, cache=kept)
+            compiled = _Compiled(compile_(_undo_predictor), compile_(_count_values))
+            _try_out(compiled)
+        except Exception as error:
+            # A library that cannot be loaded, no folder to keep machine code in, a full disk: numpy does the same work.
+            _log.debug("numba does not compile here (kept: %s): %s", kept, error)
+            continue
+        return compiled
+    return None
 
 
-def _compile(numba: Any, loop: Callable[..., Any]) -> Callable[..., Any]:
-    try:
-        compiled: Callable[..., Any] = numba.njit(nogil=True, cache=True)(loop)
-    except RuntimeError:  # no folder to keep the machine code in
-        compiled = numba.njit(nogil=True)(loop)
-    return compiled
+def _try_out(compiled: _Compiled) -> None:
+    """Compile, and keep the machine code where it is to be kept: now, and not at the first shard."""
+    # Read-only, as blocks of a file are: numba compiles once per type.
+    differences, values = np.frombuffer(bytes(4), dtype=np.uint16).reshape(1, 2), np.empty((1, 2), dtype=np.uint16)
+    compiled.undo_predictor(differences, values)
+    compiled.count_values(values.ravel(), np.zeros(65536, dtype=np.uint32))
 
 
 def _undo_predictor(differences: Pixels, values: Pixels) -> None:

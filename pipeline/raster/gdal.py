@@ -12,7 +12,9 @@ import os
 from functools import cache
 
 import numpy as np
+import pyproj
 import rasterio
+from pyproj.exceptions import ProjError
 from rasterio import Env
 from rasterio.crs import CRS
 from rasterio.errors import CRSError, RasterioError
@@ -32,6 +34,11 @@ _OPTIONS: dict[str, str | bool] = {
     "GTIFF_POINT_GEO_IGNORE": False,
     "GTIFF_HONOUR_NEGATIVE_SCALEY": False,
     "GTIFF_FORCE_RGBA": False,
+    # What is written is written: this option of GDAL's own tests leaves pixels out.
+    "GTIFF_DONT_WRITE_BLOCKS": False,
+    # A file is read from any place in it, and its CRS is given as text that every PROJ reads.
+    "TIFF_READ_STREAMING": False,
+    "OSR_WKT_FORMAT": "DEFAULT",
     "GDAL_TIFF_ENDIANNESS": "LITTLE",
     "GDAL_TIFF_INTERNAL_MASK": True,
     "GTIFF_WRITE_LITTLE_ENDIAN": True,
@@ -58,8 +65,35 @@ def check_libraries() -> None:
     _check()
 
 
+def check_machine() -> None:
+    """Make sure that this machine still works, after a raster could not be read and before the file is called damaged.
+
+    Raises:
+        MachineError: GDAL or PROJ does not work, or memory has run out.
+    """
+    try:
+        np.empty(_ROOM_BYTES, dtype=np.uint8)
+    except MemoryError:
+        raise MachineError(_OUT_OF_MEMORY) from None
+    _test()
+
+
+_ROOM_BYTES = 256 << 20
+"""Far more than a tile takes while it is read (a shard has 7.3 MB decoded): a process that cannot have so much is short
+of memory. It is asked for and not touched."""
+
+_OUT_OF_MEMORY = (
+    "memory has run out, and no file can be read; pass a smaller --workers, or ask for more memory "
+    "(no file was changed)"
+)
+
+
 @cache
 def _check() -> None:
+    _test()
+
+
+def _test() -> None:
     pixels = np.arange(64, dtype=np.uint16).reshape(1, 8, 8)
     profile = {"driver": "GTiff", "count": 1, "height": 8, "width": 8, "dtype": "uint16", "compress": "zstd"}
     try:
@@ -70,8 +104,16 @@ def _check() -> None:
             with memory.open() as file:
                 same = np.array_equal(file.read(), pixels) and file.crs is not None and file.crs.to_epsg() == 32631
                 problem = "" if same else "a small GeoTIFF comes back as another one"
-    except (RasterioError, CRSError, ValueError, OSError) as error:
+        # rasterio and pyproj each have a PROJ of their own.
+        x, y = pyproj.Transformer.from_crs("EPSG:4326", "EPSG:32631", always_xy=True).transform(3.0, 0.0)
+        if not np.allclose((x, y), (500_000, 0), atol=0.01):
+            problem = problem or f"pyproj puts 3 E, 0 N to ({x:.0f}, {y:.0f}) in EPSG:32631 instead of (500000, 0)"
+    except (RasterioError, CRSError, ProjError, ValueError, OSError) as error:
         problem = " ".join(str(error.__cause__ or error).split()).rstrip(".")
+    except MemoryError:
+        raise MachineError(_OUT_OF_MEMORY) from None
+    if "not enough memory" in problem:
+        raise MachineError(_OUT_OF_MEMORY)
     if problem:
         raise MachineError(f"GDAL or PROJ does not work on this machine: {problem}; {_advice()}")
 
@@ -81,7 +123,8 @@ def _advice() -> str:
     if suspects:
         found = ", ".join(f"{name}={os.environ[name]}" for name in suspects)
         return f"the shell sets {found}: run 'unset {' '.join(suspects)}' and try again (no file was changed)"
-    return f"install rasterio {rasterio.__version__} again from its wheel (no file was changed)"
+    again = f"rasterio {rasterio.__version__} and pyproj {pyproj.__version__}"
+    return f"install {again} again from their wheels (no file was changed)"
 
 
 _SUSPECTS = ("PROJ_LIB", "PROJ_DATA", "GDAL_DATA", "GDAL_SKIP", "GDAL_DRIVER_PATH")

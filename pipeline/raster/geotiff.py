@@ -7,6 +7,7 @@ from. A shard holds no time, address or path: the same request gives the same by
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -25,9 +26,9 @@ from ..files.atomic import sha256_of, write_atomically
 from ..files.checksums import read_checked
 from ..files.remote import Place, Remote
 from ..spec.bands import BANDS, NODATA, SHARD_BANDS
-from ..spec.classes import DYNAMIC_WORLD
+from ..spec.classes import DYNAMIC_WORLD, ClassTable
 from ..spec.tiles import Tile
-from .gdal import check_libraries, fixed_options
+from .gdal import check_libraries, check_machine, fixed_options
 from .geotiff_blocks import read_blocks
 
 SHARDS_FOLDER = "shards"
@@ -129,15 +130,17 @@ def encode_shard(pixels: NDArray[np.uint16], tile: Tile, tags: Mapping[str, str]
         return bytes(memory.read())
 
 
-def write_label(path: Path, codes: NDArray[np.uint8], tile: Tile, tags: Mapping[str, str]) -> str:
-    """Write the released codes of a tile, with the official colours; the SHA-256 of the file.
+def write_label(
+    path: Path, codes: NDArray[np.uint8], tile: Tile, tags: Mapping[str, str], classes: ClassTable = DYNAMIC_WORLD
+) -> str:
+    """Write the label of a tile, with the colours of its classes; the SHA-256 of the file.
 
     A file that holds these bytes already is left alone.
 
     Args:
-        codes: uint8 (H, W), released codes 0..10 (0 unmarked, 10 cloud).
+        codes: uint8 (H, W), codes of the class table: 0 unmarked, 1..n the classes, n + 1 ignored.
     """
-    content = encode_label(codes, tile, tags)
+    content = encode_label(codes, tile, tags, classes)
     if not _holds(path, content):
         write_atomically(path, content)
     return sha256_of(content)
@@ -150,8 +153,13 @@ def _holds(path: Path, content: bytes) -> bool:
         return False
 
 
-def encode_label(codes: NDArray[np.uint8], tile: Tile, tags: Mapping[str, str]) -> bytes:
+def encode_label(
+    codes: NDArray[np.uint8], tile: Tile, tags: Mapping[str, str], classes: ClassTable = DYNAMIC_WORLD
+) -> bytes:
     """The label of a tile as the bytes of a GeoTIFF; arguments as of ``write_label``."""
+    if classes is not DYNAMIC_WORLD:
+        named = " ".join(f"{code}={name}" for code, name in enumerate(classes.code_names))
+        tags = {**tags, "CLASSES": named, "CLASS_TABLE": classes.hash}
     height, width = tile.shape
     profile = {
         **_LABEL_LAYOUT,
@@ -165,7 +173,7 @@ def encode_label(codes: NDArray[np.uint8], tile: Tile, tags: Mapping[str, str]) 
     with fixed_options(), MemoryFile() as memory:
         with memory.open(**profile) as file:
             file.write(codes, 1)
-            file.write_colormap(1, DYNAMIC_WORLD.code_colours)
+            file.write_colormap(1, classes.code_colours)
             file.set_band_description(1, LABEL_BAND)
             file.update_tags(**tags)
         return bytes(memory.read())
@@ -196,22 +204,21 @@ def open_raster(place: Place, content: bytes | None = None) -> Iterator[DatasetR
                 warnings.simplefilter("ignore", NotGeoreferencedWarning)
                 file = stack.enter_context(rasterio.open(place) if memory is None else memory.open())
         except RasterioError as error:
-            check_libraries()
-            raise DataError(f"{place} is not a readable raster: {_plain(error, place, memory)}") from None
+            check_machine()
+            raise DataError(f"{place} is not a readable raster: {plain_cause(error)}") from None
         try:
             yield file
         except RasterioError as error:
-            raise DataError(
-                f"{place} is damaged and cannot be read to its end: {_plain(error, place, memory)}"
-            ) from None
+            check_machine()
+            raise DataError(f"{place} is damaged and cannot be read to its end: {plain_cause(error)}") from None
 
 
-def _plain(error: RasterioError, place: Place, memory: MemoryFile | None) -> str:
+_IN_MEMORY = re.compile(r"(/vsimem/)?([0-9a-f-]{36}/)?[0-9a-f-]{36}\.tif(: |, |:)?")
+
+
+def plain_cause(error: RasterioError) -> str:
     """What GDAL said, without the name of a file in memory, which is drawn by chance."""
-    text = str(error.__cause__ or error)
-    if memory is None:
-        return text
-    return text.replace(memory.name, str(place)).replace(memory.name.rpartition("/")[2], place.name)
+    return _IN_MEMORY.sub("", str(error.__cause__ or error))
 
 
 def read_content(place: Place) -> bytes:

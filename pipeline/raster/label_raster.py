@@ -23,8 +23,8 @@ from ..files.remote import Place, Remote
 from ..spec.classes import DYNAMIC_WORLD
 from ..spec.test_tiles import TEST_SIZE_PX
 from ..spec.tiles import RESOLUTION_M, TILE_SIZE_PX
-from .gdal import check_libraries, fixed_options
-from .geotiff import LABEL_BAND, lossy_compression, unreadable
+from .gdal import check_machine, fixed_options
+from .geotiff import LABEL_BAND, lossy_compression, plain_cause, unreadable
 
 _LARGEST_LABEL_FILE = 64 << 20
 """Bytes: a released tile has at most 0.6 MB; anything far larger is something else and is not read into memory."""
@@ -73,8 +73,10 @@ def read_label(path: Place) -> LabelRaster:
             band = _label_band(raster, path)
             codes = _checked_codes(raster.read(band), path)
     except RasterioError as error:
-        check_libraries()
-        raise DataError(f"{path} cannot be read as a GeoTIFF ({error}); is it complete? get it again") from error
+        check_machine()
+        raise DataError(
+            f"{path} cannot be read as a GeoTIFF ({plain_cause(error)}); is it complete? get it again"
+        ) from error
     margin = (codes.shape[0] - TILE_SIZE_PX) // 2
     a, b, c, d, e, f = transform
     return LabelRaster(
@@ -122,7 +124,7 @@ def _grid(raster: DatasetReader, path: Place) -> tuple[str, tuple[float, float, 
         )
     epsg = None if raster.crs is None else _utm_epsg(raster.crs.to_wkt())
     if epsg is None:
-        check_libraries()
+        check_machine()
         raise DataError(
             f"{path} has the CRS {_crs_name(raster.crs)}; a label tile has UTM on WGS 84 (EPSG:326zz, 327zz)"
         )

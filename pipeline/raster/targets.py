@@ -7,6 +7,8 @@ network of the paper reads them.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,48 +18,53 @@ from ..spec.classes import DYNAMIC_WORLD, IGNORE, ClassTable
 NEEDED_BANDS: tuple[str, ...] = PRESETS["ms10sar"]
 """Bands without data in which a pixel does not count."""
 
-_NEEDED = tuple(SHARD_BANDS.index(band) for band in NEEDED_BANDS)
-
-
-def has_data(pixels: NDArray[np.uint16]) -> NDArray[np.bool_]:
-    """Where every needed band has data.
-
-    Args:
-        pixels: uint16 (bands, H, W) in the order of ``NEEDED_BANDS`` or of ``SHARD_BANDS``, 0 = no data.
-
-    Returns:
-        bool (H, W).
-    """
-    needed = _NEEDED if len(pixels) == len(SHARD_BANDS) else range(len(NEEDED_BANDS))
-    found: NDArray[np.bool_] = pixels[needed[0]] != NODATA
-    for band in needed[1:]:
-        found &= pixels[band] != NODATA
-    return found
-
-
-def target_of(
-    codes: NDArray[np.uint8], pixels: NDArray[np.uint16], classes: ClassTable = DYNAMIC_WORLD
-) -> NDArray[np.uint8]:
-    """Class index of each pixel that counts.
-
-    Args:
-        codes: uint8 (H, W), codes of stored labels, 0..K + 1.
-        pixels: as of ``has_data``.
-        classes: the K classes.
-
-    Returns:
-        uint8 (H, W), 0..K - 1, or 255 where the pixel is unmarked, ignored, or has no data in a needed band.
-    """
-    target = classes.class_indices(codes)
-    target[~has_data(pixels)] = IGNORE
-    return target
-
-
 CODE_WITHOUT_DATA = 255
 """Code of pixels that are marked and have no data, where codes are counted; no label holds it."""
 
 
-def counted_codes(codes: NDArray[np.uint8], pixels: NDArray[np.uint16]) -> NDArray[np.uint8]:
-    """Released codes, ``CODE_WITHOUT_DATA`` where a marked pixel has no data; arguments as of ``target_of``."""
-    lost = ~has_data(pixels) & (DYNAMIC_WORLD.class_indices(codes) != IGNORE)
-    return np.where(lost, np.uint8(CODE_WITHOUT_DATA), codes) if lost.any() else codes
+@dataclass(frozen=True)
+class Targets:
+    """What decides which pixels of a data set count, and for which class.
+
+    Attributes:
+        classes: of its labels.
+        needed: bands without data in which a pixel does not count.
+    """
+
+    classes: ClassTable = DYNAMIC_WORLD
+    needed: tuple[str, ...] = NEEDED_BANDS
+
+    def has_data(self, pixels: NDArray[np.uint16]) -> NDArray[np.bool_]:
+        """Where every needed band has data.
+
+        Args:
+            pixels: uint16 (bands, H, W) in the order of ``needed`` or of ``SHARD_BANDS``, 0 = no data.
+
+        Returns:
+            bool (H, W).
+        """
+        whole = len(pixels) == len(SHARD_BANDS)
+        places = [SHARD_BANDS.index(band) for band in self.needed] if whole else range(len(self.needed))
+        found: NDArray[np.bool_] = pixels[places[0]] != NODATA
+        for place in places[1:]:
+            found &= pixels[place] != NODATA
+        return found
+
+    def target_of(self, codes: NDArray[np.uint8], pixels: NDArray[np.uint16]) -> NDArray[np.uint8]:
+        """Class index of each pixel that counts.
+
+        Args:
+            codes: uint8 (H, W), codes of the class table.
+            pixels: as of ``has_data``.
+
+        Returns:
+            uint8 (H, W), 0..n - 1, or 255 where the pixel is unmarked, ignored, or has no data in a needed band.
+        """
+        target = self.classes.class_indices(codes)
+        target[~self.has_data(pixels)] = IGNORE
+        return target
+
+    def counted_codes(self, codes: NDArray[np.uint8], pixels: NDArray[np.uint16]) -> NDArray[np.uint8]:
+        """Codes, ``CODE_WITHOUT_DATA`` where a marked pixel has no data; arguments as of ``target_of``."""
+        lost = ~self.has_data(pixels) & (self.classes.class_indices(codes) != IGNORE)
+        return np.where(lost, np.uint8(CODE_WITHOUT_DATA), codes) if lost.any() else codes

@@ -4,6 +4,7 @@
 - ``classes``: class tables: names, codes, colours; Dynamic World's nine classes.
 - ``tiles``: one tile: its id, grid, date and place; regions and biomes.
 - ``test_tiles``: the 409 released test tiles.
+- ``periods``: the days on which a label is true.
 - ``overlaps``: which tiles share ground, and how far apart tiles lie.
 - ``recipe``: how the pixels of a tile are chosen and averaged.
 - ``sources``: where pixels come from, and what that means for everything made from them.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Literal
 
@@ -26,8 +27,30 @@ CITATIONS: dict[str, str] = {
 """What has to be cited, by what it is for."""
 
 
-LabelMaker = Literal["synthetic", "dynamic-world", "user-supplied"]
-"""Who made a label: the synthetic planet, the publishers of Dynamic World, or a user."""
+LabelMaker = Literal["synthetic", "dynamic-world", "user-supplied", "own"]
+"""Who made a label: the synthetic planet, the publishers of Dynamic World, or a user: in the form of the released ones
+(``user-supplied``), or with classes of their own (``own``)."""
+
+
+@dataclass(frozen=True, order=True)
+class LabelTerms:
+    """What users of own labels have to state, as whoever added them says.
+
+    Attributes:
+        licence: such as ``CC BY 4.0``; empty = not said.
+        citation: such as ``Smith et al. 2023, doi 10.1234/5678``; empty = not said.
+    """
+
+    licence: str = ""
+    citation: str = ""
+
+    @property
+    def words(self) -> str:
+        """``labels CC BY 4.0 (Smith et al. 2023)``; what is not said is said to be unknown."""
+        if not self.licence:
+            return "labels under a licence that their user did not name" + f" ({self.citation})" * bool(self.citation)
+        return f"labels {self.licence}" + f" ({self.citation})" * bool(self.citation)
+
 
 _PIXELS = {
     True: "SANDBOX: synthetic pixels, no Copernicus data",
@@ -40,6 +63,7 @@ _LABELS: dict[LabelMaker, str] = {
     "dynamic-world": "labels CC BY 4.0 (Tait et al. 2021, doi 10.1594/PANGAEA.933475; Brown et al. 2022, doi "
     "10.1038/s41597-022-01307-4)",
     "user-supplied": "user-supplied labels keep the licence of their makers",
+    "own": "labels under a licence that their user did not name",
 }
 
 
@@ -48,22 +72,34 @@ def released_maker(source: str) -> LabelMaker:
     return "synthetic" if Source.of(source).synthetic else "dynamic-world"
 
 
-def licence_between(source: str, first_day: date, last_day: date, labels: Collection[LabelMaker] = ()) -> str:
+def licence_between(
+    source: str,
+    first_day: date,
+    last_day: date,
+    labels: Collection[LabelMaker] = (),
+    terms: Sequence[LabelTerms] = (),
+) -> str:
     """What users have to state about pixels whose scenes lie between two days, both inclusive.
 
     Args:
         labels: who made the labels beside them; empty = those that are released with pixels of this source.
+        terms: of own labels among them.
     """
     years = " to ".join(sorted({str(first_day.year), str(last_day.year)}))
     if not labels or set(labels) == {released_maker(source)}:
         return Source.of(source).licence.format(years=years)
-    words = (_LABELS[maker] for maker in _LABELS if maker in labels)
+    words = [_LABELS[maker] for maker in _LABELS if maker in labels and not (maker == "own" and terms)]
+    words += [one.words for one in terms] if "own" in labels else []
     return "; ".join((_PIXELS[Source.of(source).synthetic].format(years=years), *words))
 
 
 def licence_of(
-    source: str, dates: Sequence[date], recipe: Recipe | None = None, labels: Collection[LabelMaker] = ()
+    source: str,
+    dates: Sequence[date],
+    recipe: Recipe | None = None,
+    labels: Collection[LabelMaker] = (),
+    terms: Sequence[LabelTerms] = (),
 ) -> str:
-    """What users have to state about many tiles, by the days of their labels and the makers of these."""
+    """What users have to state about many tiles, by the days of their labels, the makers of these and their terms."""
     windows = [(recipe or Recipe()).window(day) for day in (min(dates), max(dates))]
-    return licence_between(source, windows[0][0], windows[1][1] - timedelta(days=1), labels)
+    return licence_between(source, windows[0][0], windows[1][1] - timedelta(days=1), labels, terms)

@@ -28,6 +28,9 @@ RESOLUTION_M = 10.0
 Hemisphere = Literal["EH", "WH"]
 
 _ID = re.compile(r"^dw_(-?\d+(?:\.\d+)?)_(-?\d+(?:\.\d+)?)-(\d{4})(\d{2})(\d{2})$")
+_OWN_ID = re.compile(
+    r"^([A-Za-z0-9_]{1,80})-(32[67]\d{2})-(-?\d+(?:\.\d+)?)-(-?\d+(?:\.\d+)?)-(\d{4})(\d{2})(\d{2})$", re.ASCII
+)
 
 
 @dataclass(frozen=True)
@@ -58,11 +61,48 @@ def parse_tile_id(tile_id: str) -> TileId:
 
 
 @dataclass(frozen=True)
+class OwnTileId:
+    """What the id of a tile with a label of a user says.
+
+    Attributes:
+        name: of the input: ASCII letters, digits and ``_``, at most 80.
+        crs: ``EPSG:326zz`` or ``EPSG:327zz``.
+        x, y: of the upper left corner, metres.
+        date: the label's day, or the first day of its period.
+    """
+
+    name: str
+    crs: str
+    x: float
+    y: float
+    date: date
+
+    def __str__(self) -> str:
+        return f"{self.name}-{self.crs.removeprefix('EPSG:')}-{self.x:.12g}-{self.y:.12g}-{self.date:%Y%m%d}"
+
+
+def parse_own_tile_id(tile_id: str) -> OwnTileId:
+    """What ``<name>-<EPSG>-<x>-<y>-<YYYYMMDD>`` says.
+
+    Raises:
+        DataError: the id does not follow the pattern.
+    """
+    match = _OWN_ID.match(tile_id)
+    if match is None:
+        raise DataError(f"{tile_id!r} is not the id of an own tile (<name>-<EPSG>-<x>-<y>-<YYYYMMDD>)")
+    name, epsg, x, y, year, month, day = match.groups()
+    try:
+        return OwnTileId(name, f"EPSG:{epsg}", float(x), float(y), date(int(year), int(month), int(day)))
+    except ValueError as error:
+        raise DataError(f"tile id {tile_id!r} holds no date: {error}") from None
+
+
+@dataclass(frozen=True)
 class Tile:
     """One tile on its own grid.
 
     Attributes:
-        id: released name without ending, ``dw_<lon>_<lat>-<YYYYMMDD>``.
+        id: released name without ending, ``dw_<lon>_<lat>-<YYYYMMDD>``, or ``str(OwnTileId)``.
         crs: ``EPSG:326zz`` or ``EPSG:327zz``.
         transform: (a, b, c, d, e, f): x = a col + b row + c, y = d col + e row + f, of pixel corners.
         shape: (height, width) in pixels.

@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 
 from ..dataset.manifest import ManifestRow, Protocol
 from ..raster.compiled_loops import count_values
-from ..raster.targets import CODE_WITHOUT_DATA, counted_codes
+from ..raster.targets import CODE_WITHOUT_DATA, Targets
 from ..spec.bands import SHARD_BANDS
-from ..spec.classes import DYNAMIC_WORLD
 
 CODES = 256
 
@@ -45,7 +44,7 @@ class Histograms:
 
     Attributes:
         bands: band -> int64 (n,), pixels per stored value, n at most 65536.
-        codes: int64 (256,), pixels per released code; marked pixels without data under ``CODE_WITHOUT_DATA``.
+        codes: int64 (256,), pixels per code of the class table; marked pixels without data under ``CODE_WITHOUT_DATA``.
         tiles: number of tiles.
     """
 
@@ -62,20 +61,18 @@ class Histograms:
         self.codes = self.codes + times * other.codes
         self.tiles += times * other.tiles
 
-    @property
-    def class_counts(self) -> tuple[int, ...]:
-        """Pixels of each of the nine classes."""
-        return tuple(int(number) for number in self.codes[1 : len(DYNAMIC_WORLD) + 1])
+    def class_counts(self, classes: int) -> tuple[int, ...]:
+        """Pixels of each class, of a table of so many classes."""
+        return tuple(int(number) for number in self.codes[1 : classes + 1])
 
     @property
     def without_data(self) -> int:
         """Pixels that are marked and have no data: they count for no class."""
         return int(self.codes[CODE_WITHOUT_DATA])
 
-    @property
-    def ignored(self) -> int:
+    def ignored(self, classes: int) -> int:
         """Pixels without a class (unmarked, cloud, no data)."""
-        return int(self.codes.sum()) - sum(self.class_counts)
+        return int(self.codes.sum()) - sum(self.class_counts(classes))
 
 
 def _sum(one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -85,15 +82,16 @@ def _sum(one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.int64]:
     return total
 
 
-def count_pixels(pixels: NDArray[np.uint16], codes: NDArray[np.uint8]) -> Histograms:
+def count_pixels(pixels: NDArray[np.uint16], codes: NDArray[np.uint8], targets: Targets) -> Histograms:
     """Histograms of one tile; a pixel without data counts for no class.
 
     Args:
         pixels: uint16 (bands, H, W) in the order of ``SHARD_BANDS``, stored values.
-        codes: uint8 (H, W), released codes.
+        codes: uint8 (H, W), codes of the class table.
+        targets: which pixels count.
     """
     bands = {band: count_values(pixels[i]) for i, band in enumerate(SHARD_BANDS)}
-    return Histograms(bands, np.bincount(counted_codes(codes, pixels).ravel(), minlength=CODES), 1)
+    return Histograms(bands, np.bincount(targets.counted_codes(codes, pixels).ravel(), minlength=CODES), 1)
 
 
 Counts = dict[Cell, Histograms]

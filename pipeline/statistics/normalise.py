@@ -17,6 +17,7 @@ from ..dataset.statistics import STATISTICS_SPLITS, Statistics
 from ..errors import DataError
 from ..files.records import read_record, write_record
 from ..raster.geotiff import read_bands, read_codes
+from ..raster.targets import Targets
 from ..spec.bands import SHARD_BANDS
 from .histograms import Counts, Packed, add_counts, cell_of, count_pixels, pack, unpack
 from .summary import class_shares, groups, of_split, summarise
@@ -32,6 +33,7 @@ class CountBatch:
     """The task of one worker (a class, so that it can be sent to other processes)."""
 
     root: DataRoot
+    targets: Targets
 
     def __call__(self, items: Sequence[tuple[ManifestRow, str]]) -> Packed:
         """Histograms of tiles, each with the hash of its shard by the ledger."""
@@ -40,7 +42,7 @@ class CountBatch:
         for row, sha256 in items:
             pixels = read_bands(self.root.shard(row.tile), SHARD_BANDS, sha256=sha256)
             codes = read_codes(self.root.label(row), sha256=row.label_written_sha256)
-            add_counts(total, {cell_of(row): count_pixels(pixels, codes)})
+            add_counts(total, {cell_of(row): count_pixels(pixels, codes, self.targets)})
         return pack(total)
 
 
@@ -56,7 +58,7 @@ def count_tiles(
     # Neighbours in this order share a cell, so that a batch has few of them to send.
     ordered = sorted(rows, key=lambda row: (cell_of(row), row.tile.id))
     ledger = root.ledger()
-    for tiles, part in run(CountBatch(root), [(row, ledger[row.tile.id].sha256) for row in ordered]):
+    for tiles, part in run(CountBatch(root, root.targets()), [(row, ledger[row.tile.id].sha256) for row in ordered]):
         add_counts(total, unpack(part))
         if on_batch is not None:
             on_batch(tiles)
@@ -160,11 +162,17 @@ def write_statistics(root: DataRoot, protocol: Protocol, counts: Counts) -> Stat
     source = root.ledger()[training[0].tile.id].source
     total = of_split(counts, "train", protocol)
     assert total.tiles == len(training), (total.tiles, len(training))
-    statistics = summarise(total, protocol=protocol, source=source, digest=root.content_hash(training))
+    classes = len(root.classes())
+    statistics = summarise(total, protocol=protocol, source=source, digest=root.content_hash(training), classes=classes)
     shares = {"class_shares": class_shares(statistics.class_counts)}
     write_record(root.statistics_file(protocol), {**asdict(statistics), **shares})
     everything = root.content_hash(counted_rows(root))
-    document = {"protocol": protocol, "source": source, "shards_hash": everything, "groups": groups(counts, protocol)}
+    document = {
+        "protocol": protocol,
+        "source": source,
+        "shards_hash": everything,
+        "groups": groups(counts, protocol, classes),
+    }
     write_record(root.groups_file(protocol), document)
     return statistics
 

@@ -56,15 +56,15 @@ def band_statistics(counts: NDArray[np.int64], band: str) -> BandStatistics:
     )
 
 
-def summarise(total: Histograms, *, protocol: str, source: str, digest: str) -> Statistics:
+def summarise(total: Histograms, *, protocol: str, source: str, digest: str, classes: int) -> Statistics:
     return Statistics(
         protocol=protocol,
         source=source,
         shards_hash=digest,
         tiles=total.tiles,
         bands={band: band_statistics(total.bands[band], band) for band in SHARD_BANDS},
-        class_counts=total.class_counts,
-        ignored=total.ignored,
+        class_counts=total.class_counts(classes),
+        ignored=total.ignored(classes),
         without_data=total.without_data,
     )
 
@@ -83,14 +83,18 @@ def of_split(counts: Counts, split: str, protocol: Protocol) -> Histograms:
     return merged(one for cell, one in sorted(counts.items()) if cell.split(protocol) == split)
 
 
-def groups(counts: Counts, protocol: Protocol) -> list[dict[str, Any]]:
+def groups(counts: Counts, protocol: Protocol, classes: int) -> list[dict[str, Any]]:
     """What is in each split, and in each region and biome of it: for people and figures, never for training."""
     found = []
     for split in sorted({cell.split(protocol) for cell in counts}):
         inside = {cell: one for cell, one in sorted(counts.items()) if cell.split(protocol) == split}
-        found.append(_group(inside, split, None, None))
-        found += [_group(_where(inside, _in_region(r)), split, r, None) for r in sorted({c.region for c in inside})]
-        found += [_group(_where(inside, _in_biome(b)), split, None, b) for b in sorted({c.biome for c in inside})]
+        found.append(_group(inside, split, None, None, classes))
+        found += [
+            _group(_where(inside, _in_region(r)), split, r, None, classes) for r in sorted({c.region for c in inside})
+        ]
+        found += [
+            _group(_where(inside, _in_biome(b)), split, None, b, classes) for b in sorted({c.biome for c in inside})
+        ]
     return found
 
 
@@ -106,16 +110,17 @@ def _in_biome(biome: int) -> Callable[[Cell], bool]:
     return lambda cell: cell.biome == biome
 
 
-def _group(counts: Counts, split: str, region: str | None, biome: int | None) -> dict[str, Any]:
+def _group(counts: Counts, split: str, region: str | None, biome: int | None, classes: int) -> dict[str, Any]:
     total = merged(counts.values())
+    class_counts = total.class_counts(classes)
     return {
         "split": split,
         "region": region,
         "biome": biome,
         "tiles": total.tiles,
-        "class_counts": list(total.class_counts),
-        "class_shares": class_shares(total.class_counts),
-        "ignored": total.ignored,
+        "class_counts": list(class_counts),
+        "class_shares": class_shares(class_counts),
+        "ignored": total.ignored(classes),
         "bands": {
             # Other than a whole split, a group may well have no valid pixel of a band.
             band: asdict(band_statistics(total.bands[band], band)) if total.bands[band][NODATA + 1 :].any() else None

@@ -27,7 +27,7 @@ from ..files.records import read_record, write_record
 from ..progress import Progress
 from ..raster.geotiff import read_bands, read_codes
 from ..spec.bands import decode
-from ..spec.classes import DYNAMIC_WORLD
+from ..spec.classes import ClassTable
 from . import set_rules as rules_of_the_set
 from .rules import FILE_RULES
 from .set_rules import SetView, audit, class_counts, distances, set_shifts
@@ -99,7 +99,9 @@ def audit_root(
     chosen = sampled(readable, sample)
     with progress.stage("Measuring shifts", len(chosen)) as step:
         shifts = measured_shifts(readable, chosen, root=root, ledger=ledger, run=run, on_batch=step.advance)
-    view = SetView(rows, tuple(row for row in manifest.rows if row.discard), ledger, summaries, shifts, today)
+    view = SetView(
+        rows, tuple(row for row in manifest.rows if row.discard), ledger, summaries, shifts, today, manifest.classes
+    )
     result = judge_set((*single, *audit(view)), waivers, view, today=today)
     _write(root, result)
     return result
@@ -132,7 +134,7 @@ def sampled(rows: Sequence[ManifestRow], sample: int | None) -> tuple[ManifestRo
     return select(rows, limit=sample)
 
 
-def measure(row: ManifestRow, root: DataRoot) -> Shifts:
+def measure(row: ManifestRow, root: DataRoot, classes: ClassTable) -> Shifts:
     """Shifts of one tile against its own Sentinel-2 pixels.
 
     Raises:
@@ -142,7 +144,7 @@ def measure(row: ManifestRow, root: DataRoot) -> Shifts:
     values = decode(read_bands(root.shard(row.tile), bands), bands)
     optical = edges_of_bands(values[: len(OPTICAL_BANDS)])
     radar = edges_of_bands(values[len(OPTICAL_BANDS) :])
-    label = edges_of_label(DYNAMIC_WORLD.class_indices(read_codes(root.label(row))))
+    label = edges_of_label(classes.class_indices(read_codes(root.label(row))))
     if label.shape != optical.shape:
         return {"s1": shift_between(optical, radar), "label": None}
     return {"s1": shift_between(optical, radar), "label": shift_between(optical, label)}
@@ -153,12 +155,13 @@ class ShiftBatch:
     """The task of one worker (a class, so that it can be sent to other processes)."""
 
     root: DataRoot
+    classes: ClassTable
 
     def __call__(self, rows: Sequence[ManifestRow]) -> list[tuple[str, Shifts]]:
         measured = []
         for row in rows:
             try:
-                measured.append((row.tile.id, measure(row, self.root)))
+                measured.append((row.tile.id, measure(row, self.root, self.classes)))
             except DataError:
                 # A finding of the validation.
                 continue
@@ -179,7 +182,7 @@ def measured_shifts(
     found = {tile: of for tile, (state, of) in _kept(root).items() if states.get(tile) == state}
     missing = [row for row in chosen if row.tile.id not in found]
     on_batch(len(chosen) - len(missing))
-    for tiles, part in run(ShiftBatch(root), missing):
+    for tiles, part in run(ShiftBatch(root, root.classes()), missing):
         found |= dict(part)
         on_batch(tiles)
     if missing:
@@ -257,7 +260,7 @@ def numbers(result: AuditResult) -> dict[str, Any]:
             split: {
                 "tiles": len(rows),
                 "marked_share": _marked_share(view, rows),
-                "classes": dict(zip(DYNAMIC_WORLD.names, class_counts(rows, view.summaries).tolist(), strict=True)),
+                "classes": dict(zip(view.classes.names, class_counts(rows, view).tolist(), strict=True)),
                 "biomes": {str(b): sum(r.tile.biome == b for r in rows) for b in sorted({r.tile.biome for r in rows})},
                 "first_day": min(row.tile.date for row in rows).isoformat(),
                 "last_day": max(row.tile.date for row in rows).isoformat(),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -23,12 +23,11 @@ from rasterio.io import DatasetReader, MemoryFile
 from ..files.atomic import sha256_of
 from ..files.remote import Place
 from ..raster.compiled_loops import count_values
-from ..raster.gdal import check_libraries, fixed_options
-from ..raster.geotiff import LABEL_BAND, RasterGrid, ShardHeader, header_of, unreadable
+from ..raster.gdal import check_machine, fixed_options
+from ..raster.geotiff import LABEL_BAND, RasterGrid, ShardHeader, header_of, plain_cause, unreadable
 from ..raster.geotiff_blocks import read_blocks
-from ..raster.targets import NEEDED_BANDS, counted_codes
+from ..raster.targets import Targets
 from ..spec.bands import BANDS, NODATA, S1_BANDS, S2_BANDS, SHARD_BANDS
-from ..spec.classes import DYNAMIC_WORLD
 
 Kind = Literal["shard", "s2", "s1", "label"]
 KINDS: tuple[Kind, ...] = ("shard", "s2", "s1", "label")
@@ -114,6 +113,8 @@ class FileView:
         label_fault: why that label cannot be read; empty where it can.
         label_sha256, expected_label_sha256: of the label's bytes on disk, and by the manifest; empty = it says nothing.
         sha256, expected_sha256: of the bytes on disk, and by the ledger; empty = the ledger says nothing.
+        targets: which pixels count, and the classes of the label.
+        own: the label was added by a user (``dwplus labels add``): few of its pixels may be marked.
     """
 
     kind: Kind
@@ -132,6 +133,8 @@ class FileView:
     expected_label_sha256: str = ""
     sha256: str = ""
     expected_sha256: str = ""
+    targets: Targets = field(default_factory=Targets)
+    own: bool = False
 
     @cached_property
     def named(self) -> bool:
@@ -229,26 +232,27 @@ class FileView:
     @cached_property
     def code_counts(self) -> NDArray[np.int64] | None:
         """int64 (256,), pixels per code; None where there is no label or its codes are no bytes."""
-        return None if self.codes is None or self.codes.dtype != np.uint8 else _count_codes(self.codes)
+        return None if self.codes is None or self.codes.dtype != np.uint8 else self._counted(self.codes)
 
     @cached_property
     def counted_code_counts(self) -> NDArray[np.int64] | None:
         """``code_counts`` of a shard's label; pixels without data in a needed band count as unmarked."""
-        whole = all(self.facts(band).valid == self.facts(band).pixels for band in NEEDED_BANDS)
+        whole = all(self.facts(band).valid == self.facts(band).pixels for band in self.targets.needed)
         if whole or self.code_counts is None or self.codes is None or self.values is None:
             return self.code_counts
-        return _count_codes(counted_codes(self.codes, self.values))
+        return self._counted(self.targets.counted_codes(self.codes, self.values))
+
+    def _counted(self, codes: NDArray[np.uint8]) -> NDArray[np.int64]:
+        largest = self.targets.classes.ignored_code
+        if codes.size and largest <= _FEW_CODES and codes.max() <= largest:
+            # Few values in long runs: eleven passes take 0.3 ms, bincount waits on its own counters for 1.4 ms.
+            counts = np.zeros(256, dtype=np.int64)
+            counts[: largest + 1] = [np.count_nonzero(codes == code) for code in range(largest + 1)]
+            return counts
+        return np.bincount(codes.ravel(), minlength=256)
 
 
-def _count_codes(codes: NDArray[np.uint8]) -> NDArray[np.int64]:
-    if codes.size and codes.max() <= DYNAMIC_WORLD.ignored_code:
-        # Few values in long runs: eleven passes take 0.3 ms, bincount waits on its own counters for 1.4 ms.
-        counts = np.zeros(256, dtype=np.int64)
-        counts[: DYNAMIC_WORLD.ignored_code + 1] = [
-            np.count_nonzero(codes == code) for code in range(DYNAMIC_WORLD.ignored_code + 1)
-        ]
-        return counts
-    return np.bincount(codes.ravel(), minlength=256)
+_FEW_CODES = 20
 
 
 def _fills_of(band: NDArray[Any], kind: Kind) -> dict[float, float]:
@@ -328,7 +332,7 @@ def open_fully(path: Place) -> Opened:
         ):
             return _read(file, digest, content)
     except RasterioError:
-        check_libraries()
+        check_machine()
         return Opened(digest, fault=_no_raster(content))
     except ValueError as error:
         # Names and tags that are no text: a flipped byte is enough, and the stage must continue.
@@ -345,8 +349,8 @@ def _read(file: DatasetReader, digest: str, content: bytes) -> Opened:
         blocks = read_blocks(file, content, file.indexes)
         return Opened(digest, header, file.read() if blocks is None else blocks, gcps)
     except RasterioError as error:
-        # GDAL names the file in memory, which means nothing to anybody.
-        cause = f": {re.sub(r'[0-9a-f-]{36}[.]tif, ', '', str(error.__cause__))}" if error.__cause__ else ""
+        check_machine()
+        cause = f": {plain_cause(error)}" if error.__cause__ else ""
         fault = f"opens but cannot be read to its end: cut off or damaged ({len(content)} bytes on disk{cause})"
         return Opened(digest, header, None, gcps, fault)
 

@@ -117,7 +117,7 @@ def _marked(rows: Sequence[ManifestRow]) -> Iterator[ManifestFinding]:
     for row in rows:
         if row.marked_share == 0:
             yield ManifestFinding("unmarked", "error", (row.tile.id,), "no pixel of the label has a class")
-        elif row.marked_share < LITTLE_MARKED:
+        elif row.marked_share < LITTLE_MARKED and row.release != "own":
             words = f"only {row.marked_share:.1%} of the label is marked"
             yield ManifestFinding("unmarked", "warning", (row.tile.id,), words)
 
@@ -126,13 +126,16 @@ def _places(rows: Sequence[ManifestRow]) -> Iterator[ManifestFinding]:
     for row in rows:
         tile = row.tile
         lon, lat = tile.centre
-        named = parse_tile_id(tile.id)
         zone = int((lon + 180) // 6) % 60 + 1
         away = min((int(tile.crs[-2:]) - zone) % 60, (zone - int(tile.crs[-2:])) % 60)
         # Tiles near the edge of a zone may lie on the grid of the next one.
         if away > 1 or ((tile.crs[-3] == "7") != (lat < 0) and abs(lat) > 1):
             words = f"lies at {lon:.3f}, {lat:.3f}, its grid in {tile.crs}"
             yield ManifestFinding("zone", "error", (tile.id,), words)
+        if row.release == "own":
+            # Named after its grid; biomes are those of the releases.
+            continue
+        named = parse_tile_id(tile.id)
         if abs((named.lon - lon + 180) % 360 - 180) > 0.01 / max(0.05, abs(1 - lat * lat / 8100)) or (
             abs(named.lat - lat) > 0.01
         ):
@@ -148,7 +151,8 @@ def _places(rows: Sequence[ManifestRow]) -> Iterator[ManifestFinding]:
 def _dates(rows: Sequence[ManifestRow], today: date) -> Iterator[ManifestFinding]:
     for row in rows:
         tile = row.tile
-        if tile.date != parse_tile_id(tile.id).date:
+        # An own label with a period is named after its first day, and has the day of its scene.
+        if row.release != "own" and tile.date != parse_tile_id(tile.id).date:
             yield ManifestFinding("date", "error", (tile.id,), f"is named otherwise than its date {tile.date}")
         if not FIRST_DAY <= tile.date <= today:
             words = f"is of {tile.date}, not between {FIRST_DAY} and today"

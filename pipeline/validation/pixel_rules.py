@@ -12,9 +12,9 @@ from itertools import combinations, pairwise
 import numpy as np
 
 from ..spec.bands import BANDS
-from ..spec.classes import DYNAMIC_WORLD
+from ..spec.recipe import S1_BORDER_NOISE_UNTIL, with_border_noise
 from ..spec.words import count_of
-from .file_view import FileView
+from .file_view import FileView, facts_of
 from .form_rules import window_of
 
 _GAP = 0.01
@@ -50,9 +50,10 @@ def codes(view: FileView) -> str | None:
         return None
     counts = view.code_counts
     found = np.unique(view.codes).tolist() if counts is None else np.flatnonzero(counts).tolist()
-    unknown = [value for value in found if value not in DYNAMIC_WORLD.codes]
+    classes = view.targets.classes
+    unknown = [value for value in found if value not in classes.codes]
     listed = ", ".join(f"{value:g}" for value in unknown[:5]) + (", ..." if len(unknown) > 5 else "")
-    return f"holds the codes {listed}; a label holds 0..10" if unknown else None
+    return f"holds the codes {listed}; a label holds 0..{classes.ignored_code}" if unknown else None
 
 
 def model_label(view: FileView) -> str | None:
@@ -71,9 +72,9 @@ def model_label(view: FileView) -> str | None:
 
 def unmarked(view: FileView) -> str | None:
     counts = view.code_counts
-    if counts is None or not counts.sum():
+    if counts is None or not counts.sum() or view.own:
         return None
-    share = float(counts[1 : len(DYNAMIC_WORLD) + 1].sum() / counts.sum())
+    share = float(counts[1 : view.targets.classes.ignored_code].sum() / counts.sum())
     return f"only {share:.1%} of the label is marked" if share < _FEW_MARKED else None
 
 
@@ -127,11 +128,22 @@ def _clamped(view: FileView) -> list[str]:
     return clamped if clamped and _looks_like_water(view) else []
 
 
+def _nearly_clamped(view: FileView, band: str) -> bool:
+    """Whether a band over water holds the smallest value but for some pixels: two such bands may well be the same."""
+    facts = view.facts(band)
+    return band in view.s2_bands and facts.median <= 1 and _looks_like_water(view)
+
+
 _VISIBLE = ("B2", "B3", "B4")
 _INFRARED = ("B8", "B8A", "B11", "B12")
 
 _WATER_DN = 150
 """Near and short-wave infrared of clear water stay below a reflectance of 0.015 in the median."""
+
+
+_WATER_FALL = 1.25
+"""Least ratio of the brightest visible band and the brightest infrared one, in the median pixel: 10 over clear sea, 1.3
+over a dark lake, whose few DN of infrared are what atmospheric correction leaves; below 1 over land."""
 
 
 def _looks_like_water(view: FileView) -> bool:
@@ -145,14 +157,18 @@ def _looks_like_water(view: FileView) -> bool:
         return False
     varies = any(f.minimum < f.maximum for f in visible)
     brightest = max(f.median for f in infrared)
-    return varies and brightest <= _WATER_DN and 2 * brightest <= max(f.median for f in visible)
+    return varies and brightest <= _WATER_DN and _WATER_FALL * brightest <= max(f.median for f in visible)
 
 
 def twin_bands(view: FileView) -> str | None:
     pairs = [*combinations(view.s2_bands, 2), *([("VV", "VH")] if len(view.s1_bands) == 2 else [])]
     # Equal histograms are rare; then, and only then, pixels are compared.
     alike = [
-        (a, b) for a, b in pairs if view.facts(a) == view.facts(b) and view.facts(a).minimum < view.facts(a).maximum
+        (a, b)
+        for a, b in pairs
+        if view.facts(a) == view.facts(b)
+        and view.facts(a).minimum < view.facts(a).maximum
+        and not _nearly_clamped(view, a)
     ]
     twins = [f"{a} and {b}" for a, b in alike if np.array_equal(view.stored(a), view.stored(b))]
     return f"{'; '.join(twins)} are the same pixel by pixel" if twins else None
@@ -317,9 +333,8 @@ def s1_range(view: FileView) -> str | None:
 
 
 def _out_of_range(view: FileView, band: str) -> str | None:
-    facts = view.facts(band)
-    median = _decibel(facts.median)
-    if not facts.valid or _linear(view, band) or _S1_DB[0] <= median <= _S1_DB[1]:
+    median = _decibel(_median_of_ground(view, band))
+    if not view.facts(band).valid or _linear(view, band) or _S1_DB[0] <= median <= _S1_DB[1]:
         return None
     return f"the median of {band} is {median:.1f} dB, outside {_S1_DB[0]:g}..{_S1_DB[1]:g}: another unit?"
 
@@ -343,10 +358,10 @@ def s1_noise(view: FileView) -> str | None:
 def _vh_above_vv(view: FileView) -> str:
     if len(view.s1_bands) < 2 or s1_linear(view) or s1_range(view):
         return ""
-    vv, vh = (view.facts(band) for band in ("VV", "VH"))
-    if not vv.valid or not vh.valid or vh.median - vv.median <= 100:
+    if not view.facts("VV").valid or not view.facts("VH").valid:
         return ""
-    return f"VH ({_decibel(vh.median):.1f} dB) lies above VV ({_decibel(vv.median):.1f} dB)"
+    vv, vh = (_median_of_ground(view, band) for band in ("VV", "VH"))
+    return f"VH ({_decibel(vh):.1f} dB) lies above VV ({_decibel(vv):.1f} dB)" if vh - vv > 100 else ""
 
 
 _NOISE_FLOOR_DB = -20.0
@@ -354,21 +369,52 @@ _NOISE_FLOOR_DB = -20.0
 
 
 def _at_noise_floor(view: FileView) -> bool:
-    return all(_decibel(view.facts(band).median) < _NOISE_FLOOR_DB for band in ("VV", "VH"))
+    return all(_decibel(_median_of_ground(view, band)) < _NOISE_FLOOR_DB for band in ("VV", "VH"))
 
 
 _BORDER_DB = -45.0
 """Below it lies no ground: calm water in VH reaches -43."""
 
+_BORDER_STORED = round((_BORDER_DB - BANDS["VV"].offset) / BANDS["VV"].scale)
+
+
+def _border_share(view: FileView, band: str) -> float:
+    return int(view.counts(band)[1:_BORDER_STORED].sum()) / max(1, view.facts(band).valid)
+
+
+_GROUND_SHARE = 0.05
+"""Least share of a band's pixels that are taken for ground beside noise."""
+
+
+def _median_of_ground(view: FileView, band: str) -> int:
+    """Median as stored, without noise along the edge of a scene, of which a tile may have more than half."""
+    if not _GAP < _border_share(view, band) <= 1 - _GROUND_SHARE:
+        return view.facts(band).median
+    ground = view.counts(band).copy()
+    ground[:_BORDER_STORED] = 0
+    return facts_of(ground).median
+
 
 def s1_border(view: FileView) -> str | None:
     """Border noise: along the edges of scenes before March 2018 values far below the noise of the sensor."""
-    limit = round((_BORDER_DB - BANDS["VV"].offset) / BANDS["VV"].scale)
-    shares = {b: int(view.counts(b)[1:limit].sum()) / max(1, view.facts(b).valid) for b in view.s1_bands}
+    shares = {band: _border_share(view, band) for band in view.s1_bands}
     band = max(shares, key=lambda name: shares[name], default="")
     if not band or shares[band] <= _GAP or s1_linear(view) or s1_range(view):
         return None
     return f"{shares[band]:.1%} of {band} lies below {_BORDER_DB:g} dB: noise along the edge of a scene"
+
+
+def s1_early(view: FileView) -> str | None:
+    """Scenes of the time of border noise, unless their edges were masked: how many of those in the mean."""
+    if view.header is None or view.header.tags.get("S1_EDGE_M"):
+        return None
+    scenes = view.header.tags.get("S1_SCENES", "").split()
+    early = len(with_border_noise(scenes))
+    if not early:
+        return None
+    those = f"{early} of its {count_of(len(scenes), 'Sentinel-1 scene')} ({early / len(scenes):.0%})"
+    since = f"{'is' if early == 1 else 'are'} from before {S1_BORDER_NOISE_UNTIL:%B %Y}"
+    return f"{those} {since} and may have noise along the edges; to mask them build all tiles with --s1-edge 2km"
 
 
 def s1_count(view: FileView) -> str | None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ..dataset.findings import Finding
 from ..dataset.ledger import LedgerRow
 from ..dataset.manifest import SPLITS, ManifestRow
-from ..spec.classes import DYNAMIC_WORLD
+from ..spec.classes import DYNAMIC_WORLD, ClassTable
 from ..spec.overlaps import nearest_km
 from ..spec.tiles import biome_names
 from ..spec.words import count_of
@@ -90,6 +90,7 @@ class SetView:
         summaries: tile id -> its numbers.
         shifts: pair -> tile id -> measured shift, None where nothing could be compared; of a sample of tiles.
         today: no label is of a later day.
+        classes: of the labels.
     """
 
     rows: tuple[ManifestRow, ...]
@@ -98,6 +99,7 @@ class SetView:
     summaries: Mapping[str, TileSummary]
     shifts: Mapping[str, Mapping[str, Shift | None]] = field(default_factory=dict)
     today: date | None = None
+    classes: ClassTable = DYNAMIC_WORLD
 
     def by_split(self) -> dict[str, list[ManifestRow]]:
         """Split (``strict``) -> its tiles; splits without tiles are left out."""
@@ -179,10 +181,10 @@ def _distances(view: SetView) -> Iterator[Finding]:
 # --- classes and biomes -----------------------------------------------------------------------------------------------
 
 
-def class_counts(rows: Sequence[ManifestRow], summaries: Mapping[str, TileSummary]) -> NDArray[np.int64]:
-    """int64 (9,): marked pixels of each class."""
-    counts = [summaries[row.tile.id].classes for row in rows if row.tile.id in summaries]
-    total: NDArray[np.int64] = np.array(counts, dtype=np.int64).reshape(-1, len(DYNAMIC_WORLD)).sum(axis=0)
+def class_counts(rows: Sequence[ManifestRow], view: SetView) -> NDArray[np.int64]:
+    """int64 (classes,): marked pixels of each class."""
+    counts = [view.summaries[row.tile.id].classes for row in rows if row.tile.id in view.summaries]
+    total: NDArray[np.int64] = np.array(counts, dtype=np.int64).reshape(-1, len(view.classes)).sum(axis=0)
     return total
 
 
@@ -193,8 +195,8 @@ def class_distance(first: NDArray[np.int64], second: NDArray[np.int64]) -> float
 
 
 def _classes(view: SetView) -> Iterator[Finding]:
-    counts = {split: class_counts(rows, view.summaries) for split, rows in view.compared().items()}
-    for land_cover in DYNAMIC_WORLD.classes:
+    counts = {split: class_counts(rows, view) for split, rows in view.compared().items()}
+    for land_cover in view.classes.classes:
         there = [split for split, of in counts.items() if of[land_cover.index]]
         for split in counts:
             if there and split not in there:
@@ -204,7 +206,7 @@ def _classes(view: SetView) -> Iterator[Finding]:
         distance = class_distance(counts[first], counts[second])
         if distance > LEAST_CLASS_DISTANCE and counts[first].any() and counts[second].any():
             shares = [counts[split] / counts[split].sum() for split in (first, second)]
-            worst = DYNAMIC_WORLD.classes[int(np.argmax(np.abs(shares[0] - shares[1])))]
+            worst = view.classes.classes[int(np.argmax(np.abs(shares[0] - shares[1])))]
             words = (
                 f"class shares of {first} and {second} differ by {distance:.0%} (total variation), most: {worst.name}, "
                 f"{shares[0][worst.index]:.1%} and {shares[1][worst.index]:.1%}"

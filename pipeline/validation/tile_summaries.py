@@ -19,7 +19,7 @@ from ..errors import DataError
 from ..files.records import read_record, write_record
 from ..raster.geotiff import read_bands, read_codes
 from ..spec.bands import NODATA
-from ..spec.classes import DYNAMIC_WORLD, IGNORE
+from ..spec.classes import IGNORE, ClassTable
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class TileSummary:
 
     Attributes:
         state: hashes of the shard and of the label that they are of.
-        classes: pixels of each of the nine classes.
+        classes: pixels of each class.
         ignored: pixels without a class (unmarked, cloud).
         s1_covered: share of pixels (0..1) with a Sentinel-1 observation.
         s1_median: observations of the median pixel, pixels without any included.
@@ -52,17 +52,17 @@ def state_of(row: ManifestRow, last: LedgerRow) -> str:
     return f"{last.sha256} {row.label_state}"
 
 
-def summarise_tile(row: ManifestRow, root: DataRoot, state: str) -> TileSummary | None:
+def summarise_tile(row: ManifestRow, root: DataRoot, state: str, classes: ClassTable) -> TileSummary | None:
     """Numbers of one tile; None where a file cannot be read, which is a finding of the validation."""
     try:
         observations = read_bands(root.shard(row.tile), ("S1_N",))[0]
-        counts = np.bincount(DYNAMIC_WORLD.class_indices(read_codes(root.label(row))).ravel(), minlength=256)
+        counts = np.bincount(classes.class_indices(read_codes(root.label(row))).ravel(), minlength=256)
     except DataError:
         return None
     return TileSummary(
         row.tile.id,
         state,
-        classes=tuple(int(n) for n in counts[: len(DYNAMIC_WORLD)]),
+        classes=tuple(int(n) for n in counts[: len(classes)]),
         ignored=int(counts[IGNORE]),
         s1_covered=float(np.mean(observations != NODATA)),
         s1_median=float(np.median(observations)),
@@ -74,9 +74,10 @@ class SummaryBatch:
     """The task of one worker (a class, so that it can be sent to other processes)."""
 
     root: DataRoot
+    classes: ClassTable
 
     def __call__(self, rows: Sequence[tuple[ManifestRow, str]]) -> list[TileSummary]:
-        found = (summarise_tile(row, self.root, state) for row, state in rows)
+        found = (summarise_tile(row, self.root, state, self.classes) for row, state in rows)
         return [summary for summary in found if summary is not None]
 
 
@@ -94,7 +95,7 @@ def tile_summaries(
     on_batch(len(kept))
     fresh = [(row, states[row.tile.id]) for row in rows if row.tile.id not in kept]
     found = dict(kept)
-    for tiles, part in run(SummaryBatch(root), fresh):
+    for tiles, part in run(SummaryBatch(root, root.classes()), fresh):
         found |= {summary.tile: summary for summary in part}
         on_batch(tiles)
     ordered = {tile: found[tile] for tile in sorted(found)}

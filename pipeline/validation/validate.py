@@ -18,14 +18,16 @@ from ..dataset.manifest import ManifestRow
 from ..dataset.root import DataRoot
 from ..files.atomic import write_atomically
 from ..raster.geotiff import grid_of
+from ..raster.targets import Targets
 from .file_view import FileView, open_fully
 from .rules import judge
 
 
-def view_of(row: ManifestRow, root: DataRoot, *, sha256: str = "") -> FileView:
+def view_of(row: ManifestRow, root: DataRoot, targets: Targets, *, sha256: str = "") -> FileView:
     """One tile of a data root as the rules see it: shard and label, each read once.
 
     Args:
+        targets: which pixels count, and the classes of the label.
         sha256: of the shard by the ledger; empty = not known.
     """
     shard, label = open_fully(root.shard(row.tile)), open_fully(root.label(row))
@@ -44,12 +46,14 @@ def view_of(row: ManifestRow, root: DataRoot, *, sha256: str = "") -> FileView:
         expected_label_sha256=row.label_written_sha256,
         sha256=shard.sha256,
         expected_sha256=sha256,
+        targets=targets,
+        own=row.release == "own",
     )
 
 
-def validate_tile(row: ManifestRow, root: DataRoot, *, sha256: str = "") -> list[Finding]:
+def validate_tile(row: ManifestRow, root: DataRoot, targets: Targets, *, sha256: str = "") -> list[Finding]:
     """Findings of one tile; a file that cannot be read to its end is a finding too."""
-    return judge(view_of(row, root, sha256=sha256))
+    return judge(view_of(row, root, targets, sha256=sha256))
 
 
 @dataclass(frozen=True)
@@ -57,11 +61,13 @@ class ValidateBatch:
     """The task of one worker (a class, so that it can be sent to other processes)."""
 
     root: DataRoot
+    targets: Targets
 
     def __call__(self, items: Sequence[tuple[ManifestRow, str]]) -> list[Finding]:
         """Findings of tiles, each with the hash of its shard by the ledger."""
         self.root.check_in_sight()
-        return [finding for row, sha256 in items for finding in validate_tile(row, self.root, sha256=sha256)]
+        found = (validate_tile(row, self.root, self.targets, sha256=sha256) for row, sha256 in items)
+        return [finding for of_tile in found for finding in of_tile]
 
 
 def validate(
@@ -86,7 +92,7 @@ def validate(
         return root.findings()
     findings = [f for f in root.findings() if f.tile in same] if same else []
     work = [(row, ledger[row.tile.id].sha256 if row.tile.id in ledger else "") for row in fresh]
-    for tiles, part in run(ValidateBatch(root), work):
+    for tiles, part in run(ValidateBatch(root, root.targets()), work):
         findings += part
         if on_batch is not None:
             on_batch(tiles)

@@ -79,6 +79,26 @@ def test_a_dry_run_says_what_it_would_take_and_touches_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_dry_run_says_what_is_masked(run: Run, labels: Path) -> None:
+    _, masked, _ = run(*build(labels), "--dry-run", "--s1-edge", "2.5km")
+    _, off, _ = run(*build(labels), "--dry-run", "--s1-edge", "off")
+
+    assert (
+        "4 tiles: 4 to request (4 new); pixels within 2500m of the edge of a Sentinel-1 scene from before March 2018 "
+        "are masked\n" in masked
+    )
+    assert "4 to request (4 new)\n" in off
+
+
+@pytest.mark.parametrize("width", ["2", "0km", "51km", "wide"])
+def test_a_width_without_unit_or_out_of_its_domain_is_refused_in_one_line(run: Run, labels: Path, width: str) -> None:
+    code, _, err = run(*build(labels), "--dry-run", "--s1-edge", width)
+
+    told = f"'{width}' is no whole number of metres from 1 to 50,000 with its unit; write 2km or 2000m, or off"
+    assert code == 2
+    assert [line for line in err.splitlines() if told in line]
+
+
 def test_a_pilot_measures_and_the_rest_is_estimated_from_it(run: Run, labels: Path, tmp_path: Path) -> None:
     code, out, _ = run(*build(labels), "--pilot", "2", "--json")
 

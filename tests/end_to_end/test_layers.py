@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 import tomllib
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ MAY_IMPORT: dict[str, str] = {
     "pipeline.earthengine": "spec files",
     "pipeline.dataset": "spec files raster cluster",
     "pipeline.labels": "spec files raster dataset earthengine",
+    "pipeline.own": "spec files raster dataset labels",
     "pipeline.validation": "spec files raster dataset cluster",
     "pipeline.statistics": "spec files raster dataset cluster",
     "pipeline.build": "all of pipeline",
@@ -281,3 +283,11 @@ def test_local_data_is_read_without_the_packages_for_urls() -> None:
     )
 
     assert printed(code) == "[]"
+
+
+def test_every_file_of_tests_is_collected(pytestconfig: pytest.Config) -> None:
+    # Given that pytest passes over folders of some names, "build" among them unless it is told otherwise
+    skipped = pytestconfig.getini("norecursedirs")
+    folders = {part for path in (REPOSITORY / "tests").rglob("test_*.py") for part in path.parts[:-1]}
+
+    assert not [name for name in folders for pattern in skipped if fnmatch(name, pattern) and name not in ("/", ".")]

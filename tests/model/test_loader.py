@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import signal
 from dataclasses import dataclass, field, replace
 from datetime import date
 
@@ -17,6 +19,7 @@ from dwplus.model.loader import (
     StoredTiles,
     Symmetry,
     augment,
+    batches,
     collate,
     loader_processes,
     make_loader,
@@ -24,7 +27,7 @@ from dwplus.model.loader import (
     to_batch,
 )
 from dwplus.pipeline.dataset.samples import Sample
-from dwplus.pipeline.errors import DataError, UsageError
+from dwplus.pipeline.errors import DataError, MachineError, UsageError
 from dwplus.pipeline.spec.bands import decode
 from dwplus.pipeline.spec.classes import DYNAMIC_WORLD, ClassTable
 from dwplus.pipeline.spec.tiles import Tile
@@ -309,3 +312,47 @@ def test_an_epoch_does_without_a_last_batch_that_is_too_small():
     assert {number for epoch in epochs for batch in epoch for number in batch} == set(range(5))  # another one each time
     assert len(make_loader(Tiles(count=6), batch=2, workers=0, fewest=2)[0]) == 3
     assert len(make_loader(Tiles(count=5), batch=2, workers=0)[0]) == 3
+
+
+class Failing(Tiles):
+    """Tiles whose second one cannot be read, or ends the process that reads it."""
+
+    def __init__(self, failure: str) -> None:
+        super().__init__(count=4)
+        self.failure = failure
+
+    def __getitem__(self, index: int, /) -> Sample:
+        if index == 1 and self.failure == "error":
+            raise DataError("shards/a.tif is not the file on record: sha256 DataError: 1; run 'dwplus validate'")
+        if index == 1 and self.failure == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if index == 1 and self.failure == "defect":
+            raise RuntimeError("a defect")
+        return super().__getitem__(index)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_error_of_a_loader_process_is_its_sentence_alone(workers: int):
+    loader, _ = make_loader(Failing("error"), batch=1, workers=workers)
+
+    with pytest.raises(DataError) as caught:
+        list(batches(loader))
+
+    sentence = "shards/a.tif is not the file on record: sha256 DataError: 1; run 'dwplus validate'"
+    assert str(caught.value) == sentence
+    assert caught.value.__cause__ is None
+
+
+def test_a_loader_process_that_was_killed_is_one_sentence():
+    loader, _ = make_loader(Failing("killed"), batch=1, workers=1)
+
+    with pytest.raises(MachineError, match=r"a loader process was lost .*; give the container more of it") as caught:
+        list(batches(loader))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_defect_keeps_its_traceback():
+    loader, _ = make_loader(Failing("defect"), batch=1, workers=0)
+
+    with pytest.raises(RuntimeError, match="a defect"):
+        list(batches(loader))

@@ -1,8 +1,9 @@
 """A run's folder: names, locks, checksums, and weights that are numbers."""
 
 import os
-import random
 import stat
+import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from dwplus.model.registry import configure, spec
 from dwplus.model.runs import DataCard, RunConfig, RunFolder, check_numbers, run_name
 from dwplus.model.score import load
 from dwplus.pipeline.errors import DataError, DwplusError, UsageError
+from support.flips import answers_after_flips
 
 CARD = DataCard(("B2",), ("VV",), "strict", "SANDBOX", "abc", 3, (1,) * 9, {"B2": (0.1, 0.1), "VV": (-12.0, 3.0)})
 
@@ -54,26 +56,25 @@ READ = {
 
 @pytest.mark.parametrize("name", READ)
 def test_no_flipped_byte_of_a_run_is_believed(folder: RunFolder, name: str) -> None:
-    path = folder.path / name
-    whole = path.read_bytes()
     READ[name](folder)
-    draw = random.Random(3)
-    for _ in range(40):
-        place = draw.randrange(len(whole))
-        path.write_bytes(whole[:place] + bytes([whole[place] ^ (1 << draw.randrange(8))]) + whole[place + 1 :])
-        with pytest.raises(DataError, match=Path(name).name):
-            READ[name](folder)
+
+    answers = answers_after_flips(folder.path / name, lambda: READ[name](folder))
+
+    assert not answers.accepted
+    assert all(Path(name).name in said and "\n" not in said for said in answers.refused)
+
+
+def checked(folder: RunFolder) -> set[str]:
+    """Lines of ``sha256sum`` about the run; it finds nothing wrong."""
+    done = subprocess.run(
+        ["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=folder.path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.splitlines())
 
 
 def test_the_hashes_are_those_that_sha256sum_checks(folder: RunFolder) -> None:
-    import subprocess
-
-    checked = subprocess.run(
-        ["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=folder.path, capture_output=True, text=True, check=False
-    )
-
-    assert checked.returncode == 0, checked.stderr
-    assert set(checked.stdout.splitlines()) == {f"{name}: OK" for name in READ}
+    assert checked(folder) == {f"{name}: OK" for name in READ}
 
 
 def test_a_run_of_an_earlier_version_is_read_and_reported(folder: RunFolder, caplog: pytest.LogCaptureFixture) -> None:
@@ -132,10 +133,88 @@ def test_files_of_a_run_may_be_read_by_those_who_may_read_others(folder: RunFold
         assert stat.S_IMODE((folder.path / name).stat().st_mode) == 0o666 & ~mask
 
 
-def test_what_a_killed_save_left_is_removed(folder: RunFolder) -> None:
-    left = folder.path / "checkpoints" / ".epoch-00002.pt.1.tmp"
-    left.write_bytes(b"half")
+@pytest.mark.parametrize("left", ["checkpoints/.epoch-00002.pt.1.tmp", ".model.safetensors.7.tmp"])
+@pytest.mark.parametrize("start", ["prepare", "write_rows"])
+def test_what_a_killed_save_left_is_removed_by_the_next_command(folder: RunFolder, left: str, start: str) -> None:
+    (folder.path / left).write_bytes(b"half")
+
+    folder.prepare() if start == "prepare" else folder.write_rows([])
+
+    assert not (folder.path / left).exists()
+    assert checked(folder) == {f"{name}: OK" for name in READ}
+
+
+def test_a_checkpoint_that_is_removed_leaves_the_list_of_hashes(folder: RunFolder) -> None:
+    state = folder.read_checkpoint()
+    assert state is not None
+    folder.write_checkpoint(2, state)
 
     folder.keep_checkpoints(1)
 
-    assert not left.exists()
+    assert checked(folder) == {f"{name}: OK" for name in READ} - {"checkpoints/epoch-00001.pt: OK"} | {
+        "checkpoints/epoch-00002.pt: OK"
+    }
+
+
+def test_commands_that_write_at_once_lose_no_hash(folder: RunFolder) -> None:
+    # Given four scorings of one run, each of another split, again and again.
+    names = [[f"scores-{place}-{number}.json" for number in range(10)] for place in range(4)]
+    faults: list[BaseException] = []
+
+    def score(mine: list[str]) -> None:
+        try:
+            for name in mine:
+                RunFolder(folder.path).write_json(name, {"miou": 0.5})
+        except BaseException as error:  # a thread tells nobody
+            faults.append(error)
+
+    threads = [threading.Thread(target=score, args=(mine,)) for mine in names]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert not faults
+    assert checked(folder) == {f"{name}: OK" for name in (*READ, *(name for mine in names for name in mine))}
+
+
+def test_one_document_that_is_written_and_read_at_once_is_never_called_damaged(folder: RunFolder) -> None:
+    done = threading.Event()
+
+    def write() -> None:
+        for number in range(1, 60):
+            RunFolder(folder.path).write_json("scores.json", {"miou": number})
+        done.set()
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    read = []
+    while not done.is_set():
+        read.append(folder.read_json("scores.json")["miou"])
+    thread.join()
+
+    assert read == sorted(read)
+
+
+def test_a_folder_that_cannot_be_written_is_said_before_the_work(folder: RunFolder) -> None:
+    (folder.path / ".SHA256SUMS.lock").unlink()
+    (folder.path / ".SHA256SUMS.lock").mkdir()
+
+    with pytest.raises(DwplusError, match=r"cannot write .*SHA256SUMS\.lock"):
+        folder.prepare()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [("primary", ["B99"], "its bands are"), ("class_counts", [1] * 8, "one for each of 9"),
+     ("protocol", "x", "protocol"), ("class_counts", [10**30, *[1] * 8], "counts from 0 on"),
+     ("statistics", {"B2": [0, 1]}, "no statistics of band VV")],
+)  # fmt: skip
+def test_a_run_of_data_that_cannot_be_is_refused_before_it_is_scored(
+    folder: RunFolder, key: str, value: object, said: str
+) -> None:
+    document = folder.read_json("config.json")
+    folder.write_json("config.json", {**document, "data": {**document["data"], key: value}})
+
+    with pytest.raises(DataError, match=rf"config\.json cannot be used: .*{said}"):
+        load(folder.path, device="cpu")

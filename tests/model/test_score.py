@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from dwplus.model import score as score_module
 from dwplus.model.config import to_mapping
+from dwplus.model.loader import WAITS_FOR_WORKERS_S
 from dwplus.model.metrics import ConfusionMatrix
 from dwplus.model.registry import configure, spec
 from dwplus.model.runs import DataCard, RunConfig, RunFolder
@@ -158,6 +160,13 @@ def test_progress_is_told_tile_by_tile(run_dir: Path):
     score(run_dir, Tiles(), batch=2, workers=0, device="cpu", on_tile=lambda done, count: told.append((done, count)))
 
     assert told == [(2, 3), (3, 3)]
+
+
+def test_loader_processes_that_give_nothing_are_given_up(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(score_module, "loader_processes", lambda _, *, batch, workers: workers)
+
+    assert score_module._tile_loader(Tiles(), batch=1, workers=2).timeout == WAITS_FOR_WORKERS_S
+    assert score_module._tile_loader(Tiles(), batch=1, workers=0).timeout == 0
 
 
 def test_a_prediction_is_a_class_for_every_pixel(run_dir: Path):

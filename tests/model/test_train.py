@@ -105,6 +105,13 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
+def computing(run_dir: Path) -> list[tuple[int, int, str, str]]:
+    """First epoch, processes, device and precision of each part of a run."""
+    return [
+        (one.from_epoch, one.processes, one.device, one.precision) for one in RunFolder(run_dir).read_config().computing
+    ]
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of three epochs that nothing disturbed."""
@@ -135,6 +142,48 @@ def test_a_run_leaves_its_configuration_rows_and_weights(finished: Path):
     assert {"lr", "loss", "seconds", "samples_per_second", "miou", "oa", "f1"} <= rows[0].keys()
     assert (finished / "model.safetensors").exists()
     assert not list(finished.rglob("*.tmp"))
+
+
+def test_a_run_says_what_computed_it_in_which_precision(finished: Path):
+    # precision was "auto": on a CPU that is float32.
+    assert json.loads((finished / "config.json").read_text())["train"]["precision"] == "auto"
+    assert computing(finished) == [(1, 1, "cpu", "fp32")]
+
+
+def test_a_run_that_goes_on_elsewhere_says_from_which_epoch_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    # Given a run whose first epoch was computed in bf16, and whose second one was begun so.
+    def stop(now: Position) -> None:
+        if now.epoch == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("dwplus.model.train._true_precision", lambda _: "bf16")
+        with pytest.raises(KeyboardInterrupt):
+            train(CONFIG, dataset_train=Tiles(), run_dir=tmp_path, on_step=stop)
+    with pytest.raises(KeyboardInterrupt):
+        train(CONFIG, dataset_train=Tiles(), run_dir=tmp_path, on_step=stop)
+
+    train(CONFIG, dataset_train=Tiles(), run_dir=tmp_path)
+
+    assert computing(tmp_path) == [(1, 1, "cpu", "bf16"), (2, 1, "cpu", "fp32")]
+    assert "epochs so far were computed on 1 x cpu in bf16, the next ones are on 1 x cpu in fp32" in caplog.text
+
+
+def test_what_a_killed_save_left_is_removed_when_the_run_goes_on(tmp_path: Path):
+    def stop(now: Position) -> None:
+        if (now.epoch, now.step) == (1, 1):
+            raise KeyboardInterrupt
+
+    left = tmp_path / ".model.safetensors.1.tmp"
+    tmp_path.joinpath("checkpoints").mkdir()
+    for path in (left, tmp_path / "checkpoints" / ".epoch-00001.pt.7.tmp"):
+        path.write_bytes(b"half")
+    with pytest.raises(KeyboardInterrupt):
+        train(CONFIG, dataset_train=Tiles(), run_dir=tmp_path, on_step=stop)
+
+    assert not list(tmp_path.rglob("*.tmp"))
 
 
 def test_two_classes_are_learnt(tmp_path: Path):
@@ -234,6 +283,7 @@ def test_two_processes_score_each_validation_tile_once(tmp_path: Path):
     assert [row["epoch"] for row in rows] == [1, 2, 3]
     assert rows[-1]["lr"] == learning_rate(5, steps=6, warmup=0, lr=CONFIG.lr)  # 5 tiles in 2 steps of 4, not 1 or 4
     assert (rows[-1]["miou"], rows[-1]["oa"]) == (scores.miou, scores.oa)
+    assert computing(tmp_path) == [(1, 2, "cpu", "fp32")]
 
 
 def test_a_complete_run_is_left_alone(finished: Path, caplog: pytest.LogCaptureFixture):
@@ -335,7 +385,7 @@ def test_a_file_of_ones_own_is_a_profile_too(tmp_path: Path):
         ("epochs = 1.5", "epochs is 1.5; int is wanted"),
         ("epochs = 0", "epochs is 0; it must be a whole number, 1 or more"),
         ("device = 'tpu'", "choose one of auto, cpu"),
-        ("epochs", "is no TOML"),
+        ("epochs", "is not TOML"),
         ("warmup_epochs = 200", "below epochs"),
     ],
 )

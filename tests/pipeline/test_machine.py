@@ -9,12 +9,14 @@ from dwplus.pipeline import machine
 
 @pytest.fixture
 def container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(machine, "_CGROUP", tmp_path)
+    monkeypatch.setattr(machine, "_CGROUP", tmp_path / "cgroup")
+    monkeypatch.setattr(machine, "_OWN_GROUPS", tmp_path / "own")
     monkeypatch.setattr(machine, "_available", lambda: 64 << 30)
     if hasattr(os, "sched_getaffinity"):
         monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(16)))
     monkeypatch.setattr(os, "cpu_count", lambda: 128)
-    return tmp_path
+    (tmp_path / "cgroup").mkdir()
+    return tmp_path / "cgroup"
 
 
 def put(folder: Path, **files: str) -> None:
@@ -50,3 +52,34 @@ def test_memory_is_what_the_container_leaves(container: Path) -> None:
     put(container, memory_max="4294967296\n", memory_current="1073741824\n")
 
     assert machine.usable_memory_bytes() == 3 << 30
+
+
+@pytest.mark.parametrize("level", ["", "jobs", "jobs/job_7", "jobs/job_7/step_0"])
+def test_a_limit_of_any_group_above_a_batch_job_counts(container: Path, level: str) -> None:
+    # Given SLURM, which puts each step below the group of its job.
+    (container.parent / "own").write_text("0::/jobs/job_7/step_0\n")
+    (container / "jobs" / "job_7" / "step_0").mkdir(parents=True)
+    put(container / level, cpu_max="200000 100000\n", memory_max="4294967296\n", memory_current="1073741824\n")
+    # A neighbour's limit says nothing.
+    put(container / "jobs" / "job_8", cpu_max="100000 100000\n", memory_max="1024\n", memory_current="0\n")
+
+    assert machine.usable_cores() == 2
+    assert machine.usable_memory_bytes() == 3 << 30
+
+
+def test_groups_of_an_older_kernel_are_found_by_controller(container: Path) -> None:
+    (container.parent / "own").write_text("9:name=systemd:/\n4:memory:/job\n1:cpu,cpuacct:/\n0::/\n")
+    job = container / "memory" / "job"
+    job.mkdir(parents=True)
+    (job / "memory.limit_in_bytes").write_text(f"{4 << 30}\n")
+    (job / "memory.usage_in_bytes").write_text(f"{1 << 30}\n")
+
+    assert machine.usable_memory_bytes() == 3 << 30
+
+
+def test_files_that_a_container_holds_in_memory_are_no_loss(container: Path) -> None:
+    # Given 4 GiB of which 3.5 are in use, 3 of them by files that were read and are needed no longer.
+    put(container, memory_max=f"{4 << 30}\n", memory_current=f"{7 << 29}\n")
+    (container / "memory.stat").write_text(f"anon {1 << 29}\nfile {3 << 30}\ninactive_file {3 << 30}\n")
+
+    assert machine.usable_memory_bytes() == 7 << 29

@@ -105,6 +105,11 @@ VALUE_EXPRESSIONS: tuple[dict[str, Any], ...] = (
                metadata=constant({"name": "x"})),
     ),
     _expression(
+        a=call("Geometry.area", geometry=call("Geometry.bounds", geometry=call("Geometry.buffer",
+               geometry=call("Image.geometry", feature=_scene()), distance=constant(-100), maxError=call("ErrorMargin",
+               value=constant(5), unit=constant("meters")))), maxError=constant(1), proj=constant("EPSG:32632")),
+    ),
+    _expression(
         a=call("Collection.reduceColumns", collection=_scenes(), reducer=call("Reducer.repeat", reducer=call(
                "Reducer.toList"), count=constant(2)), selectors=constant(["system:index", "system:time_start"])),
     ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from dwplus.workflow.console import BarProgress, LineProgress
+from dwplus.workflow.console import BarProgress, LineProgress, console
 
 NAME = "Training specsar-former-with-a-name-that-is-longer-than-any-terminal-of-forty-columns"
 
@@ -50,3 +50,21 @@ def test_one_thing_is_one_thing(
         step.advance(done)
 
     assert f"Doing it: {line}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("rank", "told"), [(None, True), ("0", True), ("1", False), ("7", False)])
+def test_of_processes_that_train_together_the_first_alone_tells_progress(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], rank: str | None, told: bool
+) -> None:
+    monkeypatch.delenv("RANK", raising=False)
+    if rank is not None:
+        monkeypatch.setenv("RANK", rank)
+
+    progress = console()
+    progress.say("2 of 4 tiles left out")
+    with progress.stage("Training a", 3) as step:
+        step.advance()
+
+    said = capsys.readouterr().err
+    assert ("left out" in said) == told
+    assert ("Training a" in said) == told

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dwplus.model.runs import RunFolder
 from dwplus.pipeline.build.build import normalise_root, validate_root
 from dwplus.pipeline.cluster import in_process
 from dwplus.pipeline.dataset.root import DataRoot
@@ -116,6 +117,23 @@ def test_runs_that_are_read_in_part_keep_their_scores_and_say_what_is_missing(ro
     for title, said in damaged_runs(root, READ_IN_PART).items():
         assert said.startswith("in the table"), title
         assert len(said) > 40, title
+
+
+def test_scores_that_were_changed_are_named_with_the_file_and_not_shown(root: DataRoot) -> None:
+    # Given a run whose scores were made a little better by hand, and one whose scores are as dwplus wrote them.
+    for name in ("edited", "untouched"):
+        run = fresh_run(root, name)
+        path = lay_out(run, root.runs)
+        RunFolder(path).write_json("scores.json", run.scores.to_dict())
+    edited(root.runs / "edited" / "scores.json", lambda d: d | {"oa": 0.99, "tiles": 3})
+
+    page = write_report(root, progress=Silent()).read_text()
+
+    assert '<td data-title="run">untouched</td>' in page
+    assert '<td data-title="run">edited</td>' not in page
+    said = page.split("<li><b>edited</b>: ")[1].split("</li>")[0]
+    assert f"{root.runs}/edited/scores.json was changed or damaged since it was written (SHA256SUMS)" in said
+    assert "dwplus score runs/edited" in said
 
 
 def test_an_extra_that_is_missing_is_named_and_ends_nothing(root: DataRoot, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from ...model.registry import build as build_network
 from ...model.runs import MAY_DIFFER, RunConfig
 from ...pipeline.errors import DataError, UsageError
 from ...pipeline.spec.bands import preset
-from ...pipeline.spec.classes import DYNAMIC_WORLD
+from ...pipeline.spec.classes import DYNAMIC_WORLD, ClassTable
 from .runs import Run, network_settings, overall_scores
 
 S1_BANDS = frozenset({"VV", "VH", "S1_N"})
@@ -144,15 +144,18 @@ def _with_changes(size: NetworkConfig, changes: Mapping[str, Any]) -> dict[str, 
 # --- IoU per class ----------------------------------------------------------------------------------------------------
 
 
-def class_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
+def class_rows(runs: Sequence[Run], classes: ClassTable = DYNAMIC_WORLD) -> list[dict[str, Any]]:
     """IoU of every class: one row per run, then the paper's of their networks (Table III, both readings).
 
-    The paper's own network is always among them; another one where a run has its row of Table I.
+    The paper's own network is always among them; another one where a run has its row of Table I. The paper has no row
+    for other classes than Dynamic World's.
     """
     rows = [
         {"name": run.name, "source": run.scores.source, "iou": [100 * v for v in run.scores.matrix.iou.tolist()]}
         for run in runs
     ]
+    if classes.hash != DYNAMIC_WORLD.hash:
+        return rows
     paper = load_toml("paper")
     methods = dict.fromkeys(["specsar-former", *(method for run in runs if (method := _method(run)))])
     for method in methods:

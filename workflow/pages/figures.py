@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...pipeline.spec.bands import decode
-from ...pipeline.spec.classes import DYNAMIC_WORLD, IGNORE
+from ...pipeline.spec.classes import DYNAMIC_WORLD, IGNORE, ClassTable
 from ...pipeline.spec.words import count_of
 
 if TYPE_CHECKING:
@@ -62,44 +62,46 @@ def backscatter(stored: NDArray[np.uint16]) -> NDArray[np.float32]:
     return shown
 
 
-def class_colours(indices: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """float32 (H, W, 3) in 0..1: the official colour of each class, light grey where ignored."""
+def class_colours(indices: NDArray[np.uint8], classes: ClassTable = DYNAMIC_WORLD) -> NDArray[np.float32]:
+    """float32 (H, W, 3) in 0..1: the colour of each class, light grey where ignored."""
     table = np.full((256, 3), _GREY, dtype=np.float32)
-    for land_cover in DYNAMIC_WORLD.classes:
+    for land_cover in classes.classes:
         table[land_cover.index] = np.array(land_cover.rgb) / 255
     table[IGNORE] = _GREY
     return table[indices]
 
 
-def tiles_figure(views: Sequence[TileView], *, mark: str = "") -> bytes:
+def tiles_figure(views: Sequence[TileView], *, classes: ClassTable = DYNAMIC_WORLD, mark: str = "") -> bytes:
     """A row per tile: true colour, VV, label, and one prediction per run, with the legend of classes below."""
     runs = list(dict.fromkeys(run for view in views for run in view.predictions))
     titles = ["Sentinel-2 true colour", "Sentinel-1 VV, mean", "Label", *runs]
     figure, axes = _grid(len(views), len(titles), 2.25)
     for row, view in zip(axes, views, strict=True):
-        pictures = [true_colour(view.rgb), backscatter(view.vv), class_colours(view.label)]
-        pictures += [_prediction(view, run) for run in runs]
+        pictures = [true_colour(view.rgb), backscatter(view.vv), class_colours(view.label, classes)]
+        pictures += [_prediction(view, run, classes) for run in runs]
         for axis, picture in zip(row, pictures, strict=True):
             axis.imshow(picture, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         row[0].set_ylabel(view.title, fontsize=7)
     for axis, title in zip(axes[0], titles, strict=True):
         axis.set_title(title, fontsize=9)
-    _class_legend(figure)
+    _class_legend(figure, classes)
     return _png(figure, mark)
 
 
-def _prediction(view: TileView, run: str) -> NDArray[np.float32]:
+def _prediction(view: TileView, run: str, classes: ClassTable) -> NDArray[np.float32]:
     """Colours of a run's classes; grey where it was not scored on this tile."""
     found = view.predictions.get(run)
-    return class_colours(np.full_like(view.label, IGNORE) if found is None else found)
+    return class_colours(np.full_like(view.label, IGNORE) if found is None else found, classes)
 
 
-def labels_figure(tiles: Sequence[tuple[str, NDArray[np.uint8]]], *, mark: str = "") -> bytes:
-    """Label tiles, four in a row, in the official colours: (title, uint8 (H, W) of released codes 0..10)."""
+def labels_figure(
+    tiles: Sequence[tuple[str, NDArray[np.uint8]]], *, classes: ClassTable = DYNAMIC_WORLD, mark: str = ""
+) -> bytes:
+    """Label tiles, four in a row, in the colours of their classes: (title, uint8 (H, W) of codes)."""
     columns = min(4, len(tiles))
     figure, axes = _grid(-(-len(tiles) // columns), columns, 3.0)
     palette = np.zeros((256, 4), np.uint8)
-    for code, colour in DYNAMIC_WORLD.code_colours.items():
+    for code, colour in classes.code_colours.items():
         palette[code] = colour
     for axis in (axis for row in axes for axis in row):
         axis.set_axis_off()
@@ -108,23 +110,25 @@ def labels_figure(tiles: Sequence[tuple[str, NDArray[np.uint8]]], *, mark: str =
         axis.set_facecolor(_GREY)  # unmarked pixels are transparent
         axis.imshow(palette[codes], interpolation="nearest")
         axis.set_title(title, fontsize=7)
-    _class_legend(figure)
+    _class_legend(figure, classes)
     return _png(figure, mark)
 
 
-def class_distribution_figure(counts: Mapping[str, NDArray[np.int64]], *, mark: str = "") -> bytes:
+def class_distribution_figure(
+    counts: Mapping[str, NDArray[np.int64]], *, classes: ClassTable = DYNAMIC_WORLD, mark: str = ""
+) -> bytes:
     """Share of each class (colours) in each group (a bar each); paper, Fig. 3."""
     figure, axis = _axes(8.0, 0.32 * len(counts) + 1.4)
     names = list(counts)[::-1]
     left = np.zeros(len(names))
-    for land_cover in DYNAMIC_WORLD.classes:
+    for land_cover in classes.classes:
         share = np.array([counts[n][land_cover.index] / max(counts[n].sum(), 1) for n in names])
         axis.barh(names, share, left=left, color=f"#{land_cover.colour}", edgecolor="white", linewidth=0.4)
         left += share
     axis.set_xlim(0, 1)
     axis.set_xlabel("share of marked pixels")
     axis.tick_params(labelsize=7)
-    _class_legend(figure)
+    _class_legend(figure, classes)
     return _png(figure, mark)
 
 
@@ -142,13 +146,16 @@ def map_figure(places: Mapping[str, Sequence[tuple[float, float]]], *, mark: str
     return _png(figure, mark)
 
 
-def confusion_figure(counts: NDArray[np.int64], title: str, *, mark: str = "") -> bytes:
+def confusion_figure(
+    counts: NDArray[np.int64], title: str, *, classes: ClassTable = DYNAMIC_WORLD, mark: str = ""
+) -> bytes:
     """Rows truth, columns prediction, each row as shares of its pixels."""
-    figure, axis = _axes(5.2, 4.8)
+    more = 0.28 * max(0, len(classes) - len(DYNAMIC_WORLD))
+    figure, axis = _axes(5.2 + more, 4.8 + more)
     totals = counts.sum(axis=1, keepdims=True)
     share = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
     axis.imshow(share, cmap="Blues", vmin=0, vmax=1)
-    names = [c.title for c in DYNAMIC_WORLD.classes]
+    names = list(classes.titles)
     axis.set_xticks(range(len(names)), names, rotation=40, ha="right", fontsize=7)
     axis.set_yticks(range(len(names)), names, fontsize=7)
     for (i, j), value in np.ndenumerate(share):
@@ -175,11 +182,11 @@ def curves_figure(runs: Mapping[str, Sequence[Mapping[str, Any]]], *, mark: str 
     return _png(figure, mark)
 
 
-def strip_figure(view: TileView, *, mark: str = "") -> bytes:
+def strip_figure(view: TileView, *, classes: ClassTable = DYNAMIC_WORLD, mark: str = "") -> bytes:
     """One tile, small: true colour, VV, label side by side."""
     figure, axes = _grid(1, 3, 1.4)
     for axis, picture in zip(
-        axes[0], (true_colour(view.rgb), backscatter(view.vv), class_colours(view.label)), strict=True
+        axes[0], (true_colour(view.rgb), backscatter(view.vv), class_colours(view.label, classes)), strict=True
     ):
         axis.imshow(picture, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     return _png(figure, mark)
@@ -254,10 +261,10 @@ def _grid(
     return figure, axes.tolist()
 
 
-def _class_legend(figure: Figure) -> None:
+def _class_legend(figure: Figure, classes: ClassTable) -> None:
     from matplotlib.patches import Patch
 
-    patches = [Patch(color=f"#{c.colour}", label=c.title) for c in DYNAMIC_WORLD.classes]
+    patches = [Patch(color=f"#{c.colour}", label=c.title) for c in classes.classes]
     figure.legend(handles=patches, loc="outside lower center", ncol=5, fontsize=7, frameon=False)
 
 

@@ -14,14 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...pipeline.dataset.findings import Finding
-from ...pipeline.dataset.makers import Makers, makers_of, released_maker_of
+from ...pipeline.dataset.makers import Makers, makers_of, released_maker_of, terms_of
 from ...pipeline.dataset.manifest import ManifestRow
 from ...pipeline.dataset.root import DataRoot
 from ...pipeline.errors import DataError
 from ...pipeline.files.atomic import write_atomically
 from ...pipeline.progress import Progress
 from ...pipeline.raster.geotiff import read_bands, read_codes
-from ...pipeline.spec.classes import DYNAMIC_WORLD
 from ...pipeline.spec.tiles import biome_names
 from ...pipeline.spec.version import __version__
 from ...pipeline.validation.audit import AuditResult
@@ -96,7 +95,8 @@ def set_makers(root: DataRoot, view: SetView) -> Makers:
     source = next((row.source for row in view.ledger.values() if row.source), "")
     if not source or not view.rows:
         return Makers()
-    return makers_of(view.rows, view.ledger, source=source, released=released_maker_of(root, source))
+    released, terms = released_maker_of(root, source), terms_of(root, view.rows)
+    return makers_of(view.rows, view.ledger, source=source, released=released, terms=terms)
 
 
 def by_weight(findings: Sequence[Finding]) -> list[Finding]:
@@ -165,10 +165,12 @@ def _picture(root: DataRoot, row: ManifestRow, mark: str) -> str:
     path = root.shard(row.tile)
     try:
         rgb, vv = read_bands(path, ("B4", "B3", "B2")), read_bands(path, ("VV",))[0]
-        label = DYNAMIC_WORLD.class_indices(read_codes(root.label(row)))
+        label = root.classes().class_indices(read_codes(root.label(row)))
     except DataError:
         return ""
-    return embed(figures.strip_figure(figures.TileView(row.tile.id, rgb, vv, label, {}), mark=mark))
+    return embed(
+        figures.strip_figure(figures.TileView(row.tile.id, rgb, vv, label, {}), classes=root.classes(), mark=mark)
+    )
 
 
 def distribution_pictures(view: SetView, mark: str) -> list[tuple[str, str, str]]:
@@ -184,13 +186,17 @@ def distribution_pictures(view: SetView, mark: str) -> list[tuple[str, str, str]
     }
     apart = {f"{split} to {other}": km for (split, other), km in distances(view).items()}
     places = {split: [row.tile.centre for row in rows] for split, rows in splits.items()}
-    classes = {f"{s} ({len(rows)})": class_counts(rows, view.summaries) for s, rows in splits.items()}
+    shares = {f"{s} ({len(rows)})": class_counts(rows, view) for s, rows in splits.items()}
     drawn = [
-        ("Classes of each split", "share of marked pixels", figures.class_distribution_figure(classes, mark=mark)),
+        (
+            "Classes of each split",
+            "share of marked pixels",
+            figures.class_distribution_figure(shares, classes=view.classes, mark=mark),
+        ),
         (
             "Classes of each biome, split by split",
             "share of marked pixels (paper, Fig. 3); number of tiles in brackets",
-            figures.class_distribution_figure(_by_biome(splits, view), mark=mark),
+            figures.class_distribution_figure(_by_biome(splits, view), classes=view.classes, mark=mark),
         ),
         ("Biomes of each split", "share of the split's tiles", figures.shares_figure(_biome_shares(splits), mark=mark)),
         ("Where the tiles lie", "colour by split", figures.map_figure(places, mark=mark)),
@@ -219,9 +225,7 @@ def _by_biome(splits: Mapping[str, Sequence[ManifestRow]], view: SetView) -> dic
         for split, rows in splits.items():
             of = [row for row in rows if row.tile.biome == biome]
             if of:
-                groups[f"{biome} {names.get(biome, 'not known')}, {split} ({len(of)})"] = class_counts(
-                    of, view.summaries
-                )
+                groups[f"{biome} {names.get(biome, 'not known')}, {split} ({len(of)})"] = class_counts(of, view)
     return groups
 
 

@@ -21,14 +21,13 @@ from ...model.metrics import overall
 from ...model.runs import RunFolder
 from ...model.score import load, predict
 from ...pipeline.dataset.makers import makers_of_root
-from ...pipeline.dataset.manifest import ManifestRow
+from ...pipeline.dataset.manifest import SPLITS, ManifestRow
 from ...pipeline.dataset.root import DataRoot
 from ...pipeline.dataset.statistics import Statistics
 from ...pipeline.errors import DataError
 from ...pipeline.files.atomic import write_atomically
 from ...pipeline.progress import Progress
 from ...pipeline.raster.geotiff import read_bands, read_codes
-from ...pipeline.spec.classes import DYNAMIC_WORLD
 from ...pipeline.spec.tiles import biome_names, region_names
 from ...pipeline.spec.version import __version__
 from ..training import open_as_trained
@@ -64,7 +63,7 @@ def write_report(root: DataRoot, *, progress: Progress) -> Path:
 def content_of(root: DataRoot) -> dict[str, Any]:
     """Everything the page shows, by name."""
     makers, rows = makers_of_root(root), root.complete()
-    mark = makers.mark
+    mark, classes = makers.mark, root.classes()
     runs, faults = scored_runs(root), Faults({name: [why] for name, why in unreadable_runs(root).items()})
     for run in runs:
         for fault in run.faults:
@@ -86,19 +85,21 @@ def content_of(root: DataRoot) -> dict[str, Any]:
         "unread": unread,
         "findings": findings_of(root, listed=FINDINGS_LISTED),
         "map": embed(figures.map_figure(_places(rows), mark=mark)),
-        "classes": embed(figures.class_distribution_figure(counts, mark=mark)) if counts else None,
+        "classes": embed(figures.class_distribution_figure(counts, classes=classes, mark=mark)) if counts else None,
         "statistics": _statistics(root),
         "metrics": overall(),
         "runs": [run_summary(run, faults) | {"stale": _is_stale(run, root, faults)} for run in runs],
         "unscored": unscored_runs(root),
         "faults": faults.sentences,
         "s1_gains": s1_gains(runs),
-        "class_rows": class_rows(runs),
+        "class_rows": class_rows(runs, classes),
         "paper": load_toml("paper"),
-        "class_titles": [c.title for c in DYNAMIC_WORLD.classes],
-        "confusions": [embed(figures.confusion_figure(r.scores.matrix.counts, r.name, mark=mark)) for r in runs],
+        "class_titles": classes.titles,
+        "confusions": [
+            embed(figures.confusion_figure(r.scores.matrix.counts, r.name, classes=classes, mark=mark)) for r in runs
+        ],
         "curves": embed(figures.curves_figure(curves, mark=mark)) if curves else None,
-        "pictures": embed(figures.tiles_figure(views, mark=mark)) if views else None,
+        "pictures": embed(figures.tiles_figure(views, classes=classes, mark=mark)) if views else None,
         "costs": cost_rows(),
     }
 
@@ -108,7 +109,7 @@ def content_of(root: DataRoot) -> dict[str, Any]:
 
 def tile_table(rows: Sequence[ManifestRow]) -> dict[str, Any]:
     """Tiles by region (rows) and split (columns), and how many biomes there are."""
-    splits = [s for s in ("train", "val", "test", "inspect") if any(r.split_strict == s for r in rows)]
+    splits = [s for s in SPLITS if any(r.split_strict == s for r in rows)]
     counts = Counter((row.tile.region, row.split_strict) for row in rows)
     regions = [name for name in region_names() if any(row.tile.region == name for row in rows)]
     return {
@@ -122,22 +123,22 @@ def tile_table(rows: Sequence[ManifestRow]) -> dict[str, Any]:
 def class_counts(
     root: DataRoot, rows: Sequence[ManifestRow], unread: dict[str, str] | None = None
 ) -> dict[str, NDArray[np.int64]]:
-    """Marked pixels of the nine classes in each biome: name -> int64 (9,); paper, Fig. 3.
+    """Marked pixels of each class in each biome: name -> int64 (classes,); paper, Fig. 3.
 
     Args:
         unread: receives each tile whose label cannot be read, with the reason.
     """
-    names = biome_names()
-    counts: dict[int, NDArray[np.int64]] = defaultdict(lambda: np.zeros(len(DYNAMIC_WORLD), dtype=np.int64))
+    names, number_of_classes = biome_names(), len(root.classes())
+    counts: dict[int, NDArray[np.int64]] = defaultdict(lambda: np.zeros(number_of_classes, dtype=np.int64))
     for row in rows:
         indices = _read(row, partial(_classes, root, row), unread)
         if indices is not None:
-            counts[row.tile.biome] += np.bincount(indices.ravel(), minlength=256)[: len(DYNAMIC_WORLD)]
+            counts[row.tile.biome] += np.bincount(indices.ravel(), minlength=256)[:number_of_classes]
     return {f"{number} {names.get(number, 'biome not known')}": counts[number] for number in sorted(counts)}
 
 
 def _classes(root: DataRoot, row: ManifestRow) -> NDArray[np.uint8]:
-    return DYNAMIC_WORLD.class_indices(read_codes(root.label(row)))
+    return root.classes().class_indices(read_codes(root.label(row)))
 
 
 def _read(row: ManifestRow, read: Callable[[], T], unread: dict[str, str] | None) -> T | None:

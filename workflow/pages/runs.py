@@ -18,8 +18,7 @@ from ...model.registry import NetworkConfig, spec
 from ...model.runs import RunConfig, RunFolder
 from ...model.score import Scores
 from ...pipeline.dataset.root import DataRoot
-from ...pipeline.errors import DataError, DwplusError
-from ...pipeline.files.atomic import read_json
+from ...pipeline.errors import DataError, DwplusError, in_brief
 from ...pipeline.spec.version import __version__
 
 if TYPE_CHECKING:
@@ -27,8 +26,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_MESSAGE_CHARACTERS = 300
-"""Of an error that libraries raise: some print whole lists of weights."""
+_LARGEST_NUMBER = 2**63
 
 
 @dataclass(frozen=True)
@@ -91,7 +89,7 @@ def sentence_of(error: Exception, place: Path) -> str:
     if isinstance(error, DwplusError):
         return words
     kind = type(error).__name__
-    return f"{place} cannot be read ({kind}: {words[:_MESSAGE_CHARACTERS]}); train again under another name"
+    return f"{place} cannot be read ({kind}: {in_brief(error)}); train again under another name"
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
@@ -131,11 +129,11 @@ def _outcomes(root: DataRoot) -> list[tuple[str, Run | str]]:
 def _scored_run(path: Path) -> Run:
     folder, name = RunFolder(path.parent), path.parent.name
     try:
-        scores = checked_scores(Scores.from_dict(read_json(path)))
+        scores = checked_scores(Scores.from_dict(folder.read_json(path.name)))
     except (DataError, TypeError, ValueError, AttributeError) as error:
         # ``from_dict`` ends its own sentences with what to do.
-        words = str(error).removesuffix("; score the run again")
-        raise DataError(f"{path}: {words}; score the run again, with 'dwplus score runs/{name}'") from None
+        words = in_brief(error).partition("; score the run again")[0].removeprefix(f"{path} ")
+        raise DataError(f"{path} {words}; score the run again, with 'dwplus score runs/{name}'") from None
     config = folder.read_config()
     rows, faults = _epoch_rows(folder)
     if not folder.complete:
@@ -157,7 +155,9 @@ def checked_scores(scores: Scores) -> Scores:
     }
     for key, (value, kind) in kinds.items():
         if not isinstance(value, kind) or isinstance(value, bool):
-            raise DataError(f"{key} is {value!r}")
+            raise DataError(f"{key} is {in_brief(repr(value))}")
+        if isinstance(value, int | float) and not 0 <= value < _LARGEST_NUMBER:
+            raise DataError(f"{key} is {value}; it must be a number from 0 on")
     return scores
 
 
@@ -207,7 +207,7 @@ def network_settings(config: RunConfig) -> NetworkConfig:
             type(defaults), {**to_mapping(defaults), **bands, **config.model_config}, where="config.json"
         )
     except (DwplusError, ArithmeticError, LookupError, TypeError, ValueError) as error:
-        words = " ".join(str(error).split())[:_MESSAGE_CHARACTERS]
+        words = in_brief(error)
         raise DataError(
             f"this dwplus ({__version__}) cannot make its network ({words}); read it with dwplus {config.dwplus}, "
             "which trained it"

@@ -215,6 +215,7 @@ def test_the_recipe_stands_there_in_words_and_as_a_command() -> None:
     assert "over at most 12, spread evenly, of all scenes of the descending passes" in other
     assert "--s1-mean linear --s1-pass descending --s1-max-scenes 12\n" in other
     assert "No option sets the window of days" in other
+    assert "Border noise" not in plain + other
     assert f"`{Recipe().hash}`" in plain
     assert Recipe().hash not in other
 

@@ -43,8 +43,8 @@ def graph(request: dict[str, object]) -> object:
 @pytest.mark.usefixtures("client")
 @pytest.mark.parametrize(
     "recipe",
-    [Recipe(), Recipe(s1_mean="linear", s1_passes=("DESCENDING",)), Recipe(s1_max_scenes=3)],
-    ids=["default", "linear", "few scenes"],
+    [Recipe(), Recipe(s1_mean="linear", s1_passes=("DESCENDING",)), Recipe(s1_max_scenes=3), Recipe(s1_edge_m=2000)],
+    ids=["default", "linear", "few scenes", "without edges"],
 )
 def test_the_request_can_be_made_again_from_the_shard_alone(tmp_path: Path, recipe: Recipe) -> None:
     tile, pixels = make_tile(), make_pixels()
@@ -116,7 +116,7 @@ def test_a_shard_of_somebody_else_does_not_say(tmp_path: Path) -> None:
 def test_the_documentation_names_every_tag() -> None:
     text = (REPOSITORY / "docs" / "scenes.md").read_text()
     table = text.split("## What a shard says")[1].split("\n## ")[0]
-    tags = provenance(make_tile(), SCENE, Recipe(), make_pixels(), "SANDBOX")
+    tags = provenance(make_tile(), SCENE, Recipe(s1_edge_m=2000), make_pixels(), "SANDBOX")
 
     named = {
         tag

@@ -1,5 +1,7 @@
 """Recipes and what is asked with them, over the real client and a local Earth Engine where pixels matter."""
 
+import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from datetime import date
@@ -180,6 +182,44 @@ def test_one_scene_needs_no_mosaic() -> None:
     assert "inList" not in text
 
 
+EARLY_TILE = Tile(
+    "dw_11.5_48.1-20170701", "EPSG:32632", (10.0, 0.0, 690000.0, 0.0, -10.0, 5330000.0), (40, 30),
+    date(2017, 7, 1), "EH", 4,
+)  # fmt: skip
+EARLY_SCENE = SceneRef(
+    "COPERNICUS/S2_SR_HARMONIZED", "20170701T102021_20170701T102019_T32UPU", "index", {}, (),
+    tuple(f"S1A_IW_GRDH_1SDV_2017070{d}T101010_2017070{d}T101035_028000_032900_ABCD" for d in range(1, 6)),
+)  # fmt: skip
+
+
+def request_text(tile: Tile, recipe: Recipe) -> str:
+    request = pixel_request(tile, recipe, EARLY_SCENE)
+    return json.dumps({**request, "expression": serializer.encode(request["expression"])}, sort_keys=True)
+
+
+@pytest.mark.usefixtures("session")
+def test_a_recipe_that_masks_no_edges_sends_the_request_that_older_versions_sent() -> None:
+    plain, few = (request_text(EARLY_TILE, r) for r in (Recipe(), Recipe(s1_mean="linear", s1_max_scenes=3)))
+
+    assert hashlib.sha256(plain.encode()).hexdigest()[:16] == "4554a7fd19067d8e"
+    assert hashlib.sha256(few.encode()).hexdigest()[:16] == "445dabf424bba54a"
+
+
+@pytest.mark.usefixtures("session")
+def test_edges_are_masked_in_scenes_before_march_2018_alone() -> None:
+    edge = Recipe(s1_edge_m=2000)
+    across = replace(EARLY_TILE, date=date(2018, 4, 1))
+    after = replace(EARLY_TILE, date=date(2018, 8, 28))  # the window begins on 1 March
+    texts = [request_text(tile, edge) for tile in (EARLY_TILE, across, after)]
+
+    assert [text.count('"Geometry.buffer"') for text in texts] == [1, 1, 0]
+    assert ['"2018-03-01"' in text for text in texts] == [True, True, True]
+    # Where all scenes are old there is nothing to merge but the blank one.
+    assert [text.count('"ImageCollection.merge"') for text in texts] == [1, 2, 1]
+    assert '"distance": {"constantValue": -2000}' in texts[0]
+    assert texts[2] == request_text(after, Recipe())
+
+
 def test_a_recipe_comes_back_from_what_was_written_down() -> None:
     recipe = Recipe(s1_mean="linear", s1_passes=("ASCENDING",), s1_max_scenes=12)
     written = {**asdict(recipe), "s1_passes": ["ASCENDING"]}
@@ -202,6 +242,9 @@ def test_a_recipe_comes_back_from_what_was_written_down() -> None:
         {"s1_max_scenes": 0},
         {"s1_max_scenes": "5"},
         {"s1_max_scenes": True},
+        {"s1_edge_m": 0},
+        {"s1_edge_m": 2000.5},
+        {"s1_edge_m": "2km"},
     ],
 )
 def test_anything_else_is_no_recipe(values: dict[str, object]) -> None:
@@ -212,7 +255,7 @@ def test_anything_else_is_no_recipe(values: dict[str, object]) -> None:
 def test_each_recipe_has_a_hash_of_its_own() -> None:
     recipes = [
         Recipe(), Recipe(s1_mean="linear"), Recipe(s1_passes=("ASCENDING",)), Recipe(s1_max_scenes=5),
-        replace(Recipe(), half_window_days=90),
+        replace(Recipe(), half_window_days=90), Recipe(s1_edge_m=2000), Recipe(s1_edge_m=1000),
     ]  # fmt: skip
 
     assert len({recipe.hash for recipe in recipes}) == len(recipes)

@@ -2,11 +2,13 @@
 
 import errno
 import fcntl
+import threading
+import time
 from pathlib import Path
 
 import pytest
 from dwplus.pipeline.errors import DwplusError, MachineError
-from dwplus.pipeline.files.locks import lock
+from dwplus.pipeline.files.locks import lock, lock_soon
 
 
 def test_a_second_writer_is_refused_until_the_first_has_ended(tmp_path: Path) -> None:
@@ -33,3 +35,29 @@ def test_a_file_system_without_locks_is_no_other_writer(
         pytest.raises(MachineError, match="cannot be locked"),
     ):
         lock(file, held="another build is writing; wait for it")
+
+
+def test_work_of_a_moment_waits_for_the_other_writer(tmp_path: Path) -> None:
+    path, ended = tmp_path / "x", []
+    first = path.open("ab")
+    lock(first, held="")
+
+    def end() -> None:
+        time.sleep(0.1)
+        ended.append(True)
+        first.close()
+
+    thread = threading.Thread(target=end)
+    thread.start()
+    with path.open("ab") as second:
+        lock_soon(second, held="it does not end", within_s=30)
+        assert ended
+    thread.join()
+
+
+def test_a_writer_that_does_not_end_is_named_after_a_while(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    with path.open("ab") as first, path.open("ab") as second:
+        lock(first, held="")
+        with pytest.raises(DwplusError, match="it does not end"):
+            lock_soon(second, held="it does not end", within_s=0.05)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
@@ -339,6 +340,39 @@ def test_a_given_tile_that_moves_to_its_biome_and_is_corrected_is_read_anew(
 
     (row,) = root.manifest().rows
     assert (row.tile.biome, codes_of(root, A)) == (1, {2})
+
+
+def test_another_markup_of_the_same_size_and_time_is_read_anew(mirror: Mirror, root: DataRoot, tmp_path: Path) -> None:
+    # Given two versions of a tile that some tool gave the same time, and that differ in no byte of size.
+    path = give(mirror, tmp_path / "given", f"{A}.tif", 1)
+    other = give(mirror, tmp_path / "elsewhere", f"{A}.tif", 2)
+    for version in (path, other):
+        os.utime(version, (1_500_000_000, 1_500_000_000))
+    assert path.stat().st_size == other.stat().st_size
+    prepare_manifest(root, labels=tmp_path / "given")
+
+    # When the second one is moved over the first.
+    other.replace(path)
+    prepare_manifest(root, labels=tmp_path / "given")
+
+    assert codes_of(root, A) == {2}
+
+
+def test_a_label_that_is_cut_off_is_named_by_its_path_alone(mirror: Mirror, root: DataRoot, tmp_path: Path) -> None:
+    give(mirror, tmp_path / "given", f"{B}.tif", 1)
+    path = give(mirror, tmp_path / "given", f"{A}.tif", 1)
+    path.write_bytes(path.read_bytes()[:600])
+    said: list[str] = []
+
+    for _ in range(2):
+        path.touch()
+        prepared = prepare_manifest(root, labels=tmp_path / "given")
+        said += [row.detail for row in prepared.unusable]
+
+    # The name that GDAL gives to bytes in memory is drawn anew each time.
+    assert said[0] == said[1]
+    assert said[0].startswith(f"{path} cannot be read as a GeoTIFF")
+    assert said[0].count(".tif") == 1
 
 
 def test_released_labels_that_were_lost_stay_in_the_manifest_and_come_back(

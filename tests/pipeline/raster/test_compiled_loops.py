@@ -1,5 +1,8 @@
 """Loops over pixels: compiled and in numpy, held against plain ones."""
 
+import sys
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from dwplus.pipeline.raster import compiled_loops
@@ -64,3 +67,51 @@ def test_numpy_form_alone(data: st.DataObject) -> None:
         patch.setattr(compiled_loops, "_compiled", lambda: None)
         undo_predictor(np.diff(image, axis=1, prepend=np.uint16(0)), found)
     assert np.array_equal(found, image)
+
+
+class Numba(SimpleNamespace):
+    """numba where some ways to compile fail, as with a full home folder; ``asked`` says what was tried."""
+
+    def __init__(self, *works: bool) -> None:
+        super().__init__(works=works, asked=[])
+
+    def njit(self, *, nogil: bool, cache: bool):
+        self.asked.append(cache)
+
+        def compile_(loop):
+            if cache not in self.works:
+                raise OSError(28, "No space left on device")
+            return loop
+
+        return compile_
+
+
+@pytest.mark.parametrize(("works", "compiled"), [((True, False), True), ((False,), True), ((), False)])
+def test_machine_code_that_cannot_be_made_or_kept_is_done_without(
+    monkeypatch: pytest.MonkeyPatch, works: tuple[bool, ...], compiled: bool
+) -> None:
+    numba = Numba(*works)
+    monkeypatch.setitem(sys.modules, "numba", numba)
+    compiled_loops._compiled.cache_clear()
+    try:
+        assert (compiled_loops._compiled() is not None) == compiled
+        assert count_values(np.array([[3, 0], [3, 1]], dtype=np.uint16)).tolist() == [1, 1, 0, 2]
+    finally:
+        compiled_loops._compiled.cache_clear()
+    assert numba.asked == ([True] if True in works else [True, False])
+
+
+def test_a_numba_that_cannot_be_loaded_is_done_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a numba that is installed, and whose library does not load.
+    class Finder:
+        def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+            if name == "numba":
+                raise OSError("Could not find/load shared object file 'libllvmlite.so'")
+
+    monkeypatch.delitem(sys.modules, "numba", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Finder(), *sys.meta_path])
+    compiled_loops._compiled.cache_clear()
+    try:
+        assert count_values(np.array([[3, 0], [3, 1]], dtype=np.uint16)).tolist() == [1, 1, 0, 2]
+    finally:
+        compiled_loops._compiled.cache_clear()

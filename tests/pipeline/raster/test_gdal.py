@@ -7,12 +7,17 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyproj
 import pytest
 import rasterio
 from dwplus.pipeline.build.build import normalise_root, validate_root
 from dwplus.pipeline.cluster import in_process
 from dwplus.pipeline.dataset.root import DataRoot
+from dwplus.pipeline.errors import MachineError
 from dwplus.pipeline.progress import Silent
+from dwplus.pipeline.raster.gdal import check_machine
+from dwplus.pipeline.raster.geotiff import ShardHeader, encode_label, encode_shard, read_header
+from dwplus.pipeline.raster.label_raster import read_label
 from support.fixture_types import LayOut
 from support.tiles import make_tile
 
@@ -103,6 +108,37 @@ def test_a_label_that_is_cut_off_is_refused_whatever_the_shell_says(tmp_path: Pa
     assert "cut off or damaged" in ended.stdout
 
 
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("GTIFF_DONT_WRITE_BLOCKS", "YES"),
+        ("GTIFF_FORCE_RGBA", "YES"),
+        ("GTIFF_POINT_GEO_IGNORE", "YES"),
+        ("TIFF_READ_STREAMING", "YES"),
+        ("OSR_WKT_FORMAT", "WKT1_ESRI"),
+        ("OSR_WKT_FORMAT", "YES"),
+    ],
+)
+def test_what_is_written_and_read_is_the_same_whatever_the_shell_says(
+    option: str, value: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    tile = make_tile(size=510)
+    pixels = np.full((14, 510, 510), 7, dtype=np.uint16)
+
+    def written_and_read(folder: Path) -> tuple[bytes, bytes, ShardHeader, str]:
+        folder.mkdir()
+        shard, label = folder / "shard.tif", folder / "label.tif"
+        shard.write_bytes(encode_shard(pixels, tile, {}))
+        label.write_bytes(encode_label(np.full((510, 510), 3, np.uint8), tile, {}))
+        return shard.read_bytes(), label.read_bytes(), read_header(shard), read_label(label).crs
+
+    before = written_and_read(tmp_path / "before")
+    # GDAL looks at the variables of the process each time.
+    monkeypatch.setenv(option, value)
+
+    assert written_and_read(tmp_path / "after") == before
+
+
 def test_a_world_file_beside_a_label_moves_nothing(tmp_path: Path) -> None:
     tile = make_tile(size=510)
     path = tmp_path / "a.tif"
@@ -125,3 +161,47 @@ def test_the_doctor_names_another_installations_proj(other_proj: Path, tmp_path:
 
     assert ended.returncode != 0
     assert "PROJ_LIB" in ended.stdout + ended.stderr
+
+
+def test_a_proj_of_pyproj_that_does_not_work_is_no_fault_of_the_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    # rasterio and pyproj bring a PROJ each: one may work where the other does not.
+    def fail(*_: object, **__: object) -> None:
+        raise pyproj.exceptions.ProjError("no database context specified")
+
+    monkeypatch.setattr(pyproj.Transformer, "from_crs", fail)
+
+    with pytest.raises(MachineError, match="no database context specified"):
+        check_machine()
+
+
+def test_an_error_for_want_of_memory_is_no_damage(tmp_path: Path) -> None:
+    # Given a process that can have 100 MB more: numpy gets its 64 MB for the picture, GDAL no more of them.
+    path = tmp_path / "a.tif"
+    with rasterio.open(
+        path, "w", driver="GTiff", dtype="uint8", count=1, height=8192, width=8192, compress="zstd", blockysize=8192
+    ) as file:
+        file.write(np.zeros((1, 8192, 8192), np.uint8))
+    program = """
+import re, resource, sys
+from pathlib import Path
+from dwplus.pipeline.errors import MachineError
+from dwplus.pipeline.raster.gdal import check_libraries
+from dwplus.pipeline.validation.file_view import open_fully
+check_libraries()
+open_fully(Path(sys.argv[2]))
+used = int(re.search(r"VmSize:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024
+resource.setrlimit(resource.RLIMIT_AS, (used + (100 << 20),) * 2)
+try:
+    print(open_fully(Path(sys.argv[1])).fault)
+except MachineError as error:
+    print(type(error).__name__)
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program, str(path), str(tmp_path / "nothing.tif")],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+    assert ended.stdout.strip() == "MachineError", ended.stdout + ended.stderr

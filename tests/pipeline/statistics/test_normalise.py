@@ -14,6 +14,7 @@ from dwplus.pipeline.dataset.root import DataRoot
 from dwplus.pipeline.errors import DataError
 from dwplus.pipeline.progress import Silent
 from dwplus.pipeline.raster.geotiff import read_bands, read_codes
+from dwplus.pipeline.raster.targets import Targets
 from dwplus.pipeline.spec.bands import SHARD_BANDS, decode
 from dwplus.pipeline.spec.classes import DYNAMIC_WORLD
 from dwplus.pipeline.statistics.histograms import Cell, add_counts, count_pixels, merged, pack, unpack
@@ -123,7 +124,11 @@ def test_what_a_task_returns_is_small_and_complete() -> None:
     rng = np.random.default_rng(0)
     pixels = rng.normal(2000, 500, (14, 510, 510)).clip(0, 65535).astype(np.uint16)
     pixels[0, 0, 0] = 65535
-    counts = {Cell("train", "train", "eastern-hemisphere-1", 4): count_pixels(pixels, np.zeros((510, 510), np.uint8))}
+    counts = {
+        Cell("train", "train", "eastern-hemisphere-1", 4): count_pixels(
+            pixels, np.zeros((510, 510), np.uint8), Targets()
+        )
+    }
 
     packed = pack(counts)
 

@@ -153,7 +153,7 @@ def test_a_tile_without_edges_has_no_shift(root: DataRoot) -> None:
     row = root.manifest().rows[0]
     write_label(root.label(row), np.full((8, 8), 2, dtype=np.uint8), row.tile, {})
 
-    assert measure(row, root)["label"] is None
+    assert measure(row, root, root.classes())["label"] is None
 
 
 def test_what_was_not_validated_cannot_be_audited(root: DataRoot) -> None:

@@ -141,6 +141,11 @@ def calm_water(values: Any) -> Any:
     return np.stack([drawn().normal(-29, 1, (8, 8)), drawn().normal(-26, 1, (8, 8))])
 
 
+FOUR_SCENES = [f"S1A_IW_GRDH_1SDV_{day}T171200_{day}T171225_020800_023A8C_{day[-4:]}" for day in (
+    "20180216", "20180228", "20180301", "20180312",
+)] * 8  # fmt: skip
+"""32 scenes, half of them from before March 2018: more than the 30 observations that the pixels count."""
+
 DAMAGES: list[tuple[str, Kind, Damage]] = [
     ("readable", "shard", lambda view: replace(view, values=None, fault="is empty (0 bytes)")),
     ("file-size", "s2", lambda view: replace(view, values=None, fault="has 2.0 GB", too_large=True)),
@@ -153,6 +158,7 @@ DAMAGES: list[tuple[str, Kind, Damage]] = [
     ("bands", "s2", in_header(bands=(*L2A_BANDS[:9], "B10", *L2A_BANDS[10:]))),
     ("s1-noise", "s1", everywhere(calm_water)),
     ("s1-border", "s1", everywhere(lambda v: with_gap(v, rows=1, nothing=-60.0) + drawn().normal(0, 0.3, v.shape))),
+    ("s1-early", "shard", tagged(S1_SCENES=" ".join(FOUR_SCENES))),
     ("fill", "s1", everywhere(lambda v: with_gap(v, nothing=-3.4e38))),
     ("fill", "s1", everywhere(lambda v: with_gap(v, nothing=9.97e36))),
     ("fill", "s1", everywhere(lambda v: with_gap(v, nothing=-32767))),
@@ -244,6 +250,33 @@ def test_every_rule_has_a_damage_and_a_sentence_for_a_person() -> None:
 def test_water_and_noise_are_warnings_and_the_tile_stays() -> None:
     for kind, damage in (("s2", OPEN_SEA), ("s2", CLEAR_SEA), ("s1", everywhere(calm_water))):
         assert {finding.severity for finding in judge(damage(sound(kind)))} == {"warning"}
+
+
+def test_a_lake_as_dark_as_night_is_water_and_stays() -> None:
+    # Given brown water in winter: some DN of visible light, and hardly less infrared.
+    lake = from_spectrum(B1=70, B2=60, B3=75, B4=62, B5=58, B6=52, B7=50, B8=48, B8A=45, B9=40, B11=30, B12=25)
+
+    assert [(f.rule, f.severity) for f in judge(lake(sound("s2")))] == [("s2-dark", "warning")]
+
+
+def test_clamped_bands_that_agree_but_for_a_ship_are_no_twins() -> None:
+    def with_ship(view: FileView) -> FileView:
+        values = OPEN_SEA(view).values.copy()
+        for band in ("B8", "B8A"):
+            values[view.bands.index(band), 3, 3:5] = (400, 700)
+        return replace(view, values=values)
+
+    assert "twin-bands" not in {finding.rule for finding in judge(with_ship(sound("s2")))}
+
+
+@pytest.mark.parametrize(
+    ("rows", "findings"), [(1, ["s1-border"]), (5, ["s1-border"]), (7, ["s1-border"]), (8, ["s1-range"])]
+)
+def test_noise_along_an_edge_is_no_other_unit_however_wide_it_is(rows: int, findings: list[str]) -> None:
+    # Given -60 dB in 1, 5, 7 of 8 rows; where there is no ground at all, nobody knows what the numbers are.
+    view = everywhere(lambda v: with_gap(v, rows=rows, nothing=-60.0) + drawn().normal(0, 0.3, v.shape))(sound("s1"))
+
+    assert [finding.rule for finding in judge(view)] == findings
 
 
 def test_an_eight_bit_picture_of_land_is_no_water() -> None:
@@ -437,3 +470,15 @@ def test_what_is_no_raster_is_named(tmp_path: Path, content: bytes, fault: str) 
     path.write_bytes(content)
 
     assert fault in open_fully(path).fault
+
+
+def test_old_scenes_are_counted_and_what_to_do_is_said() -> None:
+    early = tagged(S1_SCENES=" ".join(FOUR_SCENES))(sound("shard"))
+    masked = tagged(S1_SCENES=" ".join(FOUR_SCENES), S1_EDGE_M="2000")(sound("shard"))
+    unnamed = tagged(S1_SCENES=" ".join(["s"] * 32))(sound("shard"))
+
+    assert [finding.message for finding in judge(early)] == [
+        "16 of its 32 Sentinel-1 scenes (50%) are from before March 2018 and may have noise along the edges; to mask "
+        "them build all tiles with --s1-edge 2km"
+    ]
+    assert judge(masked) == judge(unnamed) == []

@@ -142,7 +142,7 @@ def test_class_shares_that_differ_are_measured() -> None:
     classes = (10, 30, 10, 5, 35, 5, 3, 1, 1)
     one = with_classes(IDS[3], classes)
 
-    assert class_counts(one.rows, one.summaries)[0] == 40 * 3 + 10
+    assert class_counts(one.rows, one)[0] == 40 * 3 + 10
     assert class_distance(np.array(LIKE_OTHERS), np.array(classes)) == pytest.approx(0.30)
     assert [(f.rule, f.message) for f in found(one)] == [
         (

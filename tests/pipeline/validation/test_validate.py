@@ -81,8 +81,8 @@ def test_one_look_serves_rules_and_statistics(data_root: LayOut) -> None:
     root = data_root(train=1, test=1)
     row = root.manifest().rows[0]
 
-    view = view_of(row, root)
+    view = view_of(row, root, root.targets())
 
-    assert validate_tile(row, root) == []
+    assert validate_tile(row, root, root.targets()) == []
     assert view.counts("B2").sum() == 64
     assert view.counts("B2") is view.counts("B2")
