@@ -2,11 +2,14 @@
 
 labels -> manifest -> export -> shards -> validate, normalise -> dataset -> train -> score -> report
 
-From Python, five names are enough to begin with; each is imported when it is first used:
+From Python, eight names are enough to begin with; each is imported when it is first used:
 
 - ``DataRoot``: a data set on disk, its records, and where its files lie.
 - ``Dataset``: the tiles of a split as arrays.
 - ``Recipe``: how pixels are chosen and averaged.
+- ``profile``: settings of a training.
+- ``train``: a network learns a data set.
+- ``score``: how well it does.
 - ``load``: a trained network.
 - ``predict``: land-cover classes of a tile.
 """
@@ -19,12 +22,13 @@ from typing import TYPE_CHECKING, Any
 from .pipeline.spec.version import __version__
 
 if TYPE_CHECKING:
-    from .model.score import load, predict
+    from .model.score import load, predict, score
+    from .model.train import profile, train
     from .pipeline.dataset.root import DataRoot
     from .pipeline.dataset.samples import Dataset
     from .pipeline.spec.recipe import Recipe
 
-__all__ = ["DataRoot", "Dataset", "Recipe", "__version__", "load", "predict"]
+__all__ = ["DataRoot", "Dataset", "Recipe", "__version__", "load", "predict", "profile", "score", "train"]
 
 _HOMES = {
     "DataRoot": "pipeline.dataset.root",
@@ -32,6 +36,9 @@ _HOMES = {
     "Recipe": "pipeline.spec.recipe",
     "load": "model.score",
     "predict": "model.score",
+    "profile": "model.train",
+    "score": "model.score",
+    "train": "model.train",
 }
 
 

@@ -29,10 +29,11 @@ def models(tables: bool, as_json: bool) -> None:
     dwplus train --model table4/ca-sa                     a row of the paper's ablations
     dwplus train --model smp/fpn/resnet50                 any network of segmentation-models-pytorch
     dwplus train --model cmx-small                        any of them with few channels: to try it
+    dwplus train --model my_module:build                  a network of yours
     """
-    from ..model.registry import MODELS, table_rows
+    from ..model.registry import MODELS, installed_networks, table_rows
 
-    rows = {**MODELS, **(table_rows() if tables else {})}
+    rows = {**MODELS, **installed_networks(), **(table_rows() if tables else {})}
     documents = [_model_document(name, row) for name, row in rows.items()]
     if as_json:
         click.echo(json.dumps(documents, indent=1))
@@ -42,6 +43,7 @@ def models(tables: bool, as_json: bool) -> None:
         if document["note"]:
             click.echo(f"{document['name']}: {document['note']}")
     click.echo("also: smp/ARCHITECTURE/ENCODER of segmentation-models-pytorch (pip install 'dwplus[models]')")
+    click.echo("and MODULE:FUNCTION, a network of yours (docs/training.md)")
 
 
 _MODEL_COLUMNS = (

@@ -210,8 +210,13 @@ def recipe_options(function: F) -> F:
 def training_options(function: F) -> F:
     return in_order(
         function,
-        click.option("--profile", help="Settings: paper, sandbox, or a TOML file. Default: by the source."),
-        click.option("--model", help="Network, by its name in 'dwplus models'. Default: the profile's."),
+        click.option(
+            "--profile", help="Settings: paper, small, or a TOML file. Default: by the size of the training split."
+        ),
+        click.option(
+            "--model",
+            help="Network, by its name in 'dwplus models', or MODULE:FUNCTION of yours. Default: the profile's.",
+        ),
         click.option("--primary", help="Bands of the primary input (preset); default: the network's, mostly ms10."),
         click.option(
             "--auxiliary", help="Bands of the auxiliary input (preset, or none); default: the network's, mostly sar."
@@ -223,6 +228,29 @@ def training_options(function: F) -> F:
             show_default=True,
             help="strict cuts validation tiles from training; paper validates on the test tiles.",
         ),
-        click.option("--epochs", type=click.IntRange(1), help="Epochs; default: the profile's."),
+        click.option("--epochs", type=click.IntRange(0), help="Epochs; default: the profile's."),
         click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Any other setting of the profile."),
+    )
+
+
+def transfer_options(function: F) -> F:
+    """What a training begins with, and how many labels it sees."""
+    return in_order(
+        function,
+        click.option(
+            "--init",
+            metavar="RUN|FILE",
+            help="Begin with the weights of a run or a file, matched by name; what does not fit is listed.",
+        ),
+        click.option(
+            "--freeze",
+            type=click.Choice(["encoder"]),
+            help="Train the decoder alone (with --init). --set lr_encoder=0.1 trains the encoder slowly.",
+        ),
+        click.option(
+            "--labels-share",
+            type=click.FloatRange(0, 1, min_open=True),
+            metavar="SHARE",
+            help="Train on this share of the training tiles, with all classes in their shares.",
+        ),
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +13,7 @@ import click
 from ..pipeline.errors import UsageError
 from ..pipeline.files.atomic import parse_toml
 from ..pipeline.machine import is_first_process
-from .options import data_option, quiet_option, runs_option, source_option, training_options
+from .options import data_option, quiet_option, runs_option, source_option, training_options, transfer_options
 from .output import mark
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.option("--name", help="Name of the run; default: the network's. The same name resumes an interrupted run.")
 @training_options
+@transfer_options
 @source_option
 @data_option
 @runs_option
@@ -39,14 +42,20 @@ def train(
     model: str | None,
     epochs: int | None,
     changes: tuple[str, ...],
+    init: str | None,
+    freeze: str | None,
+    labels_share: float | None,
 ) -> None:
     """Train a network on the data set; run it again to resume.
 
     \b
-    dwplus train                                      SpecSAR-Former, settings by the source
+    dwplus train                                      SpecSAR-Former, settings by the size of the training split
     dwplus train --name s2 --model segformer-small --auxiliary none
     dwplus train --model cmx-small                    another network (dwplus models), here with few channels
     dwplus train --profile paper --set lr=1e-3 --set seed=1
+    dwplus train --name mine --init runs/one --freeze encoder
+    dwplus train --name tenth --labels-share 0.1      a tenth of the training tiles
+    dwplus train --model my_module:build              a network of yours
     accelerate launch -m dwplus.cli train             on several GPUs
     """
     from ..model.registry import spec
@@ -55,10 +64,11 @@ def train(
     from ..workflow.training import Inputs, train_run, training_settings
 
     root = root_with_runs(data, source, runs)
-    settings = training_settings(profile, root, _changes(model, epochs, changes))
+    given = {"model": model, "epochs": epochs, "init": init, "freeze": freeze, "labels_share": labels_share}
+    settings = training_settings(profile, root, _changes(given, changes), protocol=protocol)
     row = spec(settings.model)
     inputs: Inputs = Inputs(primary or row.primary, auxiliary or row.auxiliary or "none")
-    name = name or settings.model.replace("/", "-")
+    name = name or re.sub("[^A-Za-z0-9._-]", "-", settings.model)
     run_dir = train_run(root, name, settings, protocol=protocol, inputs=inputs, progress=console(quiet=quiet))
     if is_first_process():
         click.echo(f"{run_dir}  next: dwplus score runs/{run_dir.name}")
@@ -114,7 +124,8 @@ def _print_scores(scores: Scores, *, as_json: bool) -> None:
         click.echo(f"  {class_name:<20} IoU {iou}")
 
 
-def _changes(model: str | None, epochs: int | None, changes: tuple[str, ...]) -> dict[str, Any]:
+def _changes(given: Mapping[str, Any], changes: tuple[str, ...]) -> dict[str, Any]:
+    """Settings of ``--set``, and those that have an option of their own, where they are given."""
     settings: dict[str, Any] = {}
     for change in changes:
         key, separator, text = change.partition("=")
@@ -124,4 +135,4 @@ def _changes(model: str | None, epochs: int | None, changes: tuple[str, ...]) ->
             settings[key] = parse_toml(f"value = {text}", where="--set")["value"]
         except UsageError:
             settings[key] = text
-    return settings | {k: v for k, v in (("model", model), ("epochs", epochs)) if v is not None}
+    return settings | {key: value for key, value in given.items() if value is not None}

@@ -58,7 +58,10 @@ _RATIO = Domain(0, above=True)
 
 DOMAINS: dict[str, Domain] = {
     # Training.
-    "epochs": _COUNT,
+    "epochs": Domain(0, 1_000_000, whole=True),
+    "steps": _COUNT,
+    "lr_encoder": Domain(0, 100, above=True, why="it is a factor on lr; freeze leaves the encoder as it is"),
+    "labels_share": Domain(0, 1, above=True, why="it is a share of the training tiles"),
     "batch": _COUNT,
     "batch_per_device": _COUNT,
     "lr": Domain(0, above=True),

@@ -153,7 +153,7 @@ def collate(items: list[Batch]) -> Batch:
 
 def _filled_up(image: Tensor, height: int, width: int, nothing: int) -> Tensor:
     """An image (..., h, w) in the upper left corner of one of (..., height, width)."""
-    filled = torch.full((*image.shape[:-2], height, width), nothing, dtype=image.dtype)
+    filled = torch.full((*image.shape[:-2], height, width), nothing, dtype=image.dtype, device=image.device)
     filled[..., : image.shape[-2], : image.shape[-1]] = image
     return filled
 
@@ -386,7 +386,15 @@ class Symmetry(NamedTuple):
         return torch.rot90(image, self.turns, (-2, -1)) if self.turns else image
 
 
-def augment(batch: Batch, *, seed: int, epoch: int, crop_px: int | None = None, symmetries: bool = True) -> Batch:
+def augment(
+    batch: Batch,
+    *,
+    seed: int,
+    epoch: int,
+    crop_px: int | None = None,
+    symmetries: bool = True,
+    fill_up: bool = False,
+) -> Batch:
     """The batch, each sample cropped at random and turned and mirrored at random, the same for inputs and label.
 
     What happens to a sample depends on seed, epoch and its number alone, whatever batch, process or device it is in.
@@ -396,6 +404,7 @@ def augment(batch: Batch, *, seed: int, epoch: int, crop_px: int | None = None, 
         seed, epoch: of the choice.
         crop_px: side of the crop; None: the whole tile.
         symmetries: whether to turn and mirror (paper, section V-B: "random rotation and flipping").
+        fill_up: a tile that is smaller than the crop is filled up with pixels that have no data and are ignored.
 
     Raises:
         UsageError: the crop is larger than the tile, or a tile that is not square would have to be turned.
@@ -403,8 +412,12 @@ def augment(batch: Batch, *, seed: int, epoch: int, crop_px: int | None = None, 
     crop = crop_px or 0
     if not crop and bool((batch.size != torch.tensor(batch.label.shape[1:], device=batch.size.device)).any()):
         raise UsageError("tiles of several sizes are trained on with crops of one: --set crop_px=256")
+    if fill_up and crop > min(batch.label.shape[1:]):
+        batch = _batch_filled_up(batch, *(max(side, crop) for side in batch.label.shape[1:]))
     samples = []
     for i, (number, (height, width)) in enumerate(zip(batch.number.tolist(), batch.size.tolist(), strict=True)):
+        if fill_up:
+            height, width = max(height, crop), max(width, crop)
         if crop > min(height, width):
             raise UsageError(f"crop_px is {crop}, a tile has {height} x {width} px; choose a smaller crop")
         if symmetries and not crop and height != width:
@@ -418,6 +431,11 @@ def augment(batch: Batch, *, seed: int, epoch: int, crop_px: int | None = None, 
     primary, auxiliary = (stored.view(torch.uint16) for stored in parts[:2])
     size = torch.tensor(parts[2].shape[1:]).expand(len(batch.number), 2)
     return Batch(primary, auxiliary, parts[2], batch.number, size)
+
+
+def _batch_filled_up(batch: Batch, height: int, width: int) -> Batch:
+    primary, auxiliary = (_filled_up(_bits(part), height, width, NODATA).view(torch.uint16) for part in batch[:2])
+    return batch._replace(primary=primary, auxiliary=auxiliary, label=_filled_up(batch.label, height, width, IGNORE))
 
 
 def _bits(image: Tensor) -> Tensor:

@@ -3,7 +3,8 @@
 To add a network: one file with a settings dataclass and an ``nn.Module`` whose ``forward(primary, auxiliary)`` gives
 logits of the input's size, and one row here (another in ``SMALL_SETTINGS``). Names that are not listed but made:
 ``table4/ca-sa`` (rows of the paper's ablations, ``manifests/paper.toml``), ``smp/fpn/resnet50`` (any network of
-segmentation-models-pytorch) and ``cmx-small`` (a network with few channels).
+segmentation-models-pytorch), ``cmx-small`` (a network with few channels) and ``my_module:build`` (a network from
+outside, ``outside.py``).
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from .baselines import (
 from .baselines.segformer import SegFormer, SegFormerConfig
 from .blocks.mit import MIT_SIZES
 from .config import from_mapping, to_mapping
+from .outside import Outside, OutsideConfig, installed, names_a_function, of_entry_point, of_module
 from .specsar_former import SMALL, SpecSarFormer, SpecSarFormerConfig
 
 
@@ -219,6 +221,23 @@ def _smp(name: str) -> ModelSpec:
     return replace(MODELS["smp/unet/resnet34"], defaults=smp.SmpConfig(architecture=parts[1], encoder=parts[2]))
 
 
+def _from_outside(name: str, found: Any) -> ModelSpec:
+    if isinstance(found, ModelSpec):
+        return found
+    note = "from outside dwplus"
+    fewest = int(getattr(found, "min_batch", 1))
+    return ModelSpec(Outside(found), OutsideConfig(), "dual", name, min_batch=fewest, note=note)
+
+
+def installed_networks() -> dict[str, ModelSpec]:
+    """Networks that installed packages offer, by name.
+
+    Raises:
+        UsageError: one cannot be imported.
+    """
+    return {name: _from_outside(name, of_entry_point(name)) for name in sorted(installed()) if name not in MODELS}
+
+
 # --- settings of older versions ---------------------------------------------------------------------------------------
 
 
@@ -254,6 +273,10 @@ def spec(name: str) -> ModelSpec:
         return replace(MODELS[base], defaults=SMALL_SETTINGS[base], paper=None, note="")
     if name.startswith("smp/"):
         return _smp(name)
+    if names_a_function(name):
+        return _from_outside(name, of_module(name))
+    if name in installed():
+        return _from_outside(name, of_entry_point(name))
     rows = table_rows() if name.startswith("table") else {}
     if name in rows:
         return rows[name]
@@ -284,6 +307,8 @@ def configure(
     row = spec(name)
     given = {"primary_bands": primary_bands, "auxiliary_bands": auxiliary_bands}
     bands = {key: number for key, number in given.items() if number is not None}
+    if isinstance(row.defaults, OutsideConfig) and overrides:
+        overrides = {"options": overrides}
     settings: NetworkConfig = from_mapping(
         type(row.defaults),
         {**to_mapping(row.defaults), **bands, "classes": labels, **overrides},
@@ -312,7 +337,17 @@ def make_network(name: str, settings: Mapping[str, Any], *, where: str) -> nn.Mo
     Raises:
         UsageError: the name or a setting is unknown, or the settings do not fit each other.
     """
-    return _network(name, from_mapping(type(spec(name).defaults), settings, where=where))
+    return _network(name, settings_of(name, settings, where=where))
+
+
+def settings_of(name: str, recorded: Mapping[str, Any], *, where: str) -> NetworkConfig:
+    """Settings of a network, as a run keeps them.
+
+    Raises:
+        UsageError: the name or a setting is unknown, or the settings do not fit each other.
+    """
+    settings: NetworkConfig = from_mapping(type(spec(name).defaults), recorded, where=where)
+    return settings
 
 
 def _network(name: str, settings: NetworkConfig) -> nn.Module:

@@ -1,9 +1,9 @@
 """A run's folder: settings, progress and results. Every file in it is written whole or not at all.
 
-``config.json`` (resolved settings), ``checkpoints/`` (to resume from), ``metrics.jsonl`` (a row an epoch),
-``model.safetensors`` (weights after the last epoch: the result; its presence means the run is complete),
-``best.safetensors`` (only with ``keep_best``), ``scores.json`` (``score.py``) and ``SHA256SUMS``, which names the hash
-of each of them: a file that changed since it was written is refused when it is read.
+``config.json`` (resolved settings), ``tiles.json`` (the tiles it was trained on), ``checkpoints/`` (to resume from),
+``metrics.jsonl`` (a row an epoch), ``model.safetensors`` (weights after the last epoch: the result; its presence means
+the run is complete), ``best.safetensors`` (only with ``keep_best``), ``scores.json`` (``score.py``) and ``SHA256SUMS``,
+which names the hash of each of them: a file that changed since it was written is refused when it is read.
 """
 
 from __future__ import annotations
@@ -41,12 +41,18 @@ WEIGHTS = "model.safetensors"
 BEST_WEIGHTS = "best.safetensors"
 CHECKPOINTS = "checkpoints"
 SUMS = "SHA256SUMS"
+TILES = "tiles.json"
 KEPT_CHECKPOINTS = 2
 
 _WRITING_TAKES_S = 600.0
 """Seconds after which a write is taken for stuck: the checkpoint of the largest network takes some, on a slow disk."""
 
-MAY_DIFFER = frozenset({"dwplus", "train.workers", "train.keep_mb", "train.tracker", "train.device", "computing"})
+MAY_DIFFER = frozenset(
+    {
+        *("dwplus", "train.workers", "train.keep_mb", "train.tracker", "train.device", "computing"),
+        *("train.init", "initial.given"),
+    }
+)
 """Keys that a run may be resumed with others of. ``computing`` is written down each time it changes."""
 
 
@@ -109,6 +115,37 @@ class DataCard:
 
 
 @dataclass(frozen=True)
+class Initial:
+    """What a run began with, where that are weights trained before (``transfer.py``).
+
+    Attributes:
+        given: the run or file, as it was named.
+        sha256: of its file of weights.
+        model: the network of that run; empty for a file that belongs to none.
+        taken: number of weights that were taken as they were.
+        partly: weights that were taken for some bands or classes.
+        anew: weights of which nothing was taken.
+        classes: classes that began as those of the same name.
+        mapped: (class, class of Dynamic World) of those that began as the class that they map to.
+        bands: bands that are read as before, with the statistics of that run.
+        tiles_known: it is recorded which tiles the weights were trained on.
+        shared_blocks: those of these tiles that share a geographic block with val or test tiles.
+    """
+
+    given: str
+    sha256: str
+    model: str
+    taken: int
+    partly: tuple[str, ...]
+    anew: tuple[str, ...]
+    classes: tuple[str, ...]
+    mapped: tuple[tuple[str, str], ...]
+    bands: tuple[str, ...]
+    tiles_known: bool
+    shared_blocks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Computing:
     """What a run was computed on: its weights depend on it in their last digits, and with dropout in more.
 
@@ -144,6 +181,7 @@ class RunConfig:
         train: ``TrainConfig``, as plain values.
         data: what it is trained on.
         validation: split that is scored after each epoch, or None.
+        initial: weights trained before that it began with, or None.
         computing: what it was computed on, in the order of epochs; empty for a run of an earlier version.
     """
 
@@ -153,6 +191,7 @@ class RunConfig:
     train: dict[str, Any]
     data: DataCard
     validation: str | None = None
+    initial: Initial | None = None
     computing: tuple[Computing, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -160,6 +199,8 @@ class RunConfig:
         document = to_mapping(self)
         if self.data.classes == DYNAMIC_WORLD:
             del document["data"]["classes"]
+        if self.initial is None:
+            del document["initial"]
         return document
 
     @classmethod

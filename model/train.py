@@ -15,7 +15,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
@@ -32,14 +32,40 @@ from ..pipeline.errors import DataError, DwplusError, UsageError
 from ..pipeline.files.atomic import read_toml
 from ..pipeline.machine import is_first_process
 from ..pipeline.spec.classes import DYNAMIC_WORLD
+from ..pipeline.spec.overlaps import BLOCK_DEG
+from ..pipeline.spec.tiles import Tile
 from ..pipeline.spec.version import __version__
 from .config import from_mapping, to_mapping
 from .domains import check_domains
-from .loader import Batch, EpochSampler, Normaliser, TileSet, augment, batches, make_loader
+from .estimate import TimedBatch, seconds_of_training, times_of, unchanged_buffers
+from .label_share import part_of
+from .loader import Batch, EpochSampler, Normaliser, TileSet, augment, batch_to, batches, collate, make_loader
 from .losses import ClassScale, PixelLoss, build_loss
 from .metrics import ConfusionMatrix, TileCounts, count_pixels, overall, predicted_classes
-from .registry import configure, make_network, spec
-from .runs import BEST_WEIGHTS, WEIGHTS, Computing, DataCard, RunConfig, RunFolder, check_numbers, differing_keys
+from .registry import configure, make_network, settings_of, spec
+from .runs import (
+    BEST_WEIGHTS,
+    TILES,
+    WEIGHTS,
+    Computing,
+    DataCard,
+    RunConfig,
+    RunFolder,
+    check_numbers,
+    differing_keys,
+)
+from .transfer import (
+    Plan,
+    Pretrained,
+    begun,
+    encoder_names,
+    freeze,
+    parameter_groups,
+    places_of,
+    plan,
+    read_pretrained,
+    sharing_blocks,
+)
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +80,10 @@ class TrainConfig:
     Attributes:
         model: name in the registry.
         model_options: changes to the network's settings.
-        epochs: passes over the training split.
+        epochs: passes over the training split; 0, which trains nothing, only with ``init``.
+        steps: optimiser steps in all, in place of ``epochs``: as many whole epochs as have that many. Scores and
+            checkpoints come ten times in all, or as ``validate_every`` and ``checkpoint_every`` say where that is less
+            often. For data sets of a few tiles, whose epochs are short.
         batch: samples an optimiser step, over all devices.
         batch_per_device: samples at a time on one device; steps accumulate to ``batch``.
         lr: learning rate at the top of the cosine, which ends at 0.
@@ -64,6 +93,10 @@ class TrainConfig:
         gamma: of the focal losses.
         class_scale: of the focal losses' class weights: ``class`` scales them to mean 1 over the classes (the paper's
             plain reading), ``pixel`` to mean 1 over the pixels, with a limit, for data with a very rare class.
+        init: begin with the weights of this run or file, as far as they fit (``transfer.py``); None: from scratch.
+        freeze: ``encoder``: leave what lies before the decoder as it begins, but for weights that do not fit.
+        lr_encoder: factor on the learning rate of the encoder.
+        labels_share: share of the training tiles that is trained on, the same ones each time (``label_share.py``).
         aux_weight: of the loss of an auxiliary head, where a network has one (PSPNet's value; the paper is silent).
         crop_px: side of a random crop; None: whole tiles.
         symmetries: random quarter turns and mirroring.
@@ -83,6 +116,7 @@ class TrainConfig:
     model: str = "specsar-former"
     model_options: dict[str, Any] = field(default_factory=dict)
     epochs: int = 200
+    steps: int | None = None
     batch: int = 32
     batch_per_device: int = 4
     lr: float = 5e-4
@@ -91,6 +125,10 @@ class TrainConfig:
     loss: str = "focal"
     gamma: float = 2.0
     class_scale: ClassScale = "class"
+    init: str | None = None
+    freeze: Literal["encoder"] | None = None
+    lr_encoder: float = 1.0
+    labels_share: float = 1.0
     aux_weight: float = 0.4
     crop_px: int | None = None
     symmetries: bool = True
@@ -107,7 +145,13 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check_domains(self)
-        if not 0 <= self.warmup_epochs < self.epochs:
+        if self.freeze and not self.init:
+            raise UsageError(f"freeze is {self.freeze}, and there is nothing to keep: name weights with --init")
+        if self.epochs == 0 and not self.init:
+            raise UsageError(
+                "epochs is 0; it must be a whole number, 1 or more, but where a training begins with weights (--init)"
+            )
+        if self.steps is None and self.epochs and not 0 <= self.warmup_epochs < self.epochs:
             raise UsageError(f"warmup_epochs is {self.warmup_epochs}; choose 0 or more, below epochs ({self.epochs})")
 
     def to_dict(self) -> dict[str, Any]:
@@ -124,7 +168,7 @@ def profile_names() -> tuple[str, ...]:
 
 
 def profile(name: str | Path, **overrides: Any) -> TrainConfig:
-    """Settings of a shipped profile (``paper``, ``sandbox``) or of a TOML file, some of them changed.
+    """Settings of a shipped profile (``paper``, ``small``, ``sandbox``) or of a TOML file, some of them changed.
 
     Fewer epochs shorten the profile's warm-up where it would not fit.
 
@@ -133,6 +177,8 @@ def profile(name: str | Path, **overrides: Any) -> TrainConfig:
     """
     mapping = load_toml("profiles").get(str(name)) or _read_profile(Path(name))
     settings = {**mapping, **overrides}
+    if "epochs" in overrides and "steps" not in overrides:
+        settings.pop("steps", None)
     if "epochs" in overrides and "warmup_epochs" not in overrides and "warmup_epochs" in mapping:
         # A trial of one epoch must not fail for a warm-up that was not requested.
         settings["warmup_epochs"] = min(mapping["warmup_epochs"], max(0, overrides["epochs"] - 1))
@@ -156,6 +202,22 @@ class Position:
     steps: int
 
 
+class Listener:
+    """Hears of a training, in the main process; this one does nothing."""
+
+    def begins(self, run: RunConfig, epochs: int) -> None:
+        """Settings of the run, and its epochs in all; before the first step."""
+
+    def timing(self) -> None:
+        """A first batch is timed."""
+
+    def estimated(self, seconds: float) -> None:
+        """How long the training will take from here on; before the first step."""
+
+    def batch(self, epoch: int, done: int, count: int) -> None:
+        """``done`` of ``count`` batches of an epoch (from 1) are computed."""
+
+
 EpochRow = dict[str, Any]
 """One row of ``metrics.jsonl``: epoch (from 1), lr, loss, seconds, samples_per_second, and miou, oa, f1 where the epoch
 was validated."""
@@ -169,6 +231,9 @@ def train(
     run_dir: Path,
     on_step: Callable[[Position], None] | None = None,
     on_epoch: Callable[[EpochRow], None] | None = None,
+    listener: Listener | None = None,
+    held_out: Sequence[Tile] = (),
+    block_deg: float = BLOCK_DEG,
 ) -> Path:
     """Train a network, or resume a training that was interrupted; a complete run is left as it is.
 
@@ -179,6 +244,9 @@ def train(
         run_dir: folder of the run.
         on_step: called after each optimiser step, in the main process.
         on_epoch: called with each row of ``metrics.jsonl``, in the main process.
+        listener: hears what the training begins with, how long it will take, and of each batch.
+        held_out: tiles that weights to begin with should not have been trained on, beside those of ``dataset_val``.
+        block_deg: side of the geographic blocks by which that is judged, degrees.
 
     Returns:
         ``run_dir``.
@@ -187,17 +255,23 @@ def train(
         UsageError: the settings do not fit each other or the data, or ``run_dir`` holds a run with others.
         DwplusError: the loss is not a number any more.
     """
-    folder = RunFolder(run_dir)
+    folder, listener = RunFolder(run_dir), listener or Listener()
+    held = folder.read_config() if folder.started and folder.has_progress else None
+    dataset_train = part_of(dataset_train, config.labels_share)
     run = resolve(config, dataset_train, dataset_val)
-    if folder.started and folder.has_progress:
-        run = run.resuming(folder.read_config())
+    if held is not None:
+        run = run.resuming(held)
+    validated = () if dataset_val is None else dataset_val.tiles
+    begins = _beginning(config, run, held, [*held_out, *validated], block_deg)
+    run = begins.run
     check_same_run(folder, run)
     if folder.complete:
         log.info("%s is complete: nothing to do", run_dir)
         return run_dir
+    config = in_epochs(config, len(dataset_train), processes=int(os.environ.get("WORLD_SIZE", "1")))
     # One process of several on one run holds the lock for all of them.
     with folder.locked() if is_first_process() else nullcontext():
-        trainer = _Trainer(config, run, folder, dataset_train, dataset_val, on_step)
+        trainer = _Trainer(config, begins, folder, dataset_train, dataset_val, on_step, listener)
         try:
             _run_epochs(trainer, on_epoch)
         finally:
@@ -205,8 +279,55 @@ def train(
     return run_dir
 
 
+@dataclass(frozen=True)
+class _Beginning:
+    """How a run begins: its settings; and weights trained before with where they go, where there are any to apply."""
+
+    run: RunConfig
+    before: Pretrained | None = None
+    made: Plan | None = None
+
+
+def _beginning(
+    config: TrainConfig, run: RunConfig, held: RunConfig | None, held_out: Sequence[Tile], block_deg: float
+) -> _Beginning:
+    if config.init is None:
+        return _Beginning(run)
+    if held is not None and held.initial is not None and held.train.get("init") == config.init:
+        # A checkpoint has the weights; the run that they came from may be gone by now.
+        kept = replace(run.data, statistics=held.data.statistics)
+        return _Beginning(replace(run, initial=held.initial, data=kept))
+    before = read_pretrained(config.init)
+    made = plan(run.model, settings_of(run.model, run.model_config, where="model"), run.data, before)
+    shared = sharing_blocks(before.tiles or (), held_out, block_deg)
+    return _Beginning(begun(run, made, before, shared), before, made)
+
+
+def in_epochs(config: TrainConfig, tiles: int, *, processes: int = 1) -> TrainConfig:
+    """The same settings with epochs in place of steps; settings without steps are left as they are.
+
+    Args:
+        tiles: training tiles.
+        processes: that share them.
+    """
+    if config.steps is None:
+        return config
+    batches = math.ceil(math.ceil(tiles / processes) / config.batch_per_device)
+    epochs = math.ceil(config.steps / math.ceil(batches / accumulation(config, processes)))
+    tenth = math.ceil(epochs / 10)
+    return replace(
+        config,
+        steps=None,
+        epochs=epochs,
+        warmup_epochs=min(config.warmup_epochs, epochs - 1),
+        validate_every=max(config.validate_every, tenth),
+        checkpoint_every=max(config.checkpoint_every, tenth),
+    )
+
+
 def _run_epochs(trainer: _Trainer, on_epoch: Callable[[EpochRow], None] | None) -> None:
     rows = trainer.restore()
+    trainer.announce(len(rows))
     for epoch in range(len(rows), trainer.config.epochs):  # one row an epoch
         row = trainer.run_epoch(epoch)
         rows.append(row)
@@ -322,28 +443,41 @@ class _Trainer:
     def __init__(
         self,
         config: TrainConfig,
-        run: RunConfig,
+        begins: _Beginning,
         folder: RunFolder,
         dataset_train: TileSet,
         dataset_val: TileSet | None,
         on_step: Callable[[Position], None] | None,
+        listener: Listener,
     ) -> None:
-        self.config, self.run, self.folder, self.on_step = config, run, folder, on_step
+        run = begins.run
+        self.config, self.run, self.folder, self.on_step, self.listener = config, run, folder, on_step, listener
+        self.before, self.tiles = begins.before, dataset_train
+        # Some tiles are smaller than the crop; where all are, the crop is a mistake.
+        self.fill_up = any(min(tile.shape) >= (config.crop_px or 0) for tile in dataset_train.tiles)
         self.accelerator = _accelerator(config, folder.path)
         self.accumulate = accumulation(config, self.accelerator.num_processes)
         torch.manual_seed(config.seed)
         model = spec(config.model)
         network = make_network(config.model, run.model_config, where="model")
+        if begins.before is not None and begins.made is not None:
+            begins.made.apply(network, begins.before.weights)
         self.heads = {"aux": True} if getattr(network, "has_aux", False) else {}
+        encoder = encoder_names(network, config.model) if config.freeze or config.lr_encoder != 1 else frozenset()
+        fixed = encoder if config.freeze and run.initial else frozenset()
+        self.resting = freeze(network, fixed - {*run.initial.partly, *run.initial.anew}) if run.initial else []
         if config.compile:
             network.compile()  # in place: the names of the weights stay what they are
         decay = config.weight_decay
-        optimiser = torch.optim.AdamW(network.parameters(), lr=config.lr, weight_decay=decay, fused=True)
+        groups = parameter_groups(network, encoder, config.lr_encoder)
+        optimiser = torch.optim.AdamW(groups, lr=config.lr, weight_decay=decay, fused=True)
         loader, self.sampler = self._loader(dataset_train, shuffle=True, fewest=model.min_batch)
         self.network: nn.Module
+        self.stored = loader.dataset
         self.network, self.optimiser, self.loader = self.accelerator.prepare(network, optimiser, loader)
-        self.loader_val = None
+        self.loader_val, self.validation_px = None, 0
         if dataset_val is not None:
+            self.validation_px = sum(math.prod(tile.shape) for tile in dataset_val.tiles)
             at_once = 1 if len({tile.shape for tile in dataset_val.tiles}) > 1 else None
             self.loader_val = self.accelerator.prepare(
                 self._loader(dataset_val, shuffle=False, fewest=1, batch=at_once)[0]
@@ -382,11 +516,69 @@ class _Trainer:
         log.info("%s: resuming after epoch %d of %d", self.folder.path, len(state["rows"]), self.config.epochs)
         return list(state["rows"])
 
+    def announce(self, done: int) -> None:
+        """Tell what the training begins with, and how long its epochs from ``done`` on will take."""
+        told = self.accelerator.is_main_process
+        if told:
+            self.listener.begins(self.run, self.config.epochs)
+        if done >= self.config.epochs:
+            return
+        if told:
+            self.listener.timing()
+        timed = self._time_a_batch(done)
+        if told:
+            self.listener.estimated(
+                seconds_of_training(
+                    timed,
+                    epochs=self.config.epochs - done,
+                    batches=len(self.loader),
+                    kept=self.config.keep_mb > 0,
+                    validations=math.ceil((self.config.epochs - done) / self.config.validate_every),
+                    validation_px=self.validation_px,
+                )
+            )
+
+    def _time_a_batch(self, epoch: int) -> TimedBatch:
+        """Read and compute one batch as training does; nothing that is trained changes."""
+        numbers = list(np.random.default_rng((self.config.seed, epoch)).permutation(len(self.stored)))
+        start = time.perf_counter()
+        batch = collate([self.stored[int(i)] for i in numbers[: self.config.batch_per_device]])
+        read = time.perf_counter() - start
+        batch = batch_to(batch, self.accelerator.device)
+        batch = self._augmented(batch, epoch)
+        network = self._in_training()
+        with unchanged_buffers(network), self.accelerator.no_sync(network):
+            seconds = times_of(lambda: self.accelerator.backward(self._loss(batch)))
+        self.optimiser.zero_grad()
+        return TimedBatch(read, seconds, batch.label.numel())
+
+    def _augmented(self, batch: Batch, epoch: int) -> Batch:
+        config = self.config
+        return augment(
+            batch,
+            seed=config.seed,
+            epoch=epoch,
+            crop_px=config.crop_px,
+            symmetries=config.symmetries,
+            fill_up=self.fill_up,
+        )
+
+    def _in_training(self) -> nn.Module:
+        self.network.train()
+        for module in self.resting:
+            module.eval()
+        return self.network
+
     def _write_down(self, *, epochs_done: int) -> None:
         """Write the run's settings where it begins, and what computes it wherever that changes."""
         self.folder.prepare()
         # An earlier start may have left its settings, and nothing that was trained with them.
-        run = self.folder.read_config() if self.folder.has_progress else self.run
+        if self.folder.has_progress:
+            run = self.folder.read_config()
+        else:
+            run = self.run
+            tiles = () if self.before is None else self.before.tiles or ()
+            self.folder.write_json(TILES, {"trained_on": places_of(self.tiles.tiles), "pretrained_on": tiles})
         before = tuple(one for one in run.computing if one.from_epoch <= epochs_done)
         now = Computing(
             from_epoch=epochs_done + 1,
@@ -425,12 +617,14 @@ class _Trainer:
         torch.manual_seed(_mixed_seed(self.config.seed, epoch, self.accelerator.process_index))
         self.sampler.set_epoch(epoch)
         self.loader.set_epoch(epoch)  # or accelerate counts from 0 and sets the sampler's epoch to that
-        self.network.train()
+        self._in_training()
         losses: list[Tensor] = []
         lr, checked, count = self.config.lr, 0, len(self.loader)
         for number, batch in enumerate(batches(self.loader)):
             last_of_step = (number + 1) % self.accumulate == 0 or number + 1 == count
             losses.append(self._backward(batch, epoch, number, count, sync=last_of_step))
+            if self.accelerator.is_main_process:
+                self.listener.batch(epoch + 1, number + 1, count)
             if not last_of_step:
                 continue
             step = number // self.accumulate
@@ -445,8 +639,7 @@ class _Trainer:
 
     def _backward(self, batch: Batch, epoch: int, number: int, count: int, *, sync: bool) -> Tensor:
         """Add one micro-batch's share to the gradients; gives its loss, still on the device."""
-        config = self.config
-        batch = augment(batch, seed=config.seed, epoch=epoch, crop_px=config.crop_px, symmetries=config.symmetries)
+        batch = self._augmented(batch, epoch)
         group = min(self.accumulate, count - number // self.accumulate * self.accumulate)
         with nullcontext() if sync else self.accelerator.no_sync(self.network):
             loss = self._loss(batch)
@@ -456,17 +649,29 @@ class _Trainer:
     def _loss(self, batch: Batch) -> Tensor:
         inputs = self.normaliser(batch.primary, batch.auxiliary)
         if not self.heads:
-            return self.loss(self.network(*inputs), batch.label)  # type: ignore[no-any-return]
+            logits = self.network(*inputs)
+            self._check_logits(logits, batch)
+            return self.loss(logits, batch.label)  # type: ignore[no-any-return]
         logits, aux_logits = self.network(*inputs, **self.heads)
         loss: Tensor = self.loss(logits, batch.label) + self.config.aux_weight * self.loss(aux_logits, batch.label)
         return loss
+
+    def _check_logits(self, logits: Any, batch: Batch) -> None:
+        """Networks from outside give whatever they give."""
+        wanted = (len(batch.label), len(self.run.data.classes), *batch.label.shape[1:])
+        found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        if found != wanted:
+            raise UsageError(
+                f"{self.run.model} gives {found} for a batch of {len(batch.label)} crops of {batch.label.shape[1]} x "
+                f"{batch.label.shape[2]} px; it must give logits {wanted}: batch, classes, height, width"
+            )
 
     def _step(self, step: int) -> float:
         """Move the weights; gives the learning rate. Set by hand: a prepared scheduler steps once per process."""
         warmup = self.config.warmup_epochs * self.steps
         lr = learning_rate(step, steps=self.config.epochs * self.steps, warmup=warmup, lr=self.config.lr)
         for group in self.optimiser.param_groups:
-            group["lr"] = lr
+            group["lr"] = lr * group.get("factor", 1.0)
         self.optimiser.step()
         self.optimiser.zero_grad()
         return lr

@@ -62,10 +62,11 @@ def train_and_report(
     root: DataRoot, result: BuildResult | None, *, profile: str | None, progress: Progress
 ) -> Reproduced:
     """Train and score every trial on a built data root and write the report."""
-    trials = SANDBOX_TRIALS if Source.of(root.source()).synthetic else PAPER_TRIALS
+    synthetic = Source.of(root.source()).synthetic
+    trials, usual = (SANDBOX_TRIALS, "sandbox") if synthetic else (PAPER_TRIALS, "paper")
     scores = {}
     for trial in trials:
-        settings = training_settings(profile, root, {"model": trial.model})
+        settings = training_settings(profile or usual, root, {"model": trial.model})
         set_aside_other_data(root, trial, progress)
         run_dir = train_run(root, trial.name, settings, protocol="strict", inputs=trial.inputs, progress=progress)
         scores[trial.name] = score_run(root, run_dir, split="test", progress=progress)

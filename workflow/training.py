@@ -1,24 +1,28 @@
-"""Training and scoring on a data root: opens the splits, names the run, tells progress."""
+"""Training and scoring on a data root: opens the splits, chooses settings, names the run, tells progress."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any, cast
 
+from ..model.estimate import duration_as_text
 from ..model.metrics import overall
 from ..model.runs import RunConfig, RunFolder, run_name
 from ..model.score import Scores, score
-from ..model.train import EpochRow, Position, TrainConfig, profile, train
+from ..model.train import EpochRow, Listener, TrainConfig, profile, train
+from ..model.transfer import initial_as_text
 from ..pipeline.dataset.manifest import Protocol
 from ..pipeline.dataset.root import DataRoot
 from ..pipeline.dataset.samples import Dataset, ReadFrom
 from ..pipeline.errors import DataError, LeftOutError, UsageError
 from ..pipeline.progress import Progress, Step
 from ..pipeline.spec.bands import preset
-from ..pipeline.spec.sources import Source
+from ..pipeline.spec.overlaps import BLOCK_DEG, OWN_BLOCK_DEG
+from ..pipeline.spec.tiles import TILE_SIZE_PX, Tile
 from ..pipeline.spec.words import count_of
 
 READ_VARIABLE = "DWPLUS_READ"
@@ -102,14 +106,47 @@ def open_as_trained(root: DataRoot, run: RunConfig, split: str, *, own: bool = T
     )
 
 
-def training_settings(name: str | None, root: DataRoot, changes: Mapping[str, Any]) -> TrainConfig:
-    """Settings of a profile with some changed; without a name ``sandbox`` on synthetic pixels, ``paper`` on others.
+SMALL_TILES = 500
+"""A training split with fewer pixels than so many tiles of 510 px is small."""
+
+
+def proposed_profile(tiles: Sequence[Tile]) -> str:
+    """The profile that suits a training split: ``small`` where it has few pixels, ``paper`` otherwise."""
+    return "paper" if sum(prod(tile.shape) for tile in tiles) >= SMALL_TILES * TILE_SIZE_PX**2 else "small"
+
+
+def _fitting(name: str, tiles: Sequence[Tile]) -> dict[str, Any]:
+    """Settings of a profile that have to fit the tiles: crops no larger than the largest of them."""
+    side, crop = max((min(tile.shape) for tile in tiles), default=TILE_SIZE_PX), profile(name).crop_px
+    return {"crop_px": side} if crop is not None and side < crop else {}
+
+
+def training_settings(
+    name: str | None, root: DataRoot, changes: Mapping[str, Any], *, protocol: Protocol = "strict"
+) -> TrainConfig:
+    """Settings of a profile with some changed; without a name, of the profile that suits the training split.
 
     Raises:
         UsageError: there is no such profile, or a key or value does not fit.
+        DataError: the data set was not validated yet.
     """
-    chosen = name or ("sandbox" if Source.of(root.source()).synthetic else "paper")
-    return profile(chosen, **changes)
+    if "init" in changes:
+        changes = {**changes, "init": weights_to_begin_with(root, str(changes["init"]))}
+    if name not in (None, "small"):
+        return profile(name, **changes)
+    tiles = [row.tile for row in root.usable("train", protocol)]
+    chosen = name or proposed_profile(tiles)
+    return profile(chosen, **{**_fitting(chosen, tiles), **changes})
+
+
+def weights_to_begin_with(root: DataRoot, given: str) -> str:
+    """Path of the run or file of ``--init``: as it is named, or as a run of the data root.
+
+    Raises:
+        DataError: there is no such run or file; names the runs there are.
+    """
+    files = [path for path in (Path(given), root.folder / given, root.runs / given) if path.is_file()]
+    return str(files[0] if files else find_run(root, given))
 
 
 def train_run(
@@ -122,6 +159,9 @@ def train_run(
         UsageError: settings do not fit each other, or the run was begun with others.
     """
     run_dir = root.runs / run_name(name)
+    rows = root.manifest().rows
+    held_out = [row.tile for split in ("val", "test") for row in root.manifest().of_split(split, protocol)]
+    block_deg = OWN_BLOCK_DEG if any(row.release == "own" for row in rows) else BLOCK_DEG
     dataset_train = open_split(root, "train", protocol, inputs)
     dataset_val = _validation(root, protocol, inputs, progress)
     for line in (*tiles_as_text(dataset_train), *(tiles_as_text(dataset_val) if dataset_val else ())):
@@ -132,16 +172,42 @@ def train_run(
         progress.say(f"run {name} is complete already")
         # Nothing is trained; settings that differ from those of the run are still refused.
         return train(config, dataset_train=dataset_train, dataset_val=dataset_val, run_dir=run_dir)
-    with progress.stage(f"Training {name}", config.epochs, unit="epochs") as step:
+    with progress.stage(f"Training {name}", None, unit="epochs") as step:
         train(
             config,
             dataset_train=dataset_train,
             dataset_val=dataset_val,
             run_dir=run_dir,
-            on_step=lambda now: _tell(step, now),
             on_epoch=lambda row: step.advance(note=epoch_as_text(row)),
+            listener=_Teller(name, config, step, progress),
+            held_out=held_out,
+            block_deg=block_deg,
         )
     return run_dir
+
+
+class _Teller(Listener):
+    """Tells a person what the training begins with, how long it will take, and how far it is."""
+
+    def __init__(self, name: str, config: TrainConfig, step: Step, progress: Progress) -> None:
+        self._name, self._config, self._step, self._progress = name, config, step, progress
+
+    def begins(self, run: RunConfig, epochs: int) -> None:
+        self._step.set(0, epochs)
+        share = f" ({self._config.labels_share:.0%} of the labels)" if self._config.labels_share < 1 else ""
+        self._progress.say(f"{self._name}: {run.model} on {count_of(run.data.tiles, 'training tile')}{share}")
+        if run.initial is not None:
+            for line in initial_as_text(run.initial, run.initial.given):
+                self._progress.say(f"{self._name} {line}" if line.startswith("begins") else line)
+
+    def timing(self) -> None:
+        self._progress.say("timing a first batch")
+
+    def estimated(self, seconds: float) -> None:
+        self._progress.say(f"this training will take about {duration_as_text(seconds)}")
+
+    def batch(self, epoch: int, done: int, count: int) -> None:
+        self._step.advance(0, note=f"epoch {epoch}, batch {done} of {count}")
 
 
 def _validation(root: DataRoot, protocol: Protocol, inputs: Inputs, progress: Progress) -> Dataset | None:
@@ -149,10 +215,6 @@ def _validation(root: DataRoot, protocol: Protocol, inputs: Inputs, progress: Pr
         progress.say(f"no validation tile under protocol {protocol}: epochs are not scored")
         return None
     return open_split(root, "val", protocol, inputs)
-
-
-def _tell(step: Step, now: Position) -> None:
-    step.advance(0, note=f"epoch {now.epoch}, step {now.step % now.steps or now.steps} of {now.steps}")
 
 
 def epoch_as_text(row: EpochRow) -> str:

@@ -6,21 +6,17 @@ Pure; comes after the rows of ``ingest`` and before ``manifest.write_manifest``.
 from __future__ import annotations
 
 import hashlib
-import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from ..dataset.manifest import Manifest, ManifestRow
-from ..spec.overlaps import shared_ground
+from ..spec.overlaps import block_of, shared_ground
 from ..spec.test_tiles import known_test_tiles
 from ..spec.tiles import Tile, locate
 
 VALIDATION_SHARE = 0.1
 """Share of the training tiles that ``strict`` sets aside as ``val``."""
-
-VALIDATION_BLOCK_DEG = 2.0
-"""Side of the blocks that go to ``val`` as a whole, so that neighbouring tiles never sit on both sides."""
 
 
 def make_manifest(rows: Iterable[ManifestRow]) -> Manifest:
@@ -74,8 +70,8 @@ def _overlapping_test(rows: Sequence[ManifestRow]) -> set[str]:
 
 
 def _block(tile: Tile) -> tuple[int, int]:
-    lon, lat = tile.centre
-    return math.floor(lon / VALIDATION_BLOCK_DEG), math.floor(lat / VALIDATION_BLOCK_DEG)
+    """Blocks go to ``val`` as a whole, so that neighbouring tiles never sit on both sides."""
+    return block_of(*tile.centre)
 
 
 def _validation_tiles(rows: Sequence[ManifestRow]) -> frozenset[str]:

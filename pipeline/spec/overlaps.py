@@ -7,6 +7,7 @@ a tile by half a metre at 45 and 4 m at 83 degrees of latitude, so that tiles wh
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from functools import cache
@@ -27,6 +28,18 @@ LEAST_SHARED_ACROSS_M2 = RESOLUTION_M**2
 
 _MARGIN_DEG = 5e-4
 """Added to boxes in degrees when neighbours are looked for: 55 m, more than an edge can leave its chord."""
+
+
+BLOCK_DEG = 2.0
+"""Side of the geographic blocks that validation tiles of released labels are set apart by."""
+
+OWN_BLOCK_DEG = 0.1
+"""The same for labels of users, about 10 km: they mostly lie in one region."""
+
+
+def block_of(lon: float, lat: float, side_deg: float = BLOCK_DEG) -> tuple[int, int]:
+    """Geographic block of a place: (column, row), counted from 0 E, 0 N."""
+    return math.floor(lon / side_deg), math.floor(lat / side_deg)
 
 
 def shared_ground(tiles: Sequence[Tile], others: Sequence[Tile]) -> list[tuple[int, int, float]]:

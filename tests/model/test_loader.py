@@ -157,6 +157,25 @@ def test_tiles_of_two_sizes_share_a_batch_and_crops_come_from_their_own_pixels()
         augment(batch, seed=0, epoch=0)
 
 
+def test_a_tile_that_is_smaller_than_the_crop_is_filled_up_on_request():
+    # Given tiles of 4 x 4 and 2 x 3 px, all of whose pixels have data, and crops of 6 px.
+    small = Sample(
+        np.full((2, 2, 3), 7, np.uint16), np.full((1, 2, 3), 7, np.uint16), np.ones((2, 3), np.uint8), TILE.id
+    )
+    batch = collate([to_batch(Tiles()[0]), to_batch(small, 1)])
+
+    crops = augment(batch, seed=0, epoch=0, crop_px=6, symmetries=False, fill_up=True)
+
+    assert crops.label.shape == (2, 6, 6)
+    assert torch.equal(crops.label[0, :4, :4], batch.label[0])
+    assert (crops.label[1] == 255).sum() == 36 - 6
+    assert (crops.primary[1].view(torch.int16) == 7).sum() == 2 * 6
+    assert (crops.auxiliary.view(torch.int16)[1] == 0).sum() == 36 - 6
+    turned = augment(batch, seed=0, epoch=1, crop_px=3, fill_up=True)  # 4 x 4 is cropped, 2 x 3 gets one row
+    assert turned.label.shape == (2, 3, 3)
+    assert (turned.label[1] == 255).sum() == 3
+
+
 @pytest.mark.parametrize(("free", "fits"), [(64 << 20, False), (8 << 30, True)])
 def test_loader_processes_whose_batches_do_not_fit_in_shared_memory_never_start(
     monkeypatch: pytest.MonkeyPatch, free: int, fits: bool, caplog: pytest.LogCaptureFixture

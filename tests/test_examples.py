@@ -1,0 +1,56 @@
+"""The scripts of ``docs/examples`` run as they are, on tiles of 128 px."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from dwplus.model.runs import RunFolder
+from dwplus.pipeline.build.build import normalise_root, validate_root
+from dwplus.pipeline.cluster import in_process
+from dwplus.pipeline.dataset.root import DataRoot
+from dwplus.pipeline.progress import Silent
+from support.fixture_types import LayOut
+from support.paths import REPOSITORY
+
+EXAMPLES = REPOSITORY / "docs" / "examples"
+
+
+@pytest.fixture
+def folder(data_root: LayOut, tmp_path: Path) -> Path:
+    """A folder with the examples and ``data/sandbox``."""
+    root: DataRoot = data_root(train=3, test=1, size=128)
+    validate_root(root, run=in_process, progress=Silent())
+    normalise_root(root, run=in_process, progress=Silent())
+    for path in EXAMPLES.glob("*.py"):
+        shutil.copy(path, tmp_path)
+    return tmp_path
+
+
+def run(folder: Path, *words: str) -> str:
+    done = subprocess.run([sys.executable, *words], cwd=folder, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def test_ten_lines_open_draw_train_and_score(folder: Path) -> None:
+    lines = (EXAMPLES / "ten_lines.py").read_text(encoding="utf-8").splitlines()
+    assert sum(1 for line in lines[1:] if line and not line.startswith(("import", "from"))) <= 10
+
+    said = run(folder, "ten_lines.py")
+
+    assert said.startswith("mIoU 0.")
+    assert (folder / "tile.png").stat().st_size > 1000
+    assert RunFolder(folder / "runs" / "mine").read_config().model == "my_network:build"
+
+
+def test_the_network_of_the_example_is_trained_and_scored_from_the_command_line(folder: Path) -> None:
+    model = "--model my_network:build --epochs 1 --set model_options={width=8} --set device=cpu"
+
+    run(folder, "-m", "dwplus.cli", "train", "-q", *model.split())
+    said = run(folder, "-m", "dwplus.cli", "score", "my_network-build", "-q")
+
+    assert "mIoU" in said
+    config = RunFolder(folder / "data" / "sandbox" / "runs" / "my_network-build").read_config()
+    assert config.model_config["options"] == {"width": 8}

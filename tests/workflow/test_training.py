@@ -1,0 +1,96 @@
+"""Training on a data root: settings that suit its size, weights to begin with, and what is said meanwhile."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dwplus.model.runs import RunFolder
+from dwplus.pipeline.build.build import normalise_root, validate_root
+from dwplus.pipeline.cluster import in_process
+from dwplus.pipeline.dataset.root import DataRoot
+from dwplus.pipeline.errors import DataError
+from dwplus.pipeline.progress import Silent
+from dwplus.workflow.training import proposed_profile, training_settings
+from support.fixture_types import LayOut, Run
+from support.tiles import make_tile
+
+SMALL_NETWORK = ("--set", "model_options={widths=[16,32],depths=[1,1],heads=[1,2],reductions=[4,2],decoder_width=16}")
+
+
+def ready(root: DataRoot) -> DataRoot:
+    validate_root(root, run=in_process, progress=Silent())
+    normalise_root(root, run=in_process, progress=Silent())
+    return root
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "name"),
+    [(499, 510, "small"), (500, 510, "paper"), (5000, 128, "small"), (10_000, 128, "paper"), (0, 510, "small")],
+)
+def test_a_data_set_is_small_by_its_pixels(count: int, size: int, name: str) -> None:
+    # 500 tiles of 510 px have as many pixels as 7937 of 128 px.
+    assert proposed_profile([make_tile(size=size)] * count) == name
+
+
+def test_settings_follow_the_size_and_crops_fit_the_tiles(data_root: LayOut) -> None:
+    root = ready(data_root(train=4, test=1, size=32))
+
+    proposed = training_settings(None, root, {})
+
+    assert (proposed.steps, proposed.crop_px) == (400, 32)
+    assert training_settings("small", root, {"crop_px": 16}).crop_px == 16
+    assert training_settings("paper", root, {}).epochs == 200
+    assert training_settings(None, root, {"epochs": 2}).steps is None
+
+
+def test_a_run_begins_with_another_of_the_data_root_and_says_what_it_takes(dwplus: Run, data_root: LayOut) -> None:
+    root = ready(data_root(train=4, test=1, size=32))
+    common = ("--source", "sandbox", "--epochs", "1", "--set", "device=cpu", "--set", "workers=0", *SMALL_NETWORK)
+    code, _, said = dwplus("train", "--name", "one", *common)
+    assert code == 0, said
+    assert "one: specsar-former-small on 3 training tiles" in said
+    assert "timing a first batch" in said
+    assert "this training will take about" in said
+
+    more = ("--init", "one", "--freeze", "encoder", "--labels-share", "0.7", "--set", "lr_encoder=0.1")
+    code, _, said = dwplus("train", "--name", "two", "--primary", "rgb", *more, *common)
+
+    assert code == 0, said
+    assert "two: specsar-former-small on 2 training tiles (70% of the labels)" in said
+    assert "two begins with" in said
+    assert "taken in part, by name (bands B4, B3, B2, VV, VH): embed_primary" in said
+    record = RunFolder(root.runs / "two").read_config()
+    assert (record.train["freeze"], record.train["lr_encoder"], record.data.tiles) == ("encoder", 0.1, 2)
+    assert dwplus("score", "two", "-q")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (("--init", "nowhere"), 1, "no run 'nowhere' in"),
+        (("--freeze", "encoder"), 2, "freeze is encoder, and there is nothing to keep: name weights with --init"),
+        (("--epochs", "0"), 2, "epochs is 0; it must be"),
+        (("--labels-share", "0"), 2, "--labels-share"),
+        (("--model", "nothing:build"), 2, "there is no module 'nothing'"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(
+    dwplus: Run, data_root: LayOut, words: tuple[str, ...], code: int, message: str
+) -> None:
+    ready(data_root(train=3, test=1, size=32))
+
+    found, _, said = dwplus("train", "--source", "sandbox", *words)
+
+    assert (found, message in " ".join(said.split())) == (code, True), said
+
+
+def test_runs_that_are_there_are_named(data_root: LayOut, tmp_path: Path) -> None:
+    root = ready(data_root(train=3, test=1, size=32))
+    settings: dict[str, Any] = {"init": "other"}
+
+    with pytest.raises(DataError, match=r"no run 'other' .*there is none yet"):
+        training_settings(None, root, settings)
+    (tmp_path / "w.safetensors").write_bytes(b"")
+    assert training_settings(None, root, {"init": str(tmp_path / "w.safetensors")}).init is not None
