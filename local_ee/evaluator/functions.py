@@ -7,6 +7,7 @@ that is missing here is answered with 501.
 from __future__ import annotations
 
 import calendar
+import math
 from collections.abc import Callable
 from datetime import timedelta
 from functools import lru_cache
@@ -20,6 +21,7 @@ from ..refusal import Refusal, not_built
 from ..scene import Scene, SceneSource
 from .collection import Collection, Limited, Listed, Loaded, Mapped, Merged, from_images
 from .composites import composite_functions
+from .date_patterns import formatted
 from .filters import COMPARISONS, AllOf, AnyOf, Filter, Not, NotNull, compare
 from .grid import Projection, crs_of
 from .image import Image, scene_image
@@ -50,6 +52,12 @@ MAX_CROSSINGS = 1_000
 """Crossings of a geometry's edges: to sort out 1,700 takes a second and 20,000 ten, with memory to match."""
 
 EDGES_AT_ONCE = 64
+
+MAX_NUMBERS = 1_000_000
+"""Numbers of one sequence: half of what an answer may hold."""
+
+ROUNDING = 1e-9
+"""Part of a step by which an end that is not quite reached counts as reached."""
 
 UNIT_MS = {"second": 1000, "minute": 60_000, "hour": 3_600_000, "day": DAY_MS, "week": 7 * DAY_MS}
 
@@ -320,6 +328,30 @@ def _map_list(items: list[Any], function: Function, drop_nulls: bool) -> list[An
     return [result for result in results if result is not None or not drop_nulls]
 
 
+def _sequence(start: float, end: float | None, step: float, count: int | None) -> list[float]:
+    """Numbers from start to end, both included where a step leads there; with a count so many, evenly."""
+    name = "List.sequence"
+    if end is None and count is None:
+        raise Refusal(f"{name}: Either 'end' or 'count' must be specified.")
+    if not all(math.isfinite(number) for number in (start, step, 0 if end is None else end)):
+        raise Refusal(f"{name}: The numbers must be finite.")
+    if count is not None:
+        if count < 1 or (count == 1 and end is not None):
+            raise not_built(f"{name} of {count} numbers")
+        step = step if end is None else (end - start) / (count - 1)
+        number = count
+    else:
+        assert end is not None
+        if step == 0:
+            raise Refusal(f"{name}: Parameter 'step' must not be zero.")
+        if (end - start) / step < 0:
+            raise not_built(f"{name} with a step away from its end")
+        number = math.floor((end - start) / step + ROUNDING) + 1
+    if number > MAX_NUMBERS:
+        raise Refusal("User memory limit exceeded.")
+    return [start + index * step for index in range(number)]
+
+
 def _dictionary(keys: list[str], values: list[Any]) -> dict[str, Any]:
     if len(keys) != len(values):
         raise Refusal(f"Dictionary.fromLists: {len(keys)} keys and {len(values)} values.")
@@ -363,6 +395,7 @@ VALUE_FUNCTIONS: Functions = {
     "Filter.notNull": lambda names: NotNull(tuple(names)),
     "Date": parse_date,
     "Date.advance": _advance,
+    "Date.format": formatted,
     "Date.millis": lambda date: date.ms,
     "Date.fromYMD": _year_month_day,
     "DateRange": _date_range,
@@ -390,6 +423,7 @@ VALUE_FUNCTIONS: Functions = {
     "List.length": len,
     "List.map": _map_list,
     "List.slice": _slice,
+    "List.sequence": _sequence,
     "Dictionary": lambda value: value or {},
     "Dictionary.fromLists": _dictionary,
     "Dictionary.get": _entry,
