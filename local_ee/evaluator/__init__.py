@@ -7,6 +7,6 @@
 - ``sphere``: areas, bounds and buffers of geometries.
 - ``image``: pixels with masks and types.
 - ``collection``, ``filters``: sets of images.
-- ``arithmetic``, ``composites``, ``image_functions``, ``functions``: what can be called.
+- ``arithmetic``, ``composites``, ``reducers``, ``image_functions``, ``functions``: what can be called.
 - ``graph``: an expression, evaluated.
 """

@@ -26,6 +26,7 @@ from .filters import COMPARISONS, AllOf, AnyOf, Filter, Not, NotNull, compare
 from .grid import Projection, crs_of
 from .image import Image, scene_image
 from .image_functions import IMAGE_FUNCTIONS
+from .reducers import REDUCERS, REGION_FUNCTIONS, reduce_bands, region_functions
 from .sphere import area, bounds, buffer
 from .values import (
     MAX_POINTS,
@@ -64,7 +65,13 @@ UNIT_MS = {"second": 1000, "minute": 60_000, "hour": 3_600_000, "day": DAY_MS, "
 
 def functions(catalogue: SceneSource) -> Functions:
     """All built functions over a catalogue; for one request, in which each scene is loaded once."""
-    return {**IMAGE_FUNCTIONS, **VALUE_FUNCTIONS, **_loaders(catalogue), **composite_functions()}
+    return {
+        **IMAGE_FUNCTIONS,
+        **VALUE_FUNCTIONS,
+        **_loaders(catalogue),
+        **composite_functions(),
+        **region_functions(catalogue),
+    }
 
 
 def _loaders(catalogue: SceneSource) -> Functions:
@@ -118,16 +125,20 @@ def _to_list(tuple_size: int | None, optional: int) -> ListReducer:
     return ListReducer()
 
 
-def _repeat(reducer: ListReducer, count: int) -> ListReducer:
+def _repeat(reducer: Any, count: int) -> ListReducer:
+    if not isinstance(reducer, ListReducer):
+        raise not_built("Reducer.repeat of a reducer of pixels")
     if reducer.repeated or not 1 <= count <= MAX_COLUMNS:
         raise not_built(f"Reducer.repeat of a reducer that is repeated already, or {count} times")
     return ListReducer(count, repeated=True)
 
 
 def _reduce_columns(
-    collection: Collection, reducer: ListReducer, selectors: list[str], weights: list[str] | None
+    collection: Collection, reducer: Any, selectors: list[str], weights: list[str] | None
 ) -> dict[str, Any]:
     name = "Collection.reduceColumns"
+    if not isinstance(reducer, ListReducer):
+        raise not_built(f"{name} with a reducer of pixels")
     if weights is not None:
         raise not_built(f"{name} with weights")
     if len(selectors) != reducer.columns:
@@ -383,6 +394,8 @@ VALUE_FUNCTIONS: Functions = {
     "Collection.map": _mapped,
     "Collection.iterate": _iterated,
     "Collection.reduceColumns": _reduce_columns,
+    **REDUCERS,
+    "Image.reduce": reduce_bands,
     "Reducer.toList": _to_list,
     "Reducer.repeat": _repeat,
     "Collection.toList": _listed,
@@ -445,6 +458,5 @@ def _compare(name: str, arguments: tuple[Any, ...]) -> Filter:
 @lru_cache(maxsize=1)
 def built() -> tuple[str, ...]:
     """Names of all built functions, sorted."""
-    return tuple(
-        sorted({*IMAGE_FUNCTIONS, *VALUE_FUNCTIONS, *composite_functions(), "ImageCollection.load", "Image.load"})
-    )
+    names = {*IMAGE_FUNCTIONS, *VALUE_FUNCTIONS, *composite_functions(), *REGION_FUNCTIONS}
+    return tuple(sorted({*names, "ImageCollection.load", "Image.load"}))

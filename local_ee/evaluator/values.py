@@ -140,7 +140,9 @@ class Feature:
 
     def encoded(self) -> dict[str, Any]:
         geometry = None if self.geometry is None else self.geometry.encoded()
-        return {"type": "Feature", "geometry": geometry, "properties": encode(self.properties)}
+        properties = {name: value for name, value in self.properties.items() if name != "system:index"}
+        index = {"id": self.properties["system:index"]} if "system:index" in self.properties else {}
+        return {"type": "Feature", "geometry": geometry, **index, "properties": encode(properties)}
 
 
 @dataclass(frozen=True)
