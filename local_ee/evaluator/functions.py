@@ -7,6 +7,7 @@ that is missing here is answered with 501.
 from __future__ import annotations
 
 import calendar
+import math
 from collections.abc import Callable
 from datetime import timedelta
 from functools import lru_cache
@@ -20,10 +21,12 @@ from ..refusal import Refusal, not_built
 from ..scene import Scene, SceneSource
 from .collection import Collection, Limited, Listed, Loaded, Mapped, Merged, from_images
 from .composites import composite_functions
+from .date_patterns import formatted
 from .filters import COMPARISONS, AllOf, AnyOf, Filter, Not, NotNull, compare
 from .grid import Projection, crs_of
 from .image import Image, scene_image
 from .image_functions import IMAGE_FUNCTIONS
+from .reducers import REDUCERS, REGION_FUNCTIONS, reduce_bands, region_functions
 from .sphere import area, bounds, buffer
 from .values import (
     MAX_POINTS,
@@ -51,12 +54,24 @@ MAX_CROSSINGS = 1_000
 
 EDGES_AT_ONCE = 64
 
+MAX_NUMBERS = 1_000_000
+"""Numbers of one sequence: half of what an answer may hold."""
+
+ROUNDING = 1e-9
+"""Part of a step by which an end that is not quite reached counts as reached."""
+
 UNIT_MS = {"second": 1000, "minute": 60_000, "hour": 3_600_000, "day": DAY_MS, "week": 7 * DAY_MS}
 
 
 def functions(catalogue: SceneSource) -> Functions:
     """All built functions over a catalogue; for one request, in which each scene is loaded once."""
-    return {**IMAGE_FUNCTIONS, **VALUE_FUNCTIONS, **_loaders(catalogue), **composite_functions()}
+    return {
+        **IMAGE_FUNCTIONS,
+        **VALUE_FUNCTIONS,
+        **_loaders(catalogue),
+        **composite_functions(),
+        **region_functions(catalogue),
+    }
 
 
 def _loaders(catalogue: SceneSource) -> Functions:
@@ -110,16 +125,20 @@ def _to_list(tuple_size: int | None, optional: int) -> ListReducer:
     return ListReducer()
 
 
-def _repeat(reducer: ListReducer, count: int) -> ListReducer:
+def _repeat(reducer: Any, count: int) -> ListReducer:
+    if not isinstance(reducer, ListReducer):
+        raise not_built("Reducer.repeat of a reducer of pixels")
     if reducer.repeated or not 1 <= count <= MAX_COLUMNS:
         raise not_built(f"Reducer.repeat of a reducer that is repeated already, or {count} times")
     return ListReducer(count, repeated=True)
 
 
 def _reduce_columns(
-    collection: Collection, reducer: ListReducer, selectors: list[str], weights: list[str] | None
+    collection: Collection, reducer: Any, selectors: list[str], weights: list[str] | None
 ) -> dict[str, Any]:
     name = "Collection.reduceColumns"
+    if not isinstance(reducer, ListReducer):
+        raise not_built(f"{name} with a reducer of pixels")
     if weights is not None:
         raise not_built(f"{name} with weights")
     if len(selectors) != reducer.columns:
@@ -320,6 +339,30 @@ def _map_list(items: list[Any], function: Function, drop_nulls: bool) -> list[An
     return [result for result in results if result is not None or not drop_nulls]
 
 
+def _sequence(start: float, end: float | None, step: float, count: int | None) -> list[float]:
+    """Numbers from start to end, both included where a step leads there; with a count so many, evenly."""
+    name = "List.sequence"
+    if end is None and count is None:
+        raise Refusal(f"{name}: Either 'end' or 'count' must be specified.")
+    if not all(math.isfinite(number) for number in (start, step, 0 if end is None else end)):
+        raise Refusal(f"{name}: The numbers must be finite.")
+    if count is not None:
+        if count < 1 or (count == 1 and end is not None):
+            raise not_built(f"{name} of {count} numbers")
+        step = step if end is None else (end - start) / (count - 1)
+        number = count
+    else:
+        assert end is not None
+        if step == 0:
+            raise Refusal(f"{name}: Parameter 'step' must not be zero.")
+        if (end - start) / step < 0:
+            raise not_built(f"{name} with a step away from its end")
+        number = math.floor((end - start) / step + ROUNDING) + 1
+    if number > MAX_NUMBERS:
+        raise Refusal("User memory limit exceeded.")
+    return [start + index * step for index in range(number)]
+
+
 def _dictionary(keys: list[str], values: list[Any]) -> dict[str, Any]:
     if len(keys) != len(values):
         raise Refusal(f"Dictionary.fromLists: {len(keys)} keys and {len(values)} values.")
@@ -351,6 +394,8 @@ VALUE_FUNCTIONS: Functions = {
     "Collection.map": _mapped,
     "Collection.iterate": _iterated,
     "Collection.reduceColumns": _reduce_columns,
+    **REDUCERS,
+    "Image.reduce": reduce_bands,
     "Reducer.toList": _to_list,
     "Reducer.repeat": _repeat,
     "Collection.toList": _listed,
@@ -363,6 +408,7 @@ VALUE_FUNCTIONS: Functions = {
     "Filter.notNull": lambda names: NotNull(tuple(names)),
     "Date": parse_date,
     "Date.advance": _advance,
+    "Date.format": formatted,
     "Date.millis": lambda date: date.ms,
     "Date.fromYMD": _year_month_day,
     "DateRange": _date_range,
@@ -390,6 +436,7 @@ VALUE_FUNCTIONS: Functions = {
     "List.length": len,
     "List.map": _map_list,
     "List.slice": _slice,
+    "List.sequence": _sequence,
     "Dictionary": lambda value: value or {},
     "Dictionary.fromLists": _dictionary,
     "Dictionary.get": _entry,
@@ -411,6 +458,5 @@ def _compare(name: str, arguments: tuple[Any, ...]) -> Filter:
 @lru_cache(maxsize=1)
 def built() -> tuple[str, ...]:
     """Names of all built functions, sorted."""
-    return tuple(
-        sorted({*IMAGE_FUNCTIONS, *VALUE_FUNCTIONS, *composite_functions(), "ImageCollection.load", "Image.load"})
-    )
+    names = {*IMAGE_FUNCTIONS, *VALUE_FUNCTIONS, *composite_functions(), *REGION_FUNCTIONS}
+    return tuple(sorted({*names, "ImageCollection.load", "Image.load"}))

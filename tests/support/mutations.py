@@ -110,6 +110,18 @@ VALUE_EXPRESSIONS: tuple[dict[str, Any], ...] = (
                value=constant(5), unit=constant("meters")))), maxError=constant(1), proj=constant("EPSG:32632")),
     ),
     _expression(
+        a=call("Image.reduceRegion", image=call("Image.reduce", image=call("Image.select", input=_scene(),
+               bandSelectors=constant(["B2", "B3"])), reducer=call("Reducer.mean")), reducer=call("Reducer.minMax"),
+               geometry=call("GeometryConstructors.Point", coordinates=constant([12.1, 45.1])), scale=constant(10),
+               maxPixels=constant(1000)),
+    ),
+    _expression(
+        a=call("List.sequence", start=constant(0), end=constant(5), step=constant(2)),
+    ),
+    _expression(
+        a=call("Date.format", date=call("Date", value=constant(0)), format=constant("yyyy-MM-dd'T'HH:mm")),
+    ),
+    _expression(
         a=call("Collection.reduceColumns", collection=_scenes(), reducer=call("Reducer.repeat", reducer=call(
                "Reducer.toList"), count=constant(2)), selectors=constant(["system:index", "system:time_start"])),
     ),
