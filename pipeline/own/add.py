@@ -125,15 +125,15 @@ def add_labels(
     if not new.inputs and not again and first is not None:
         _sweep(root, held)
         raise first
+    left = {name: why for name, why in inputs.refused.items() if name not in {one.file for one in new.inputs}}
+    # Without the folders of this machine.
+    left |= {_short(name): why.replace(name, _short(name)) for name, why in refused.items()}
+    labels = sorted([*inputs.labels, *new.inputs], key=lambda one: one.key)
     side = block_km or inputs.block_km
-    if not new.inputs and side == inputs.block_km:
+    record = replace(inputs, labels=labels, refused=dict(sorted(left.items())), block_km=side)
+    if record == inputs:
         _sweep(root, held)
         return Added((), tuple(again), refused, None, Manifest(held, asked.classes))
-    labels = sorted([*inputs.labels, *new.inputs], key=lambda one: one.key)
-    left = {name: why for name, why in inputs.refused.items() if name not in {one.file for one in new.inputs}}
-    record = replace(
-        inputs, labels=labels, refused={**left, **{_short(n): why for n, why in refused.items()}}, block_km=side
-    )
     try:
         splits, manifest = _with_splits([*held, *new.rows.values()], record, asked.classes)
     except DataError:
@@ -348,7 +348,11 @@ _LONGEST_NAME = 60
 
 
 def _name_of(path: Path, split: str) -> str:
+<<<<<<< HEAD
     """What a tile is called after: its file's name in letters, digits and ``_``; its split where a column names it."""
+=======
+    """What a tile is called after: its file, as letters, digits and ``_``; and its split where a column names it."""
+>>>>>>> a0d89aa4d50ceb1193ee35b85fdb82f06893ce6b
     plain = re.sub(r"[^A-Za-z0-9]+", "_", path.stem).strip("_")[:_LONGEST_NAME] or "labels"
     return f"{plain}_{split}" if split else plain
 
