@@ -216,6 +216,35 @@ def existing_root(data: Path | str, source: str, *, out: Path | None = None) -> 
     return DataRoot.at(roots[0])
 
 
+def own_root(data: Path) -> DataRoot | None:
+    """The data root that a folder is itself, where it holds labels that a user added; None for any other folder.
+
+    Raises:
+        DataError: its manifest cannot be read.
+    """
+    if not (data / MANIFEST_FILE).is_file():
+        return None
+    root = DataRoot.at(data)
+    return root if root.added_pixels() is not None or root.holds_own_labels() else None
+
+
+def check_not_by_chance(root: DataRoot, source: Source, typed: str) -> None:
+    """Make sure that own labels get synthetic pixels only where somebody typed so.
+
+    Args:
+        typed: what ``--source`` says.
+
+    Raises:
+        UsageError: nobody did.
+    """
+    if source.synthetic and typed != source.folder and root.holds_own_labels():
+        raise UsageError(
+            f"{root} holds labels of your own, and no Earth Engine project is configured; synthetic pixels do not show "
+            "their ground: add pixels with 'dwplus pixels add', pass --project, or type --source sandbox to try the "
+            "commands (nothing is trained on that)"
+        )
+
+
 @contextmanager
 def local_earth_engine(*, tiles: int, seed: int) -> Iterator[Configuration]:
     """How to connect to a local Earth Engine, which runs as long as this is used; no data root is touched.

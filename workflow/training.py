@@ -96,6 +96,19 @@ def training_settings(name: str | None, root: DataRoot, changes: Mapping[str, An
     return profile(chosen, **changes)
 
 
+def check_trainable(root: DataRoot) -> None:
+    """Refuse to train on labels of a user with synthetic pixels: they show another ground.
+
+    Raises:
+        UsageError: the data root holds both.
+    """
+    if Source.of(root.source()).synthetic and root.holds_own_labels():
+        raise UsageError(
+            f"{root} holds labels of your own and synthetic pixels, which do not belong together: a network would "
+            "learn nothing; add pixels with 'dwplus pixels add' or build with Earth Engine, in another folder"
+        )
+
+
 def train_run(
     root: DataRoot, name: str, config: TrainConfig, *, protocol: Protocol, inputs: Inputs, progress: Progress
 ) -> Path:
@@ -103,8 +116,9 @@ def train_run(
 
     Raises:
         DataError: the data set is not complete enough.
-        UsageError: settings do not fit each other, or the run was begun with others.
+        UsageError: settings do not fit each other, or the run was begun with others; own labels have synthetic pixels.
     """
+    check_trainable(root)
     run_dir = root.runs / run_name(name)
     dataset_train = open_split(root, "train", protocol, inputs)
     dataset_val = _validation(root, protocol, inputs, progress)

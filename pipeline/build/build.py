@@ -31,7 +31,7 @@ from ..validation.validate import to_validate, validate
 from .card import write_card
 from .export import Callbacks, Meter, export
 from .inspection import Counting
-from .plan import Plan
+from .plan import Plan, without_pixels
 
 
 @dataclass(frozen=True)
@@ -170,6 +170,35 @@ def retry(root: DataRoot, reasons: frozenset[str], setup: BuildSetup) -> BuildRe
         states = count_states({tile: row for tile, row in ledger.rows.items() if tile in ids})
     findings = _finish(root, setup, recipe) if chosen else []
     return BuildResult(manifest, chosen, states, tuple(findings), stopped)
+
+
+def build_added(root: DataRoot, *, run: Runner, progress: Progress) -> BuildResult:
+    """Complete a data set whose pixels a user added: note what is missing, validate, normalise, write the card.
+
+    Nothing is requested, and no server is contacted.
+
+    Raises:
+        UsageError: no pixels were added to the root.
+        DataError: the root holds no data set.
+    """
+    check_libraries()
+    check_writable(root.folder)
+    root.check_own_pixels()
+    added = root.added_pixels()
+    if added is None:
+        raise UsageError(f"no pixels were added to {root}; add some: dwplus pixels add FILES --as s2 --data {root}")
+    manifest = root.manifest()
+    with root.open_ledger() as ledger:
+        _tidy(root)
+        for row in manifest.rows:
+            without = without_pixels(row, ledger.rows.get(row.tile.id), root, added)
+            if without is not None:
+                ledger.append(without)
+        write_failures(root.folder, ledger.rows.values())
+        states = count_states({row.tile.id: ledger.rows[row.tile.id] for row in manifest.rows})
+    findings, _ = inspect_root(root, run=run, progress=progress, all_again=False)
+    write_card(root, manifest, root.ledger(), source=added.source, recipe=Recipe())
+    return BuildResult(manifest, manifest.rows, states, tuple(effective(findings, root.waivers())))
 
 
 def _tidy(root: DataRoot) -> None:

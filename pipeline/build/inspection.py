@@ -40,8 +40,9 @@ class InspectBatch:
         findings: list[Finding] = []
         good: list[str] = []
         total: Counts = {}
+        has_s1 = self.root.has_s1()
         for row, sha256 in items:
-            view = view_of(row, self.root, sha256=sha256)
+            view = view_of(row, self.root, sha256=sha256, has_s1=has_s1)
             found = judge(view)
             findings += found
             if not any(finding.severity == "error" for finding in found):

@@ -1,9 +1,11 @@
 """A data root and its records.
 
 - ``manifest``: all tiles with their splits.
+- ``class_file``: class tables of users.
 - ``ledger``: the status of every tile.
 - ``findings``: what validation found wrong.
 - ``waivers``: findings that are accepted, each with a reason.
+- ``added_pixels``: the record of pixels that a user added.
 - ``statistics``: what every network's input is normalised with.
 - ``root``: where the files of a data set lie; which tiles are complete and usable.
 - ``makers``: who made pixels and labels, and what follows for those who use them.

@@ -104,6 +104,8 @@ class Makers:
 
 
 def _server(source: Source) -> str:
+    if source.added:
+        return f"files that a user added ({source.name})"
     if source.synthetic:
         return "the embedded local Earth Engine, a synthetic planet"
     return "Google's Earth Engine" if source == EARTH_ENGINE else f"{source.name}, which is not Google's Earth Engine"
@@ -111,7 +113,7 @@ def _server(source: Source) -> str:
 
 def label_maker(row: ManifestRow, released: LabelMaker) -> LabelMaker:
     """Who made the label of a tile; ``released`` made those that no user supplied."""
-    return "user-supplied" if row.release == "inspect" else released
+    return "user-supplied" if row.release in ("inspect", "own") else released
 
 
 def released_maker_of(root: DataRoot, source: str) -> LabelMaker:

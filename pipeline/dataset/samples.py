@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from ..errors import DataError, UsageError
 from ..raster.geotiff import read_bands, read_codes
-from ..raster.targets import NEEDED_BANDS, target_of
-from ..spec.bands import PRESETS, SHARD_BANDS
+from ..raster.targets import needed_bands, target_of
+from ..spec.bands import BANDS, PRESETS, SHARD_BANDS
+from ..spec.radar import Radar
 from ..spec.tiles import Tile
 from .manifest import PROTOCOLS, SPLITS, ManifestRow, Protocol
 from .root import DataRoot
@@ -53,6 +54,7 @@ class Dataset(Sequence[Sample]):
         protocol: ``strict`` or ``paper`` (``val`` of ``paper`` is its test split).
         source: where the pixels came from.
         left_out: tiles of the split that are not among the samples, with the reason.
+        radars: how the Sentinel-1 that is read was made; empty where none is read, or it is not recorded.
         reading: where samples are read from, and why not from the training store where there is one; for people.
     """
 
@@ -73,7 +75,7 @@ class Dataset(Sequence[Sample]):
                 now. False for scoring a network that was trained on another data set, and brings its own.
 
         Raises:
-            UsageError: no such split, protocol, band or place to read from.
+            UsageError: no such split, protocol, band or place to read from; or Sentinel-1 of a data set that has none.
             DataError: the split is empty, or the data set is not built, validated and normalised, or has changed
                 since then.
         """
@@ -98,6 +100,14 @@ class Dataset(Sequence[Sample]):
             self._statistics = root.statistics(protocol)
             _check_fresh(self._statistics, root, root.usable("train", protocol))
         self.source = ledger[self.rows[0].tile.id].source
+        self._has_s1 = root.has_s1()
+        reads_s1 = any(BANDS[band].sensor == "S1" for band in (*primary, *auxiliary))
+        if reads_s1 and not self._has_s1:
+            raise UsageError(
+                f"{root} has no Sentinel-1: take a network with one input (--auxiliary none), or add Sentinel-1 with "
+                "'dwplus pixels add --as s1'"
+            )
+        self.radars: tuple[Radar, ...] = root.radars() if reads_s1 else ()
         self._store, self.reading = _open_store(root, self.rows, read)
 
     @property
@@ -135,13 +145,14 @@ class Dataset(Sequence[Sample]):
             label, (primary, auxiliary) = self._store.read(row.tile.id, self.primary, self.auxiliary)
             return Sample(primary, auxiliary, label, row.tile.id)
         # All needed bands, whatever the network reads: they decide which pixels count.
-        bands = tuple(dict.fromkeys((*NEEDED_BANDS, *self.primary, *self.auxiliary)))
+        needed = needed_bands(self._has_s1)
+        bands = tuple(dict.fromkeys((*needed, *self.primary, *self.auxiliary)))
         pixels = read_bands(self.root.shard(row.tile), bands, sha256=self._sha256[row.tile.id])
         codes = read_codes(self.root.label(row), sha256=row.label_written_sha256)
         return Sample(
             primary=_chosen(pixels, bands, self.primary),
             auxiliary=_chosen(pixels, bands, self.auxiliary),
-            label=target_of(codes, pixels[: len(NEEDED_BANDS)]),
+            label=target_of(codes, pixels[: len(needed)], has_s1=self._has_s1),
             tile_id=row.tile.id,
         )
 

@@ -207,7 +207,7 @@ def _values_of(entry: Entry, root: DataRoot) -> dict[str, NDArray[Any]]:
     """Values of one tile by variable, as they are stored."""
     pixels = read_bands(root.shard(entry.row.tile), SHARD_BANDS, sha256=entry.shard_sha256)
     codes = read_codes(root.label(entry.row), sha256=entry.row.label_written_sha256)
-    values: dict[str, NDArray[Any]] = {LABEL.name: target_of(codes, pixels)}
+    values: dict[str, NDArray[Any]] = {LABEL.name: target_of(codes, pixels, has_s1=root.has_s1())}
     for variable in VARIABLES:
         if variable.bands:
             first = SHARD_BANDS.index(variable.bands[0])

@@ -6,6 +6,7 @@
 - ``test_tiles``: the 409 released test tiles.
 - ``overlaps``: which tiles share ground, and how far apart tiles lie.
 - ``recipe``: how the pixels of a tile are chosen and averaged.
+- ``radar``: how Sentinel-1 of a data set was made, and where two data sets differ in it.
 - ``sources``: where pixels come from, and what that means for everything made from them.
 - ``licences``: what users of labels and pixels have to state.
 - ``words``: numbers with their noun.

@@ -85,15 +85,16 @@ def _sum(one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.int64]:
     return total
 
 
-def count_pixels(pixels: NDArray[np.uint16], codes: NDArray[np.uint8]) -> Histograms:
+def count_pixels(pixels: NDArray[np.uint16], codes: NDArray[np.uint8], *, has_s1: bool = True) -> Histograms:
     """Histograms of one tile; a pixel without data counts for no class.
 
     Args:
         pixels: uint16 (bands, H, W) in the order of ``SHARD_BANDS``, stored values.
         codes: uint8 (H, W), released codes.
+        has_s1: the data set has Sentinel-1.
     """
     bands = {band: count_values(pixels[i]) for i, band in enumerate(SHARD_BANDS)}
-    return Histograms(bands, np.bincount(counted_codes(codes, pixels).ravel(), minlength=CODES), 1)
+    return Histograms(bands, np.bincount(counted_codes(codes, pixels, has_s1=has_s1).ravel(), minlength=CODES), 1)
 
 
 Counts = dict[Cell, Histograms]

@@ -37,10 +37,11 @@ class CountBatch:
         """Histograms of tiles, each with the hash of its shard by the ledger."""
         self.root.check_in_sight()
         total: Counts = {}
+        has_s1 = self.root.has_s1()
         for row, sha256 in items:
             pixels = read_bands(self.root.shard(row.tile), SHARD_BANDS, sha256=sha256)
             codes = read_codes(self.root.label(row), sha256=row.label_written_sha256)
-            add_counts(total, {cell_of(row): count_pixels(pixels, codes)})
+            add_counts(total, {cell_of(row): count_pixels(pixels, codes, has_s1=has_s1)})
         return pack(total)
 
 
@@ -160,7 +161,9 @@ def write_statistics(root: DataRoot, protocol: Protocol, counts: Counts) -> Stat
     source = root.ledger()[training[0].tile.id].source
     total = of_split(counts, "train", protocol)
     assert total.tiles == len(training), (total.tiles, len(training))
-    statistics = summarise(total, protocol=protocol, source=source, digest=root.content_hash(training))
+    statistics = summarise(
+        total, protocol=protocol, source=source, digest=root.content_hash(training), has_s1=root.has_s1()
+    )
     shares = {"class_shares": class_shares(statistics.class_counts)}
     write_record(root.statistics_file(protocol), {**asdict(statistics), **shares})
     everything = root.content_hash(counted_rows(root))

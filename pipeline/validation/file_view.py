@@ -26,7 +26,7 @@ from ..raster.compiled_loops import count_values
 from ..raster.gdal import check_libraries, fixed_options
 from ..raster.geotiff import LABEL_BAND, RasterGrid, ShardHeader, header_of, unreadable
 from ..raster.geotiff_blocks import read_blocks
-from ..raster.targets import NEEDED_BANDS, counted_codes
+from ..raster.targets import counted_codes, needed_bands
 from ..spec.bands import BANDS, NODATA, S1_BANDS, S2_BANDS, SHARD_BANDS
 from ..spec.classes import DYNAMIC_WORLD
 
@@ -113,6 +113,7 @@ class FileView:
         label_codes: (H, W), codes of the label beside a shard.
         label_fault: why that label cannot be read; empty where it can.
         label_sha256, expected_label_sha256: of the label's bytes on disk, and by the manifest; empty = it says nothing.
+        has_s1: the data set has Sentinel-1; without it those bands of its shards are empty.
         sha256, expected_sha256: of the bytes on disk, and by the ledger; empty = the ledger says nothing.
     """
 
@@ -132,6 +133,7 @@ class FileView:
     expected_label_sha256: str = ""
     sha256: str = ""
     expected_sha256: str = ""
+    has_s1: bool = True
 
     @cached_property
     def named(self) -> bool:
@@ -214,7 +216,7 @@ class FileView:
     @cached_property
     def s1_bands(self) -> tuple[str, ...]:
         """VV and VH, as far as this file has them."""
-        return tuple(b for b in S1_BANDS if self.has(b)) if self.kind in ("shard", "s1") else ()
+        return tuple(b for b in S1_BANDS if self.has(b)) if self.kind in ("shard", "s1") and self.has_s1 else ()
 
     @cached_property
     def codes(self) -> NDArray[Any] | None:
@@ -234,10 +236,10 @@ class FileView:
     @cached_property
     def counted_code_counts(self) -> NDArray[np.int64] | None:
         """``code_counts`` of a shard's label; pixels without data in a needed band count as unmarked."""
-        whole = all(self.facts(band).valid == self.facts(band).pixels for band in NEEDED_BANDS)
+        whole = all(self.facts(band).valid == self.facts(band).pixels for band in needed_bands(self.has_s1))
         if whole or self.code_counts is None or self.codes is None or self.values is None:
             return self.code_counts
-        return _count_codes(counted_codes(self.codes, self.values))
+        return _count_codes(counted_codes(self.codes, self.values, has_s1=self.has_s1))
 
 
 def _count_codes(codes: NDArray[np.uint8]) -> NDArray[np.int64]:

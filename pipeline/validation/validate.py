@@ -22,11 +22,12 @@ from .file_view import FileView, open_fully
 from .rules import judge
 
 
-def view_of(row: ManifestRow, root: DataRoot, *, sha256: str = "") -> FileView:
+def view_of(row: ManifestRow, root: DataRoot, *, sha256: str = "", has_s1: bool = True) -> FileView:
     """One tile of a data root as the rules see it: shard and label, each read once.
 
     Args:
         sha256: of the shard by the ledger; empty = not known.
+        has_s1: the data set has Sentinel-1 (``root.has_s1()``, asked once for many tiles).
     """
     shard, label = open_fully(root.shard(row.tile)), open_fully(root.label(row))
     return FileView(
@@ -44,12 +45,13 @@ def view_of(row: ManifestRow, root: DataRoot, *, sha256: str = "") -> FileView:
         expected_label_sha256=row.label_written_sha256,
         sha256=shard.sha256,
         expected_sha256=sha256,
+        has_s1=has_s1,
     )
 
 
-def validate_tile(row: ManifestRow, root: DataRoot, *, sha256: str = "") -> list[Finding]:
-    """Findings of one tile; a file that cannot be read to its end is a finding too."""
-    return judge(view_of(row, root, sha256=sha256))
+def validate_tile(row: ManifestRow, root: DataRoot, *, sha256: str = "", has_s1: bool = True) -> list[Finding]:
+    """Findings of one tile; a file that cannot be read to its end is a finding too. Arguments as of ``view_of``."""
+    return judge(view_of(row, root, sha256=sha256, has_s1=has_s1))
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,10 @@ class ValidateBatch:
     def __call__(self, items: Sequence[tuple[ManifestRow, str]]) -> list[Finding]:
         """Findings of tiles, each with the hash of its shard by the ledger."""
         self.root.check_in_sight()
-        return [finding for row, sha256 in items for finding in validate_tile(row, self.root, sha256=sha256)]
+        has_s1 = self.root.has_s1()
+        return [
+            finding for row, sha256 in items for finding in validate_tile(row, self.root, sha256=sha256, has_s1=has_s1)
+        ]
 
 
 def validate(

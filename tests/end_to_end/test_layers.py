@@ -22,6 +22,7 @@ MAY_IMPORT: dict[str, str] = {
     "pipeline.dataset": "spec files raster cluster",
     "pipeline.labels": "spec files raster dataset earthengine",
     "pipeline.validation": "spec files raster dataset cluster",
+    "pipeline.own": "spec files raster dataset labels validation",
     "pipeline.statistics": "spec files raster dataset cluster",
     "pipeline.build": "all of pipeline",
     "local_ee": "itself, spec, files.atomic",
