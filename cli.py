@@ -26,6 +26,7 @@ _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100, "au
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "labels": ("labels:labels", "Download label tiles or add your own, build the manifest, inspect a tile."),
+    "pixels": ("pixels:pixels", "Add Sentinel-2 and Sentinel-1 files of your own."),
     "build": ("build:build", "Build the data set: labels, pixels, validation, statistics."),
     "status": ("status:status", "Show build progress: tiles done, failed and remaining."),
     "retry": ("build:retry", "Retry tiles that failed to download."),

@@ -22,6 +22,7 @@ from ..pipeline.errors import DataError, LeftOutError, UsageError
 from ..pipeline.progress import Progress, Step
 from ..pipeline.spec.bands import preset
 from ..pipeline.spec.overlaps import BLOCK_DEG, OWN_BLOCK_DEG
+from ..pipeline.spec.sources import Source
 from ..pipeline.spec.tiles import TILE_SIZE_PX, Tile
 from ..pipeline.spec.words import count_of
 
@@ -149,6 +150,19 @@ def weights_to_begin_with(root: DataRoot, given: str) -> str:
     return str(files[0] if files else find_run(root, given))
 
 
+def check_trainable(root: DataRoot) -> None:
+    """Refuse to train on labels of a user with synthetic pixels: they show another ground.
+
+    Raises:
+        UsageError: the data root holds both.
+    """
+    if Source.of(root.source()).synthetic and root.holds_own_labels():
+        raise UsageError(
+            f"{root} holds labels of your own and synthetic pixels, which do not belong together: a network would "
+            "learn nothing; add pixels with 'dwplus pixels add' or build with Earth Engine, in another folder"
+        )
+
+
 def train_run(
     root: DataRoot, name: str, config: TrainConfig, *, protocol: Protocol, inputs: Inputs, progress: Progress
 ) -> Path:
@@ -156,8 +170,9 @@ def train_run(
 
     Raises:
         DataError: the data set is not complete enough.
-        UsageError: settings do not fit each other, or the run was begun with others.
+        UsageError: settings do not fit each other, or the run was begun with others; own labels have synthetic pixels.
     """
+    check_trainable(root)
     run_dir = root.runs / run_name(name)
     rows = root.manifest().rows
     held_out = [row.tile for split in ("val", "test") for row in root.manifest().of_split(split, protocol)]

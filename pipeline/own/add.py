@@ -348,11 +348,7 @@ _LONGEST_NAME = 60
 
 
 def _name_of(path: Path, split: str) -> str:
-<<<<<<< HEAD
-    """What a tile is called after: its file's name in letters, digits and ``_``; its split where a column names it."""
-=======
     """What a tile is called after: its file, as letters, digits and ``_``; and its split where a column names it."""
->>>>>>> a0d89aa4d50ceb1193ee35b85fdb82f06893ce6b
     plain = re.sub(r"[^A-Za-z0-9]+", "_", path.stem).strip("_")[:_LONGEST_NAME] or "labels"
     return f"{plain}_{split}" if split else plain
 

@@ -195,7 +195,9 @@ def _exactly(transformer: pyproj.Transformer) -> Transform:
             off = [given - found for given, found in zip((x, y), back, strict=True)]
         if not max(np.abs(one[np.isfinite(one)]).max(initial=0) for one in off) > _EXACT:
             return lon, lat
-        return transformer.transform(*(g + np.where(np.isfinite(o), o, 0) for g, o in zip((x, y), off, strict=True)))
+        nearer_x, nearer_y = (g + np.where(np.isfinite(o), o, 0) for g, o in zip((x, y), off, strict=True))
+        nearer: tuple[Any, Any] = transformer.transform(nearer_x, nearer_y)
+        return nearer
 
     return transform
 

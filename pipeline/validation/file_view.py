@@ -136,6 +136,11 @@ class FileView:
     targets: Targets = field(default_factory=Targets)
     own: bool = False
 
+    @property
+    def has_s1(self) -> bool:
+        """Whether the data set has Sentinel-1; without it those bands of its shards are empty."""
+        return self.targets.has_s1
+
     @cached_property
     def named(self) -> bool:
         """Whether the file itself says which band is which."""
@@ -217,7 +222,7 @@ class FileView:
     @cached_property
     def s1_bands(self) -> tuple[str, ...]:
         """VV and VH, as far as this file has them."""
-        return tuple(b for b in S1_BANDS if self.has(b)) if self.kind in ("shard", "s1") else ()
+        return tuple(b for b in S1_BANDS if self.has(b)) if self.kind in ("shard", "s1") and self.has_s1 else ()
 
     @cached_property
     def codes(self) -> NDArray[Any] | None:
