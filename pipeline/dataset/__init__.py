@@ -1,6 +1,7 @@
 """A data root and its records.
 
 - ``class_file``: class tables of users.
+- ``inputs``: which labels and pixels of users were added, under which terms.
 - ``manifest``: all tiles with their splits, and the class table.
 - ``ledger``: the status of every tile.
 - ``findings``: what validation found wrong.
