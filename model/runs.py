@@ -28,8 +28,9 @@ from ..pipeline.errors import DataError, DwplusError, UsageError
 from ..pipeline.files.atomic import cannot_write, read_json
 from ..pipeline.files.checksums import report_unchecked
 from ..pipeline.files.locks import lock
+from ..pipeline.spec.radar import Radar
 from .config import from_mapping, to_mapping
-from .loader import Normaliser, TileSet, plain_statistics
+from .loader import Normaliser, TileSet, plain_statistics, radars_of
 from .registry import completed, older_form
 
 log = logging.getLogger(__name__)
@@ -56,6 +57,7 @@ class DataCard:
         tiles: number of training tiles.
         class_counts: training pixels of each class.
         statistics: (mean, std) in physical units by band.
+        radars: how the Sentinel-1 that was read was made; empty where none was, or in a run of an earlier version.
     """
 
     primary: tuple[str, ...]
@@ -66,6 +68,7 @@ class DataCard:
     tiles: int
     class_counts: tuple[int, ...]
     statistics: dict[str, tuple[float, float]]
+    radars: tuple[Radar, ...] = ()
 
     @classmethod
     def of(cls, tiles: TileSet) -> DataCard:
@@ -78,6 +81,7 @@ class DataCard:
             tiles=len(tiles),
             class_counts=tuple(int(pixels) for pixels in tiles.statistics.class_counts),
             statistics=plain_statistics(tiles),
+            radars=radars_of(tiles),
         )
 
     def normaliser(self) -> Normaliser:
@@ -114,7 +118,12 @@ class RunConfig:
         return replace(config, model_config=completed(config.model, config.model_config))
 
     def resuming(self, begun: RunConfig) -> RunConfig:
-        """These settings, with those of ``begun`` where a default has changed since then and nobody chose a value."""
+        """These settings, with those of ``begun`` where a default has changed since then and nobody chose a value.
+
+        What a run of an earlier version does not record of its data stays unrecorded.
+        """
+        if not begun.data.radars:
+            self = replace(self, data=replace(self.data, radars=()))
         if begun.model != self.model:
             return self
         chosen = self.train.get("model_options") or {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -18,6 +18,7 @@ from ..pipeline.dataset.samples import Dataset, ReadFrom
 from ..pipeline.errors import DataError, LeftOutError, UsageError
 from ..pipeline.progress import Progress, Step
 from ..pipeline.spec.bands import preset
+from ..pipeline.spec.radar import radar_differences
 from ..pipeline.spec.sources import Source
 
 READ_VARIABLE = "DWPLUS_READ"
@@ -188,8 +189,19 @@ def find_run(root: DataRoot, given: str) -> Path:
     raise DataError(f"no run {given!r} in {root}; {there}")
 
 
-def score_run(root: DataRoot, run_dir: Path, *, split: str, progress: Progress, weights: str = "model") -> Scores:
+def score_run(
+    root: DataRoot,
+    run_dir: Path,
+    *,
+    split: str,
+    progress: Progress,
+    weights: str = "model",
+    accept: Collection[str] = (),
+) -> Scores:
     """Score a run's network on a split; also writes its ``scores.json``.
+
+    Args:
+        accept: ``s1`` for Sentinel-1 that was made in another way than that trained on, ``source`` for another source.
 
     Raises:
         DataError: the run is not complete, or the data set is not the one it was trained on.
@@ -210,7 +222,14 @@ def score_run(root: DataRoot, run_dir: Path, *, split: str, progress: Progress, 
         )
     for line in left_out_as_text(dataset):
         progress.say(line)
+    for difference in radar_differences(config.data.radars, dataset.radars) if "s1" in accept else ():
+        progress.say(f"Sentinel-1 of another kind is accepted: {difference}")
     with progress.stage(f"Scoring {run_dir.name}", len(dataset)) as step:
         return score(
-            run_dir, dataset, weights=f"{weights}.safetensors", on_tile=lambda done, total: step.set(done, total)
+            run_dir,
+            dataset,
+            weights=f"{weights}.safetensors",
+            allow_other_source="source" in accept,
+            accept_s1="s1" in accept,
+            on_tile=lambda done, total: step.set(done, total),
         )
