@@ -84,13 +84,27 @@ def train(
     show_default=True,
     help="Weights after the last epoch, or of the best epoch where the run kept them.",
 )
+@click.option(
+    "--accept",
+    type=click.Choice(["s1", "source"]),
+    multiple=True,
+    help="s1: Sentinel-1 that was made in another way than that trained on; source: pixels of another source.",
+)
 @source_option
 @data_option
 @runs_option
 @quiet_option
 @click.option("--json", "as_json", is_flag=True, help="Print the scores as one JSON document.")
 def score(
-    run: str, split: str, weights: str, source: str, data: Path, runs: Path | None, quiet: bool, as_json: bool
+    run: str,
+    split: str,
+    weights: str,
+    accept: tuple[str, ...],
+    source: str,
+    data: Path,
+    runs: Path | None,
+    quiet: bool,
+    as_json: bool,
 ) -> None:
     """Score a trained run on the test tiles: mIoU, OA, F1 and IoU per class from one confusion matrix.
 
@@ -103,7 +117,7 @@ def score(
 
     root = root_with_runs(data, source, runs)
     run_dir = find_run(root, run)
-    scores = score_run(root, run_dir, split=split, weights=weights, progress=console(quiet=quiet))
+    scores = score_run(root, run_dir, split=split, weights=weights, accept=accept, progress=console(quiet=quiet))
     _print_scores(scores, as_json=as_json)
     check_nothing_lost(root, run_dir, split)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -22,6 +22,7 @@ from ..pipeline.errors import DataError, LeftOutError, UsageError
 from ..pipeline.progress import Progress, Step
 from ..pipeline.spec.bands import preset
 from ..pipeline.spec.overlaps import BLOCK_DEG, OWN_BLOCK_DEG
+from ..pipeline.spec.radar import radar_differences
 from ..pipeline.spec.sources import Source
 from ..pipeline.spec.tiles import TILE_SIZE_PX, Tile
 from ..pipeline.spec.words import count_of
@@ -267,8 +268,19 @@ def find_run(root: DataRoot, given: str) -> Path:
     raise DataError(f"no run {given!r} in {root}; {there}")
 
 
-def score_run(root: DataRoot, run_dir: Path, *, split: str, progress: Progress, weights: str = "model") -> Scores:
+def score_run(
+    root: DataRoot,
+    run_dir: Path,
+    *,
+    split: str,
+    progress: Progress,
+    weights: str = "model",
+    accept: Collection[str] = (),
+) -> Scores:
     """Score a run's network on a split; also writes its ``scores.json``.
+
+    Args:
+        accept: ``s1`` for Sentinel-1 that was made in another way than that trained on, ``source`` for another source.
 
     Raises:
         DataError: the run is not complete, or the data set is not the one it was trained on.
@@ -289,7 +301,14 @@ def score_run(root: DataRoot, run_dir: Path, *, split: str, progress: Progress, 
         )
     for line in tiles_as_text(dataset):
         progress.say(line)
+    for difference in radar_differences(config.data.radars, dataset.radars) if "s1" in accept else ():
+        progress.say(f"Sentinel-1 of another kind is accepted: {difference}")
     with progress.stage(f"Scoring {run_dir.name}", len(dataset)) as step:
         return score(
-            run_dir, dataset, weights=f"{weights}.safetensors", on_tile=lambda done, total: step.set(done, total)
+            run_dir,
+            dataset,
+            weights=f"{weights}.safetensors",
+            allow_other_source="source" in accept,
+            accept_s1="s1" in accept,
+            on_tile=lambda done, total: step.set(done, total),
         )

@@ -106,7 +106,7 @@ def write_raster(
 def write_s2(path: Path, tile: Tile, *, seed: int = 0, margin_px: int = 4, add: int = 0, **changes: Any) -> Path:
     """A stack of Sentinel-2 on the grid of a tile, and a margin around it."""
     height, width = (side + 2 * margin_px for side in tile.shape)
-    transform = tile.affine * Affine.translation(-margin_px, -margin_px)
+    transform = tile.affine @ Affine.translation(-margin_px, -margin_px)
     values = s2_values(height, width, seed=seed) + np.uint16(add)
     return write_raster(path, values, transform, **{"crs": tile.crs, "names": S2_BANDS, **changes})
 
@@ -114,7 +114,7 @@ def write_s2(path: Path, tile: Tile, *, seed: int = 0, margin_px: int = 4, add: 
 def write_s1(path: Path, tile: Tile, *, seed: int = 0, margin_px: int = 4, **changes: Any) -> Path:
     """VV and VH in dB on the grid of a tile, and a margin around it."""
     height, width = (side + 2 * margin_px for side in tile.shape)
-    transform = tile.affine * Affine.translation(-margin_px, -margin_px)
+    transform = tile.affine @ Affine.translation(-margin_px, -margin_px)
     return write_raster(
         path, s1_values(height, width, seed=seed), transform, **{"crs": tile.crs, "names": ("VV", "VH"), **changes}
     )
