@@ -273,11 +273,9 @@ _SHOWN = 20
 
 
 def _print_added(added: Added) -> None:
-    from ..pipeline.own.describe import lines_of_notes
-
     for one in added.inputs[:_SHOWN]:
         click.echo(_line_of_input(one, added.manifest.classes))
-        for line in (*lines_of_notes(one.left_out, "left out"), *lines_of_notes(one.changed, "changed")):
+        for line in one.notes:
             click.echo(f"  {line}")
     if len(added.inputs) > _SHOWN:
         click.echo(f"and {count_of(len(added.inputs) - _SHOWN, 'file')} more; 'dwplus labels report' lists all")

@@ -21,7 +21,7 @@ from ..dataset.inputs import Inputs, LabelInput, read_inputs, write_inputs
 from ..dataset.manifest import MANIFEST_FILE, Manifest, ManifestRow, Release, write_manifest
 from ..dataset.root import DataRoot
 from ..errors import DataError, UsageError
-from ..files.atomic import remove_parts
+from ..files.atomic import PART_SUFFIX, remove_parts
 from ..progress import Progress, Silent
 from ..raster.gdal import check_libraries
 from ..raster.geotiff import read_codes, write_label
@@ -228,8 +228,10 @@ def classes_of_root(root: DataRoot) -> ClassTable | None:
 def _clear(root: DataRoot) -> None:
     """Remove what a killed command left on its way."""
     shutil.rmtree(root.folder / _WORK, ignore_errors=True)
-    for folder in (root.own_labels, root.added_labels):
+    for folder in (root.own_labels, root.inputs_file.parent):
         remove_parts(folder)
+    for part in root.folder.glob(f".*{PART_SUFFIX}"):
+        part.unlink(missing_ok=True)
 
 
 def _sweep(root: DataRoot, rows: Iterable[ManifestRow]) -> None:
@@ -284,7 +286,7 @@ def _take(
                 rows[written.tile.id] = written
         rows |= {written.tile.id: written for written in (one.result() for one in waiting)}
     if not rows:
-        reasons = "; ".join(f"{note.count:,} {note.reason}" for note in account.left_out)
+        reasons = "; ".join(map(str, [*account.left_out, *account.changed]))
         raise DataError(f"{file.path} gives no tile: {reasons}")
     new.rows |= rows
     names = asked.classes.code_names

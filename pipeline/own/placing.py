@@ -192,17 +192,18 @@ def _exactly(transformer: pyproj.Transformer) -> Transform:
         lon, lat = transformer.transform(x, y)
         back = transformer.transform(lon, lat, direction=TransformDirection.INVERSE)
         with np.errstate(invalid="ignore"):
-            off = [given - found for given, found in zip((x, y), back, strict=True)]
-        if not max(np.abs(one[np.isfinite(one)]).max(initial=0) for one in off) > _EXACT:
+            off_x, off_y = x - back[0], y - back[1]
+            near = np.hypot(off_x, off_y) < _NEAR
+        if not np.hypot(off_x[near], off_y[near]).max(initial=0) > _EXACT:
             return lon, lat
-        nearer_x, nearer_y = (g + np.where(np.isfinite(o), o, 0) for g, o in zip((x, y), off, strict=True))
-        nearer: tuple[Any, Any] = transformer.transform(nearer_x, nearer_y)
-        return nearer
+        better: tuple[Any, Any] = transformer.transform(x + np.where(near, off_x, 0), y + np.where(near, off_y, 0))
+        return better
 
     return transform
 
 
-_EXACT = 1e-6
+_EXACT, _NEAR = 1e-6, 1.0
+"""Units of the CRS: what is off by less is right, what is off by more lies on another turn of the Earth."""
 
 
 def _with_short_edges(shapes: Shapes, crs: pyproj.CRS) -> Shapes:
@@ -213,7 +214,9 @@ def _with_short_edges(shapes: Shapes, crs: pyproj.CRS) -> Shapes:
     if not long.any():
         return shapes
     found = shapes.copy()
-    found[long] = shapely.segmentize(shapes[long], longest)
+    cut = shapely.segmentize(shapes[long], longest)
+    # A polygon without area has nothing to put corners into.
+    found[long] = np.where(shapely.is_empty(cut), shapes[long], cut)
     return found
 
 
