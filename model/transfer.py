@@ -328,8 +328,8 @@ def initial_as_text(initial: Initial, given: str) -> list[str]:
     if initial.partly:
         named = [f"bands {', '.join(initial.bands)}" if initial.bands else ""]
         named += [f"classes {', '.join(initial.classes)}" if initial.classes else ""]
-        named += [", ".join(f"{here} as {there}" for here, there in initial.mapped)]
-        lines.append(f"taken in part, by name ({'; '.join(filter(None, named))}): {_listed(initial.partly)}")
+        named += [f"{here} as {there}" for here, there in initial.mapped]
+        lines += [f"taken by name: {'; '.join(filter(None, named))}", f"taken in part: {_listed(initial.partly)}"]
     if initial.anew:
         lines.append(f"begun anew: {_listed(initial.anew)}")
     if not initial.tiles_known:

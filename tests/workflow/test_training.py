@@ -60,7 +60,8 @@ def test_a_run_begins_with_another_of_the_data_root_and_says_what_it_takes(dwplu
     assert code == 0, said
     assert "two: specsar-former-small on 2 training tiles (70% of the labels)" in said
     assert "two begins with" in said
-    assert "taken in part, by name (bands B4, B3, B2, VV, VH): embed_primary" in said
+    assert "taken by name: bands B4, B3, B2, VV, VH; classes water, trees, grass," in said
+    assert "taken in part: embed_primary.conv.weight\n" in said
     record = RunFolder(root.runs / "two").read_config()
     assert (record.train["freeze"], record.train["lr_encoder"], record.data.tiles) == ("encoder", 0.1, 2)
     assert dwplus("score", "two", "-q")[0] == 0
