@@ -424,7 +424,7 @@ class _Trainer:
     def _loss(self, batch: Batch) -> Tensor:
         inputs = self.normaliser(batch.primary, batch.auxiliary)
         if not self.heads:
-            return self.loss(self.network(*inputs), batch.label)  # type: ignore[no-any-return]
+            return self.loss(self.network(*inputs), batch.label)  # type: ignore[no-any-return]  # calls of modules have no type
         logits, aux_logits = self.network(*inputs, **self.heads)
         loss: Tensor = self.loss(logits, batch.label) + self.config.aux_weight * self.loss(aux_logits, batch.label)
         return loss
