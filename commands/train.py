@@ -59,7 +59,7 @@ def train(
     inputs: Inputs = Inputs(primary or row.primary, auxiliary or row.auxiliary or "none")
     name = name or settings.model.replace("/", "-")
     run_dir = train_run(root, name, settings, protocol=protocol, inputs=inputs, progress=console(quiet=quiet))
-    click.echo(f"{run_dir}  next: dwplus score runs/{run_dir.name}")
+    click.echo(f"{run_dir}  next: {root.command(f'dwplus score runs/{run_dir.name}')}")
 
 
 @click.command()

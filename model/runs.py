@@ -384,7 +384,9 @@ def write_whole(
         temporary.chmod(0o666 & ~_umask())
         before(temporary)
         temporary.replace(path)
-    except (OSError, RuntimeError, SafetensorError) as error:  # a full disk: torch and safetensors raise their own
+    except OSError as error:
+        raise cannot_write(path, error, option="--runs") from error
+    except (RuntimeError, SafetensorError) as error:  # a full disk: torch and safetensors raise their own
         reason = " ".join(str(error).split())[:200]
         raise DwplusError(f"cannot write {path}: {reason}; free some space and start the same command again") from error
     finally:

@@ -1,5 +1,6 @@
 """A run's folder: names, locks, checksums, and weights that are numbers."""
 
+import errno
 import os
 import random
 import stat
@@ -9,9 +10,9 @@ import pytest
 import torch
 from dwplus.model.config import to_mapping
 from dwplus.model.registry import configure, spec
-from dwplus.model.runs import DataCard, RunConfig, RunFolder, check_numbers, run_name
+from dwplus.model.runs import DataCard, RunConfig, RunFolder, check_numbers, run_name, write_whole
 from dwplus.model.score import load
-from dwplus.pipeline.errors import DataError, DwplusError, UsageError
+from dwplus.pipeline.errors import DataError, DwplusError, MachineError, UsageError
 
 CARD = DataCard(("B2",), ("VV",), "strict", "SANDBOX", "abc", 3, (1,) * 9, {"B2": (0.1, 0.1), "VV": (-12.0, 3.0)})
 
@@ -139,3 +140,25 @@ def test_what_a_killed_save_left_is_removed(folder: RunFolder) -> None:
     folder.keep_checkpoints(1)
 
     assert not left.exists()
+
+
+@pytest.mark.parametrize(
+    ("code", "advice"),
+    [
+        (errno.ENOSPC, "free some space"),
+        (errno.EDQUOT, "free some space"),
+        (errno.EROFS, "change its permissions, or name another folder with --runs"),
+        (errno.EACCES, "change its permissions, or name another folder with --runs"),
+        (errno.EIO, "look at the disk, or name another folder with --runs"),
+    ],
+)
+def test_a_run_that_cannot_be_written_is_one_line_with_the_advice_that_fits(
+    tmp_path: Path, code: int, advice: str
+) -> None:
+    def fail(_: Path) -> None:
+        raise OSError(code, os.strerror(code))
+
+    with pytest.raises(MachineError) as caught:
+        write_whole(tmp_path / "scores.json", fail)
+
+    assert str(caught.value).startswith(f"cannot write {tmp_path / 'scores.json'}: {os.strerror(code)}; {advice}")
