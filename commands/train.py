@@ -71,7 +71,7 @@ def train(
     name = name or re.sub("[^A-Za-z0-9._-]", "-", settings.model)
     run_dir = train_run(root, name, settings, protocol=protocol, inputs=inputs, progress=console(quiet=quiet))
     if is_first_process():
-        click.echo(f"{run_dir}  next: dwplus score runs/{run_dir.name}")
+        click.echo(f"{run_dir}  next: {root.command(f'dwplus score runs/{run_dir.name}')}")
 
 
 @click.command()

@@ -111,6 +111,7 @@ def validate(
     from ..pipeline.build.build import validate_root
     from ..pipeline.build.inspection import Counting
     from ..pipeline.cluster import open_cluster
+    from ..pipeline.files.atomic import check_writable
     from ..pipeline.statistics.normalise import Counted
     from ..workflow.console import console
     from ..workflow.source import existing_root
@@ -120,6 +121,8 @@ def validate(
     if out is not None and (audit["quarantine"] or audit["restore"]):
         raise UsageError("--quarantine and --restore move shards: run them where the data set lies, without --out")
     root, progress = existing_root(data, source, out=out), console(quiet=quiet)
+    # Now, and not after hours of reading.
+    check_writable(root.folder)
     prepare(root, waivers=audit["waivers"], restore=audit["restore"])
     sample = None if audit["every"] else audit["sample"]
     with open_cluster(workers=workers, scheduler=scheduler) as run:

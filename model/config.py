@@ -74,7 +74,7 @@ def _fitted(value: Any, hint: Any, where: str) -> Any:
     if hint is Any or (isinstance(hint, type) and type(value) is hint):
         return value
     if is_dataclass(hint) and isinstance(value, Mapping):
-        return from_mapping(hint, value, where=where)  # type: ignore[arg-type]
+        return from_mapping(hint, value, where=where)  # type: ignore[arg-type]  # the hint is a dataclass here
     if hint is float and type(value) is int:
         return float(value)
     raise UsageError(f"{where} is {value!r}; {getattr(hint, '__name__', hint)} is wanted")

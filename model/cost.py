@@ -105,7 +105,7 @@ def plain_forms(model: nn.Module) -> Iterator[None]:
     modules = [module for module in model.modules() if hasattr(module, "form")]
     forms = [module.form for module in modules]
     for module in modules:
-        module.form = "plain"  # type: ignore[assignment]
+        module.form = "plain"  # type: ignore[assignment]  # torch knows tensors and modules alone
     try:
         yield
     finally:

@@ -541,7 +541,9 @@ def write_whole(
         temporary.chmod(0o666 & ~_umask())
         before(temporary)
         temporary.replace(path)
-    except (OSError, RuntimeError, SafetensorError) as error:  # a full disk: torch and safetensors raise their own
+    except OSError as error:
+        raise cannot_write(path, error, option="--runs") from error
+    except (RuntimeError, SafetensorError) as error:  # a full disk: torch and safetensors raise their own
         raise DwplusError(
             f"cannot write {path}: {in_brief(error)}; free some space and start the same command again"
         ) from error

@@ -362,7 +362,9 @@ class _Processes:
                     flying[future] = waiting.popleft()
                 if not flying and not waiting:
                     return
-                for future in wait(flying, return_when=FIRST_COMPLETED).done:
+                done = wait(flying, return_when=FIRST_COMPLETED).done
+                # In their order: of several errors the first one is told, each time the same.
+                for future in [one for one in flying if one in done]:
                     batch = flying.pop(future)
                     try:
                         result = future.result()

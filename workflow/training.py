@@ -260,7 +260,9 @@ def find_run(root: DataRoot, given: str) -> Path:
     Raises:
         DataError: there is no such run; names those there are.
     """
-    for path in (Path(given), root.folder / given, root.runs / given):
+    below = root.runs / given.removeprefix("runs/")
+    # Where runs lie in a folder of their own, one of the data set is not meant, whatever its name.
+    for path in (Path(given), root.folder / given, below) if root.runs_folder is None else (below, Path(given)):
         if RunFolder(path).started:
             return path
     runs = sorted(path.parent.name for path in root.runs.glob("*/config.json"))

@@ -80,10 +80,10 @@ def _loaders(catalogue: SceneSource) -> Functions:
     def image_of(scene: Scene) -> Image:
         return images.setdefault(scene.id, scene_image(scene))
 
-    def load_collection(asset: str, version: int | None) -> Collection:  # noqa: ARG001
+    def load_collection(asset: str, version: int | None) -> Collection:  # noqa: ARG001 - Earth Engine's
         return Loaded(catalogue, asset, image_of)
 
-    def load_image(asset: str, version: int | None) -> Image:  # noqa: ARG001
+    def load_image(asset: str, version: int | None) -> Image:  # noqa: ARG001 - Earth Engine's
         scene = catalogue.scene(asset)
         if scene is None:
             raise Refusal(
@@ -159,7 +159,7 @@ def _geometry_of(collection: Collection, _: Any) -> Geometry:
 # Dates ---------------------------------------------------------------------------------------------------------------
 
 
-def _advance(date: Date, delta: float, unit: str, zone: str | None) -> Date:  # noqa: ARG001
+def _advance(date: Date, delta: float, unit: str, zone: str | None) -> Date:  # noqa: ARG001 - Earth Engine's
     unit = unit.rstrip("s")
     if unit in UNIT_MS:
         return Date(date.ms + round(delta * UNIT_MS[unit]))
@@ -281,7 +281,7 @@ def _polygon(coordinates: list[Any], crs: Projection | None, geodesic: bool | No
     return _placed(_valid(name, shape), crs, geodesic)
 
 
-def _feature(geometry: Geometry | None, metadata: dict[str, Any] | None, key: str | None) -> Feature:  # noqa: ARG001
+def _feature(geometry: Geometry | None, metadata: dict[str, Any] | None, key: str | None) -> Feature:  # noqa: ARG001 - Earth Engine's
     return Feature(geometry, metadata or {})
 
 

@@ -104,7 +104,6 @@ class DataRoot:
     summaries_file = _Below("findings/tiles.json")
     shifts_file = _Below("findings/shifts.json")
     card_file = _Below("README.md")
-    report_page = _Below("report/index.html")
     label_report_page = _Below("report/labels.html")
     releases = _Below("releases")
     labels = _Below(LABELS_FOLDER)
@@ -115,9 +114,18 @@ class DataRoot:
     store = _Below("store.zarr")
 
     @property
+    def report_page(self) -> Path:
+        """The report; beside the runs where these lie in a folder of their own."""
+        return self.folder / "report" / "index.html" if self.runs_folder is None else self.runs_folder / "report.html"
+
+    @property
     def runs(self) -> Path:
         """Folder of training runs: its own, or another where the data set is shared and may not be written."""
         return self.runs_folder or self.folder / "runs"
+
+    def command(self, words: str) -> str:
+        """A command about runs, as it has to be typed: with their folder where that is one of their own."""
+        return words if self.runs_folder is None else f"{words} --runs {self.runs_folder}"
 
     def __str__(self) -> str:
         return str(self.folder)

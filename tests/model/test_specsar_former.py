@@ -32,7 +32,7 @@ def settings(mapping: dict[str, object]) -> SpecSarFormerConfig:
 
 def tiny(**changes: object) -> SpecSarFormer:
     torch.manual_seed(0)
-    return SpecSarFormer(SpecSarFormerConfig(**{**TINY, **changes}))  # type: ignore[arg-type]
+    return SpecSarFormer(SpecSarFormerConfig(**{**TINY, **changes}))
 
 
 def inputs(size: int = 32, batch: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
@@ -119,7 +119,7 @@ def test_rgb_and_nine_others_of_table_v():
 )
 def test_other_choices_have_the_parameters_that_were_found_for_them(change: dict[str, object], params: int):
     with torch.device("meta"):
-        network = SpecSarFormer(SpecSarFormerConfig(**change))  # type: ignore[arg-type]
+        network = SpecSarFormer(SpecSarFormerConfig(**change))
 
     rounded = 10**2 if params % 100 == 0 else 1
     assert sum(p.numel() for p in network.parameters()) == pytest.approx(params, abs=5 * rounded if rounded > 1 else 0)
@@ -287,7 +287,7 @@ def test_aggregation_weighs_channels_by_the_mean_of_both_branches():
 
 def test_in_parallel_order_both_directions_read_what_self_attention_gave():
     network = tiny()
-    block = network.stages[0].blocks[0]  # type: ignore[union-attr, index]
+    block = network.stages[0].blocks[0]
     p, a, grid = torch.randn(1, 64, 12), torch.randn(1, 64, 4), (8, 8)
 
     found_p, found_a = block(p, a, grid)

@@ -92,6 +92,26 @@ def test_runs_may_lie_in_a_folder_of_their_own(root: DataRoot, tmp_path: Path) -
     assert {path for path in root.folder.rglob("*") if path.is_file()} == before
 
 
+def test_a_run_of_a_folder_of_its_own_is_meant_where_both_have_one_of_its_name(root: DataRoot, tmp_path: Path) -> None:
+    shared = make_run(root, root.runs / "one")
+    mine = make_run(root, tmp_path / "my-runs" / "one")
+
+    code, said = score(root, "runs/one", "--runs", str(mine.parent))
+
+    assert code == 0, said
+    assert (mine / "scores.json").is_file()
+    assert not (shared / "scores.json").exists()
+
+
+def test_the_report_of_runs_in_a_folder_of_their_own_lies_there(root: DataRoot, tmp_path: Path) -> None:
+    mine = DataRoot(root.folder, root.pixels, tmp_path / "my-runs")
+
+    assert mine.report_page == tmp_path / "my-runs" / "report.html"
+    assert root.report_page == root.folder / "report" / "index.html"
+    assert mine.command("dwplus score runs/one") == f"dwplus score runs/one --runs {tmp_path / 'my-runs'}"
+    assert root.command("dwplus score runs/one") == "dwplus score runs/one"
+
+
 def test_a_run_is_scored_on_another_data_set_which_is_named(root: DataRoot, data_root: LayOut, tmp_path: Path) -> None:
     # Given a run of one data set, and another one that has test tiles only and therefore no statistics.
     run = make_run(root, tmp_path / "elsewhere" / "one")

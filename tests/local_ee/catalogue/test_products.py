@@ -112,7 +112,7 @@ def test_air_brightens_blue_and_darkens_infrared(catalogue: Catalogue) -> None:
     above = same_scene(catalogue, clear, sentinel2.L1C)
 
     def medians(band: str) -> tuple[float, float]:
-        return tuple(float(np.median(window(catalogue, scene, band)[0])) for scene in (above, clear))  # type: ignore[return-value]
+        return tuple(float(np.median(window(catalogue, scene, band)[0])) for scene in (above, clear))
 
     blue, infrared, vapour = medians("B2"), medians("B8"), medians("B9")
     assert blue[0] > blue[1] + 300

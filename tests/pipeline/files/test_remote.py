@@ -219,7 +219,7 @@ def test_a_mirror_mixes_with_nothing(data_root: LayOut, server: FileServer, tmp_
         DataRoot.mirror(f"{server.url}/nothing", tmp_path / "nothing", waits_s=SOON)
     assert not (tmp_path / "nothing").exists()
     with pytest.raises(UsageError, match="building writes to local disks only"):
-        build(root, Selection(), BuildSetup(None, in_process))  # type: ignore[arg-type]
+        build(root, Selection(), BuildSetup(None, in_process))
 
 
 def test_a_root_without_origin_holds_its_own_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
