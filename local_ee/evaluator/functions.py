@@ -24,8 +24,8 @@ from .composites import composite_functions
 from .date_patterns import formatted
 from .filters import COMPARISONS, AllOf, AnyOf, Filter, Not, NotNull, compare
 from .grid import Projection, crs_of
-from .image import Image, scene_image
-from .image_functions import IMAGE_FUNCTIONS
+from .image import Image, constant_image, scene_image
+from .image_functions import IMAGE_FUNCTIONS, add_bands, select, update_mask
 from .reducers import REDUCERS, REGION_FUNCTIONS, reduce_bands, region_functions
 from .sphere import area, bounds, buffer
 from .values import (
@@ -154,6 +154,37 @@ def _aggregate(collection: Collection, name: str) -> list[Any]:
 
 def _geometry_of(collection: Collection, _: Any) -> Geometry:
     return union_of(element.geometry for element in collection.elements)
+
+
+def _names_of(name: str, value: Any) -> list[str]:
+    """A name or a list of names."""
+    names = [] if value is None else [value] if isinstance(value, str) else value
+    if not isinstance(names, list) or not all(isinstance(item, str) for item in names):
+        raise Refusal(f"{name}: Names of bands and properties must be texts, not {type_name(value)}.")
+    return names
+
+
+def _linked(image: Image, collection: Collection, bands: Any, properties: Any, match: str) -> Image:
+    """Bands and properties of the image of a collection that has the same property; where there is none, the bands are
+    masked and the properties null."""
+    name = "Image.linkCollection"
+    wanted, copied = _names_of(name, bands), _names_of(name, properties)
+    if not wanted and not copied:
+        raise not_built(f"{name} without names of bands or properties")
+    value = image.properties.get(match)
+    same = compare("Filter.equals", {"leftField": match, "rightValue": value}) if value is not None else None
+    found = None if same is None else collection.filtered(same).first()
+    if found is not None and not isinstance(found, Image):
+        raise Refusal(f"{name}: The collection holds {type_name(found)}, not only images.")
+    if found is None:
+        masked = constant_image([0] * len(wanted), wanted)
+        others = update_mask(masked, constant_image([0], ["constant"])) if wanted else masked
+    else:
+        others = select(found, list(wanted), None)
+    linked = add_bands(image, others, None, True) if wanted else image.with_bands(image.bands)
+    values = {key: None if found is None else found.properties.get(key) for key in copied}
+    kept = {key: value for key, value in image.properties.items() if key not in values}
+    return linked.with_properties(kept | {key: value for key, value in values.items() if value is not None})
 
 
 # Dates ---------------------------------------------------------------------------------------------------------------
@@ -395,6 +426,7 @@ VALUE_FUNCTIONS: Functions = {
     "Collection.iterate": _iterated,
     "Collection.reduceColumns": _reduce_columns,
     **REDUCERS,
+    "Image.linkCollection": _linked,
     "Image.reduce": reduce_bands,
     "Reducer.toList": _to_list,
     "Reducer.repeat": _repeat,
