@@ -46,11 +46,13 @@ def status(by: tuple[str, ...], concurrency: int, source: str, data: Path, as_js
     answered = sorted({row.source for row in events if row.source})
     divisions = by or tuple(now.groups)
     if as_json:
-        document = {"root": str(root), "source": answered, **asdict(now)}
+        document = {"root": str(root), "source": answered, **asdict(now), "ledger_faults": root.ledger_faults()}
         document["groups"] = {title: document["groups"][title] for title in divisions}
         click.echo(json.dumps(document, indent=1))
         return
     click.echo(f"{root}  {' '.join(filter(None, map(mark, answered)))}".rstrip())
+    for fault in root.ledger_faults():
+        click.echo(fault)
     _print_status(now, divisions)
 
 

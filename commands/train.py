@@ -121,7 +121,9 @@ def _changes(model: str | None, epochs: int | None, changes: tuple[str, ...]) ->
         if not separator:
             raise UsageError(f"--set {change}: write KEY=VALUE, for example --set lr=1e-3")
         try:
-            settings[key] = parse_toml(f"value = {text}", where="--set")["value"]
+            said = parse_toml(f"value = {text}", where="--set")
         except UsageError:
-            settings[key] = text
+            said = {}
+        # More than one value is no value of TOML either.
+        settings[key] = said["value"] if len(said) == 1 else text
     return settings | {k: v for k, v in (("model", model), ("epochs", epochs)) if v is not None}

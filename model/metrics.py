@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..pipeline.errors import DataError
+from ..pipeline.errors import DataError, in_brief
 from ..pipeline.spec.landcover import CLASS_COUNT, CLASS_NAMES, IGNORE
 
 _CODES = (CLASS_COUNT + 1) * CLASS_COUNT
@@ -127,7 +127,7 @@ class ConfusionMatrix:
         try:
             return cls(np.array(mapping["counts"]))
         except (KeyError, ValueError) as error:
-            raise DataError(f"no confusion matrix: {error}") from None
+            raise DataError(f"no confusion matrix: {in_brief(error)}") from None
 
 
 @dataclass(frozen=True)

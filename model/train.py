@@ -106,6 +106,10 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check_domains(self)
+        if fixed := sorted({"primary_bands", "auxiliary_bands", "name"} & self.model_options.keys()):
+            raise UsageError(
+                f"model_options: {', '.join(fixed)} cannot be set; bands are chosen with --primary and --auxiliary"
+            )
         if not 0 <= self.warmup_epochs < self.epochs:
             raise UsageError(f"warmup_epochs is {self.warmup_epochs}; choose 0 or more, below epochs ({self.epochs})")
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader, MemoryFile
 
-from ..errors import DataError
+from ..errors import DataError, in_brief
 from ..files.atomic import sha256_of
 from ..files.remote import Place, Remote
 from ..spec.landcover import RELEASED_CODES
@@ -74,7 +74,9 @@ def read_label(path: Place) -> LabelRaster:
             codes = _checked_codes(raster.read(band), path)
     except RasterioError as error:
         check_libraries()
-        raise DataError(f"{path} cannot be read as a GeoTIFF ({error}); is it complete? get it again") from error
+        raise DataError(
+            f"{path} cannot be read as a GeoTIFF ({in_brief(error)}); is it complete? get it again"
+        ) from error
     margin = (codes.shape[0] - TILE_SIZE_PX) // 2
     a, b, c, d, e, f = transform
     return LabelRaster(

@@ -42,6 +42,13 @@ class TileSummary:
     s1_median: float
 
     @property
+    def is_possible(self) -> bool:
+        """Whether a tile can have such numbers; a record of another version, or of another program, may hold others."""
+        counts = (*self.classes, self.ignored)
+        counted = len(self.classes) == CLASS_COUNT and all(0 <= number < 2**32 for number in counts)
+        return counted and 0 <= self.s1_covered <= 1 and 0 <= self.s1_median < 2**16
+
+    @property
     def marked_share(self) -> float:
         marked = sum(self.classes)
         return marked / max(1, marked + self.ignored)
@@ -112,7 +119,8 @@ def _kept(root: DataRoot) -> dict[str, TileSummary]:
         document = read_record(root.summaries_file, _SummariesDocument, remedy="remove it; it is made again")
     except DataError:
         return {}
-    return {row[0]: TileSummary(*row) for row in document.tiles}
+    summaries = (TileSummary(*row) for row in document.tiles)
+    return {summary.tile: summary for summary in summaries if summary.is_possible}
 
 
 @dataclass(frozen=True)
