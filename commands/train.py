@@ -146,7 +146,9 @@ def _changes(given: Mapping[str, Any], changes: tuple[str, ...]) -> dict[str, An
         if not separator:
             raise UsageError(f"--set {change}: write KEY=VALUE, for example --set lr=1e-3")
         try:
-            settings[key] = parse_toml(f"value = {text}", where="--set")["value"]
+            said = parse_toml(f"value = {text}", where="--set")
         except UsageError:
-            settings[key] = text
+            said = {}
+        # More than one value is no value of TOML either.
+        settings[key] = said["value"] if len(said) == 1 else text
     return settings | {key: value for key, value in given.items() if value is not None}

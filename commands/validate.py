@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ..pipeline.errors import DataError, ExitCode, UsageError
+from ..pipeline.errors import DataError, ExitCode, LeftOutError, UsageError
 from ..pipeline.spec.words import count_of
 from .options import cluster_options, quiet_option, readable_data_options, source_option
 from .output import mark
@@ -138,8 +138,8 @@ def validate(
         click.echo((root.findings_file).read_text(encoding="utf-8"), nl=False)
     else:
         print_findings(root, result, page, moved)
-    if root.ledger_faults():
-        raise SystemExit(ExitCode.FAILED_TILES)
+    if faults := root.ledger_faults():
+        raise LeftOutError("; ".join(faults))
     raise SystemExit(exit_code(result, strict=audit["strict"]))
 
 

@@ -142,8 +142,8 @@ def existing_cluster(address: str, *, patience_s: float = CONNECT_S) -> Iterator
     logging.getLogger("distributed").setLevel(logging.ERROR)
     try:
         client = Client(address, timeout=patience_s, set_as_default=False)
-    except ValueError as error:
-        raise UsageError(f"--scheduler {address}: {error}; write it like tcp://10.0.0.5:8786") from None
+    except ValueError:  # not repeated: it may hold a password that belongs elsewhere
+        raise UsageError("--scheduler is no address of a Dask scheduler; write it like tcp://10.0.0.5:8786") from None
     except OSError as error:
         raise ServiceError(
             f"no Dask scheduler answers at {address} ({_first_line(error)}); start one with 'dask scheduler', or leave "

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader, MemoryFile
 
+from ..errors import in_brief
 from ..files.atomic import sha256_of
 from ..files.remote import Place
 from ..raster.compiled_loops import count_values
@@ -341,7 +342,7 @@ def open_fully(path: Place) -> Opened:
         return Opened(digest, fault=_no_raster(content))
     except ValueError as error:
         # Names and tags that are no text: a flipped byte is enough, and the stage must continue.
-        return Opened(digest, fault=f"has a damaged header: {error}")
+        return Opened(digest, fault=f"has a damaged header: {in_brief(error)}")
 
 
 def _read(file: DatasetReader, digest: str, content: bytes) -> Opened:

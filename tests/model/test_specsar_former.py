@@ -75,7 +75,15 @@ def test_eleven_spectral_bands_do_not_fit_the_paper():
     assert gflops == pytest.approx(109.667, abs=5e-4)
 
 
-@pytest.mark.parametrize("row", ["none", "ca", "sa", "mmam", "sa-mmam", "ca-mmam", "ca-sa", "ca-sa-mmam"])
+def most_slow(*rows: str, quick: tuple[str, ...]) -> list[object]:
+    """Rows that are counted at full size: some always, the others where there is time."""
+    return [pytest.param(row, marks=() if row in quick else pytest.mark.slow) for row in rows]
+
+
+@pytest.mark.parametrize(
+    "row",
+    most_slow("none", "ca", "sa", "mmam", "sa-mmam", "ca-mmam", "ca-sa", "ca-sa-mmam", quick=("none", "ca-sa-mmam")),
+)
 def test_rows_of_table_iv_are_one_switch_each(row: str):
     paper = load_toml("paper")
     wanted = paper["counted"]["table4"][row]
@@ -86,7 +94,7 @@ def test_rows_of_table_iv_are_one_switch_each(row: str):
     assert gflops == pytest.approx(wanted["gflops"], abs=5e-5)
 
 
-@pytest.mark.parametrize("row", ["1/4, 3/4", "1/2, 1/2", "3/4, 1/4"])
+@pytest.mark.parametrize("row", most_slow("1/4, 3/4", "1/2, 1/2", "3/4, 1/4", quick=("1/2, 1/2",)))
 def test_rows_of_table_vi_are_a_split_each(row: str):
     paper = load_toml("paper")
     wanted = paper["counted"]["table6"][row]
@@ -159,8 +167,14 @@ def test_both_forms_are_the_same_function_in_double_precision(way: str):
             assert torch.allclose(one.grad, other.grad, rtol=1e-7, atol=1e-9), name
 
 
-@pytest.mark.parametrize("grad", [True, False])
-@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize(
+    ("training", "grad"),
+    [
+        (True, True),
+        (False, False),
+        *(pytest.param(*way, marks=pytest.mark.slow) for way in ((True, False), (False, True))),
+    ],
+)
 def test_it_compiles_in_one_graph(training: bool, grad: bool):
     network, images = tiny().train(training), inputs(64, batch=2)
     compiled = torch.compile(network, fullgraph=True, backend="eager")

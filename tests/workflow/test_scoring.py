@@ -139,3 +139,25 @@ def test_a_run_below_its_own_data_root_is_refused_after_the_training_tiles_chang
 
     assert code == 1
     assert "the training split has changed" in said
+
+
+@pytest.mark.parametrize("damage", ["half", "its last line", "gone"])
+@pytest.mark.parametrize(
+    ("command", "code"), [(["validate", "-q"], 3), (["normalise", "-q"], 3), (["status"], 0), (["status", "--json"], 0)]
+)
+def test_a_ledger_that_lost_lines_is_said_by_every_command_that_counts_tiles(
+    root: DataRoot, damage: str, command: list[str], code: int
+) -> None:
+    content = root.ledger_file.read_bytes()
+    lines = content.splitlines(keepends=True)
+    rest = {"half": b"".join(lines[: len(lines) // 2]), "its last line": b"".join(lines[:-1]), "gone": b""}[damage]
+    root.ledger_file.write_bytes(rest)
+    lost = len(lines) - len(rest.splitlines())
+
+    done = CliRunner().invoke(cli, [*command, "--data", str(root.folder)])
+
+    found = done.exception.exit_code if isinstance(done.exception, DwplusError) else done.exit_code
+    said = done.output + str(done.exception or "")
+    assert int(found) == code
+    assert f"{lost} shards are on disk and not in it" in said
+    assert "Traceback" not in said
