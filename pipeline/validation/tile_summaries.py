@@ -42,7 +42,7 @@ class TileSummary:
     s1_median: float
 
     def is_possible(self, classes: int) -> bool:
-        """Whether a tile of a set of so many classes can have such numbers; records of other programs may hold others."""
+        """Whether a tile of a set of so many classes can have such numbers; records of other programs may not."""
         counts = (*self.classes, self.ignored)
         counted = len(self.classes) == classes and all(0 <= number < 2**32 for number in counts)
         return counted and 0 <= self.s1_covered <= 1 and 0 <= self.s1_median < 2**16
