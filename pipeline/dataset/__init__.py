@@ -1,5 +1,7 @@
 """A data root and its records.
 
+- ``class_file``: class tables of users.
+- ``inputs``: labels and pixels of users, what they were made from, under which terms.
 - ``manifest``: all tiles with their splits.
 - ``ledger``: the status of every tile.
 - ``findings``: what validation found wrong.
