@@ -11,13 +11,14 @@ import os
 import signal
 import sys
 import threading
+from datetime import date, time
 from pathlib import Path
 from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
 
-from .pipeline.errors import DwplusError, ExitCode, UsageError
+from .pipeline.errors import DwplusError, ExitCode, UsageError, in_brief
 from .pipeline.files.atomic import read_toml
 from .pipeline.machine import is_first_process
 from .pipeline.spec.version import __version__
@@ -26,6 +27,7 @@ _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100, "au
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "labels": ("labels:labels", "Download label tiles or add your own, build the manifest, inspect a tile."),
+    "pixels": ("pixels:pixels", "Add Sentinel-2 and Sentinel-1 files of your own."),
     "build": ("build:build", "Build the data set: labels, pixels, validation, statistics."),
     "status": ("status:status", "Show build progress: tiles done, failed and remaining."),
     "retry": ("build:retry", "Retry tiles that failed to download."),
@@ -52,13 +54,13 @@ class LazyGroup(click.Group):
         # Names alone, for click's suggestions ("did you mean build?").
         self.commands = {name: click.Command(name) for name in COMMANDS}
 
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's names
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's names
         return load_command(cmd_name) if cmd_name in COMMANDS else None
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's names
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
@@ -138,9 +140,19 @@ def _config_of(command: click.Command, table: dict[str, Any], where: str) -> dic
             raise UsageError(f"{where} has no option {key}; it has {known}")
         else:
             # A single value of an option that may be given several times is a list of one.
-            several = option.multiple and not isinstance(value, list)
-            values[str(option.name)] = [value] if several else value
+            given = value if option.multiple and isinstance(value, list) else [value]
+            if not all(map(_is_single, given)):
+                wanted = "texts, numbers, true or false" if option.multiple else "a text, a number, true or false"
+                raise UsageError(f"{where}: {key} is {in_brief(repr(value))}; {wanted} is wanted")
+            values[str(option.name)] = given if option.multiple else value
     return values
+
+
+def _is_single(value: Any) -> bool:
+    """Whether a value of TOML is one that could be written on a command line."""
+    if isinstance(value, int | float):
+        return abs(value) < 2**63
+    return isinstance(value, str | date | time)
 
 
 def main() -> None:

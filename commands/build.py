@@ -95,6 +95,9 @@ def build(quiet: bool, as_json: bool, dry_run: bool, **options: Any) -> None:
     are discarded and listed in failures.csv with the reason; tiles that the service did not give are failed, exit 3:
     the next build requests them again, and so does 'dwplus retry'.
     """
+    if _has_added_pixels(options["data"]):
+        _build_added(quiet=quiet, as_json=as_json, dry_run=dry_run, **options)
+        return
     if dry_run:
         _print_estimate(*_dry_run(options), as_json=as_json)
         return
@@ -104,6 +107,46 @@ def build(quiet: bool, as_json: bool, dry_run: bool, **options: Any) -> None:
     if left and not as_json:
         click.echo("")
         _print_estimate(*left, as_json=False)
+    exit_as(result)
+
+
+def _has_added_pixels(data: Path) -> bool:
+    """Whether a folder is a data root whose pixels a user added."""
+    from ..pipeline.dataset.added_pixels import ADDED_FILE
+
+    return (data / ADDED_FILE).is_file()
+
+
+_FOR_REQUESTS = ("labels", "pilot", "limit", "s1_mean", "s1_pass", "s1_max_scenes", "max_eecu_hours", "until")
+
+
+def _build_added(*, quiet: bool, as_json: bool, dry_run: bool, **options: Any) -> None:
+    """Validate and normalise a data set whose pixels a user added."""
+    from ..pipeline.build.build import build_added
+    from ..pipeline.cluster import open_cluster
+    from ..pipeline.dataset.root import DataRoot
+    from ..workflow.console import console
+
+    root = DataRoot.at(options["data"])
+    given = [name for name in _FOR_REQUESTS if options[name] is not None]
+    if options["source"] != "auto":
+        raise UsageError(
+            f"{root} holds added pixels; --source {options['source']} would mix them with others: name another folder "
+            "with --data"
+        )
+    if given:
+        raise UsageError(
+            f"--{given[0].replace('_', '-')} is about requests, and nothing is requested where pixels were added "
+            f"({root}); leave it out"
+        )
+    if dry_run:
+        click.echo(
+            f"{root}: pixels were added from files; a build validates and computes statistics, nothing is requested"
+        )
+        return
+    with open_cluster(workers=options["workers"], scheduler=options["scheduler"]) as run:
+        result = build_added(root, run=run, progress=console(quiet=quiet))
+    _print_build(root, result, as_json=as_json)
     exit_as(result)
 
 
@@ -131,6 +174,8 @@ def retry(reason: tuple[str, ...], quiet: bool, as_json: bool, **options: Any) -
     from ..workflow.source import existing_root
 
     root = existing_root(options["data"], options["source"])
+    if root.added_pixels() is not None:
+        raise UsageError(f"nothing is requested where pixels were added ({root}); add more with 'dwplus pixels add'")
     with _setup({**options, "source": root.folder.name, "pilot": None}, quiet) as (_, setup):
         result = retry_tiles(root, frozenset(reason), setup)
     _print_build(root, result, as_json=as_json)
@@ -160,22 +205,26 @@ def build_from(options: dict[str, Any], quiet: bool) -> tuple[DataRoot, BuildRes
 @contextmanager
 def _setup(options: dict[str, Any], quiet: bool) -> Iterator[tuple[DataRoot, BuildSetup]]:
     """The data root, and what a build works with."""
-    from ..pipeline.build.build import BuildSetup, holds_own_labels
+    from ..pipeline.build.build import BuildSetup
     from ..pipeline.cluster import open_cluster
     from ..pipeline.earthengine.configuration import choose_source, configuration
     from ..pipeline.files.atomic import check_writable
     from ..workflow.console import console
-    from ..workflow.source import open_source, root_to_build, sandbox_banner
+    from ..workflow.source import check_not_by_chance, open_source, own_root, sandbox_banner
 
     progress = console(quiet=quiet)
     meter = _meter(options)
     found = configuration(url=options["ee_url"], project=options["project"])
     source = choose_source(options["source"], found)
-    root = root_to_build(options["data"], source)
+    from ..pipeline.dataset.root import DataRoot
+
+    own = own_root(options["data"])
+    if own is not None:
+        check_not_by_chance(own, source, options["source"])
+    root = own or DataRoot.at(options["data"] / source.folder)
     check_writable(root.folder)
     if source.synthetic:
-        own = options.get("labels") is not None or holds_own_labels(root)
-        progress.say(sandbox_banner(user_labels=own))
+        progress.say(sandbox_banner(user_labels=options.get("labels") is not None or root.holds_own_labels()))
     with (
         open_source(
             source,
@@ -260,16 +309,17 @@ def _recipe(options: dict[str, Any], root: DataRoot) -> Recipe:
 def _dry_run(options: dict[str, Any]) -> tuple[DataRoot, str, Estimate]:
     """The data root, a line about what a build would do, and what it would take. Sends no request, writes nothing."""
     from ..pipeline.build.forecast import forecast
+    from ..pipeline.dataset.root import DataRoot
     from ..pipeline.earthengine.configuration import Configuration, configuration
     from ..pipeline.spec.sources import CHOICES, EARTH_ENGINE, SANDBOX
     from ..pipeline.spec.tiles import check_region
-    from ..workflow.source import planet_of, root_to_build
+    from ..workflow.source import own_root, planet_of
 
     check_region(options["region"])
     # Nobody is asked, so an account that is not complete yet is good enough.
     nothing = configuration(url=options["ee_url"], project=options["project"]) == Configuration()
     source = CHOICES.get(options["source"]) or (SANDBOX if nothing else EARTH_ENGINE)
-    root = root_to_build(options["data"], source)
+    root = own_root(options["data"]) or DataRoot.at(options["data"] / source.folder)
     words, estimate = forecast(
         root,
         _selection(options),

@@ -133,13 +133,14 @@ def cost(
     dwplus cost specsar-former --spectral-bands 11
     dwplus cost specsar-former cmx --speed               frames and samples a second, memory, on this device
     """
+    from ..model.cost import cost_of
     from ..model.registry import MODELS, spec
     from ..workflow.console import console
 
     chosen = names or tuple(name for name, row in MODELS.items() if row.paper)
     for name in chosen:
         spec(name)
-    costs = {name: _counted(name, spectral_bands, size) for name in chosen}
+    costs = {name: cost_of(name, spectral_bands, size) for name in chosen}
     speeds: dict[str, Speed] = {}
     if speed:
         from ..model.speed import measure
@@ -157,19 +158,6 @@ def cost(
         _print_speeds(speeds)
     else:
         click.echo("Images a second and memory on this device: --speed")
-
-
-def _counted(name: str, spectral_bands: int | None, size: int = 512) -> Cost:
-    import torch
-
-    from ..model.cost import count
-    from ..model.registry import build, configure, spec
-
-    settings = configure(name, spectral_bands)
-    with torch.device("meta"):
-        network = build(name, spectral_bands)
-    bands = (settings.primary_bands, settings.auxiliary_bands)
-    return count(network, *bands, size, flops_per_mac=spec(name).flops_per_mac)
 
 
 def _paper_row(name: str) -> dict[str, float]:

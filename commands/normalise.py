@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..pipeline.errors import LeftOutError
 from ..pipeline.spec.words import count_of
 from .options import cluster_options, quiet_option, readable_data_options, source_option
 from .output import mark
@@ -55,6 +56,9 @@ def normalise(
             click.echo(f"{root.statistics_file(statistics.protocol)}  {said}")
         if store:
             click.echo(_write_store(root, run, progress))
+    # Statistics of the rest are worth having, and are not those of the data set.
+    if faults := root.ledger_faults():
+        raise LeftOutError("; ".join(faults))
 
 
 def _write_store(root: DataRoot, run: Runner, progress: Progress) -> str:

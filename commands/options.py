@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
+from ..pipeline.files.remote import shown_url
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -30,8 +32,8 @@ class Folder(click.Path):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if "://" in str(value):
             self.fail(
-                f"{value} is no local folder; make one of it first: dwplus validate --data {value} --out DIR, then "
-                "--data DIR",
+                f"{shown_url(str(value))} is no local folder; make one of it first: dwplus validate --data URL --out "
+                "DIR, then --data DIR",
                 param,
                 ctx,
             )

@@ -268,19 +268,23 @@ def _document(root: Any, added: Added) -> dict[str, Any]:
     }
 
 
-def _print_added(added: Added) -> None:
-    from ..pipeline.own.describe import lines_of_notes
+_SHOWN = 20
+"""Files of a call that are printed one by one."""
 
-    for one in added.inputs:
+
+def _print_added(added: Added) -> None:
+    for one in added.inputs[:_SHOWN]:
         click.echo(_line_of_input(one, added.manifest.classes))
-        for line in (*lines_of_notes(one.left_out, "left out"), *lines_of_notes(one.changed, "changed")):
+        for line in one.notes:
             click.echo(f"  {line}")
+    if len(added.inputs) > _SHOWN:
+        click.echo(f"and {count_of(len(added.inputs) - _SHOWN, 'file')} more; 'dwplus labels report' lists all")
     if added.known:
         click.echo(
             f"{count_of(len(added.known), 'file')} had been added before, with the same options: {added.known[0]}"
         )
-    for name, why in added.refused.items():
-        click.echo(f"{name} is refused: {why}")
+    for why in added.refused.values():
+        click.echo(f"refused: {why}")
     if added.splits is not None:
         _print_splits(added.splits, added.manifest.classes, len(added.manifest.rows))
 
@@ -360,8 +364,8 @@ def _print_report(found: LabelReport) -> None:
     for one in found.inputs:
         terms = f", {one.licence}" if one.licence else ", licence not named"
         click.echo(f"  {one.key}  {one.file}: {count_of(len(one.tiles), 'tile')}{terms}")
-    for name, why in found.refused.items():
-        click.echo(f"  refused: {name}: {why}")
+    for why in found.refused.values():
+        click.echo(f"  refused: {why}")
     if found.too_few:
         click.echo(f"too few (in fewer than {FEW_BLOCKS} blocks): {', '.join(found.too_few)}")
     click.echo(NOT_A_MAP)

@@ -46,7 +46,7 @@ def status(by: tuple[str, ...], concurrency: int, source: str, data: Path, as_js
     answered = sorted({row.source for row in events if row.source})
     divisions = by or tuple(now.groups)
     if as_json:
-        document = {"root": str(root), "source": answered, **asdict(now)}
+        document = {"root": str(root), "source": answered, **asdict(now), "ledger_faults": root.ledger_faults()}
         document |= {} if recipe.s1_edge_m is None else {"s1_edge_m": recipe.s1_edge_m}
         document["groups"] = {title: document["groups"][title] for title in divisions}
         click.echo(json.dumps(document, indent=1))
@@ -54,6 +54,8 @@ def status(by: tuple[str, ...], concurrency: int, source: str, data: Path, as_js
     click.echo(f"{root}  {' '.join(filter(None, map(mark, answered)))}".rstrip())
     if recipe.edge_in_words:
         click.echo(f"recipe: {recipe.edge_in_words}")
+    for fault in root.ledger_faults():
+        click.echo(fault)
     _print_status(now, divisions)
 
 

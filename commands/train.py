@@ -71,7 +71,7 @@ def train(
     name = name or re.sub("[^A-Za-z0-9._-]", "-", settings.model)
     run_dir = train_run(root, name, settings, protocol=protocol, inputs=inputs, progress=console(quiet=quiet))
     if is_first_process():
-        click.echo(f"{run_dir}  next: dwplus score runs/{run_dir.name}")
+        click.echo(f"{run_dir}  next: {root.command(f'dwplus score runs/{run_dir.name}')}")
 
 
 @click.command()
@@ -84,13 +84,27 @@ def train(
     show_default=True,
     help="Weights after the last epoch, or of the best epoch where the run kept them.",
 )
+@click.option(
+    "--accept",
+    type=click.Choice(["s1", "source"]),
+    multiple=True,
+    help="s1: Sentinel-1 that was made in another way than that trained on; source: pixels of another source.",
+)
 @source_option
 @data_option
 @runs_option
 @quiet_option
 @click.option("--json", "as_json", is_flag=True, help="Print the scores as one JSON document.")
 def score(
-    run: str, split: str, weights: str, source: str, data: Path, runs: Path | None, quiet: bool, as_json: bool
+    run: str,
+    split: str,
+    weights: str,
+    accept: tuple[str, ...],
+    source: str,
+    data: Path,
+    runs: Path | None,
+    quiet: bool,
+    as_json: bool,
 ) -> None:
     """Score a trained run on the test tiles: mIoU, OA, F1 and IoU per class from one confusion matrix.
 
@@ -103,7 +117,7 @@ def score(
 
     root = root_with_runs(data, source, runs)
     run_dir = find_run(root, run)
-    scores = score_run(root, run_dir, split=split, weights=weights, progress=console(quiet=quiet))
+    scores = score_run(root, run_dir, split=split, weights=weights, accept=accept, progress=console(quiet=quiet))
     _print_scores(scores, as_json=as_json)
     check_nothing_lost(root, run_dir, split)
 
@@ -132,7 +146,9 @@ def _changes(given: Mapping[str, Any], changes: tuple[str, ...]) -> dict[str, An
         if not separator:
             raise UsageError(f"--set {change}: write KEY=VALUE, for example --set lr=1e-3")
         try:
-            settings[key] = parse_toml(f"value = {text}", where="--set")["value"]
+            said = parse_toml(f"value = {text}", where="--set")
         except UsageError:
-            settings[key] = text
+            said = {}
+        # More than one value is no value of TOML either.
+        settings[key] = said["value"] if len(said) == 1 else text
     return settings | {key: value for key, value in given.items() if value is not None}

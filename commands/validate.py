@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ..pipeline.errors import DataError, ExitCode, UsageError
+from ..pipeline.errors import DataError, ExitCode, LeftOutError, UsageError
 from ..pipeline.spec.words import count_of
 from .options import cluster_options, quiet_option, readable_data_options, source_option
 from .output import mark
@@ -111,6 +111,7 @@ def validate(
     from ..pipeline.build.build import validate_root
     from ..pipeline.build.inspection import Counting
     from ..pipeline.cluster import open_cluster
+    from ..pipeline.files.atomic import check_writable
     from ..pipeline.statistics.normalise import Counted
     from ..workflow.console import console
     from ..workflow.source import existing_root
@@ -120,6 +121,8 @@ def validate(
     if out is not None and (audit["quarantine"] or audit["restore"]):
         raise UsageError("--quarantine and --restore move shards: run them where the data set lies, without --out")
     root, progress = existing_root(data, source, out=out), console(quiet=quiet)
+    # Now, and not after hours of reading.
+    check_writable(root.folder)
     prepare(root, waivers=audit["waivers"], restore=audit["restore"])
     sample = None if audit["every"] else audit["sample"]
     with open_cluster(workers=workers, scheduler=scheduler) as run:
@@ -135,8 +138,8 @@ def validate(
         click.echo((root.findings_file).read_text(encoding="utf-8"), nl=False)
     else:
         print_findings(root, result, page, moved)
-    if root.ledger_faults():
-        raise SystemExit(ExitCode.FAILED_TILES)
+    if faults := root.ledger_faults():
+        raise LeftOutError("; ".join(faults))
     raise SystemExit(exit_code(result, strict=audit["strict"]))
 
 

@@ -10,7 +10,7 @@ from dataclasses import fields, is_dataclass
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from ..pipeline.errors import UsageError
+from ..pipeline.errors import UsageError, in_brief
 from .domains import check_domain
 
 T = TypeVar("T")
@@ -32,14 +32,16 @@ def from_mapping(cls: type[T], mapping: Mapping[str, Any], *, where: str) -> T:
     known = [field.name for field in fields(cls) if field.init]
     unknown = sorted(set(mapping) - set(known))
     if unknown:
-        raise UsageError(f"{where}: unknown key {', '.join(map(repr, unknown))}; known are {', '.join(known)}")
+        raise UsageError(
+            f"{where}: unknown key {in_brief(', '.join(map(repr, unknown)))}; known are {', '.join(known)}"
+        )
     fitted = {key: _fitted(value, hints[key], f"{where}: {key}") for key, value in mapping.items()}
     for key, value in fitted.items():
         check_domain(key, value, where=f"{where}: {key}")
     try:
         return cls(**fitted)
     except (ArithmeticError, IndexError, TypeError, ValueError) as error:
-        raise UsageError(f"{where}: these settings do not fit each other ({error})") from error
+        raise UsageError(f"{where}: these settings do not fit each other ({in_brief(error)})") from error
 
 
 def to_mapping(settings: Any) -> dict[str, Any]:
@@ -63,27 +65,27 @@ def _fitted(value: Any, hint: Any, where: str) -> Any:
         return None if value is None else _fitted(value, next(a for a in args if a is not type(None)), where)
     if origin is Literal:
         if value not in args:
-            raise UsageError(f"{where} is {value!r}; choose one of {', '.join(map(str, args))}")
+            raise UsageError(f"{where} is {in_brief(repr(value), 80)}; choose one of {', '.join(map(str, args))}")
         return value
     if origin is tuple:
         return _fitted_tuple(value, args, where)
     if origin is dict:
         if not isinstance(value, Mapping):
-            raise UsageError(f"{where} is {value!r}; a table of keys and values is wanted")
+            raise UsageError(f"{where} is {in_brief(repr(value), 80)}; a table of keys and values is wanted")
         return {str(key): _fitted(item, args[1], f"{where}.{key}") for key, item in value.items()}
     if hint is Any or (isinstance(hint, type) and type(value) is hint):
         return value
     if is_dataclass(hint) and isinstance(value, Mapping):
-        return from_mapping(hint, value, where=where)  # type: ignore[arg-type]
-    if hint is float and type(value) is int:
+        return from_mapping(hint, value, where=where)  # type: ignore[arg-type]  # the hint is a dataclass here
+    if hint is float and type(value) is int and abs(value) < 2**63:
         return float(value)
-    raise UsageError(f"{where} is {value!r}; {getattr(hint, '__name__', hint)} is wanted")
+    raise UsageError(f"{where} is {in_brief(repr(value), 80)}; {getattr(hint, '__name__', hint)} is wanted")
 
 
 def _fitted_tuple(value: Any, args: tuple[Any, ...], where: str) -> tuple[Any, ...]:
     if not isinstance(value, list | tuple):
-        raise UsageError(f"{where} is {value!r}; a list is wanted")
+        raise UsageError(f"{where} is {in_brief(repr(value), 80)}; a list is wanted")
     hints = [args[0]] * len(value) if args[1:] == (Ellipsis,) else list(args)
     if len(hints) != len(value):
-        raise UsageError(f"{where} is {value!r}; {len(hints)} values are wanted")
+        raise UsageError(f"{where} is {in_brief(repr(value), 80)}; {len(hints)} values are wanted")
     return tuple(_fitted(item, hint, f"{where}[{i}]") for i, (item, hint) in enumerate(zip(value, hints, strict=True)))

@@ -12,6 +12,7 @@ import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from math import prod
 from typing import Any
 
@@ -19,6 +20,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
+
+from .registry import build, configure, spec
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,24 @@ def count(model: nn.Module, primary: int, auxiliary: int, size: int = 512, *, fl
     )
 
 
+@cache
+def cost_of(name: str, primary: int | None = None, size: int = 512) -> Cost:
+    """Cost of a network of the registry, counted once in each process: commands and pages ask for the same ones.
+
+    Args:
+        primary: bands of its primary input; None: those of its row.
+        size: height and width in pixels.
+
+    Raises:
+        UsageError: there is no such network, or an extra is missing.
+    """
+    settings = configure(name, primary)
+    with torch.device("meta"):
+        network = build(name, primary)
+    bands = (settings.primary_bands, settings.auxiliary_bands)
+    return count(network, *bands, size, flops_per_mac=spec(name).flops_per_mac)
+
+
 def count_by_rule(model: nn.Module, *inputs: Tensor) -> tuple[int, int]:
     """(multiply-accumulates, parameters) by the paper's rule: in plain forms, auxiliary heads included."""
     macs: dict[nn.Module, int] = {}
@@ -105,7 +126,7 @@ def plain_forms(model: nn.Module) -> Iterator[None]:
     modules = [module for module in model.modules() if hasattr(module, "form")]
     forms = [module.form for module in modules]
     for module in modules:
-        module.form = "plain"  # type: ignore[assignment]
+        module.form = "plain"  # type: ignore[assignment]  # torch knows tensors and modules alone
     try:
         yield
     finally:

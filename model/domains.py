@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from math import inf, isfinite
 from typing import Any
 
-from ..pipeline.errors import UsageError
+from ..pipeline.errors import UsageError, in_brief
 from ..pipeline.spec.classes import FEWEST_CLASSES, MOST_CLASSES
 
 
@@ -130,7 +130,7 @@ def check_domain(name: str, value: Any, *, where: str) -> None:
     """
     domain = DOMAINS.get(name)
     if domain is not None and not domain.holds(value):
-        raise UsageError(f"{where} is {value!r}; it must be {domain}")
+        raise UsageError(f"{where} is {in_brief(repr(value), 80)}; it must be {domain}")
 
 
 def check_domains(settings: Any) -> None:

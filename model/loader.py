@@ -29,6 +29,7 @@ from ..pipeline.spec.classes import IGNORE
 if TYPE_CHECKING:
     from ..pipeline.dataset.samples import Sample
     from ..pipeline.spec.classes import ClassTable
+    from ..pipeline.spec.radar import Radar
     from ..pipeline.spec.tiles import Tile
 
 
@@ -357,6 +358,11 @@ class Normaliser(nn.Module):
     def forward(self, primary: Tensor, auxiliary: Tensor) -> tuple[Tensor, Tensor]:
         """Uint16 (B, C_p, H, W) and (B, C_a, H, W) -> the same in float32, mean 0, std 1, 0 = no data."""
         return self.primary(primary), self.auxiliary(auxiliary)
+
+
+def radars_of(tiles: TileSet) -> tuple[Radar, ...]:
+    """How the Sentinel-1 of a data set was made; empty where it does not say, as data sets of others need not."""
+    return tuple(getattr(tiles, "radars", ()))
 
 
 def plain_statistics(tiles: TileSet) -> dict[str, tuple[float, float]]:

@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..pipeline.errors import DataError
+from ..pipeline.errors import DataError, in_brief
 from ..pipeline.spec.classes import DYNAMIC_WORLD, FEWEST_CLASSES, IGNORE
 
 
@@ -145,7 +145,7 @@ class ConfusionMatrix:
         try:
             return cls(np.array(mapping["counts"]), tuple(names))
         except (KeyError, ValueError) as error:
-            raise DataError(f"no confusion matrix: {error}") from None
+            raise DataError(f"no confusion matrix: {in_brief(error)}") from None
 
 
 @dataclass(frozen=True)

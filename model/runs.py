@@ -31,8 +31,9 @@ from ..pipeline.files.checksums import report_unchecked
 from ..pipeline.files.locks import lock, lock_soon
 from ..pipeline.spec.bands import BANDS
 from ..pipeline.spec.classes import DYNAMIC_WORLD, ClassTable
+from ..pipeline.spec.radar import Radar
 from .config import from_mapping, to_mapping
-from .loader import Normaliser, TileSet, plain_statistics
+from .loader import Normaliser, TileSet, plain_statistics, radars_of
 from .registry import completed, older_form
 
 log = logging.getLogger(__name__)
@@ -69,6 +70,7 @@ class DataCard:
         class_counts: training pixels of each class.
         statistics: (mean, std) in physical units by band.
         classes: the class table of the labels; runs of versions that recorded none had Dynamic World's.
+        radars: how the Sentinel-1 that was read was made; empty where none was, or in a run of an earlier version.
     """
 
     primary: tuple[str, ...]
@@ -80,6 +82,7 @@ class DataCard:
     class_counts: tuple[int, ...]
     statistics: dict[str, tuple[float, float]]
     classes: ClassTable = DYNAMIC_WORLD
+    radars: tuple[Radar, ...] = ()
 
     @classmethod
     def of(cls, tiles: TileSet) -> DataCard:
@@ -93,6 +96,7 @@ class DataCard:
             class_counts=tuple(int(pixels) for pixels in tiles.statistics.class_counts),
             statistics=plain_statistics(tiles),
             classes=tiles.classes,
+            radars=radars_of(tiles),
         )
 
     def fault(self) -> str:
@@ -210,7 +214,12 @@ class RunConfig:
         return replace(config, model_config=completed(config.model, config.model_config))
 
     def resuming(self, begun: RunConfig) -> RunConfig:
-        """These settings, with those of ``begun`` where a default has changed since then and nobody chose a value."""
+        """These settings, with those of ``begun`` where a default has changed since then and nobody chose a value.
+
+        What a run of an earlier version does not record of its data stays unrecorded.
+        """
+        if not begun.data.radars:
+            self = replace(self, data=replace(self.data, radars=()))
         if begun.model != self.model:
             return self
         chosen = self.train.get("model_options") or {}
@@ -532,7 +541,9 @@ def write_whole(
         temporary.chmod(0o666 & ~_umask())
         before(temporary)
         temporary.replace(path)
-    except (OSError, RuntimeError, SafetensorError) as error:  # a full disk: torch and safetensors raise their own
+    except OSError as error:
+        raise cannot_write(path, error, option="--runs") from error
+    except (RuntimeError, SafetensorError) as error:  # a full disk: torch and safetensors raise their own
         raise DwplusError(
             f"cannot write {path}: {in_brief(error)}; free some space and start the same command again"
         ) from error

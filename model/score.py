@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from ..pipeline.errors import DataError, UsageError, in_brief
+from ..pipeline.spec.radar import radar_differences
 from ..pipeline.spec.version import __version__
 from .loader import (
     WAITS_FOR_WORKERS_S,
@@ -28,6 +29,7 @@ from .loader import (
     batches,
     collate,
     loader_processes,
+    radars_of,
     to_batch,
 )
 from .metrics import ConfusionMatrix, TileCounts, count_pixels, predicted_classes
@@ -56,6 +58,7 @@ class Scores:
         majority: the class that the training split has most of, and the overall accuracy of always saying it.
         seconds: from the first tile to the last, reading included.
         fps: tiles a second through normaliser, network and choice of class, reading not included.
+        accepted: what of the data differs from the training data, and was accepted.
     """
 
     split: str
@@ -71,6 +74,7 @@ class Scores:
     majority: tuple[str, float]
     seconds: float
     fps: float
+    accepted: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON; scores are fractions, 0..1, None where there is no score."""
@@ -87,6 +91,7 @@ class Scores:
             "majority": {"class": self.majority[0], "oa": self.majority[1]},
             "seconds": self.seconds,
             "fps": self.fps,
+            **({"accepted": list(self.accepted)} if self.accepted else {}),
             "matrix": self.matrix.to_dict(),
             "regions": {name: _part(matrix) for name, matrix in self.regions.items()},
             "biomes": {number: _part(matrix) for number, matrix in self.biomes.items()},
@@ -111,6 +116,7 @@ class Scores:
                 majority=(mapping["majority"]["class"], mapping["majority"]["oa"]),
                 seconds=mapping["seconds"],
                 fps=mapping["fps"],
+                accepted=tuple(mapping.get("accepted", ())),
             )
         except (KeyError, TypeError) as error:
             raise DataError(f"these are no scores of dwplus ({error!r}); score the run again") from None
@@ -129,6 +135,7 @@ def score(
     device: str | None = None,
     weights: str = WEIGHTS,
     allow_other_source: bool = False,
+    accept_s1: bool = False,
     on_tile: Callable[[int, int], None] | None = None,
 ) -> Scores:
     """Score a run's network on a split and write ``scores.json``.
@@ -141,6 +148,7 @@ def score(
         device: ``cpu``, ``cuda``; None: a GPU where there is one.
         weights: ``model.safetensors``, or ``best.safetensors``, whose scores go into ``scores-best.json``.
         allow_other_source: score on pixels of another source than those trained on; the result says whose.
+        accept_s1: score on Sentinel-1 that was made in another way than that trained on; the result says how.
         on_tile: called with tiles done and tiles in all.
 
     Raises:
@@ -148,7 +156,7 @@ def score(
         UsageError: the data set was opened with other bands or another protocol, or is of another source.
     """
     network, run, normaliser = load(run_dir, device=device, weights=weights)
-    check_same_data(run, dataset, allow_other_source=allow_other_source)
+    accepted = check_same_data(run, dataset, allow_other_source=allow_other_source, accept_s1=accept_s1)
     RunFolder(run_dir).prepare()
     start = time.perf_counter()
     loader = _tile_loader(dataset, batch=batch, workers=workers)
@@ -169,6 +177,7 @@ def score(
         majority=majority_guess(run.data.class_counts, total),
         seconds=time.perf_counter() - start,
         fps=len(tiles) / computing,
+        accepted=accepted,
     )
     other = "" if dataset.trained_here else dataset.tiles_hash
     RunFolder(run_dir).write_json(scores_name(dataset.split, weights, other=other), scores.to_dict())
@@ -260,11 +269,14 @@ def _predict_batch(network: nn.Module, normaliser: Normaliser, batch: Batch) -> 
     return predicted_classes(network(*normaliser(batch.primary, batch.auxiliary)))
 
 
-def check_same_data(run: RunConfig, dataset: TileSet, *, allow_other_source: bool = False) -> None:
-    """Refuse a data set that the run's network was not made for.
+def check_same_data(
+    run: RunConfig, dataset: TileSet, *, allow_other_source: bool = False, accept_s1: bool = False
+) -> tuple[str, ...]:
+    """Refuse a data set that the run's network was not made for; what differs and is accepted, one line each.
 
     Raises:
-        UsageError: other classes, other bands, another protocol, or another source without ``allow_other_source``.
+        UsageError: other classes, other bands, another protocol, another source without ``allow_other_source``, or
+            Sentinel-1 that was made in another way without ``accept_s1``.
         DataError: the training split has changed since the network was trained.
     """
     if difference := run.data.classes.difference(dataset.classes):
@@ -280,13 +292,20 @@ def check_same_data(run: RunConfig, dataset: TileSet, *, allow_other_source: boo
         if not allow_other_source:
             raise UsageError(
                 f"the network was trained on {run.data.source} pixels, the data set is {dataset.source}; "
-                "train on that source, or allow another source on purpose"
+                "train on that source, or allow another source on purpose (--accept source)"
             )
     elif dataset.trained_here and run.data.shards_hash != dataset.statistics.shards_hash:
         raise DataError(
             "the training split has changed since the network was trained (another hash of its shards and labels): "
             "test tiles may have been trained on, statistics differ; train again, into a new folder"
         )
+    differences = radar_differences(run.data.radars, radars_of(dataset))
+    if differences and not accept_s1:
+        raise UsageError(
+            f"the network was trained on another Sentinel-1: the data set has {differences[0]}; train on Sentinel-1 "
+            "that was made like it, or accept the difference (--accept s1)"
+        )
+    return tuple(f"s1: {one}" for one in differences)
 
 
 def majority_guess(class_counts: tuple[int, ...], matrix: ConfusionMatrix) -> tuple[str, float]:

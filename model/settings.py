@@ -92,6 +92,10 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check_domains(self)
+        if fixed := sorted({"primary_bands", "auxiliary_bands", "name"} & self.model_options.keys()):
+            raise UsageError(
+                f"model_options: {', '.join(fixed)} cannot be set; bands are chosen with --primary and --auxiliary"
+            )
         if self.freeze and not self.init:
             raise UsageError(f"freeze is {self.freeze}, and there is nothing to keep: name weights with --init")
         if self.epochs == 0 and not self.init:

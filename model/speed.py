@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -189,7 +190,7 @@ def held_mb() -> float:
         return torch.cuda.max_memory_allocated() / 1e6
     try:
         # What getrusage calls the maximum is, on Linux, also that of the process which started this one.
-        with open("/proc/self/status", encoding="ascii") as file:  # noqa: PTH123
+        with Path("/proc/self/status").open(encoding="ascii") as file:
             return next(int(line.split()[1]) for line in file if line.startswith("VmHWM")) * 1024 / 1e6
     except (OSError, StopIteration):
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
@@ -197,7 +198,7 @@ def held_mb() -> float:
 
 def _processor() -> str:
     try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123
+        with Path("/proc/cpuinfo").open(encoding="utf-8") as file:
             return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
     except (OSError, StopIteration):
         return f"{usable_cores()} cores"

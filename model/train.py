@@ -494,7 +494,7 @@ class _Trainer:
         if not self.heads:
             logits = self.network(*inputs)
             self._check_logits(logits, batch)
-            return self.loss(logits, batch.label)  # type: ignore[no-any-return]
+            return self.loss(logits, batch.label)  # type: ignore[no-any-return]  # calls of modules have no type
         logits, aux_logits = self.network(*inputs, **self.heads)
         loss: Tensor = self.loss(logits, batch.label) + self.config.aux_weight * self.loss(aux_logits, batch.label)
         return loss

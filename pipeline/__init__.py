@@ -13,6 +13,7 @@ In the order in which data flows; each package may import those above it (the ta
 - ``dataset``: a data root and its records.
 - ``labels``: from published label archives or Earth Engine assets to the manifest.
 - ``validation``: rules over one file, rules over the whole set, quarantine.
+- ``own``: labels and pixels of users.
 - ``statistics``: exact histograms and what is computed from them.
 - ``build``: the whole build, in order.
 """

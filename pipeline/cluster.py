@@ -18,7 +18,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
+from ipaddress import ip_address
 from typing import Any, Protocol, TypeVar
+from urllib.parse import urlsplit
 
 from .errors import MachineError, ServiceError, UsageError
 from .machine import usable_cores, usable_memory_bytes
@@ -131,18 +133,28 @@ def existing_cluster(address: str, *, patience_s: float = CONNECT_S) -> Iterator
         UsageError: the address is none.
         ServiceError: no scheduler answers there, it has no worker, or a worker has another dwplus.
     """
-    from distributed import Client
+    from distributed import Client, Security
 
+    if address.startswith(("tls://", "wss://")) and Security().get_connection_args("client").get("ssl_context") is None:
+        raise UsageError(
+            f"--scheduler {address}: no certificate is configured; name its files in {', '.join(_TLS_FILES)}"
+        )
     logging.getLogger("distributed").setLevel(logging.ERROR)
     try:
         client = Client(address, timeout=patience_s, set_as_default=False)
-    except ValueError as error:
-        raise UsageError(f"--scheduler {address}: {error}; write it like tcp://10.0.0.5:8786") from None
+    except ValueError:  # not repeated: it may hold a password that belongs elsewhere
+        raise UsageError("--scheduler is no address of a Dask scheduler; write it like tcp://10.0.0.5:8786") from None
     except OSError as error:
         raise ServiceError(
             f"no Dask scheduler answers at {address} ({_first_line(error)}); start one with 'dask scheduler', or leave "
             "--scheduler out"
         ) from None
+    if open_to_others(address):
+        log.warning(
+            "%s is not encrypted: whoever reaches it over the network runs code as its workers; start scheduler and "
+            "workers with --tls-cert, --tls-key and --tls-ca-file, and name it like tls://...",
+            address,
+        )
     with client:
         try:
             client.wait_for_workers(1, timeout=patience_s)
@@ -156,6 +168,25 @@ def existing_cluster(address: str, *, patience_s: float = CONNECT_S) -> Iterator
             return _spread(client, function, items)
 
         yield run
+
+
+_TLS_FILES = tuple(f"DASK_DISTRIBUTED__COMM__TLS__{name}" for name in ("CA_FILE", "CLIENT__CERT", "CLIENT__KEY"))
+"""Variables by which Dask finds certificates. Source: Dask's documentation, "TLS/SSL"."""
+
+
+def open_to_others(address: str) -> bool:
+    """Whether a scheduler is reached without TLS from other machines: any address but those of this machine alone."""
+    protocol, _, rest = address.rpartition("://")
+    if protocol in ("tls", "wss", "inproc"):
+        return False
+    try:
+        host = urlsplit(f"//{rest}").hostname or ""
+    except ValueError:  # no address at all, as Dask will say
+        return False
+    try:
+        return not ip_address(host).is_loopback
+    except ValueError:
+        return host != "localhost" and not host.endswith(".localhost")
 
 
 def _check_workers(client: Any) -> None:
@@ -331,7 +362,9 @@ class _Processes:
                     flying[future] = waiting.popleft()
                 if not flying and not waiting:
                     return
-                for future in wait(flying, return_when=FIRST_COMPLETED).done:
+                done = wait(flying, return_when=FIRST_COMPLETED).done
+                # In their order: of several errors the first one is told, each time the same.
+                for future in [one for one in flying if one in done]:
                     batch = flying.pop(future)
                     try:
                         result = future.result()

@@ -29,7 +29,7 @@ class Progress(Protocol):
 class Silent:
     """Reports nothing."""
 
-    def stage(self, title: str, total: int | None, unit: str = "tiles") -> AbstractContextManager[Step]:  # noqa: ARG002
+    def stage(self, title: str, total: int | None, unit: str = "tiles") -> AbstractContextManager[Step]:  # noqa: ARG002 - as every Progress
         return nullcontext(Step())
 
     def say(self, message: str) -> None:

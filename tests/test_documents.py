@@ -91,7 +91,7 @@ def test_the_sample_of_the_readme_has_the_shape_that_it_says(built: Path, monkey
     exec(python_of(REPOSITORY / "README.md")[0], names)
 
     sample = names["sample"]
-    assert (sample.primary.shape, sample.primary.dtype) == ((10, 510, 510), np.uint16)  # type: ignore[attr-defined]
+    assert (sample.primary.shape, sample.primary.dtype) == ((10, 510, 510), np.uint16)
 
 
 # --- command lines ----------------------------------------------------------------------------------------------------

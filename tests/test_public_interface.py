@@ -46,7 +46,7 @@ def test_eight_names_are_imported_when_they_are_first_used() -> None:
     for name in dwplus.__all__:
         assert getattr(dwplus, name).__doc__
     with pytest.raises(AttributeError, match="no attribute 'Datasets'"):
-        dwplus.Datasets  # noqa: B018
+        dwplus.Datasets  # noqa: B018 - the look-up is the test
 
 
 def test_paths_are_text_or_path(root: DataRoot) -> None:

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from ..pipeline.machine import is_first_process
 from ..pipeline.progress import Progress, Step
@@ -122,12 +123,12 @@ class BarProgress:
 
 
 class _BarStep(Step):
-    def __init__(self, bars: object, task: object) -> None:
+    def __init__(self, bars: Any, task: Any) -> None:
         self._bars, self._task = bars, task
 
     def advance(self, amount: int = 1, note: str = "") -> None:
-        self._bars.update(self._task, advance=amount, note=note)  # type: ignore[attr-defined]
+        self._bars.update(self._task, advance=amount, note=note)
 
     def set(self, done: int, total: int | None = None) -> None:
         fields = {"completed": done} if total is None else {"completed": done, "total": total}
-        self._bars.update(self._task, **fields)  # type: ignore[attr-defined]
+        self._bars.update(self._task, **fields)

@@ -185,11 +185,6 @@ def _as_text(planet: dict[str, int]) -> str:
     return f"--seed {planet.get('seed')} --tiles {planet.get('tiles')} (version {planet.get('version')})"
 
 
-def root_to_build(data: Path, source: Source) -> DataRoot:
-    """The data root that a build writes: ``data`` where it is one, as with own labels; else ``data/<source>``."""
-    return DataRoot.at(data if (data / MANIFEST_FILE).is_file() else data / source.folder)
-
-
 def root_with_runs(data: Path | str, source: str, runs: Path | None) -> DataRoot:
     """``existing_root``, with training runs in another folder where one is named."""
     return replace(existing_root(data, source), runs_folder=runs)
@@ -225,6 +220,35 @@ def existing_root(data: Path | str, source: str, *, out: Path | None = None) -> 
         names = ", ".join(root.name for root in roots)
         raise UsageError(f"{data} holds several data sets ({names}); name one with --source")
     return DataRoot.at(roots[0])
+
+
+def own_root(data: Path) -> DataRoot | None:
+    """The data root that a folder is itself, where it holds labels that a user added; None for any other folder.
+
+    Raises:
+        DataError: its manifest cannot be read.
+    """
+    if not (data / MANIFEST_FILE).is_file():
+        return None
+    root = DataRoot.at(data)
+    return root if root.added_pixels() is not None or root.holds_own_labels() else None
+
+
+def check_not_by_chance(root: DataRoot, source: Source, typed: str) -> None:
+    """Make sure that own labels get synthetic pixels only where somebody typed so.
+
+    Args:
+        typed: what ``--source`` says.
+
+    Raises:
+        UsageError: nobody did.
+    """
+    if source.synthetic and typed != source.folder and root.holds_own_labels():
+        raise UsageError(
+            f"{root} holds labels of your own, and no Earth Engine project is configured; synthetic pixels do not show "
+            "their ground: add pixels with 'dwplus pixels add', pass --project, or type --source sandbox to try the "
+            "commands (nothing is trained on that)"
+        )
 
 
 @contextmanager

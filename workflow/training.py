@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -24,6 +24,8 @@ from ..pipeline.own.blocks import block_at as own_block_at
 from ..pipeline.progress import Progress, Step
 from ..pipeline.spec.bands import preset
 from ..pipeline.spec.overlaps import block_of
+from ..pipeline.spec.radar import radar_differences
+from ..pipeline.spec.sources import Source
 from ..pipeline.spec.tiles import TILE_SIZE_PX, Tile
 from ..pipeline.spec.words import count_of
 
@@ -151,6 +153,19 @@ def weights_to_begin_with(root: DataRoot, given: str) -> str:
     return str(files[0] if files else find_run(root, given))
 
 
+def check_trainable(root: DataRoot) -> None:
+    """Refuse to train on labels of a user with synthetic pixels: they show another ground.
+
+    Raises:
+        UsageError: the data root holds both.
+    """
+    if Source.of(root.source()).synthetic and root.holds_own_labels():
+        raise UsageError(
+            f"{root} holds labels of your own and synthetic pixels, which do not belong together: a network would "
+            "learn nothing; add pixels with 'dwplus pixels add' or build with Earth Engine, in another folder"
+        )
+
+
 def train_run(
     root: DataRoot, name: str, config: TrainConfig, *, protocol: Protocol, inputs: Inputs, progress: Progress
 ) -> Path:
@@ -158,8 +173,9 @@ def train_run(
 
     Raises:
         DataError: the data set is not complete enough.
-        UsageError: settings do not fit each other, or the run was begun with others.
+        UsageError: settings do not fit each other, or the run was begun with others; own labels have synthetic pixels.
     """
+    check_trainable(root)
     run_dir = root.runs / run_name(name)
     rows = root.manifest().rows
     held_out = [row.tile for split in ("val", "test") for row in root.manifest().of_split(split, protocol)]
@@ -246,7 +262,9 @@ def find_run(root: DataRoot, given: str) -> Path:
     Raises:
         DataError: there is no such run; names those there are.
     """
-    for path in (Path(given), root.folder / given, root.runs / given):
+    below = root.runs / given.removeprefix("runs/")
+    # Where runs lie in a folder of their own, one of the data set is not meant, whatever its name.
+    for path in (Path(given), root.folder / given, below) if root.runs_folder is None else (below, Path(given)):
         if RunFolder(path).started:
             return path
     runs = sorted(path.parent.name for path in root.runs.glob("*/config.json"))
@@ -254,8 +272,19 @@ def find_run(root: DataRoot, given: str) -> Path:
     raise DataError(f"no run {given!r} in {root}; {there}")
 
 
-def score_run(root: DataRoot, run_dir: Path, *, split: str, progress: Progress, weights: str = "model") -> Scores:
+def score_run(
+    root: DataRoot,
+    run_dir: Path,
+    *,
+    split: str,
+    progress: Progress,
+    weights: str = "model",
+    accept: Collection[str] = (),
+) -> Scores:
     """Score a run's network on a split; also writes its ``scores.json``.
+
+    Args:
+        accept: ``s1`` for Sentinel-1 that was made in another way than that trained on, ``source`` for another source.
 
     Raises:
         DataError: the run is not complete, or the data set is not the one it was trained on.
@@ -276,7 +305,14 @@ def score_run(root: DataRoot, run_dir: Path, *, split: str, progress: Progress, 
         )
     for line in tiles_as_text(dataset):
         progress.say(line)
+    for difference in radar_differences(config.data.radars, dataset.radars) if "s1" in accept else ():
+        progress.say(f"Sentinel-1 of another kind is accepted: {difference}")
     with progress.stage(f"Scoring {run_dir.name}", len(dataset)) as step:
         return score(
-            run_dir, dataset, weights=f"{weights}.safetensors", on_tile=lambda done, total: step.set(done, total)
+            run_dir,
+            dataset,
+            weights=f"{weights}.safetensors",
+            allow_other_source="source" in accept,
+            accept_s1="s1" in accept,
+            on_tile=lambda done, total: step.set(done, total),
         )

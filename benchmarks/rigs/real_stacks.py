@@ -73,7 +73,7 @@ def real_shard(stack: Path, planet: Path) -> bytes:
         tags = {name: value for name, value in file.tags().items() if name != "AREA_OR_POINT"}
         known = parse_tile_id(planet.stem)
         grid = (tuple(file.transform)[:6], file.shape)
-        tile = Tile(planet.stem, str(file.crs), *grid, known.date, "EH", 0)  # type: ignore[arg-type]
+        tile = Tile(planet.stem, str(file.crs), *grid, known.date, "EH", 0)  # type: ignore[arg-type]  # six numbers and two
     return encode_shard(pixels, tile, tags)
 
 

@@ -148,6 +148,8 @@ class Catalogue:
             return maps.esri_pixels(self.planet, grid, int(acquisition.scene.index[-4:]))
         if band.id == "QA60":
             return products.cloud_bits(self.planet, grid, geometry)
+        if collection == sentinel2.CLOUD_SCORE:
+            return products.cloud_score(self.planet, band.id, grid, geometry)
         if collection == sentinel2.L1C:
             return products.top_of_atmosphere(self.planet, band.id, grid, factor, geometry)
         if collection == sentinel2.L2A:

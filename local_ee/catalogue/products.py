@@ -1,4 +1,5 @@
-"""What is made of a Sentinel-2 scene besides surface reflectance: scene classes, masks, top of atmosphere, land cover.
+"""What is made of a Sentinel-2 scene besides surface reflectance: scene classes, masks, top of atmosphere, scores of
+clouds, land cover.
 
 Every function gives the pixels of one band on a window of its native grid, out of what the planet shows there. Comes
 after planet; the catalogue reads it.
@@ -127,6 +128,19 @@ def top_of_atmosphere(
         ground = planet.optical(band, grid, factor, geometry).astype(np.float32)
         value = np.float32(_PATH[band] * mass) + np.float32(_CLEARNESS[band] ** mass) * ground
     return np.asarray(np.clip(np.rint(value), 1, 65_535), np.uint16)
+
+
+# --- Cloud Score+ -----------------------------------------------------------------------------------------------------
+
+
+def cloud_score(planet: Planet, band: str, grid: UtmGrid, geometry: ViewGeometry) -> Floats:
+    """float32 (rows, cols), 0 = not seen, 1 = clear: ``cs`` is the light that neither clouds nor their shadows take,
+    ``cs_cdf`` rises with it and is nearer to 0 or 1. Source: Earth Engine catalogue page of
+    GOOGLE/CLOUD_SCORE_PLUS/V1/S2_HARMONIZED (range and meaning; the live one is a model's answer).
+    """
+    opacity, shadow = planet.clouds(grid, geometry)
+    clear = np.clip((1 - opacity) * (1 - shadow), 0, 1)
+    return np.asarray(clear if band == "cs" else clear**2 * (3 - 2 * clear), np.float32)
 
 
 # --- Dynamic World ---------------------------------------------------------------------------------------------------

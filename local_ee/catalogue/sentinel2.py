@@ -2,7 +2,7 @@
 
 Names follow real products: `system:index` is <datatake start>_<datastrip start>_T<granule>, PRODUCT_ID holds the
 processing baseline of its day, the relative orbit and the time of processing. Shape and properties follow real
-metadata of COPERNICUS/S2_SR. L1C and Dynamic World have the same scenes under the same index.
+metadata of COPERNICUS/S2_SR. L1C, Dynamic World and Cloud Score+ have the same scenes under the same index.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from .orbits import SENTINEL_2, Satellite
 
 L2A, L1C = "COPERNICUS/S2_SR_HARMONIZED", "COPERNICUS/S2_HARMONIZED"
 DYNAMIC_WORLD_V1 = "GOOGLE/DYNAMICWORLD/V1"
+CLOUD_SCORE = "GOOGLE/CLOUD_SCORE_PLUS/V1/S2_HARMONIZED"
 
 _OPTICAL_M = {
     **{"B1": 60, "B2": 10, "B3": 10, "B4": 10, "B5": 20, "B6": 20, "B7": 20, "B8": 10, "B8A": 20},
@@ -43,6 +44,7 @@ BANDS: dict[str, Layout] = {
     },
     L1C: {**{name: (size, "uint16") for name, size in _OPTICAL_M.items()}, "QA60": (60, "uint16")},
     DYNAMIC_WORLD_V1: {**dict.fromkeys(DYNAMIC_WORLD.names, (10, "float32")), "label": (10, "uint8")},
+    CLOUD_SCORE: {"cs": (10, "float32"), "cs_cdf": (10, "float32")},
 }
 """Bands of each collection in the order of the live catalogue, which has QA10 and QA20 besides (always 0).
 
@@ -210,6 +212,8 @@ def acquisition(key: _Key, seed: int) -> Acquisition | None:
         if cloud > MOST_CLOUDY:
             return None
         properties: dict[str, Any] = {"dynamicworld_algorithm_version": "SANDBOX", "qa_algorithm_version": "SANDBOX"}
+    elif key.collection == CLOUD_SCORE:
+        properties = {}
     else:
         properties = _properties(key, satellite, names, sun, cloud)
     times = {"system:index": names.scene, "system:time_start": sensed * 1000, "system:time_end": sensed * 1000}

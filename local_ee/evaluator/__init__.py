@@ -3,9 +3,10 @@
 - ``documents``, ``signatures``: the client's own list of functions and their arguments.
 - ``grid``, ``warp``: pixels of one grid on another.
 - ``values``: numbers, strings, lists and dates.
+- ``date_patterns``: dates as text.
 - ``sphere``: areas, bounds and buffers of geometries.
 - ``image``: pixels with masks and types.
 - ``collection``, ``filters``: sets of images.
-- ``arithmetic``, ``composites``, ``image_functions``, ``functions``: what can be called.
+- ``arithmetic``, ``composites``, ``reducers``, ``image_functions``, ``functions``: what can be called.
 - ``graph``: an expression, evaluated.
 """

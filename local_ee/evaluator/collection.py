@@ -23,9 +23,14 @@ TOO_MANY = f"Collection query aborted after accumulating over {MAX_ELEMENTS} ele
 
 
 class Collection:
-    """Elements in an order; without properties."""
+    """Elements in an order; without properties.
+
+    Attributes:
+        features: whether it holds features even where it is empty.
+    """
 
     id: str | None = None
+    features = False
     properties: Mapping[str, Any] = MappingProxyType({})
 
     @cached_property
@@ -46,7 +51,7 @@ class Collection:
         return Listed([element for element in self.elements if filter_.matches(element)])
 
     def encoded(self) -> dict[str, Any]:
-        images = all(isinstance(element, Image) for element in self.elements)
+        images = not self.features and all(isinstance(element, Image) for element in self.elements)
         encoded: dict[str, Any] = {"type": "ImageCollection" if images else "FeatureCollection", "bands": []}
         if not images:
             encoded = {"type": "FeatureCollection", "columns": {}}
@@ -92,8 +97,8 @@ class Loaded(Collection):
 class Listed(Collection):
     """Elements at hand."""
 
-    def __init__(self, elements: list[Any]) -> None:
-        self._elements = elements
+    def __init__(self, elements: list[Any], *, features: bool = False) -> None:
+        self._elements, self.features = elements, features
 
     def _find(self) -> list[Any]:
         return self._elements

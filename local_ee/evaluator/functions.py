@@ -7,6 +7,7 @@ that is missing here is answered with 501.
 from __future__ import annotations
 
 import calendar
+import math
 from collections.abc import Callable
 from datetime import timedelta
 from functools import lru_cache
@@ -20,10 +21,12 @@ from ..refusal import Refusal, not_built
 from ..scene import Scene, SceneSource
 from .collection import Collection, Limited, Listed, Loaded, Mapped, Merged, from_images
 from .composites import composite_functions
+from .date_patterns import formatted
 from .filters import COMPARISONS, AllOf, AnyOf, Filter, Not, NotNull, compare
 from .grid import Projection, crs_of
-from .image import Image, scene_image
-from .image_functions import IMAGE_FUNCTIONS
+from .image import Image, constant_image, scene_image
+from .image_functions import IMAGE_FUNCTIONS, add_bands, select, update_mask
+from .reducers import REDUCERS, REGION_FUNCTIONS, reduce_bands, region_functions
 from .sphere import area, bounds, buffer
 from .values import (
     MAX_POINTS,
@@ -51,12 +54,24 @@ MAX_CROSSINGS = 1_000
 
 EDGES_AT_ONCE = 64
 
+MAX_NUMBERS = 1_000_000
+"""Numbers of one sequence: half of what an answer may hold."""
+
+ROUNDING = 1e-9
+"""Part of a step by which an end that is not quite reached counts as reached."""
+
 UNIT_MS = {"second": 1000, "minute": 60_000, "hour": 3_600_000, "day": DAY_MS, "week": 7 * DAY_MS}
 
 
 def functions(catalogue: SceneSource) -> Functions:
     """All built functions over a catalogue; for one request, in which each scene is loaded once."""
-    return {**IMAGE_FUNCTIONS, **VALUE_FUNCTIONS, **_loaders(catalogue), **composite_functions()}
+    return {
+        **IMAGE_FUNCTIONS,
+        **VALUE_FUNCTIONS,
+        **_loaders(catalogue),
+        **composite_functions(),
+        **region_functions(catalogue),
+    }
 
 
 def _loaders(catalogue: SceneSource) -> Functions:
@@ -65,10 +80,10 @@ def _loaders(catalogue: SceneSource) -> Functions:
     def image_of(scene: Scene) -> Image:
         return images.setdefault(scene.id, scene_image(scene))
 
-    def load_collection(asset: str, version: int | None) -> Collection:  # noqa: ARG001
+    def load_collection(asset: str, version: int | None) -> Collection:  # noqa: ARG001 - Earth Engine's
         return Loaded(catalogue, asset, image_of)
 
-    def load_image(asset: str, version: int | None) -> Image:  # noqa: ARG001
+    def load_image(asset: str, version: int | None) -> Image:  # noqa: ARG001 - Earth Engine's
         scene = catalogue.scene(asset)
         if scene is None:
             raise Refusal(
@@ -110,16 +125,20 @@ def _to_list(tuple_size: int | None, optional: int) -> ListReducer:
     return ListReducer()
 
 
-def _repeat(reducer: ListReducer, count: int) -> ListReducer:
+def _repeat(reducer: Any, count: int) -> ListReducer:
+    if not isinstance(reducer, ListReducer):
+        raise not_built("Reducer.repeat of a reducer of pixels")
     if reducer.repeated or not 1 <= count <= MAX_COLUMNS:
         raise not_built(f"Reducer.repeat of a reducer that is repeated already, or {count} times")
     return ListReducer(count, repeated=True)
 
 
 def _reduce_columns(
-    collection: Collection, reducer: ListReducer, selectors: list[str], weights: list[str] | None
+    collection: Collection, reducer: Any, selectors: list[str], weights: list[str] | None
 ) -> dict[str, Any]:
     name = "Collection.reduceColumns"
+    if not isinstance(reducer, ListReducer):
+        raise not_built(f"{name} with a reducer of pixels")
     if weights is not None:
         raise not_built(f"{name} with weights")
     if len(selectors) != reducer.columns:
@@ -137,10 +156,41 @@ def _geometry_of(collection: Collection, _: Any) -> Geometry:
     return union_of(element.geometry for element in collection.elements)
 
 
+def _names_of(name: str, value: Any) -> list[str]:
+    """A name or a list of names."""
+    names = [] if value is None else [value] if isinstance(value, str) else value
+    if not isinstance(names, list) or not all(isinstance(item, str) for item in names):
+        raise Refusal(f"{name}: Names of bands and properties must be texts, not {type_name(value)}.")
+    return names
+
+
+def _linked(image: Image, collection: Collection, bands: Any, properties: Any, match: str) -> Image:
+    """Bands and properties of the image of a collection that has the same property; where there is none, the bands are
+    masked and the properties null."""
+    name = "Image.linkCollection"
+    wanted, copied = _names_of(name, bands), _names_of(name, properties)
+    if not wanted and not copied:
+        raise not_built(f"{name} without names of bands or properties")
+    value = image.properties.get(match)
+    same = compare("Filter.equals", {"leftField": match, "rightValue": value}) if value is not None else None
+    found = None if same is None else collection.filtered(same).first()
+    if found is not None and not isinstance(found, Image):
+        raise Refusal(f"{name}: The collection holds {type_name(found)}, not only images.")
+    if found is None:
+        masked = constant_image([0] * len(wanted), wanted)
+        others = update_mask(masked, constant_image([0], ["constant"])) if wanted else masked
+    else:
+        others = select(found, list(wanted), None)
+    linked = add_bands(image, others, None, True) if wanted else image.with_bands(image.bands)
+    values = {key: None if found is None else found.properties.get(key) for key in copied}
+    kept = {key: value for key, value in image.properties.items() if key not in values}
+    return linked.with_properties(kept | {key: value for key, value in values.items() if value is not None})
+
+
 # Dates ---------------------------------------------------------------------------------------------------------------
 
 
-def _advance(date: Date, delta: float, unit: str, zone: str | None) -> Date:  # noqa: ARG001
+def _advance(date: Date, delta: float, unit: str, zone: str | None) -> Date:  # noqa: ARG001 - Earth Engine's
     unit = unit.rstrip("s")
     if unit in UNIT_MS:
         return Date(date.ms + round(delta * UNIT_MS[unit]))
@@ -262,7 +312,7 @@ def _polygon(coordinates: list[Any], crs: Projection | None, geodesic: bool | No
     return _placed(_valid(name, shape), crs, geodesic)
 
 
-def _feature(geometry: Geometry | None, metadata: dict[str, Any] | None, key: str | None) -> Feature:  # noqa: ARG001
+def _feature(geometry: Geometry | None, metadata: dict[str, Any] | None, key: str | None) -> Feature:  # noqa: ARG001 - Earth Engine's
     return Feature(geometry, metadata or {})
 
 
@@ -320,6 +370,30 @@ def _map_list(items: list[Any], function: Function, drop_nulls: bool) -> list[An
     return [result for result in results if result is not None or not drop_nulls]
 
 
+def _sequence(start: float, end: float | None, step: float, count: int | None) -> list[float]:
+    """Numbers from start to end, both included where a step leads there; with a count so many, evenly."""
+    name = "List.sequence"
+    if end is None and count is None:
+        raise Refusal(f"{name}: Either 'end' or 'count' must be specified.")
+    if not all(math.isfinite(number) for number in (start, step, 0 if end is None else end)):
+        raise Refusal(f"{name}: The numbers must be finite.")
+    if count is not None:
+        if count < 1 or (count == 1 and end is not None):
+            raise not_built(f"{name} of {count} numbers")
+        step = step if end is None else (end - start) / (count - 1)
+        number = count
+    else:
+        assert end is not None
+        if step == 0:
+            raise Refusal(f"{name}: Parameter 'step' must not be zero.")
+        if (end - start) / step < 0:
+            raise not_built(f"{name} with a step away from its end")
+        number = math.floor((end - start) / step + ROUNDING) + 1
+    if number > MAX_NUMBERS:
+        raise Refusal("User memory limit exceeded.")
+    return [start + index * step for index in range(number)]
+
+
 def _dictionary(keys: list[str], values: list[Any]) -> dict[str, Any]:
     if len(keys) != len(values):
         raise Refusal(f"Dictionary.fromLists: {len(keys)} keys and {len(values)} values.")
@@ -351,6 +425,9 @@ VALUE_FUNCTIONS: Functions = {
     "Collection.map": _mapped,
     "Collection.iterate": _iterated,
     "Collection.reduceColumns": _reduce_columns,
+    **REDUCERS,
+    "Image.linkCollection": _linked,
+    "Image.reduce": reduce_bands,
     "Reducer.toList": _to_list,
     "Reducer.repeat": _repeat,
     "Collection.toList": _listed,
@@ -363,6 +440,7 @@ VALUE_FUNCTIONS: Functions = {
     "Filter.notNull": lambda names: NotNull(tuple(names)),
     "Date": parse_date,
     "Date.advance": _advance,
+    "Date.format": formatted,
     "Date.millis": lambda date: date.ms,
     "Date.fromYMD": _year_month_day,
     "DateRange": _date_range,
@@ -390,6 +468,7 @@ VALUE_FUNCTIONS: Functions = {
     "List.length": len,
     "List.map": _map_list,
     "List.slice": _slice,
+    "List.sequence": _sequence,
     "Dictionary": lambda value: value or {},
     "Dictionary.fromLists": _dictionary,
     "Dictionary.get": _entry,
@@ -411,6 +490,5 @@ def _compare(name: str, arguments: tuple[Any, ...]) -> Filter:
 @lru_cache(maxsize=1)
 def built() -> tuple[str, ...]:
     """Names of all built functions, sorted."""
-    return tuple(
-        sorted({*IMAGE_FUNCTIONS, *VALUE_FUNCTIONS, *composite_functions(), "ImageCollection.load", "Image.load"})
-    )
+    names = {*IMAGE_FUNCTIONS, *VALUE_FUNCTIONS, *composite_functions(), *REGION_FUNCTIONS}
+    return tuple(sorted({*names, "ImageCollection.load", "Image.load"}))

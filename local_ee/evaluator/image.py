@@ -85,7 +85,7 @@ class Constant(Node):
     def __init__(self, value: float, dtype: str) -> None:
         self.value, self.dtype = value, dtype
 
-    def render(self, grid: RequestGrid, evaluation: Evaluation) -> Raster:  # noqa: ARG002
+    def render(self, grid: RequestGrid, evaluation: Evaluation) -> Raster:  # noqa: ARG002 - as every band
         return Raster(np.broadcast_to(np.array(self.value, dtype=self.dtype), grid.shape))
 
 

@@ -14,6 +14,7 @@ from .documents import algorithms_document
 from .filters import Filter
 from .grid import Projection
 from .image import Image, constant_image
+from .reducers import Reducer
 from .values import (
     Date,
     DateRange,
@@ -194,6 +195,6 @@ CONVERSIONS: dict[str, Callable[[Any], Any]] = {
     "ErrorMargin": _margin,
     "Filter": _instance(Filter),
     "Algorithm": _instance(Function),
-    "Reducer": _instance(ListReducer),
+    "Reducer": _instance(ListReducer, Reducer),
 }
 """How a value becomes an argument of a type; types that are not here belong to functions that are not built."""

@@ -52,7 +52,7 @@ def area(geometry: Geometry, max_error: ErrorMargin | None, projection: Projecti
     """
     _margin("Geometry.area", max_error)
     if projection is not None:
-        return float(sum(part.area for part in _polygons(_drawn(geometry, projection.crs))))
+        return float(sum(part.area for part in _polygons(drawn(geometry, projection.crs))))
     shape, geodesic = _in_degrees(geometry, EXACT_M)
     edges = _under_arcs if geodesic else _under_straight_lines
     total = 0.0
@@ -71,7 +71,7 @@ def bounds(geometry: Geometry, max_error: ErrorMargin | None, projection: Projec
         shape, geodesic = _in_degrees(geometry, EXACT_M)
         west, south, east, north = _with_crests(shape) if geodesic else shape.bounds
     else:
-        west, south, east, north = _drawn(geometry, crs).bounds
+        west, south, east, north = drawn(geometry, crs).bounds
     if not (west < east and south < north):
         raise not_built(f"{name} of what has no extent in both directions")
     return Geometry(shapely.Polygon([(west, south), (east, south), (east, north), (west, north)]), crs)
@@ -123,7 +123,7 @@ def _buffer_on_plane(
     """A buffer in units of a CRS."""
     unit_m = _unit_m(crs)
     margin_m = _margin(name, max_error, unit_m) or SHARE_OF_ERROR * abs(distance) * unit_m
-    shape = _drawn(geometry, crs, margin_m / 2 if distance else EXACT_M)
+    shape = drawn(geometry, crs, margin_m / 2 if distance else EXACT_M)
     return Geometry(shape if distance == 0 else _widened(name, shape, distance, margin_m / 2 / unit_m), crs)
 
 
@@ -202,10 +202,10 @@ def _in_degrees(geometry: Geometry, error_m: float) -> tuple[BaseGeometry, bool]
     """A shape in longitude and latitude, and whether its edges are arcs of great circles (else they are straight)."""
     if crs_of(geometry.crs) == crs_of(WGS84):
         return geometry.shape, geometry.geodesic
-    return _drawn(geometry, WGS84, error_m), True
+    return drawn(geometry, WGS84, error_m), True
 
 
-def _drawn(geometry: Geometry, crs: str, error_m: float = EXACT_M) -> BaseGeometry:
+def drawn(geometry: Geometry, crs: str, error_m: float = EXACT_M) -> BaseGeometry:
     """The shape in another CRS, with as many points as its bent edges need.
 
     Raises:

@@ -24,6 +24,9 @@ WGS84 = "EPSG:4326"
 MAX_POINTS = 20_000
 """Points of one geometry: what is done with it takes a second at most."""
 
+UTC_NAMES = (None, "UTC", "GMT", "Zulu", "Etc/UTC", "Etc/GMT", "Etc/GMT+0")
+"""Names of the only time zone that there is here."""
+
 EDGE_PARTS = 16
 """An edge of a geometry in a projected CRS becomes this many edges in longitude and latitude."""
 
@@ -137,7 +140,9 @@ class Feature:
 
     def encoded(self) -> dict[str, Any]:
         geometry = None if self.geometry is None else self.geometry.encoded()
-        return {"type": "Feature", "geometry": geometry, "properties": encode(self.properties)}
+        properties = {name: value for name, value in self.properties.items() if name != "system:index"}
+        index = {"id": self.properties["system:index"]} if "system:index" in self.properties else {}
+        return {"type": "Feature", "geometry": geometry, **index, "properties": encode(properties)}
 
 
 @dataclass(frozen=True)
@@ -166,7 +171,7 @@ def parse_date(value: Any, zone: str | None = None) -> Date:
         return value
     if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
         return Date(int(value))
-    if zone not in (None, "UTC", "GMT", "Etc/UTC"):
+    if zone not in UTC_NAMES:
         raise Refusal(f"Date: time zone '{zone}' is not known; the local Earth Engine counts in UTC.", code=501)
     if isinstance(value, str):
         try:

@@ -135,7 +135,7 @@ _ROWS: tuple[tuple[object, ...], ...] = (
 
 def _material(row: tuple[object, ...]) -> Material:
     name, cover, bare, green, *rest = row
-    return Material(name, cover, bare, green or bare, *rest)  # type: ignore[arg-type]
+    return Material(name, cover, bare, green or bare, *rest)  # type: ignore[arg-type]  # rows of the table have fixed types
 
 
 MATERIALS: tuple[Material, ...] = tuple(_material(row) for row in _ROWS)

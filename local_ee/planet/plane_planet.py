@@ -55,13 +55,13 @@ class PlanePlanet:
             np.copyto(value, here, where=True if place.inside is None else place.inside)
         return value
 
-    def optical(self, band: str, grid: UtmGrid, factor: int, geometry: ViewGeometry) -> NDArray[np.uint16]:  # noqa: ARG002
+    def optical(self, band: str, grid: UtmGrid, factor: int, geometry: ViewGeometry) -> NDArray[np.uint16]:  # noqa: ARG002 - as of Planet
         """The mean of a plane over a square is its value at the centre."""
         level = self.dn + self.dn_band * OPTICAL_BANDS.index(band)
         value = self.plane(grid, level, self.dn_east, self.dn_north)
         return np.clip(np.rint(value), 1, 65_535).astype(np.uint16)
 
-    def backscatter(self, polarisation: str, grid: UtmGrid, geometry: ViewGeometry) -> NDArray[np.floating]:  # noqa: ARG002
+    def backscatter(self, polarisation: str, grid: UtmGrid, geometry: ViewGeometry) -> NDArray[np.floating]:  # noqa: ARG002 - as of Planet
         level = self.db + (self.db_cross if polarisation in ("VH", "HV") else 0.0)
         return self.plane(grid, level, self.db_east, self.db_north)
 
@@ -86,5 +86,5 @@ class PlanePlanet:
     def mapped(self, grid: UtmGrid, mistakes: Mistakes) -> View:
         return mapped_cover(self, noise.key(grid.zone), grid, mistakes)
 
-    def clouds(self, grid: UtmGrid, geometry: ViewGeometry) -> tuple[Floats, Floats]:  # noqa: ARG002
+    def clouds(self, grid: UtmGrid, geometry: ViewGeometry) -> tuple[Floats, Floats]:  # noqa: ARG002 - as of Planet
         return np.zeros(grid.shape, np.float32), np.zeros(grid.shape, np.float32)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from ...pipeline.errors import UsageError
+from ...pipeline.errors import UsageError, in_brief
 from ...pipeline.files.atomic import read_toml
 from ..refusal import Refusal
 from .latency import latency_of
@@ -107,17 +107,21 @@ def _fault(item: dict[str, Any]) -> Fault:
     known = [item.name for item in fields(Fault) if item.init]
     unknown = sorted(set(item) - set(known))
     if unknown:
-        raise Refusal(f"Unknown field of a fault: {', '.join(map(str, unknown))}; known: {', '.join(sorted(known))}.")
+        raise Refusal(
+            f"Unknown field of a fault: {in_brief(', '.join(map(str, unknown)))}; known: {', '.join(sorted(known))}."
+        )
     for name, value in item.items():
         if value is not None:
             _check(name, value)
     try:
         re.compile(item.get("match") or "")
     except (re.error, OverflowError, RecursionError) as error:
-        raise Refusal(f"A fault cannot be read: match {item['match']!r}: {error}.") from None
+        raise Refusal(f"A fault cannot be read: match {in_brief(repr(item['match']), 80)}: {error}.") from None
     fault = Fault(**{name: value for name, value in item.items() if value is not None})
     if not fault.name:
-        raise Refusal(f"A fault does nothing: {item!r}; give status, delay_s, drop, truncate, short or html.")
+        raise Refusal(
+            f"A fault does nothing: {in_brief(repr(item), 80)}; give status, delay_s, drop, truncate, short or html."
+        )
     return fault
 
 
@@ -134,7 +138,7 @@ def _check(name: str, value: Any) -> None:
     if name == "status" and good:
         good, wanted = 200 <= value <= 599, "an HTTP code, 200 to 599"
     if not good:
-        raise Refusal(f"A fault cannot be read: {name} = {value!r} is not {wanted}.")
+        raise Refusal(f"A fault cannot be read: {name} = {in_brief(repr(value), 80)} is not {wanted}.")
 
 
 class FaultPlan:
@@ -179,7 +183,7 @@ def read_plan(path: Path) -> PlanFile:
     known = ("fault", "latency", "max_concurrent", "per_second")
     unknown = sorted(set(content) - set(known))
     if unknown:
-        raise UsageError(f"{path}: unknown key {', '.join(unknown)}; known: {', '.join(known)}")
+        raise UsageError(f"{path}: unknown key {in_brief(', '.join(unknown))}; known: {', '.join(known)}")
     plan = PlanFile(content.pop("fault", []), **content)
     try:
         parse_plan(plan.faults)
@@ -188,7 +192,7 @@ def read_plan(path: Path) -> PlanFile:
         for name in ("max_concurrent", "per_second"):
             value = getattr(plan, name)
             if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not value > 0):
-                raise Refusal(f"{name} = {value!r} is not a number above 0.")
+                raise Refusal(f"{name} = {in_brief(repr(value), 80)} is not a number above 0.")
     except Refusal as refusal:
         raise UsageError(f"{path}: {refusal.message}") from None
     return plan

@@ -150,7 +150,7 @@ class Server(ThreadingHTTPServer):
             self.busy(request)
             self._places.release()
 
-    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - as socketserver calls it
         """A connection that broke outside a request; defects have been told by the handler."""
         error = sys.exc_info()[1]
         if not isinstance(error, OSError):
@@ -192,7 +192,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self._serve()
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - http.server's name
         """Nothing: requests are in the log of the server."""
 
     def handle_one_request(self) -> None:

@@ -54,7 +54,7 @@ def latency_of(setting: float | Mapping[str, Any], *, name: str = "latency") -> 
 
 def _number(value: Any, name: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-        raise Refusal(f"{name}: {value!r} is not a number of at least 0.")
+        raise Refusal(f"{name}: {repr(value)[:80]} is not a number of at least 0.")
     return float(value)
 
 

@@ -186,7 +186,7 @@ def render(catalogue: SceneSource, bands: tuple[Band, ...], grid: RequestGrid) -
     return pixels
 
 
-def npy(pixels: np.ndarray[Any, Any], grid: RequestGrid) -> bytes:  # noqa: ARG001
+def npy(pixels: np.ndarray[Any, Any], grid: RequestGrid) -> bytes:  # noqa: ARG001 - as every format
     buffer = io.BytesIO()
     np.save(buffer, pixels, allow_pickle=False)
     return buffer.getvalue()

@@ -141,7 +141,7 @@ class Profiles:
 def get_profiles(profiles: Mapping[str, Profile]) -> Callable[..., Any]:
     """The function ``Profile.getProfiles`` over the profiles of a request."""
 
-    def call(ids: list[Any], format: str = "text", max_entries: int | None = None) -> Any:  # noqa: A002
+    def call(ids: list[Any], format: str = "text", max_entries: int | None = None) -> Any:  # noqa: A002 - the service's name
         missing = [name for name in ids if name not in profiles]
         if missing:
             raise Refusal(f"{FUNCTION}: Profile '{str(missing[0])[:64]}' not found.")

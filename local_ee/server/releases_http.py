@@ -80,7 +80,7 @@ class ReleaseFiles:
 
 
 class _NoFiles:
-    def open(self, path: str) -> None:  # noqa: ARG002
+    def open(self, path: str) -> None:  # noqa: ARG002 - as every archive
         return None
 
 

@@ -225,7 +225,7 @@ class PairAttention(nn.Module):
     def _read(self, reader: nn.Module, asking: Heads, source: Heads) -> Tensor:
         """What one modality's queries find in a source, (B, N, C)."""
         found = self.attention(asking.query, source.key, source.value)
-        out: Tensor = self.dropout(reader.out(found))  # type: ignore[operator]
+        out: Tensor = self.dropout(reader.out(found))  # type: ignore[operator]  # torch knows tensors and modules alone
         return out
 
 

@@ -41,7 +41,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...pipeline.errors import UsageError
+from ...pipeline.errors import UsageError, in_brief
 from ...pipeline.spec.classes import DYNAMIC_WORLD
 from ..blocks.padding import run_padded
 
@@ -117,7 +117,7 @@ def _network(config: SmpConfig) -> Any:
         )
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
         raise UsageError(
-            f"smp cannot build {config.architecture} on {config.encoder}: {error}; choose another encoder"
+            f"smp cannot build {config.architecture} on {config.encoder}: {in_brief(error)}; choose another encoder"
         ) from error
     # smp makes the encoder's first convolution on the CPU, whatever the default device is.
     return network.to(torch.get_default_device())

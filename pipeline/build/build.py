@@ -30,10 +30,10 @@ from ..spec.tiles import check_region
 from ..statistics.normalise import Counted, check_usable, count_others, counted_rows, up_to_date, write_statistics
 from ..validation.validate import to_validate, validate
 from .card import write_card
-from .dating import DEFAULT_WINDOW_DAYS, date_labels
+from .dating import DEFAULT_WINDOW_DAYS, Dated, date_labels
 from .export import Callbacks, Meter, export
 from .inspection import Counting
-from .plan import Plan
+from .plan import Plan, without_pixels
 
 
 @dataclass(frozen=True)
@@ -126,8 +126,8 @@ def build(root: DataRoot, selection: Selection, setup: BuildSetup, *, recipe: Re
     recipe = recipe or root.recipe() or Recipe()
     with root.open_ledger() as ledger:
         _tidy(root)
-        if holds_own_labels(root):
-            prepared = _dated(root, selection, setup)
+        if root.holds_own_labels():
+            prepared = _own(root, selection, setup)
         else:
             prepared = prepare_manifest(
                 root,
@@ -150,12 +150,7 @@ def build(root: DataRoot, selection: Selection, setup: BuildSetup, *, recipe: Re
     return BuildResult(prepared.manifest, chosen, states, tuple(findings), stopped)
 
 
-def holds_own_labels(root: DataRoot) -> bool:
-    """Whether the labels of a root were added by its user (``dwplus labels add``)."""
-    return root.manifest_file.is_file() and any(row.release == "own" for row in root.manifest().rows)
-
-
-def _dated(root: DataRoot, selection: Selection, setup: BuildSetup) -> Prepared:
+def _own(root: DataRoot, selection: Selection, setup: BuildSetup) -> Prepared:
     """The own labels that are selected, each with the day of its scene.
 
     Raises:
@@ -164,16 +159,22 @@ def _dated(root: DataRoot, selection: Selection, setup: BuildSetup) -> Prepared:
     if selection.labels is not None:
         raise UsageError(f"{root} holds labels that were added to it; --labels belongs to another --data")
     rows = select_rows(root.manifest().rows, selection)
+    dated = _dated(root, [row for row in rows if not row.discard], setup)
+    return Prepared(dated.manifest, frozenset(row.tile.id for row in dated.rows), dated.undated, read=0)
+
+
+def _dated(root: DataRoot, rows: Sequence[ManifestRow], setup: BuildSetup, *, again: bool = False) -> Dated:
+    """Choose scenes under a progress bar; see ``dating.date_labels``."""
     with setup.progress.stage("Choosing scenes", len(rows)) as step:
-        dated = date_labels(
+        return date_labels(
             root,
-            [row for row in rows if not row.discard],
+            rows,
             pixels=setup.pixels,
             window_days=setup.s2_window_days,
             concurrency=setup.concurrency,
+            again=again,
             on_tile=lambda _: step.advance(),
         )
-    return Prepared(dated.manifest, frozenset(row.tile.id for row in dated.rows), dated.undated, read=0)
 
 
 def retry(root: DataRoot, reasons: frozenset[str], setup: BuildSetup) -> BuildResult:
@@ -198,11 +199,45 @@ def retry(root: DataRoot, reasons: frozenset[str], setup: BuildSetup) -> BuildRe
         _tidy(root)
         wanted = {tile for tile, row in ledger.rows.items() if row.reason in (reasons or FAILURES)}
         chosen = tuple(row for row in manifest.rows if row.tile.id in wanted and not row.discard)
+        if root.holds_own_labels():
+            dated = _dated(root, chosen, setup, again=True)
+            manifest, chosen = dated.manifest, dated.rows
+            for row in dated.undated:
+                ledger.append(row)
         ids = frozenset(row.tile.id for row in chosen)
         stopped = _export(root, chosen, setup, recipe, ledger, again=ids)
-        states = count_states({tile: row for tile, row in ledger.rows.items() if tile in ids})
+        states = count_states({tile: row for tile, row in ledger.rows.items() if tile in wanted})
     findings = _finish(root, setup, recipe) if chosen else []
     return BuildResult(manifest, chosen, states, tuple(findings), stopped)
+
+
+def build_added(root: DataRoot, *, run: Runner, progress: Progress) -> BuildResult:
+    """Complete a data set whose pixels a user added: note what is missing, validate, normalise, write the card.
+
+    Nothing is requested, and no server is contacted.
+
+    Raises:
+        UsageError: no pixels were added to the root.
+        DataError: the root holds no data set.
+    """
+    check_libraries()
+    check_writable(root.folder)
+    root.check_own_pixels()
+    added = root.added_pixels()
+    if added is None:
+        raise UsageError(f"no pixels were added to {root}; add some: dwplus pixels add FILES --as s2 --data {root}")
+    manifest = root.manifest()
+    with root.open_ledger() as ledger:
+        _tidy(root)
+        for row in manifest.rows:
+            without = without_pixels(row, ledger.rows.get(row.tile.id), root, added)
+            if without is not None:
+                ledger.append(without)
+        write_failures(root.folder, ledger.rows.values())
+        states = count_states({row.tile.id: ledger.rows[row.tile.id] for row in manifest.rows})
+    findings, _ = inspect_root(root, run=run, progress=progress, all_again=False)
+    write_card(root, manifest, root.ledger(), source=added.source, recipe=Recipe())
+    return BuildResult(manifest, manifest.rows, states, tuple(effective(findings, root.waivers())))
 
 
 def _tidy(root: DataRoot) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 
+from ..dataset.added_pixels import ADDED_FILE, AddedPixels
 from ..dataset.ledger import FAILURES_FILE, LEDGER_FILE, REASONS, LedgerRow
 from ..dataset.makers import Makers, makers_of, released_maker_of, terms_of
 from ..dataset.manifest import MANIFEST_FILE, SPLITS, Manifest, ManifestRow
@@ -25,6 +26,7 @@ from ..spec.recipe import S1_COLLECTIONS, S2_COLLECTION, Recipe, edge_text
 from ..spec.sources import Source
 from ..spec.tiles import biome_names, locate, region_names
 from ..spec.version import __version__
+from ..spec.words import count_of
 
 FILES: tuple[tuple[str, str], ...] = (
     (f"{SHARDS_FOLDER}/<EH or WH>/<biome>/<dw_id>.tif", "pixels of one tile, all bands, uint16; tags say their origin"),
@@ -33,6 +35,7 @@ FILES: tuple[tuple[str, str], ...] = (
     (LEDGER_FILE, "the status of every tile: one JSON line per event; the last line of a tile counts"),
     (FAILURES_FILE, "every tile that is missing, with the reason"),
     ("recipe.json", "how pixels are requested, besides the tile"),
+    (ADDED_FILE, "where pixels that a user added come from, in place of `recipe.json`"),
     ("findings.json, findings.csv", "what the validation found"),
     ("findings/index.html", "the same with pictures, once `dwplus validate` was run"),
     ("quarantine/", "shards that were put aside, each with a note that says why"),
@@ -81,11 +84,18 @@ def write_card(
 ) -> Path:
     """Write ``README.md`` of a data root, unless it says the same already; its path. See ``card``."""
     path = root.card_file
-    released = released_maker_of(root, source)
     terms = terms_of(root, manifest.rows)
-    content = card(
-        manifest, ledger, source=source, recipe=recipe, version=__version__, released=released, terms=terms
-    ).encode()
+    text = card(
+        manifest,
+        ledger,
+        source=source,
+        recipe=recipe,
+        version=__version__,
+        released=released_maker_of(root, source),
+        terms=terms,
+        added=root.added_pixels(),
+    )
+    content = text.encode()
     if not path.is_file() or path.read_bytes() != content:
         write_atomically(path, content)
     return path
@@ -100,6 +110,7 @@ def card(
     version: str,
     released: LabelMaker | None = None,
     terms: tuple[LabelTerms, ...] = (),
+    added: AddedPixels | None = None,
 ) -> str:
     """The data-set card of one data root: Markdown with YAML front matter.
 
@@ -110,6 +121,7 @@ def card(
         version: of dwplus.
         released: who made the labels that no user supplied; None = as the source tells.
         terms: of own labels.
+        added: what is on record about pixels that a user added; None = they were requested by ``recipe``.
     """
     rows = manifest.rows
     # The file tells centres; outlines are not needed here.
@@ -141,13 +153,13 @@ def card(
         "## What is missing",
         _missing(states),
         "## How the pixels were made",
-        _recipe(recipe),
+        _recipe(recipe) if added is None else _added(added),
         _table(
             ("what", "value"),
             (
                 ("pixels from", makers.name if makers.pixels else source),
                 ("labels", makers.counted_labels() or "none yet"),
-                ("recipe", f"`{recipe.hash}`"),
+                ("recipe", f"`{recipe.hash if added is None else added.hash}`"),
                 ("manifest", f"`{manifest.hash}`"),
                 ("dwplus", version),
             ),
@@ -158,10 +170,10 @@ def card(
         "In this folder:",
         f"```python\n{READING}\n```",
         "## How to build it again",
-        _rebuild(rows, source, recipe),
+        _rebuild(rows, source, recipe) if added is None else _REBUILD_ADDED,
         "## Licences, attribution, citation",
-        _attribution(complete, makers, recipe),
-        "\n".join(f"- {what}: {text}" for what, text in _citations(makers)),
+        _attribution(complete, makers, recipe) if added is None else _attribution_of(added, makers),
+        "\n".join(f"- {what}: {text}" for what, text in (*_citations(makers), *_citations_of(added))),
     )
     return "\n\n".join(section for section in sections if section) + "\n"
 
@@ -228,6 +240,8 @@ def _banner(makers: Makers) -> str:
         return ""
     if len(makers.pixels) > 1:
         return f"> **{makers.mark}**: {makers.about_pixels()} {makers.about_labels()}"
+    if makers.sources[0].added:
+        return f"> **{makers.mark}**: a user added the pixels from files. What they show is not verified."
     if not makers.synthetic:
         return (
             f"> **{makers.mark}**: the pixels come from a server that is neither Google's nor the sandbox. What they "
@@ -249,7 +263,7 @@ def _banner(makers: Makers) -> str:
 
 def _by_hand(rows: Sequence[ManifestRow]) -> int:
     """Tiles with a user-supplied label."""
-    return sum(row.release == "inspect" for row in rows)
+    return sum(row.release in ("inspect", "own") for row in rows)
 
 
 def _size(count: int) -> str:
@@ -354,6 +368,47 @@ def _recipe(recipe: Recipe) -> str:
             "- Grid: CRS, transform and shape of the label, verbatim.",
         )
     )
+
+
+def _added(added: AddedPixels) -> str:
+    """How added pixels were made, as far as their user says."""
+    files = [one for addition in added.inputs for one in addition.files if one.tiles]
+    lines = [
+        f"- Pixels are of {count_of(len(files), 'file')} that a user added; `{ADDED_FILE}` lists them with their "
+        "hashes, the tags of each shard name those that it is made of.",
+        "- Sentinel-2: surface reflectance of the file's day; an added offset was taken away.",
+    ]
+    if not added.has_s1:
+        lines.append(
+            "- There is no Sentinel-1: VV, VH and S1_N hold no data. Networks with one input are trained on it."
+        )
+    lines += [f"- Sentinel-1, as declared: {radar}." for radar in added.radars]
+    lines += [f"- Accepted: {one}." for addition in added.inputs for one in addition.accepted]
+    return "\n".join((*lines, f"- Grid: that of the label; {added.resampling} resampling of each band by itself."))
+
+
+_REBUILD_ADDED = """\
+```
+dwplus pixels add FILES --as s2 --data DIR
+dwplus build --data DIR
+```
+
+`DIR` holds the labels. The record of added pixels says which files with which options."""
+
+
+def _attribution_of(added: AddedPixels, makers: Makers) -> str:
+    """What users of added pixels have to state."""
+    years = sorted({one.date[:4] for addition in added.inputs for one in addition.files if one.tiles})
+    between = f" {'-'.join(dict.fromkeys((years[0], years[-1])))}" if years else ""
+    licence = f" Pixels: {'; '.join(added.licences)}." if added.licences else ""
+    return (
+        f"Contains modified Copernicus Sentinel data{between}; this notice stays with every copy "
+        f"([terms]({COPERNICUS_TERMS})).{licence} {makers.licence_of_labels()} Please cite:"
+    )
+
+
+def _citations_of(added: AddedPixels | None) -> list[tuple[str, str]]:
+    return [] if added is None else [("pixels", text) for text in added.citations]
 
 
 def _rebuild(rows: Sequence[ManifestRow], source: str, recipe: Recipe) -> str:

@@ -99,6 +99,7 @@ def date_labels(
     pixels: PixelSource,
     window_days: int = DEFAULT_WINDOW_DAYS,
     concurrency: int = 1,
+    again: bool = False,
     on_tile: Callable[[str], None] = lambda _: None,
 ) -> Dated:
     """Choose a scene for each own label that has none yet; the manifest is written with their days.
@@ -107,6 +108,7 @@ def date_labels(
         rows: own tiles to date.
         window_days: how far outside the period a scene may lie.
         concurrency: tiles in flight.
+        again: look again where no scene was found before.
 
     Raises:
         AuthenticationError, QuotaError, ServiceError: the run cannot continue; what was chosen is kept.
@@ -117,7 +119,8 @@ def date_labels(
     waiting = []
     for row in rows:
         wanted = _wanted(row, window_days, pixels.name)
-        if not _stands(scenes.get(row.tile.id), wanted, root, row):
+        known = scenes.get(row.tile.id)
+        if not _stands(known, wanted, root, row) or (again and known is not None and not known.index):
             waiting.append((row, wanted))
         else:
             on_tile(row.tile.id)

@@ -70,10 +70,10 @@ class Unmetered:
     def spent(self, row: LedgerRow) -> None:
         pass
 
-    def why_stop(self, in_flight: int) -> str:  # noqa: ARG002
+    def why_stop(self, in_flight: int) -> str:  # noqa: ARG002 - as every meter
         return ""
 
-    def must_wait(self, in_flight: int) -> bool:  # noqa: ARG002
+    def must_wait(self, in_flight: int) -> bool:  # noqa: ARG002 - as every meter
         return False
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from ..dataset.added_pixels import AddedPixels
 from ..dataset.ledger import REASONS, LedgerRow
 from ..dataset.manifest import ManifestRow
 from ..dataset.root import DataRoot
@@ -161,10 +162,44 @@ def _why(
         return "another scene"
     try:
         # As text: of 24,000 tiles a Path costs more than the question.
-        size = os.stat(f"{root}/{shard_name(tile)}").st_size  # noqa: PTH116
+        size = os.stat(f"{root}/{shard_name(tile)}").st_size  # noqa: PTH116 - 24,000 tiles: a Path costs more
     except OSError:
         return "shard missing"
     return None if size == last.bytes else "shard damaged"
+
+
+def without_pixels(row: ManifestRow, last: LedgerRow | None, root: DataRoot, added: AddedPixels) -> LedgerRow | None:
+    """Ledger row of a tile that has no added pixels, where the ledger does not say so; None where it does, or it has.
+
+    Args:
+        last: what the ledger says of the tile.
+    """
+    tile = row.tile
+    if row.discard:
+        reason, why = row.discard, REASONS[row.discard]
+    elif last is None:
+        reason, why = "no_pixels", "no file was added for it; add some with 'dwplus pixels add'"
+    elif last.state != "done":
+        return None
+    elif last.grid and last.grid != str(grid_of(tile)):
+        reason, why = "no_pixels", "its label lies on another grid now; add its pixels again with 'dwplus pixels add'"
+    elif not _same_size(tile, last, root):
+        reason, why = "no_pixels", "its shard is missing or cut off; add its pixels again with 'dwplus pixels add'"
+    else:
+        return None
+    if last is not None and (last.state, last.reason, last.detail) == ("discarded", reason, why):
+        return None
+    return LedgerRow(tile.id, "discarded", reason, why, source=added.source, recipe=added.hash, grid=str(grid_of(tile)))
+
+
+def _same_size(tile: Tile, last: LedgerRow, root: DataRoot) -> bool:
+    """Whether the shard of a tile is on disk, as long as the ledger says."""
+    try:
+        # As text: of 24,000 tiles a Path costs more than the question.
+        size = os.stat(f"{root}/{shard_name(tile)}").st_size  # noqa: PTH116
+    except OSError:
+        return False
+    return size == last.bytes
 
 
 def shard_on_disk(tile: Tile, root: DataRoot, recipe: Recipe, source: str) -> LedgerRow | None:

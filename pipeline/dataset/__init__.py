@@ -1,10 +1,12 @@
 """A data root and its records.
 
 - ``class_file``: class tables of users.
+- ``inputs``: which labels and pixels of users were added, under which terms.
 - ``manifest``: all tiles with their splits, and the class table.
 - ``ledger``: the status of every tile.
 - ``findings``: what validation found wrong.
 - ``waivers``: findings that are accepted, each with a reason.
+- ``added_pixels``: the record of pixels that a user added.
 - ``statistics``: what every network's input is normalised with.
 - ``root``: where the files of a data set lie; which tiles are complete and usable.
 - ``makers``: who made pixels and labels, and what follows for those who use them.

@@ -18,6 +18,9 @@ from ..spec.licences import LabelTerms
 INPUTS_FILE = "own/inputs.json"
 INPUTS_VERSION = 1
 
+_SHOWN = 3
+"""Names of a note that are printed."""
+
 
 @dataclass(frozen=True)
 class Note:
@@ -32,6 +35,11 @@ class Note:
     reason: str
     count: int
     names: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        """``features without a class: 12 (17, 80, 211, ...)``."""
+        shown = [*self.names[:_SHOWN], *(["..."] if len(self.names) > _SHOWN else [])]
+        return f"{self.reason}: {self.count:,} ({', '.join(shown)})"
 
 
 @dataclass(frozen=True)
@@ -72,6 +80,11 @@ class LabelInput:
     tiles: dict[str, list[int]] = field(default_factory=dict)
     left_out: list[Note] = field(default_factory=list)
     changed: list[Note] = field(default_factory=list)
+
+    @property
+    def notes(self) -> list[str]:
+        """What was left out and changed, a line each."""
+        return [*(f"left out: {note}" for note in self.left_out), *(f"changed: {note}" for note in self.changed)]
 
     @property
     def terms(self) -> LabelTerms:

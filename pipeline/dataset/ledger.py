@@ -40,13 +40,15 @@ REASONS: dict[str, str] = {
     "no_clear_scene": "no Sentinel-2 scene of the label's period shows its marked pixels; --s2-window widens it",
     "test_overlap": "a training tile that is, or overlaps, a test tile",
     "bad_label": "the label raster cannot be used",
+    "no_pixels": "no file that was added holds pixels of it near its date",
+    "bad_pixels": "the files that were added for it break a rule of validation, or cannot be read",
     "quarantined": "validation found an error in it; its shard is in quarantine/",
     "no_answer": "the service did not answer, retries used up",
     "refused": "the service refused the request; a retry gets the same answer until something changes",
     "too_heavy": "the service ran out of memory or time, also for parts of the tile",
     "bad_answer": "the service's answers did not match the request, retries used up",
 }
-"""Why a tile is not in the data set: the first six discard it, the others are failures."""
+"""Why a tile is not in the data set: the first eight discard it, the others are failures."""
 
 FAILURES: frozenset[str] = frozenset({"no_answer", "refused", "too_heavy", "bad_answer"})
 """Reasons of failed tiles."""

@@ -115,6 +115,8 @@ class Makers:
 
 
 def _server(source: Source) -> str:
+    if source.added:
+        return f"files that a user added ({source.name})"
     if source.synthetic:
         return "the embedded local Earth Engine, a synthetic planet"
     return "Google's Earth Engine" if source == EARTH_ENGINE else f"{source.name}, which is not Google's Earth Engine"

@@ -25,7 +25,7 @@ from shapely.affinity import translate
 from shapely.geometry import MultiPolygon
 from shapely.geometry.polygon import orient
 
-from ..errors import DataError, MachineError, UsageError
+from ..errors import DataError, MachineError, UsageError, in_brief
 from ..files.atomic import write_atomically
 from ..files.paths import inside
 from ..spec.classes import DYNAMIC_WORLD, ClassTable, class_table_of
@@ -312,9 +312,9 @@ def _read(path: Path, _size: int, _mtime_ns: int) -> Manifest:
             raise MachineError(
                 f"cannot read {path}: {error.strerror or error}; look at its permissions and at the disk"
             ) from None
-        raise DataError(f"{path} cannot be read ({error}); {advice}") from error
+        raise DataError(f"{path} cannot be read ({in_brief(error)}); {advice}") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, MemoryError) as error:
-        raise DataError(f"{path} cannot be read ({error}); {advice}") from error
+        raise DataError(f"{path} cannot be read ({in_brief(error)}); {advice}") from error
     if found != recorded:
         raise DataError(
             f"{path} was changed by something else than dwplus (its hash is another); splits, grids and labels belong "

@@ -19,10 +19,12 @@ from ..files.atomic import read_json, write_atomically
 from ..files.records import as_record, read_record, write_record
 from ..files.remote import WAITS_S, Place, Remote, is_url
 from ..raster.geotiff import LABELS_FOLDER, SHARDS_FOLDER, shard_name
-from ..raster.targets import Targets
+from ..raster.targets import Targets, needed_bands
 from ..spec.classes import ClassTable
+from ..spec.radar import Radar, radar_of
 from ..spec.recipe import Recipe, recipe_from
 from ..spec.tiles import Tile
+from .added_pixels import ADDED_FILE, AddedPixels, read_added_pixels
 from .findings import FINDINGS_CSV, FINDINGS_JSON, Finding, read_findings, unreadable_tiles, validated_tiles
 from .inputs import INPUTS_FILE, Inputs, read_inputs
 from .ledger import FAILURES_FILE, LEDGER_FILE, Ledger, LedgerRow, damaged_lines, read_events, read_ledger
@@ -36,7 +38,7 @@ MIRROR_FILE = "origin.json"
 RECIPE_FILE = "recipe.json"
 
 _ALWAYS = (MANIFEST_FILE, LEDGER_FILE)
-_WHERE_THERE = (RECIPE_FILE, INPUTS_FILE)
+_WHERE_THERE = (RECIPE_FILE, INPUTS_FILE, ADDED_FILE)
 _RESULTS = (WAIVERS_FILE, FINDINGS_JSON, FINDINGS_CSV, "stats-strict.json", "stats-paper.json")
 """Of the data set at the URL, until there are own ones."""
 
@@ -90,6 +92,7 @@ class DataRoot:
     ledger_file = _Below(LEDGER_FILE)
     failures_file = _Below(FAILURES_FILE)
     recipe_file = _Below(RECIPE_FILE)
+    added_file = _Below(ADDED_FILE)
     planet_file = _Below("planet.json")
     label_origin_file = _Below("manifest.origin.json")
     mirror_file = _Below(MIRROR_FILE)
@@ -101,7 +104,6 @@ class DataRoot:
     summaries_file = _Below("findings/tiles.json")
     shifts_file = _Below("findings/shifts.json")
     card_file = _Below("README.md")
-    report_page = _Below("report/index.html")
     label_report_page = _Below("report/labels.html")
     releases = _Below("releases")
     labels = _Below(LABELS_FOLDER)
@@ -112,9 +114,18 @@ class DataRoot:
     store = _Below("store.zarr")
 
     @property
+    def report_page(self) -> Path:
+        """The report; beside the runs where these lie in a folder of their own."""
+        return self.folder / "report" / "index.html" if self.runs_folder is None else self.runs_folder / "report.html"
+
+    @property
     def runs(self) -> Path:
         """Folder of training runs: its own, or another where the data set is shared and may not be written."""
         return self.runs_folder or self.folder / "runs"
+
+    def command(self, words: str) -> str:
+        """A command about runs, as it has to be typed: with their folder where that is one of their own."""
+        return words if self.runs_folder is None else f"{words} --runs {self.runs_folder}"
 
     def __str__(self) -> str:
         return str(self.folder)
@@ -241,7 +252,7 @@ class DataRoot:
         Raises:
             DataError: there is no data set, or its manifest cannot be read.
         """
-        return Targets(self.classes())
+        return Targets(self.classes(), needed_bands(self.has_s1()))
 
     def inputs(self) -> Inputs:
         """Labels and pixels that its user added.
@@ -322,10 +333,18 @@ class DataRoot:
         """
         return _read_recipe(self.recipe_file) if self.recipe_file.is_file() else None
 
+    def added_pixels(self) -> AddedPixels | None:
+        """What is on record about pixels that a user added; None where they were requested, or are not there yet.
+
+        Raises:
+            DataError: it cannot be read.
+        """
+        return read_added_pixels(self.folder)
+
     # --- what follows from the records --------------------------------------------------------------------------------
 
     def source(self) -> str:
-        """Where the pixels came from: ``earthengine``, ``SANDBOX`` or ``UNVERIFIED <host>``.
+        """Where the pixels came from: ``earthengine``, ``SANDBOX``, ``UNVERIFIED <host>`` or ``user:<word>``.
 
         Raises:
             DataError: no tile is complete.
@@ -334,6 +353,35 @@ class DataRoot:
         if source is None:
             raise DataError(f"{self} holds no complete tile; run 'dwplus build' first")
         return source
+
+    def holds_own_labels(self) -> bool:
+        """Whether any label was added by a user with its own classes (``dwplus labels add``).
+
+        Raises:
+            DataError: the root holds no data set.
+        """
+        return any(row.release == "own" for row in self.manifest().rows)
+
+    def has_s1(self) -> bool:
+        """Whether the data set has Sentinel-1: it has, but where a user added Sentinel-2 alone.
+
+        Raises:
+            DataError: the record of added pixels cannot be read.
+        """
+        added = self.added_pixels()
+        return added is None or added.has_s1
+
+    def radars(self) -> tuple[Radar, ...]:
+        """How Sentinel-1 of this data set was made: as declared for added pixels, else by the recipe; empty: none.
+
+        Raises:
+            DataError: a record cannot be read.
+        """
+        added = self.added_pixels()
+        if added is not None:
+            return added.radars
+        recipe = self.recipe()
+        return () if recipe is None else (radar_of(recipe),)
 
     def complete(self) -> tuple[ManifestRow, ...]:
         """Tiles whose shard is complete, in manifest order.

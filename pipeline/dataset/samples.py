@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from ..errors import DataError, UsageError
 from ..raster.geotiff import read_bands, read_codes
-from ..spec.bands import PRESETS, SHARD_BANDS
+from ..spec.bands import BANDS, PRESETS, SHARD_BANDS
+from ..spec.radar import Radar
 from ..spec.tiles import Tile
 from .findings import bad_tiles
 from .manifest import PROTOCOLS, SPLITS, ManifestRow, Protocol
@@ -55,6 +56,7 @@ class Dataset(Sequence[Sample]):
         classes: of the labels.
         left_out: tiles of the split that are not among the samples, with the reason.
         waived: tiles among the samples with an error that ``waivers.toml`` accepts.
+        radars: how the Sentinel-1 that is read was made; empty where none is read, or it is not recorded.
         reading: where samples are read from, and why not from the training store where there is one; for people.
     """
 
@@ -75,7 +77,7 @@ class Dataset(Sequence[Sample]):
                 now. False for scoring a network that was trained on another data set, and brings its own.
 
         Raises:
-            UsageError: no such split, protocol, band or place to read from.
+            UsageError: no such split, protocol, band or place to read from; or Sentinel-1 of a data set that has none.
             DataError: the split is empty, or the data set is not built, validated and normalised, or has changed
                 since then.
         """
@@ -104,6 +106,14 @@ class Dataset(Sequence[Sample]):
             self._statistics = root.statistics(protocol)
             _check_fresh(self._statistics, root, root.usable("train", protocol))
         self.source = ledger[self.rows[0].tile.id].source
+        self._has_s1 = root.has_s1()
+        reads_s1 = any(BANDS[band].sensor == "S1" for band in (*primary, *auxiliary))
+        if reads_s1 and not self._has_s1:
+            raise UsageError(
+                f"{root} has no Sentinel-1: take a network with one input (--auxiliary none), or add Sentinel-1 with "
+                "'dwplus pixels add --as s1'"
+            )
+        self.radars: tuple[Radar, ...] = root.radars() if reads_s1 else ()
         self._store, self.reading = _open_store(root, self.rows, read)
 
     @property
@@ -135,7 +145,7 @@ class Dataset(Sequence[Sample]):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, index: int) -> Sample:  # type: ignore[override]
+    def __getitem__(self, index: int) -> Sample:  # type: ignore[override]  # torch leaves the type of samples open
         row = self.rows[index]
         if self._store is not None:
             label, (primary, auxiliary) = self._store.read(row.tile.id, self.primary, self.auxiliary)

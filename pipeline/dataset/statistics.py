@@ -9,7 +9,8 @@ from pathlib import Path
 
 from ..errors import DataError
 from ..files.records import read_record
-from ..spec.bands import SHARD_BANDS
+from ..spec.bands import stored_bands
+from .added_pixels import read_added_pixels
 
 _LARGEST_COUNT = 2**63
 """Counts are 64-bit integers wherever they are computed."""
@@ -51,11 +52,16 @@ class Statistics:
     ignored: int
     without_data: int = 0
 
-    def fault(self, protocol: str, classes: int) -> str:
-        """Why a network cannot be trained with these numbers, as text; empty where it can."""
+    def fault(self, protocol: str, classes: int, *, has_s1: bool = True) -> str:
+        """Why a network cannot be trained with these numbers, as text; empty where it can.
+
+        Args:
+            classes: how many the data set has.
+            has_s1: the data set has Sentinel-1.
+        """
         if self.protocol != protocol:
             return f"it is of protocol {self.protocol!r}, not {protocol!r}"
-        if missing := sorted(set(SHARD_BANDS) - set(self.bands)):
+        if missing := sorted(set(stored_bands(has_s1)) - set(self.bands)):
             return f"it has no statistics of band {', '.join(missing)}"
         counts = (
             *self.class_counts,
@@ -94,7 +100,8 @@ def read_statistics(folder: Path, protocol: str, *, classes: int) -> Statistics:
     if not path.is_file():
         raise DataError(f"{folder} has no statistics for protocol {protocol}; run 'dwplus normalise' first")
     statistics = read_record(path, Statistics, remedy="run 'dwplus normalise' again")
-    fault = statistics.fault(protocol, classes)
+    added = read_added_pixels(folder)
+    fault = statistics.fault(protocol, classes, has_s1=added is None or added.has_s1)
     if fault:
         raise DataError(f"{path} cannot be used: {fault}; run 'dwplus normalise' again")
     return statistics

@@ -20,7 +20,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from ..errors import DataError, UsageError
+from ..errors import DataError, UsageError, in_brief
 from ..files.atomic import parse_toml, sha256_of, write_atomically
 from ..files.checksums import report_unchecked
 from .findings import Finding, bad_tiles, read_findings
@@ -83,7 +83,7 @@ def parse_waivers(text: str, where: str) -> tuple[Waiver, ...]:
     content = parse_toml(text, where=where)
     entries = content.get("waiver", [])
     if set(content) - {"waiver"} or not isinstance(entries, list):
-        raise UsageError(f"{where}: waivers are tables called [[waiver]], not {', '.join(sorted(content))}")
+        raise UsageError(f"{where}: waivers are tables called [[waiver]], not {in_brief(', '.join(sorted(content)))}")
     return tuple(_parse(entry, f"{where}, waiver {number}") for number, entry in enumerate(entries, start=1))
 
 
@@ -92,7 +92,9 @@ def _parse(entry: Any, where: str) -> Waiver:
         raise UsageError(f"{where} is no table; write [[waiver]], and below it rule, tile and reason")
     unknown = sorted(set(entry) - _KEYS)
     if unknown:
-        raise UsageError(f"{where}: unknown key {', '.join(unknown)}; a waiver has rule, tile, reason and until")
+        raise UsageError(
+            f"{where}: unknown key {in_brief(', '.join(unknown))}; a waiver has rule, tile, reason and until"
+        )
     for key in ("rule", "tile", "reason"):
         value = entry.get(key)
         # An empty tile means the set.
@@ -100,7 +102,9 @@ def _parse(entry: Any, where: str) -> Waiver:
             raise UsageError(f'{where}: {key} is missing; write {key} = "..."')
     until = entry.get("until")
     if until is not None and type(until) is not date:
-        raise UsageError(f"{where}: until is {until!r}; write a day without quotes, until = 2027-06-30")
+        raise UsageError(
+            f"{where}: until is {in_brief(repr(until), 80)}; write a day without quotes, until = 2027-06-30"
+        )
     return Waiver(entry["rule"], entry["tile"], entry["reason"].strip(), until)
 
 

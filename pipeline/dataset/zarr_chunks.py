@@ -80,7 +80,7 @@ def decode_chunk(content: NDArray[np.uint8], dtype: DTypeLike, shape: tuple[int,
     try:
         need("numcodecs.blosc").decompress(body, values)
     except (RuntimeError, ValueError) as error:
-        raise DataError(f"it cannot be decompressed: {error}") from None
+        raise DataError(f"it cannot be decompressed: {in_brief(error)}") from None
     return values
 
 

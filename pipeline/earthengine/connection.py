@@ -16,7 +16,7 @@ import google.auth.exceptions
 import requests
 from google.oauth2 import service_account
 
-from ..errors import AuthenticationError, DataError, ServiceError
+from ..errors import AuthenticationError, DataError, ServiceError, in_brief
 from ..files.atomic import read_json
 from ..files.downloads import retry_after_s
 from ..files.remote import is_this_machine, shown_url
@@ -155,6 +155,10 @@ def _reason(error: requests.RequestException) -> str:
     return type(error).__name__
 
 
+_NO_KEY = (AttributeError, KeyError, TypeError, ValueError, google.auth.exceptions.GoogleAuthError)
+"""What Google's libraries raise where a file is no key of theirs, or lacks a part of one."""
+
+
 def _credentials(found: Configuration) -> Any:
     """Credentials for the client: a key file, the login on this machine, or none for a server that needs none.
 
@@ -173,9 +177,10 @@ def _credentials(found: Configuration) -> Any:
             # Loaders by type cover service accounts and users only; this one covers what gcloud writes too.
             warnings.simplefilter("ignore", DeprecationWarning)
             credentials, _ = google.auth.load_credentials_from_file(str(found.credentials_file), scopes=_SCOPES)
-    except (DataError, AttributeError, ValueError, google.auth.exceptions.GoogleAuthError) as error:
+    except (DataError, *_NO_KEY) as error:
         raise AuthenticationError(
-            f"GOOGLE_APPLICATION_CREDENTIALS names {found.credentials_file}, which is no usable key: {error}; download "
-            "it again, or unset the variable to use the login of 'earthengine authenticate'"
+            f"GOOGLE_APPLICATION_CREDENTIALS names {found.credentials_file}, which is no usable key: "
+            f"{in_brief(error)}; download it again, or unset the variable to use the login of 'earthengine "
+            "authenticate'"
         ) from error
     return credentials

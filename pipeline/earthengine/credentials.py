@@ -76,7 +76,7 @@ def google_file(path: Path) -> Credentials:
     content = _content(path)
     if isinstance(content, str):
         return Credentials("key file", path, trouble=content)
-    kind = content.get("type")
+    kind = str(content.get("type"))
     impersonated = _IMPERSONATED.search(str(content.get("service_account_impersonation_url", "")))
     account = content.get("client_email") or content.get("account") or (impersonated[1] if impersonated else "")
     project = content.get("project_id") or content.get("quota_project_id") or ""

@@ -52,8 +52,8 @@ class Transport:
         method: str = "GET",
         body: str | bytes | None = None,
         headers: Mapping[str, str] | None = None,
-        redirections: int | None = None,  # noqa: ARG002
-        connection_type: type[Any] | None = None,  # noqa: ARG002
+        redirections: int | None = None,  # noqa: ARG002 - the client's name
+        connection_type: type[Any] | None = None,  # noqa: ARG002 - the client's name
     ) -> tuple[httplib2.Response, bytes]:
         """One request in the manner of ``httplib2``: (response with lower-case headers and ``status``, body).
 

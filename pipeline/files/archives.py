@@ -18,7 +18,7 @@ from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ..errors import DataError, DwplusError
+from ..errors import DataError, DwplusError, in_brief
 from .atomic import PART_SUFFIX, read_json, sha256_of, write_json
 from .downloads import check_space
 from .paths import inside
@@ -156,9 +156,9 @@ def extract(archive: Path, folder: Path, *, skip: Sequence[str] = (), verify: bo
         wanted = record.changed(folder) if verify else record.missing(folder)
         return Extracted(record, _unpack_again(archive, folder, wanted, record.members))
     except zipfile.BadZipFile as error:
-        raise DataError(f"{archive} is not a sound zip archive: {error}; remove it and run again") from error
+        raise DataError(f"{archive} is not a sound zip archive: {in_brief(error)}; remove it and run again") from error
     except OSError as error:
-        raise DwplusError(f"cannot unpack {archive}: {error}") from error
+        raise DwplusError(f"cannot unpack {archive}: {in_brief(error)}") from error
 
 
 def _usable_record(archive: Path, folder: Path, skip: Sequence[str]) -> MembersRecord | None:
@@ -297,7 +297,8 @@ def _unpack(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> Memb
         content = archive.read(info)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise DataError(
-            f"{archive.filename}: member {info.filename!r} is damaged ({error}); remove the archive and run again"
+            f"{archive.filename}: member {info.filename!r} is damaged ({in_brief(error)}); remove the archive and run "
+            "again"
         ) from error
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}{PART_SUFFIX}")

@@ -50,17 +50,21 @@ def _short(name: str) -> str:
     return name.encode()[:_LONGEST_NAME].decode(errors="ignore")
 
 
-def cannot_write(path: Path, error: OSError) -> MachineError:
-    """The error of a file or folder that cannot be written, with the advice that fits."""
-    return MachineError(f"cannot write {path}: {error.strerror or error}; {_advice(error)}")
+def cannot_write(path: Path, error: OSError, *, option: str = "--data") -> MachineError:
+    """The error of a file or folder that cannot be written, with the advice that fits.
+
+    Args:
+        option: of the command line, with which another folder is named.
+    """
+    return MachineError(f"cannot write {path}: {error.strerror or error}; {_advice(error, option)}")
 
 
-def _advice(error: OSError) -> str:
+def _advice(error: OSError, option: str = "--data") -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "free some space, then run the same command again"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return "change its permissions, or name another folder with --data"
-    return "look at the disk, or name another folder with --data"
+        return f"change its permissions, or name another folder with {option}"
+    return f"look at the disk, or name another folder with {option}"
 
 
 def write_json(path: Path, value: Any) -> None:

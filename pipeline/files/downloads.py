@@ -21,8 +21,8 @@ from urllib.parse import urlsplit
 import requests
 import urllib3
 
-from ..errors import DataError, DwplusError, ServiceError
-from .atomic import read_json, write_json
+from ..errors import DataError, DwplusError, ServiceError, in_brief
+from .atomic import cannot_write, read_json, write_json
 from .records import of_shape
 from .remote import is_this_machine, shown_url
 
@@ -181,7 +181,7 @@ def _store(blocks: Iterator[bytes], path: Path, *, start: int, report: Callable[
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        raise DwplusError(f"cannot write {path}: {error.strerror or error}; free some space and run again") from error
+        raise cannot_write(path, error) from error
     return done
 
 
@@ -287,7 +287,7 @@ def _reason(error: BaseException) -> str:
     """The innermost cause, without the wrapping of two HTTP libraries."""
     while (inner := error.__cause__ or error.__context__) is not None:
         error = inner
-    return f"{type(error).__name__}: {error}"
+    return f"{type(error).__name__}: {in_brief(error)}"
 
 
 def _unreachable(url: str, reason: str) -> ServiceError:

@@ -32,6 +32,8 @@ _URL = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s'\"<>]+", re.IGNORECASE)
 
 def shown_url(url: str) -> str:
     """A URL as it is shown and recorded: without user, password, query and fragment, which may be secrets."""
+    if "://" not in url:  # an address whose scheme was forgotten
+        return re.split("[?#]", url.rpartition("@")[2])[0]
     try:
         parts = urlsplit(url)
     except ValueError:

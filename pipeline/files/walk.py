@@ -52,6 +52,8 @@ def walk(folder: Path, endings: tuple[str, ...]) -> Walk:
                     files.append(Path(entry.path))
                 elif entry.is_symlink():
                     unusable[Path(entry.path)] = _dangling(entry.path)
+                else:
+                    unusable[Path(entry.path)] = "is no file that holds anything, but a pipe, a socket or a device"
             except OSError as error:
                 unusable[Path(entry.path)] = _dangling(entry.path) if entry.is_symlink() else str(error.strerror)
 

@@ -84,8 +84,23 @@ def read_metadata(folder: Path) -> Metadata:
 
 
 def _tables(folder: Path) -> list[Path]:
-    """Workbooks and CSV files below a folder, by path."""
-    return [path for path in walk(folder, (".xlsx", ".csv")).files if not path.name.startswith("~$")]
+    """Workbooks and CSV files below a folder, by path; workbooks of other kinds are said to be passed over."""
+    found = [
+        path for path in walk(folder, (".xlsx", ".csv", *_OTHER_WORKBOOKS)).files if not path.name.startswith("~$")
+    ]
+    for path in found:
+        if path.suffix.casefold() in _OTHER_WORKBOOKS:
+            _log.warning("%s is a workbook of a kind that is not read: save it as .xlsx to have its scenes used", path)
+    return [path for path in found if path.suffix.casefold() not in _OTHER_WORKBOOKS]
+
+
+_OTHER_WORKBOOKS = (".xls", ".xlsm", ".xlsb", ".ods")
+
+
+def _encoding_of(path: Path) -> str:
+    """UTF-16 where a file begins like that (what spreadsheets call Unicode text), else UTF-8."""
+    with path.open("rb") as file:
+        return "utf-16" if file.read(2) in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
 
 
 def _read_workbook(path: Path) -> Metadata:
@@ -144,7 +159,7 @@ def _delimiter_of(line: str) -> str:
 def _read_list(path: Path) -> Metadata:
     """Rows of a CSV that has the columns of the test release, or of ``label_assets.csv``; none from others."""
     try:
-        with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+        with path.open(encoding=_encoding_of(path), errors="replace", newline="") as file:
             start = [file.readline(_LONGEST_LINE) for _ in range(_HEADER_WITHIN)]
             file.seek(0)
             table = csv.reader(file, delimiter=_delimiter_of("".join(start)))
@@ -154,7 +169,7 @@ def _read_list(path: Path) -> Metadata:
             ):
                 return {}  # whatever it is, and however large
             rows = list(_from_header(table, wanted) or ())
-    except (OSError, csv.Error) as error:
+    except (OSError, UnicodeError, csv.Error) as error:
         _log.warning("%s is no list of label tiles (%s): passed over", path, error)
         return {}
     if not rows:

@@ -21,7 +21,7 @@ from ..dataset.inputs import Inputs, LabelInput, read_inputs, write_inputs
 from ..dataset.manifest import MANIFEST_FILE, Manifest, ManifestRow, Release, write_manifest
 from ..dataset.root import DataRoot
 from ..errors import DataError, UsageError
-from ..files.atomic import remove_parts
+from ..files.atomic import PART_SUFFIX, remove_parts
 from ..progress import Progress, Silent
 from ..raster.gdal import check_libraries
 from ..raster.geotiff import read_codes, write_label
@@ -125,15 +125,15 @@ def add_labels(
     if not new.inputs and not again and first is not None:
         _sweep(root, held)
         raise first
+    left = {name: why for name, why in inputs.refused.items() if name not in {one.file for one in new.inputs}}
+    # Without the folders of this machine.
+    left |= {_short(name): why.replace(name, _short(name)) for name, why in refused.items()}
+    labels = sorted([*inputs.labels, *new.inputs], key=lambda one: one.key)
     side = block_km or inputs.block_km
-    if not new.inputs and side == inputs.block_km:
+    record = replace(inputs, labels=labels, refused=dict(sorted(left.items())), block_km=side)
+    if record == inputs:
         _sweep(root, held)
         return Added((), tuple(again), refused, None, Manifest(held, asked.classes))
-    labels = sorted([*inputs.labels, *new.inputs], key=lambda one: one.key)
-    left = {name: why for name, why in inputs.refused.items() if name not in {one.file for one in new.inputs}}
-    record = replace(
-        inputs, labels=labels, refused={**left, **{_short(n): why for n, why in refused.items()}}, block_km=side
-    )
     try:
         splits, manifest = _with_splits([*held, *new.rows.values()], record, asked.classes)
     except DataError:
@@ -228,8 +228,10 @@ def classes_of_root(root: DataRoot) -> ClassTable | None:
 def _clear(root: DataRoot) -> None:
     """Remove what a killed command left on its way."""
     shutil.rmtree(root.folder / _WORK, ignore_errors=True)
-    for folder in (root.own_labels, root.added_labels):
+    for folder in (root.own_labels, root.inputs_file.parent):
         remove_parts(folder)
+    for part in root.folder.glob(f".*{PART_SUFFIX}"):
+        part.unlink(missing_ok=True)
 
 
 def _sweep(root: DataRoot, rows: Iterable[ManifestRow]) -> None:
@@ -284,7 +286,7 @@ def _take(
                 rows[written.tile.id] = written
         rows |= {written.tile.id: written for written in (one.result() for one in waiting)}
     if not rows:
-        reasons = "; ".join(f"{note.count:,} {note.reason}" for note in account.left_out)
+        reasons = "; ".join(map(str, [*account.left_out, *account.changed]))
         raise DataError(f"{file.path} gives no tile: {reasons}")
     new.rows |= rows
     names = asked.classes.code_names
@@ -348,7 +350,7 @@ _LONGEST_NAME = 60
 
 
 def _name_of(path: Path, split: str) -> str:
-    """What a tile is called after: its file's name in letters, digits and ``_``; its split where a column names it."""
+    """What a tile is called after: its file, as letters, digits and ``_``; and its split where a column names it."""
     plain = re.sub(r"[^A-Za-z0-9]+", "_", path.stem).strip("_")[:_LONGEST_NAME] or "labels"
     return f"{plain}_{split}" if split else plain
 

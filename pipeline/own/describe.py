@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ..dataset.inputs import LabelInput, Note, read_inputs
+from ..dataset.inputs import LabelInput, read_inputs
 from ..dataset.manifest import ManifestRow
 from ..dataset.root import DataRoot
 from ..errors import DataError
@@ -154,11 +154,3 @@ def _facts(
         of_split={split: pixels[split] for split in SPLITS},
         too_few=blocks < FEW_BLOCKS,
     )
-
-
-def lines_of_notes(notes: list[Note], what: str) -> list[str]:
-    """``left out: 3 features without a class: 17, 80, 211``."""
-    return [
-        f"{what}: {note.count:,} {note.reason}: {'; '.join(note.names[:3])}{' ...' * (len(note.names) > 3)}"
-        for note in notes
-    ]

@@ -231,9 +231,7 @@ class _Reader:
                 "'ignored'"
             )
         if not self._used:
-            reasons = "; ".join(
-                f"{note.count:,} {note.reason} ({note.names[0]}, ...)" for note in self._account.left_out
-            )
+            reasons = "; ".join(map(str, self._account.left_out))
             raise DataError(
                 f"{path}: none of {count_of(self._seen, 'feature')} can be used: {reasons or 'it is empty'}"
             )

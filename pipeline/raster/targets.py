@@ -2,7 +2,7 @@
 
 A pixel counts where its label is marked, every Sentinel-2 band of the preset ``ms10`` has data, and VV and VH have
 data: whatever a network reads, so that all runs are trained and scored on the same pixels. B1 and S1_N are left out: no
-network of the paper reads them.
+network of the paper reads them. In a data set without Sentinel-1 (pixels of a user) VV and VH are not asked for.
 """
 
 from __future__ import annotations
@@ -17,6 +17,12 @@ from ..spec.classes import DYNAMIC_WORLD, IGNORE, ClassTable
 
 NEEDED_BANDS: tuple[str, ...] = PRESETS["ms10sar"]
 """Bands without data in which a pixel does not count."""
+
+
+def needed_bands(has_s1: bool) -> tuple[str, ...]:
+    """``NEEDED_BANDS`` of a data set, which has Sentinel-1 or not (``DataRoot.has_s1``)."""
+    return NEEDED_BANDS if has_s1 else PRESETS["ms10"]
+
 
 CODE_WITHOUT_DATA = 255
 """Code of pixels that are marked and have no data, where codes are counted; no label holds it."""
@@ -33,6 +39,11 @@ class Targets:
 
     classes: ClassTable = DYNAMIC_WORLD
     needed: tuple[str, ...] = NEEDED_BANDS
+
+    @property
+    def has_s1(self) -> bool:
+        """Whether the data set has Sentinel-1."""
+        return "VV" in self.needed
 
     def has_data(self, pixels: NDArray[np.uint16]) -> NDArray[np.bool_]:
         """Where every needed band has data.

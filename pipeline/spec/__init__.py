@@ -7,6 +7,7 @@
 - ``periods``: the days on which a label is true.
 - ``overlaps``: which tiles share ground, and how far apart tiles lie.
 - ``recipe``: how the pixels of a tile are chosen and averaged.
+- ``radar``: how Sentinel-1 of a data set was made, and where two data sets differ in it.
 - ``sources``: where pixels come from, and what that means for everything made from them.
 - ``licences``: what users of labels and pixels have to state.
 - ``words``: numbers with their noun.

@@ -93,6 +93,12 @@ S2_BANDS: tuple[str, ...] = tuple(b.name for b in BANDS.values() if b.sensor == 
 S1_BANDS: tuple[str, ...] = ("VV", "VH")
 SHARD_BANDS: tuple[str, ...] = tuple(BANDS)
 
+
+def stored_bands(has_s1: bool) -> tuple[str, ...]:
+    """Bands of a shard that hold something: all, or those of Sentinel-2 in a data set without Sentinel-1."""
+    return SHARD_BANDS if has_s1 else S2_BANDS
+
+
 # fmt: off
 PRESETS: dict[str, tuple[str, ...]] = {
     "ms10": ("B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B11", "B12"),

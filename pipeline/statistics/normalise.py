@@ -163,7 +163,14 @@ def write_statistics(root: DataRoot, protocol: Protocol, counts: Counts) -> Stat
     total = of_split(counts, "train", protocol)
     assert total.tiles == len(training), (total.tiles, len(training))
     classes = len(root.classes())
-    statistics = summarise(total, protocol=protocol, source=source, digest=root.content_hash(training), classes=classes)
+    statistics = summarise(
+        total,
+        protocol=protocol,
+        source=source,
+        digest=root.content_hash(training),
+        classes=classes,
+        has_s1=root.has_s1(),
+    )
     shares = {"class_shares": class_shares(statistics.class_counts)}
     write_record(root.statistics_file(protocol), {**asdict(statistics), **shares})
     everything = root.content_hash(counted_rows(root))

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ..dataset.manifest import Protocol
 from ..dataset.statistics import BandStatistics, Statistics
 from ..errors import DataError
-from ..spec.bands import BANDS, NODATA, SHARD_BANDS
+from ..spec.bands import BANDS, NODATA, SHARD_BANDS, stored_bands
 from .histograms import Cell, Counts, Histograms, merged
 
 PERCENTILES = (1, 2, 25, 50, 75, 98, 99)
@@ -56,13 +56,16 @@ def band_statistics(counts: NDArray[np.int64], band: str) -> BandStatistics:
     )
 
 
-def summarise(total: Histograms, *, protocol: str, source: str, digest: str, classes: int) -> Statistics:
+def summarise(
+    total: Histograms, *, protocol: str, source: str, digest: str, classes: int, has_s1: bool = True
+) -> Statistics:
+    """Statistics of a split; without Sentinel-1 in the data set its bands are left out."""
     return Statistics(
         protocol=protocol,
         source=source,
         shards_hash=digest,
         tiles=total.tiles,
-        bands={band: band_statistics(total.bands[band], band) for band in SHARD_BANDS},
+        bands={band: band_statistics(total.bands[band], band) for band in stored_bands(has_s1)},
         class_counts=total.class_counts(classes),
         ignored=total.ignored(classes),
         without_data=total.without_data,

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader, MemoryFile
 
+from ..errors import in_brief
 from ..files.atomic import sha256_of
 from ..files.remote import Place
 from ..raster.compiled_loops import count_values
@@ -136,6 +137,11 @@ class FileView:
     targets: Targets = field(default_factory=Targets)
     own: bool = False
 
+    @property
+    def has_s1(self) -> bool:
+        """Whether the data set has Sentinel-1; without it those bands of its shards are empty."""
+        return self.targets.has_s1
+
     @cached_property
     def named(self) -> bool:
         """Whether the file itself says which band is which."""
@@ -217,7 +223,7 @@ class FileView:
     @cached_property
     def s1_bands(self) -> tuple[str, ...]:
         """VV and VH, as far as this file has them."""
-        return tuple(b for b in S1_BANDS if self.has(b)) if self.kind in ("shard", "s1") else ()
+        return tuple(b for b in S1_BANDS if self.has(b)) if self.kind in ("shard", "s1") and self.has_s1 else ()
 
     @cached_property
     def codes(self) -> NDArray[Any] | None:
@@ -336,7 +342,7 @@ def open_fully(path: Place) -> Opened:
         return Opened(digest, fault=_no_raster(content))
     except ValueError as error:
         # Names and tags that are no text: a flipped byte is enough, and the stage must continue.
-        return Opened(digest, fault=f"has a damaged header: {error}")
+        return Opened(digest, fault=f"has a damaged header: {in_brief(error)}")
 
 
 def _read(file: DatasetReader, digest: str, content: bytes) -> Opened:

@@ -14,6 +14,7 @@ from datetime import date
 from ..errors import DataError
 from ..raster.geotiff import LABEL_BAND, RasterGrid, ShardHeader
 from ..spec.bands import BANDS, NODATA, S1_BANDS, S2_BANDS, SHARD_BANDS
+from ..spec.sources import Source
 from ..spec.test_tiles import TEST_SIZE_PX
 from ..spec.tiles import RESOLUTION_M, TILE_SIZE_PX, lon_lat, parse_tile_id
 from .file_view import L2A_BANDS, FileView, Kind
@@ -37,6 +38,18 @@ PROVENANCE_TAGS: tuple[str, ...] = (
     "LICENCE",
 )
 """Tags that are needed to request the same pixels again, or to cite them."""
+
+ADDED_TAGS: tuple[str, ...] = (
+    *(tag for tag in PROVENANCE_TAGS if tag.startswith("DWPLUS") or tag in ("TILE", "DATE", "HEMISPHERE", "BIOME")),
+    "S2_SCENES",
+    "S2_FILES",
+    "S2_DATE",
+    "LICENCE",
+)
+"""Tags of pixels that a user added: enough to add the same ones again, or to cite them."""
+
+ADDED_S1_TAGS: tuple[str, ...] = ("S1_SCENES", "S1_FILES", "S1_DATE", "S1_CALIBRATION", "S1_MEAN", "S1_PASSES")
+"""The same, where the data set has Sentinel-1."""
 
 _EPS = 1e-6
 _UTM = re.compile(r"^EPSG:32[67](0[1-9]|[1-5]\d|60)$")
@@ -333,11 +346,15 @@ def provenance(view: FileView) -> str | None:
     if view.header is None:
         return None
     tags = view.header.tags
-    missing = [tag for tag in PROVENANCE_TAGS if not tags.get(tag)]
+    added = Source.of(tags.get("DWPLUS_SOURCE", "")).added
+    wanted = PROVENANCE_TAGS if not added else (*ADDED_TAGS, *(ADDED_S1_TAGS if view.has_s1 else ()))
+    missing = [tag for tag in wanted if not tags.get(tag)]
     if missing:
         return f"does not say where it comes from: tags {', '.join(missing)} are missing"
     if view.reference is not None and tags["TILE"] != view.name:
         return f"says that it is tile {tags['TILE']}, its name says {view.name}"
+    if added:
+        return None
     if tags["S1_MEAN"] not in ("dB", "linear"):
         return f"says that Sentinel-1 was averaged as {tags['S1_MEAN']!r}, not dB or linear"
     try:

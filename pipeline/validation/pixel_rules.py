@@ -11,7 +11,7 @@ from itertools import combinations, pairwise
 
 import numpy as np
 
-from ..spec.bands import BANDS
+from ..spec.bands import BANDS, stored_bands
 from ..spec.recipe import S1_BORDER_NOISE_UNTIL, with_border_noise
 from ..spec.words import count_of
 from .file_view import FileView, facts_of
@@ -87,7 +87,9 @@ def empty_band(view: FileView) -> str | None:
         return None
     names = view.bands
     nothing = 0 if view.header.nodata is None else view.header.nodata
-    used = [i for i, name in enumerate(names) if name in BANDS or not any(names) or not name]
+    # Shards of a data set without Sentinel-1 hold nothing in those bands.
+    known = stored_bands(view.has_s1)
+    used = [i for i, name in enumerate(names) if name in known or not any(names) or not name]
     empty = [names[i] or str(i + 1) for i in used or range(len(names)) if not _any_valid(view.values[i], nothing)]
     if len(empty) == len(used or names):
         return "has no valid pixel at all: every band is no data everywhere"

@@ -20,6 +20,7 @@ from ..dataset.ledger import LedgerRow
 from ..dataset.manifest import SPLITS, ManifestRow
 from ..spec.classes import DYNAMIC_WORLD, ClassTable
 from ..spec.overlaps import nearest_km
+from ..spec.sources import Source
 from ..spec.tiles import biome_names
 from ..spec.words import count_of
 from .manifest_checks import check_manifest
@@ -229,7 +230,11 @@ def _biomes(view: SetView) -> Iterator[Finding]:
 
 def _sentinel_1(view: SetView) -> Iterator[Finding]:
     for tile, summary in view.summaries.items():
-        if summary.s1_median < FEW_OBSERVATIONS:
+        # How Sentinel-1 was made is declared for pixels of a user; a data set of them may have none.
+        added = Source.of(view.ledger[tile].source).added
+        if summary.s1_covered == 0 and added:
+            continue
+        if summary.s1_median < FEW_OBSERVATIONS and not added:
             words = f"Sentinel-1 is a mean of {summary.s1_median:g} observations (median pixel), fewer than "
             yield Finding(tile, "s1-few", "warning", f"{words}{FEW_OBSERVATIONS}")
         if summary.s1_covered < LEAST_COVER:

@@ -41,6 +41,12 @@ class TileSummary:
     s1_covered: float
     s1_median: float
 
+    def is_possible(self, classes: int) -> bool:
+        """Whether a tile of a set of so many classes can have such numbers; records of other programs may not."""
+        counts = (*self.classes, self.ignored)
+        counted = len(self.classes) == classes and all(0 <= number < 2**32 for number in counts)
+        return counted and 0 <= self.s1_covered <= 1 and 0 <= self.s1_median < 2**16
+
     @property
     def marked_share(self) -> float:
         marked = sum(self.classes)
@@ -113,7 +119,8 @@ def _kept(root: DataRoot) -> dict[str, TileSummary]:
         document = read_record(root.summaries_file, _SummariesDocument, remedy="remove it; it is made again")
     except DataError:
         return {}
-    return {row[0]: TileSummary(*row) for row in document.tiles}
+    summaries, classes = (TileSummary(*row) for row in document.tiles), len(root.classes())
+    return {summary.tile: summary for summary in summaries if summary.is_possible(classes)}
 
 
 @dataclass(frozen=True)

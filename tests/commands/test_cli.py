@@ -14,6 +14,7 @@ import pytest
 from dwplus import cli
 from dwplus.pipeline.build.build import normalise_root, validate_root
 from dwplus.pipeline.cluster import in_process
+from dwplus.pipeline.errors import MachineError
 from dwplus.pipeline.progress import Silent
 from dwplus.pipeline.raster.geotiff import write_label
 from dwplus.pipeline.spec.classes import DYNAMIC_WORLD
@@ -157,6 +158,24 @@ def test_validate_lists_findings_and_tells_by_its_exit_code(run: Run, data_root:
 
     assert code == 3
     assert {f["rule"] for f in json.loads(out)["findings"] if f["severity"] == "error"} == {"readable"}
+
+
+def test_validate_says_that_a_folder_cannot_be_written_before_it_reads(
+    run: Run, data_root: LayOut, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(folder: Path) -> None:
+        raise MachineError(f"cannot write in {folder}: Read-only file system")
+
+    def read(*_: object, **__: object) -> None:
+        pytest.fail("shards are read, and findings could not be kept")
+
+    root = data_root()
+    monkeypatch.setattr("dwplus.pipeline.files.atomic.check_writable", refuse)
+    monkeypatch.setattr("dwplus.pipeline.build.build.validate_root", read)
+
+    code, _, err = run("validate", "--data", str(root.folder.parent), "-q")
+
+    assert (code, err.strip()) == (1, f"dwplus: cannot write in {root}: Read-only file system")
 
 
 def test_validate_judges_single_files(run: Run, data_root: LayOut, tmp_path: Path) -> None:

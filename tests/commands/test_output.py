@@ -6,6 +6,7 @@ import re
 
 import pytest
 from dwplus.commands.output import Column, table_lines
+from dwplus.model.cost import Cost
 from dwplus.model.registry import MODELS
 from support.fixture_types import Run
 
@@ -54,6 +55,8 @@ def test_every_word_of_a_table_is_printed_at_every_width(width: int) -> None:
 @pytest.mark.parametrize("width", [40, 80, 200])
 def test_names_of_networks_are_never_cut(dwplus: Run, monkeypatch: pytest.MonkeyPatch, width: int) -> None:
     monkeypatch.setenv("COLUMNS", str(width))
+    cost = Cost(26_704_265, 26_704_265, 54.79, 109.59, 124.83, 50.29)
+    monkeypatch.setattr("dwplus.model.cost.cost_of", lambda *_: cost)
 
     printed = dwplus("cost", "specsar-former-small", "table4/ca-sa-mmam", "segformer")[1]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -838,6 +839,310 @@ GEOMETRIES = [
     ),
 ]
 
+
+def columns(first: float, last: float, rows: float = 1) -> Any:
+    """The ground of some columns of the hill, from its upper edge."""
+    return ee.Geometry.Rectangle([X + 10 * first, Y - 10 * rows, X + 10 * last, Y], ZONE, False)
+
+
+def over(reducer: Any, region: Any, made: Any = None, **more: Any) -> Any:
+    return (made or image("hill")).reduceRegion(reducer, region, **more)
+
+
+def points() -> Any:
+    """The middles of the first and fourth pixel of the row, and a place that lies outside."""
+    change = Transformer.from_crs(ZONE, "EPSG:4326", always_xy=True)
+    places = {"a": (X + 5, Y - 5), "d": (X + 35, Y - 5), "far": (X + 5000, Y - 5)}
+    return ee.FeatureCollection(
+        [
+            ee.Feature(ee.Geometry.Point(list(change.transform(*place))), {"name": name})
+            for name, place in places.items()
+        ]
+    )
+
+
+def sampled(collection: Any) -> list[dict[str, Any]]:
+    return [feature["properties"] for feature in collection.getInfo()["features"]]
+
+
+def only(number: Any) -> dict[str, Any]:
+    """A value of the only band, but for rounding."""
+    return {"b": pytest.approx(float(number))}
+
+
+TOP = HILL[0].astype(float)
+REGION, IN_REGION, WEIGHTS = (
+    f"{API}ee-image-reduceregion",
+    f"{GUIDE}reducers_reduce_region#pixels-in-the-region",
+    f"{GUIDE}reducers_weighting",
+)
+
+REDUCTIONS = [
+    Program(
+        "mean of a region", lambda: over(ee.Reducer.mean(), columns(0, 5)), {"b": pytest.approx(TOP[:5].mean())}, REGION
+    ),
+    Program(
+        "sum of a region", lambda: over(ee.Reducer.sum(), columns(0, 5)), {"b": pytest.approx(TOP[:5].sum())}, REGION
+    ),
+    Program(
+        "a mean weighs by area",
+        lambda: over(ee.Reducer.mean(), columns(0, 1.5)),
+        {"b": pytest.approx(1001.0)},
+        IN_REGION,
+    ),
+    Program(
+        "less than 1/256 of a pixel is nothing",
+        lambda: over(ee.Reducer.sum(), columns(0, 1.003)),
+        only(1000),
+        WEIGHTS,
+    ),
+    Program("a count asks for centres", lambda: over(ee.Reducer.count(), columns(0, 1.6)), {"b": 2}, IN_REGION),
+    Program("a centre outside", lambda: over(ee.Reducer.count(), columns(0, 1.4)), {"b": 1}, IN_REGION),
+    Program(
+        "unweighted, a pixel counts whole",
+        lambda: over(ee.Reducer.mean().unweighted(), columns(0, 1.6)),
+        only((TOP[0] + TOP[1]) / 2),
+        WEIGHTS,
+    ),
+    Program(
+        "several outputs are named by band and output",
+        lambda: over(ee.Reducer.minMax(), columns(2, 7, 3)),
+        {"b_min": 1006, "b_max": 1032},
+        REGION,
+    ),
+    Program(
+        "masked pixels do not count",
+        lambda: over(ee.Reducer.mean(), columns(0, 4), image("gap")),
+        only(100 / 3),
+        REGION,
+    ),
+    Program(
+        "each band by itself",
+        lambda: over(ee.Reducer.max(), columns(0, 4), image("land").select(["red", "nir"])),
+        {"red": 300, "nir": 300},
+        REGION,
+    ),
+    Program("the mean of nothing", lambda: over(ee.Reducer.mean(), columns(70, 75)), {"b": None}, REGION),
+    Program("the count of nothing", lambda: over(ee.Reducer.count(), columns(70, 75)), {"b": 0}, REGION),
+    Program(
+        "without a region, the footprint",
+        lambda: over(ee.Reducer.count(), None, image("row"), crs=ZONE, crsTransform=[10, 0, X, 0, -10, Y]),
+        {"b": 4},
+        REGION,
+    ),
+    Program(
+        "a scale keeps the corner of the pixels",
+        lambda: over(ee.Reducer.sum(), columns(0, 6, 6), scale=30),
+        only(HILL[1:6:3, 1:6:3].sum()),
+        REGION,
+    ),
+    Program(
+        "pixels in degrees",
+        lambda: over(
+            ee.Reducer.count(),
+            ee.Geometry.BBox(15, 45.0, 15.004, 45.002),
+            ee.Image(1),
+            crs="EPSG:4326",
+            crsTransform=[0.001, 0, 15, 0, -0.001, 46],
+        ),
+        {"constant": 8},
+        REGION,
+    ),
+    Program(
+        "the pixel of a point",
+        lambda: over(ee.Reducer.mean(), ee.Feature(points().first()).geometry(), image("row")),
+        {"b": 0},
+        REGION,
+    ),
+    Program(
+        "more pixels than are allowed",
+        lambda: over(ee.Reducer.mean(), columns(0, 5), maxPixels=4),
+        Refused(400, "Too many pixels in the region. Found 5, but maxPixels allows only 4."),
+        REGION,
+    ),
+    Program(
+        "two sizes of pixels",
+        lambda: over(ee.Reducer.mean(), columns(0, 5), scale=10, crs=ZONE, crsTransform=[10, 0, 0, 0, -10, 0]),
+        Refused(400, "At most one of 'crsTransform' and 'scale'"),
+        REGION,
+    ),
+    Program(
+        "no region, no bounds",
+        lambda: over(ee.Reducer.mean(), None, ee.Image(1)),
+        Refused(400, "Provide 'geometry' parameter when aggregating over an unbounded image."),
+        REGION,
+    ),
+    Program(
+        "reducers that are not built",
+        lambda: over(ee.Reducer.kendallsCorrelation(), columns(0, 5)),
+        Refused(501, "Reducer.kendallsCorrelation is not implemented"),
+        OURS,
+    ),
+    Program(
+        "mean of the bands",
+        lambda: image("land").select(["red", "nir"]).reduce(ee.Reducer.mean()),
+        {"mean": [200, 200, 0, 0]},
+        f"{API}ee-image-reduce",
+    ),
+    Program(
+        "sum and count of bands that are not masked",
+        lambda: (
+            image("gap")
+            .addBands(image())
+            .reduce(ee.Reducer.sum())
+            .addBands(image("gap").addBands(image()).reduce(ee.Reducer.count()))
+        ),
+        {"sum": [0, 10, 60, 140], "count": [2, 1, 2, 2]},
+        f"{API}ee-image-reduce",
+    ),
+    Program(
+        "least and largest of the bands",
+        lambda: image("land").select(["red", "nir"]).reduce(ee.Reducer.minMax()).add(1000),
+        {"min": [1100, 1100, 1000, 950], "max": [1300, 1300, 1000, 1050]},
+        f"{API}ee-image-reduce",
+    ),
+    Program(
+        "pixels at points",
+        lambda: sampled(image().sampleRegions(points())),
+        [{"name": "a", "b": 0}, {"name": "d", "b": 70}],
+        f"{API}ee-image-sampleregions",
+    ),
+    Program(
+        "pixels at points, no properties copied",
+        lambda: sampled(image("gap").sampleRegions(points(), properties=[])),
+        [{"b": 0}, {"b": 70}],
+        f"{API}ee-image-sampleregions",
+    ),
+    Program(
+        "a sample of all pixels leaves out masked ones",
+        lambda: sorted(one["b"] for one in sampled(image("gap").sample(columns(0, 4)))),
+        [0, 30, 70],
+        f"{API}ee-image-sample",
+    ),
+    Program(
+        "a sample knows where its pixels lie",
+        lambda: np.round(
+            image().sample(columns(3, 4), geometries=True).getInfo()["features"][0]["geometry"]["coordinates"], 9
+        ).tolist(),
+        np.round(Transformer.from_crs(ZONE, "EPSG:4326", always_xy=True).transform(X + 35, Y - 5), 9).tolist(),
+        f"{API}ee-image-sample",
+    ),
+    Program(
+        "a random sample",
+        lambda: image().sample(columns(0, 4), numPixels=2),
+        Refused(501, "Image.sample with 'factor', 'numPixels'"),
+        OURS,
+    ),
+]
+
+
+def others() -> Any:
+    """The first two days, with another band and another property."""
+    return (
+        days()
+        .limit(2)
+        .map(
+            lambda one: (
+                one.select(["v"], ["w"])
+                .multiply(10)
+                .set("mark", one.get("cloud"))
+                .set("system:index", one.get("system:index"))
+            )
+        )
+    )
+
+
+LINK = f"{API}ee-image-linkcollection"
+
+LINKS = [
+    Program(
+        "a band of the image of the same index",
+        lambda: image("day1").linkCollection(others(), ["w"]),
+        {"v": [1, 2, 3, 0], "q": [4, 3, 2, 1], "w": [10, 20, 30, 0]},
+        LINK,
+    ),
+    Program(
+        "a property of the image of the same index",
+        lambda: image("day2").linkCollection(others(), linkedProperties="mark").get("mark"),
+        10,
+        LINK,
+    ),
+    Program(
+        "without a match bands are masked",
+        lambda: image("day3").linkCollection(others(), "w").mask(),
+        {"v": [1, 1, 0, 0], "q": [1, 1, 1, 1], "w": [0, 0, 0, 0]},
+        LINK,
+    ),
+    Program(
+        "without a match properties are null",
+        lambda: image("day3").linkCollection(others(), ["w"], ["cloud"]).get("cloud"),
+        None,
+        LINK,
+    ),
+    Program(
+        "all images of a collection are linked",
+        lambda: days().linkCollection(others(), ["w"]).select("w").count(),
+        [2, 1, 2, 0],
+        f"{API}ee-imagecollection-linkcollection",
+    ),
+    Program(
+        "a match by another property",
+        lambda: (
+            image("day1")
+            .linkCollection(others().map(lambda one: one.set("cloud", 30)), ["w"], matchPropertyName="cloud")
+            .bandNames()
+        ),
+        ["v", "q", "w"],
+        LINK,
+    ),
+]
+
+MORNING = datetime(2020, 8, 18, 9, 5, 7, 43_000, tzinfo=UTC)
+
+
+def as_text(pattern: str | None, zone: str | None = None) -> Any:
+    return ee.Date(int(MORNING.timestamp() * 1000)).format(pattern, zone)
+
+
+SEQUENCE, FORMAT = f"{API}ee-list-sequence", f"{API}ee-date-format"
+JODA = "https://www.joda.org/joda-time/apidocs/org/joda/time/format/DateTimeFormat.html"
+
+VALUES = [
+    Program("a sequence", lambda: ee.List.sequence(0, 5), [0, 1, 2, 3, 4, 5], SEQUENCE),
+    Program("a sequence with a step", lambda: ee.List.sequence(0, 10, 2), [0, 2, 4, 6, 8, 10], SEQUENCE),
+    Program("a sequence that stops before its end", lambda: ee.List.sequence(3, 6, 2), [3, 5], SEQUENCE),
+    Program("so many steps", lambda: ee.List.sequence(0, None, -2, 6), [0, -2, -4, -6, -8, -10], SEQUENCE),
+    Program("so many steps of one", lambda: ee.List.sequence(10, None, None, 3), [10, 11, 12], SEQUENCE),
+    Program("a count makes the step", lambda: ee.List.sequence(0, 10, 2, 3), [0, 5, 10], SEQUENCE),
+    Program("a wide count", lambda: ee.List.sequence(-1e9, 1e9, None, 3), [-1_000_000_000, 0, 1_000_000_000], SEQUENCE),
+    Program("a long count", lambda: ee.List.sequence(0, 10, 2, 999).size(), 999, SEQUENCE),
+    Program(
+        "fractions reach their end",
+        lambda: ee.List.sequence(0, 1, 0.1).getInfo(),
+        pytest.approx(np.linspace(0, 1, 11).tolist()),
+        SEQUENCE,
+    ),
+    Program("a step of zero", lambda: ee.List.sequence(0, 1, 0), Refused(400, "'step' must not be zero"), SEQUENCE),
+    Program("no end at all", lambda: ee.List.sequence(0), Refused(400, "'end' or 'count' must be specified"), SEQUENCE),
+    Program("a date as text", lambda: ee.Date("2020-08-18").format(), "2020-08-18T00:00:00", FORMAT),
+    Program("a date in Zulu", lambda: ee.Date("2020-08-18").format(None, "Zulu"), "2020-08-18T00:00:00", FORMAT),
+    Program("a day", lambda: as_text("YYYY-MM-dd"), MORNING.strftime("%Y-%m-%d"), JODA),
+    Program("day of the year", lambda: as_text("yyyyDDD"), MORNING.strftime("%Y%j"), JODA),
+    Program("words", lambda: as_text("EEEE, d. MMMM yy"), MORNING.strftime("%A, %d. %B %y"), JODA),
+    Program("short words", lambda: as_text("EEE MMM"), MORNING.strftime("%a %b"), JODA),
+    Program("hours of a half day", lambda: as_text("hh:mm:ss.SSS a"), "09:05:07.043 AM", JODA),
+    Program("week of the year", lambda: as_text("xxxx-'W'ww-e"), MORNING.strftime("%G-W%V-%u"), JODA),
+    Program("quotes", lambda: as_text("H 'o''clock' ''"), "9 o'clock '", JODA),
+    Program("no pattern", lambda: as_text("b"), Refused(400, "Illegal pattern component: b"), JODA),
+    Program("names of time zones", lambda: as_text("HH:mm z"), Refused(501, "Date.format with 'z'"), OURS),
+    Program(
+        "another time zone",
+        lambda: as_text(None, "America/Los_Angeles"),
+        Refused(501, "another time zone than UTC"),
+        OURS,
+    ),
+]
+
 WHOLE: Shape = (ZONE, (10.0, 0.0, X, 0.0, -10.0, Y), 4096, 4096)
 
 ERRORS = [
@@ -918,7 +1223,18 @@ ERRORS = [
     ),
 ]
 
-PROGRAMS = [*SAMPLING, *MASKS, *ARITHMETIC, *COMPOSITES, *COLLECTIONS, *METADATA, *GEOMETRIES, *ERRORS]
+PROGRAMS = [
+    *SAMPLING,
+    *MASKS,
+    *ARITHMETIC,
+    *COMPOSITES,
+    *COLLECTIONS,
+    *METADATA,
+    *GEOMETRIES,
+    *REDUCTIONS,
+    *VALUES,
+    *ERRORS,
+]
 
 
 @pytest.fixture(scope="module")
@@ -973,5 +1289,5 @@ def test_a_program_gives_what_earth_engine_documents(program: Program, engine: L
 
 
 def test_every_program_has_a_name_of_its_own_and_a_source() -> None:
-    assert len({program.name for program in PROGRAMS}) == len(PROGRAMS) >= 80
+    assert len({program.name for program in PROGRAMS}) == len(PROGRAMS) >= 220
     assert all(program.source for program in PROGRAMS)

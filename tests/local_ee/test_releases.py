@@ -101,7 +101,7 @@ class CloudySky(Sky):
 class Planet:
     """Annotators who paint by a hash of the name; the model is one class off in a tenth of the rows."""
 
-    config = {"kind": "fake", "seed": 3}  # noqa: RUF012
+    config = {"kind": "fake", "seed": 3}  # noqa: RUF012 - read, never changed
 
     def annotate(
         self, _crs: str, _transform: tuple[float, ...], shape: tuple[int, int], labeler: str, key: str

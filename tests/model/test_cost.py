@@ -75,8 +75,8 @@ def test_counts_equal_thops_module_by_module():
 def test_counts_equal_thops_on_both_networks(size: int):
     primary, auxiliary = torch.randn(1, 3, size, size), torch.randn(1, 2, size, size)
     networks = [
-        SpecSarFormer(SpecSarFormerConfig(3, 2, **SMALL, decoder="plain")),  # type: ignore[arg-type]
-        SegFormer(SegFormerConfig(3, 2, **SMALL, decoder="plain")),  # type: ignore[arg-type]
+        SpecSarFormer(SpecSarFormerConfig(3, 2, **SMALL, decoder="plain")),
+        SegFormer(SegFormerConfig(3, 2, **SMALL, decoder="plain")),
     ]
 
     for network in networks:
@@ -92,8 +92,8 @@ def test_a_subclass_is_not_counted_and_neither_are_its_parameters():
 
 def test_a_folded_decoder_is_counted_in_its_plain_form_and_stays_folded():
     with torch.device("meta"):
-        folded = SpecSarFormer(SpecSarFormerConfig(3, 2, **SMALL))  # type: ignore[arg-type]
-        plain = SpecSarFormer(SpecSarFormerConfig(3, 2, **SMALL, decoder="plain"))  # type: ignore[arg-type]
+        folded = SpecSarFormer(SpecSarFormerConfig(3, 2, **SMALL))
+        plain = SpecSarFormer(SpecSarFormerConfig(3, 2, **SMALL, decoder="plain"))
 
     one, other = count(folded, 3, 2, size=64), count(plain, 3, 2, size=64)
 
@@ -115,7 +115,7 @@ def test_true_work_has_the_attention_products_that_the_rule_leaves_out():
 
 
 def test_counting_leaves_the_network_as_it_was():
-    network = SegFormer(SegFormerConfig(3, 2, **SMALL)).train()  # type: ignore[arg-type]
+    network = SegFormer(SegFormerConfig(3, 2, **SMALL)).train()
     before = {name: value.clone() for name, value in network.state_dict().items()}
 
     count(network, 3, 2, size=32)

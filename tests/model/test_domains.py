@@ -46,6 +46,12 @@ def test_a_training_setting_outside_its_domain_is_refused_by_name(key: str, valu
         TrainConfig(**{key: value})
 
 
+@pytest.mark.parametrize("key", ["primary_bands", "auxiliary_bands", "name"])
+def test_what_follows_from_the_data_is_no_option_of_a_network(key: str) -> None:
+    with pytest.raises(UsageError, match=f"model_options: {key} cannot be set; bands are chosen with --primary"):
+        TrainConfig(model_options={key: 3})
+
+
 @pytest.mark.parametrize(
     ("model", "key", "value"),
     [("specsar-former-small", "dropout", 2.0), ("specsar-former-small", "classes", 12), ("segformer", "classes", 8),

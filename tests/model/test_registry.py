@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from dwplus.manifests import load_toml
-from dwplus.model.registry import MODELS, build, configure, spec
+from dwplus.model.registry import MODELS, SMALL_SETTINGS, build, configure, spec
 from dwplus.pipeline.errors import UsageError
 
 
@@ -18,11 +18,20 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
+SMALL = [f"{name}-small" for name in SMALL_SETTINGS if not name.startswith("smp/")]
+WITH_SMALL = list(dict.fromkeys([*MODELS, *SMALL]))
+
+
+def slow_if(has_small_form: bool) -> tuple[pytest.MarkDecorator, ...]:
+    """The full size of a network says nothing here that its small form does not."""
+    return (pytest.mark.slow,) if has_small_form else ()
+
+
 def test_the_networks_are_these():
     assert set(MODELS) >= {"specsar-former", "specsar-former-small", "segformer", "segformer-small"}
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=slow_if(name in SMALL_SETTINGS)) for name in WITH_SMALL])
 def test_every_network_is_called_the_same_way(name: str):
     with torch.device("meta"):
         network = build(name, primary_bands=5, auxiliary_bands=3)
@@ -31,7 +40,10 @@ def test_every_network_is_called_the_same_way(name: str):
     assert logits.shape == (2, 9, 64, 64)
 
 
-@pytest.mark.parametrize("name", [name for name, row in MODELS.items() if row.inputs == "single"])
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=slow_if(name in SMALL_SETTINGS)) for name in WITH_SMALL if spec(name).inputs == "single"],
+)
 def test_networks_with_one_input_work_without_auxiliary_bands(name: str):
     with torch.device("meta"):
         network = build(name, primary_bands=3, auxiliary_bands=0).eval()

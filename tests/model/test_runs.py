@@ -1,5 +1,6 @@
 """A run's folder: names, locks, checksums, and weights that are numbers."""
 
+import errno
 import os
 import stat
 import subprocess
@@ -10,9 +11,9 @@ import pytest
 import torch
 from dwplus.model.config import to_mapping
 from dwplus.model.registry import configure, spec
-from dwplus.model.runs import DataCard, RunConfig, RunFolder, check_numbers, run_name
+from dwplus.model.runs import DataCard, RunConfig, RunFolder, check_numbers, run_name, write_whole
 from dwplus.model.score import load
-from dwplus.pipeline.errors import DataError, DwplusError, UsageError
+from dwplus.pipeline.errors import DataError, DwplusError, MachineError, UsageError
 from support.flips import answers_after_flips
 
 CARD = DataCard(("B2",), ("VV",), "strict", "SANDBOX", "abc", 3, (1,) * 9, {"B2": (0.1, 0.1), "VV": (-12.0, 3.0)})
@@ -218,3 +219,25 @@ def test_a_run_of_data_that_cannot_be_is_refused_before_it_is_scored(
 
     with pytest.raises(DataError, match=rf"config\.json cannot be used: .*{said}"):
         load(folder.path, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("code", "advice"),
+    [
+        (errno.ENOSPC, "free some space"),
+        (errno.EDQUOT, "free some space"),
+        (errno.EROFS, "change its permissions, or name another folder with --runs"),
+        (errno.EACCES, "change its permissions, or name another folder with --runs"),
+        (errno.EIO, "look at the disk, or name another folder with --runs"),
+    ],
+)
+def test_a_run_that_cannot_be_written_is_one_line_with_the_advice_that_fits(
+    tmp_path: Path, code: int, advice: str
+) -> None:
+    def fail(_: Path) -> None:
+        raise OSError(code, os.strerror(code))
+
+    with pytest.raises(MachineError) as caught:
+        write_whole(tmp_path / "scores.json", fail)
+
+    assert str(caught.value).startswith(f"cannot write {tmp_path / 'scores.json'}: {os.strerror(code)}; {advice}")

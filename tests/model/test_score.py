@@ -95,8 +95,8 @@ def run_dir(tmp_path: Path) -> Path:
     config = configure("specsar-former-small", 1, 1)
     network = spec("specsar-former-small").network(config)
     with torch.no_grad():
-        network.decoder.classify.weight.zero_()  # type: ignore[union-attr, operator]
-        network.decoder.classify.bias[WATER] = 1.0  # type: ignore[union-attr, index]
+        network.decoder.classify.weight.zero_()
+        network.decoder.classify.bias[WATER] = 1.0
     folder = RunFolder(tmp_path)
     data = DataCard.of(Tiles("train"))
     folder.write_config(RunConfig("0.0.0", "specsar-former-small", to_mapping(config), {}, data))

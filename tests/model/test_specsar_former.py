@@ -32,7 +32,7 @@ def settings(mapping: dict[str, object]) -> SpecSarFormerConfig:
 
 def tiny(**changes: object) -> SpecSarFormer:
     torch.manual_seed(0)
-    return SpecSarFormer(SpecSarFormerConfig(**{**TINY, **changes}))  # type: ignore[arg-type]
+    return SpecSarFormer(SpecSarFormerConfig(**{**TINY, **changes}))
 
 
 def inputs(size: int = 32, batch: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
@@ -75,7 +75,15 @@ def test_eleven_spectral_bands_do_not_fit_the_paper():
     assert gflops == pytest.approx(109.667, abs=5e-4)
 
 
-@pytest.mark.parametrize("row", ["none", "ca", "sa", "mmam", "sa-mmam", "ca-mmam", "ca-sa", "ca-sa-mmam"])
+def most_slow(*rows: str, quick: tuple[str, ...]) -> list[object]:
+    """Rows that are counted at full size: some always, the others where there is time."""
+    return [pytest.param(row, marks=() if row in quick else pytest.mark.slow) for row in rows]
+
+
+@pytest.mark.parametrize(
+    "row",
+    most_slow("none", "ca", "sa", "mmam", "sa-mmam", "ca-mmam", "ca-sa", "ca-sa-mmam", quick=("none", "ca-sa-mmam")),
+)
 def test_rows_of_table_iv_are_one_switch_each(row: str):
     paper = load_toml("paper")
     wanted = paper["counted"]["table4"][row]
@@ -86,7 +94,7 @@ def test_rows_of_table_iv_are_one_switch_each(row: str):
     assert gflops == pytest.approx(wanted["gflops"], abs=5e-5)
 
 
-@pytest.mark.parametrize("row", ["1/4, 3/4", "1/2, 1/2", "3/4, 1/4"])
+@pytest.mark.parametrize("row", most_slow("1/4, 3/4", "1/2, 1/2", "3/4, 1/4", quick=("1/2, 1/2",)))
 def test_rows_of_table_vi_are_a_split_each(row: str):
     paper = load_toml("paper")
     wanted = paper["counted"]["table6"][row]
@@ -119,7 +127,7 @@ def test_rgb_and_nine_others_of_table_v():
 )
 def test_other_choices_have_the_parameters_that_were_found_for_them(change: dict[str, object], params: int):
     with torch.device("meta"):
-        network = SpecSarFormer(SpecSarFormerConfig(**change))  # type: ignore[arg-type]
+        network = SpecSarFormer(SpecSarFormerConfig(**change))
 
     rounded = 10**2 if params % 100 == 0 else 1
     assert sum(p.numel() for p in network.parameters()) == pytest.approx(params, abs=5 * rounded if rounded > 1 else 0)
@@ -159,8 +167,14 @@ def test_both_forms_are_the_same_function_in_double_precision(way: str):
             assert torch.allclose(one.grad, other.grad, rtol=1e-7, atol=1e-9), name
 
 
-@pytest.mark.parametrize("grad", [True, False])
-@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize(
+    ("training", "grad"),
+    [
+        (True, True),
+        (False, False),
+        *(pytest.param(*way, marks=pytest.mark.slow) for way in ((True, False), (False, True))),
+    ],
+)
 def test_it_compiles_in_one_graph(training: bool, grad: bool):
     network, images = tiny().train(training), inputs(64, batch=2)
     compiled = torch.compile(network, fullgraph=True, backend="eager")
@@ -287,7 +301,7 @@ def test_aggregation_weighs_channels_by_the_mean_of_both_branches():
 
 def test_in_parallel_order_both_directions_read_what_self_attention_gave():
     network = tiny()
-    block = network.stages[0].blocks[0]  # type: ignore[union-attr, index]
+    block = network.stages[0].blocks[0]
     p, a, grid = torch.randn(1, 64, 12), torch.randn(1, 64, 4), (8, 8)
 
     found_p, found_a = block(p, a, grid)

@@ -220,12 +220,12 @@ def test_a_run_that_was_stopped_ends_as_if_nothing_had_happened(
 
     data = {"dataset_train": Tiles(), "dataset_val": Tiles("val", 3), "run_dir": tmp_path}
     with pytest.raises(KeyboardInterrupt):
-        train(CONFIG, **data, on_step=stop)  # type: ignore[arg-type]
+        train(CONFIG, **data, on_step=stop)
     assert not RunFolder(tmp_path).complete
     assert len(RunFolder(tmp_path).read_rows()) == moment[0] - 1
 
     rows: list[dict[str, Any]] = []
-    train(CONFIG, **data, on_epoch=rows.append)  # type: ignore[arg-type]
+    train(CONFIG, **data, on_epoch=rows.append)
 
     assert [row["epoch"] for row in rows] == list(range(moment[0], 4))
     assert len(RunFolder(tmp_path).read_rows()) == 3

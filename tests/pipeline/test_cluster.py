@@ -24,6 +24,7 @@ from dwplus.pipeline.cluster import (
     in_process,
     local_cluster,
     open_cluster,
+    open_to_others,
 )
 from dwplus.pipeline.dataset.root import DataRoot
 from dwplus.pipeline.errors import DataError, MachineError, ServiceError, UsageError
@@ -124,6 +125,59 @@ def free_port() -> int:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return int(one.getsockname()[1])
+
+
+@pytest.mark.parametrize(
+    ("address", "warned"),
+    [
+        ("tcp://192.0.2.7:8786", True),
+        ("192.0.2.7:8786", True),
+        ("tcp://[2001:db8::7]:8786", True),
+        ("tcp://scheduler.example.org:8786", True),
+        ("ws://scheduler.example.org:8786", True),
+        ("tcp://127.0.0.1:8786", False),
+        ("tcp://127.8.9.10:8786", False),
+        ("localhost:8786", False),
+        ("tcp://[::1]:8786", False),
+        ("tcp://[::1:8786", False),
+    ],
+)
+def test_a_scheduler_that_others_reach_without_tls_is_one_line_of_warning(
+    address: str, warned: bool, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class WithoutWorkers:
+        def __init__(self, *_: object, **__: object) -> None: ...
+
+        def __enter__(self) -> None: ...
+
+        def __exit__(self, *_: object) -> None: ...
+
+        def wait_for_workers(self, *_: object, **__: object) -> None:
+            raise TimeoutError
+
+    monkeypatch.setattr("distributed.Client", WithoutWorkers)
+
+    with pytest.raises(ServiceError, match="has no worker"), existing_cluster(address):
+        pass
+
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warnings) == warned
+    assert all(line.startswith(f"{address} is not encrypted") and "\n" not in line for line in warnings)
+
+
+def test_an_address_with_tls_is_closed_to_others() -> None:
+    assert not open_to_others("tls://192.0.2.7:8786")
+    assert not open_to_others("wss://scheduler.example.org:8786")
+
+
+def test_a_scheduler_with_tls_and_no_certificate_here_is_one_line() -> None:
+    with (
+        pytest.raises(
+            UsageError, match=r"tls://127\.0\.0\.1:8786: no certificate is .* DASK_DISTRIBUTED__COMM__TLS__CA_FILE"
+        ),
+        existing_cluster("tls://127.0.0.1:8786", patience_s=0.3),
+    ):
+        pass
 
 
 def test_an_address_where_no_scheduler_answers_is_told() -> None:

@@ -226,7 +226,7 @@ def front_of(upstream: str) -> Iterator[Front]:
                 at += 1
                 time.sleep(0.05)
 
-        do_GET = do_POST = _do  # noqa: N815
+        do_GET = do_POST = _do  # noqa: N815 - http.server's names
 
     class Server(ThreadingHTTPServer):
         daemon_threads = True

@@ -110,6 +110,18 @@ VALUE_EXPRESSIONS: tuple[dict[str, Any], ...] = (
                value=constant(5), unit=constant("meters")))), maxError=constant(1), proj=constant("EPSG:32632")),
     ),
     _expression(
+        a=call("Image.reduceRegion", image=call("Image.reduce", image=call("Image.select", input=_scene(),
+               bandSelectors=constant(["B2", "B3"])), reducer=call("Reducer.mean")), reducer=call("Reducer.minMax"),
+               geometry=call("GeometryConstructors.Point", coordinates=constant([12.1, 45.1])), scale=constant(10),
+               maxPixels=constant(1000)),
+    ),
+    _expression(
+        a=call("List.sequence", start=constant(0), end=constant(5), step=constant(2)),
+    ),
+    _expression(
+        a=call("Date.format", date=call("Date", value=constant(0)), format=constant("yyyy-MM-dd'T'HH:mm")),
+    ),
+    _expression(
         a=call("Collection.reduceColumns", collection=_scenes(), reducer=call("Reducer.repeat", reducer=call(
                "Reducer.toList"), count=constant(2)), selectors=constant(["system:index", "system:time_start"])),
     ),
@@ -162,13 +174,13 @@ def valid_requests() -> list[tuple[str, Any]]:
     return requests
 
 
-def _places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     """Paths of all parts of a JSON value."""
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return [path, *(place for key, item in items for place in _places(item, (*path, key)))]
+    return [path, *(place for key, item in items for place in places(item, (*path, key)))]
 
 
-def _parent(value: Any, path: tuple[Any, ...]) -> Any:
+def parent_of(value: Any, path: tuple[Any, ...]) -> Any:
     for key in path[:-1]:
         value = value[key]
     return value
@@ -181,51 +193,51 @@ def _nested(rng: random.Random) -> Any:
     return value
 
 
-def _replace(value: Any, rng: random.Random) -> Any:
-    places = _places(value)[1:]
-    path = rng.choice(places) if places else ()
+def replace_part(value: Any, rng: random.Random) -> Any:
+    found = places(value)[1:]
+    path = rng.choice(found) if found else ()
     if not path:
         return rng.choice(VALUES)
     new = _nested(rng) if rng.random() < 0.05 else copy.deepcopy(rng.choice(VALUES))
-    _parent(value, path)[path[-1]] = new
+    parent_of(value, path)[path[-1]] = new
     return value
 
 
-def _delete(value: Any, rng: random.Random) -> Any:
-    places = _places(value)[1:]
-    if places:
-        path = rng.choice(places)
-        del _parent(value, path)[path[-1]]
+def delete_part(value: Any, rng: random.Random) -> Any:
+    found = places(value)[1:]
+    if found:
+        path = rng.choice(found)
+        del parent_of(value, path)[path[-1]]
     return value
 
 
-def _swap(value: Any, rng: random.Random) -> Any:
+def swap_parts(value: Any, rng: random.Random) -> Any:
     """Put a copy of one part in place of another one."""
-    places = _places(value)[1:]
-    if places:
-        source, target = rng.choice(places), rng.choice(places)
-        part = copy.deepcopy(_parent(value, source)[source[-1]])
-        _parent(value, target)[target[-1]] = part
+    found = places(value)[1:]
+    if found:
+        source, target = rng.choice(found), rng.choice(found)
+        part = copy.deepcopy(parent_of(value, source)[source[-1]])
+        parent_of(value, target)[target[-1]] = part
     return value
 
 
-def _rename(value: Any, rng: random.Random) -> Any:
-    named = [path for path in _places(value)[1:] if isinstance(path[-1], str)]
+def rename_part(value: Any, rng: random.Random) -> Any:
+    named = [path for path in places(value)[1:] if isinstance(path[-1], str)]
     if named:
         path = rng.choice(named)
-        parent = _parent(value, path)
+        parent = parent_of(value, path)
         parent[rng.choice(("", "\u00b2", "arguments", "values", "x" * 300, "result"))] = parent.pop(path[-1])
     return value
 
 
 def _constant(value: Any, rng: random.Random) -> Any:
     """Another constant: the call stays as it is, and its argument has another type, length or size."""
-    found = [path for path in _places(value) if path and path[-1] in ("constantValue", "integerValue")]
+    found = [path for path in places(value) if path and path[-1] in ("constantValue", "integerValue")]
     if found:
         path = rng.choice(found)
-        inner = _places(_parent(value, path)[path[-1]])
+        inner = places(parent_of(value, path)[path[-1]])
         whole = (*path, *rng.choice(inner))
-        _parent(value, whole)[whole[-1]] = copy.deepcopy(rng.choice(VALUES))
+        parent_of(value, whole)[whole[-1]] = copy.deepcopy(rng.choice(VALUES))
     return value
 
 
@@ -233,15 +245,15 @@ def _function(value: Any, rng: random.Random) -> Any:
     """Call another function with the same arguments, or the same one without checking who fits."""
     from dwplus.local_ee.evaluator.functions import built
 
-    calls = [path for path in _places(value) if path and path[-1] == "functionName"]
+    calls = [path for path in places(value) if path and path[-1] == "functionName"]
     if calls:
         path = rng.choice(calls)
-        _parent(value, path)[path[-1]] = rng.choice(built())
+        parent_of(value, path)[path[-1]] = rng.choice(built())
     return value
 
 
 MUTATIONS: tuple[Callable[[Any, random.Random], Any], ...] = (
-    _replace, _constant, _constant, _constant, _delete, _swap, _rename, _function,
+    replace_part, _constant, _constant, _constant, delete_part, swap_parts, rename_part, _function,
 )  # fmt: skip
 
 

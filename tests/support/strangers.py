@@ -97,7 +97,7 @@ def listening_ports(pids: set[int]) -> set[int]:
     inodes = set()
     for pid in pids:
         with suppress(OSError):  # ended meanwhile
-            for descriptor in os.listdir(f"/proc/{pid}/fd"):  # noqa: PTH208
+            for descriptor in os.listdir(f"/proc/{pid}/fd"):  # noqa: PTH208 - asked 20 times a second
                 inodes.add(_inode(f"/proc/{pid}/fd/{descriptor}"))
     found = set()
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
@@ -110,7 +110,7 @@ def listening_ports(pids: set[int]) -> set[int]:
 
 def _inode(path: str) -> str:
     try:
-        link = os.readlink(path)  # noqa: PTH115
+        link = os.readlink(path)  # noqa: PTH115 - the text itself, no path
     except OSError:  # closed meanwhile
         return ""
     return link[8:-1] if link.startswith("socket:[") else ""

@@ -21,8 +21,8 @@ import requests
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
-from support.client_programs import PROGRAMS  # noqa: E402
-from support.local_ee_client import serving  # noqa: E402
+from support.client_programs import PROGRAMS  # noqa: E402 - found by the path above
+from support.local_ee_client import serving  # noqa: E402 - found by the path above
 
 
 def main() -> None:
@@ -36,7 +36,7 @@ def main() -> None:
             sent.append({"route": route, "body": json.loads(body)})
         return request(self, method, url, *arguments, **more)
 
-    requests.Session.request = recorded  # type: ignore[method-assign]
+    requests.Session.request = recorded
     with serving():
         for name, program in PROGRAMS.items():
             sent.clear()

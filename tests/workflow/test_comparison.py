@@ -8,6 +8,7 @@ import pytest
 from dwplus.manifests import load_toml
 from dwplus.model.registry import MODELS, SMALL_SETTINGS, spec, table_rows
 from dwplus.pipeline.spec.classes import DYNAMIC_WORLD
+from dwplus.workflow.pages import comparison
 from dwplus.workflow.pages.comparison import class_rows, cost_rows, paper_row, s1_gains
 from support.runs import make_run
 
@@ -154,10 +155,17 @@ def test_a_network_of_table_iii_brings_its_own_ious() -> None:
     assert rows[names.index("paper, CMX (printed)")]["iou"][0] == PAPER["table3"]["iou"]["cmx"][0]
 
 
-def test_sizes_of_the_papers_networks_are_counted_not_quoted() -> None:
+def test_sizes_of_the_papers_networks_are_counted_not_quoted(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Every network's own test counts it; here a few are enough.
+    few = ["segformer", "multisenseseg", "vit-adapter"]
+    published = comparison._published()
+    assert {method for _, method in published} == set(PAPER["table2"])
+    monkeypatch.setattr(comparison, "_published", lambda: [pair for pair in published if pair[0] in few])
+
     table = PAPER["table2"]
     rows = {row["name"]: row for row in cost_rows()}
-    assert set(rows) == set(table)
+
+    assert sorted(rows) == sorted(few)
     assert rows.pop("vit-adapter")["note"].startswith("official form")
     for row in rows.values():
         assert round(row["cost"].params_rule / 1e6, 2) == table[row["name"]]["params"]

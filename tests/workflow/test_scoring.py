@@ -92,6 +92,26 @@ def test_runs_may_lie_in_a_folder_of_their_own(root: DataRoot, tmp_path: Path) -
     assert {path for path in root.folder.rglob("*") if path.is_file()} == before
 
 
+def test_a_run_of_a_folder_of_its_own_is_meant_where_both_have_one_of_its_name(root: DataRoot, tmp_path: Path) -> None:
+    shared = make_run(root, root.runs / "one")
+    mine = make_run(root, tmp_path / "my-runs" / "one")
+
+    code, said = score(root, "runs/one", "--runs", str(mine.parent))
+
+    assert code == 0, said
+    assert (mine / "scores.json").is_file()
+    assert not (shared / "scores.json").exists()
+
+
+def test_the_report_of_runs_in_a_folder_of_their_own_lies_there(root: DataRoot, tmp_path: Path) -> None:
+    mine = DataRoot(root.folder, root.pixels, tmp_path / "my-runs")
+
+    assert mine.report_page == tmp_path / "my-runs" / "report.html"
+    assert root.report_page == root.folder / "report" / "index.html"
+    assert mine.command("dwplus score runs/one") == f"dwplus score runs/one --runs {tmp_path / 'my-runs'}"
+    assert root.command("dwplus score runs/one") == "dwplus score runs/one"
+
+
 def test_a_run_is_scored_on_another_data_set_which_is_named(root: DataRoot, data_root: LayOut, tmp_path: Path) -> None:
     # Given a run of one data set, and another one that has test tiles only and therefore no statistics.
     run = make_run(root, tmp_path / "elsewhere" / "one")
@@ -119,3 +139,25 @@ def test_a_run_below_its_own_data_root_is_refused_after_the_training_tiles_chang
 
     assert code == 1
     assert "the training split has changed" in said
+
+
+@pytest.mark.parametrize("damage", ["half", "its last line", "gone"])
+@pytest.mark.parametrize(
+    ("command", "code"), [(["validate", "-q"], 3), (["normalise", "-q"], 3), (["status"], 0), (["status", "--json"], 0)]
+)
+def test_a_ledger_that_lost_lines_is_said_by_every_command_that_counts_tiles(
+    root: DataRoot, damage: str, command: list[str], code: int
+) -> None:
+    content = root.ledger_file.read_bytes()
+    lines = content.splitlines(keepends=True)
+    rest = {"half": b"".join(lines[: len(lines) // 2]), "its last line": b"".join(lines[:-1]), "gone": b""}[damage]
+    root.ledger_file.write_bytes(rest)
+    lost = len(lines) - len(rest.splitlines())
+
+    done = CliRunner().invoke(cli, [*command, "--data", str(root.folder)])
+
+    found = done.exception.exit_code if isinstance(done.exception, DwplusError) else done.exit_code
+    said = done.output + str(done.exception or "")
+    assert int(found) == code
+    assert f"{lost} shards are on disk and not in it" in said
+    assert "Traceback" not in said

@@ -83,7 +83,7 @@ def test_a_login_is_not_for_another_server(home: Path) -> None:
     ],
 )
 def test_the_kind_of_machine_is_told_by_its_environment(environment: dict[str, str], platform: str, place: str) -> None:
-    assert machine_of(environment, platform=platform, which=lambda _: None) == Machine(place, gcloud=False)  # type: ignore[arg-type]
+    assert machine_of(environment, platform=platform, which=lambda _: None) == Machine(place, gcloud=False)
 
 
 @pytest.mark.parametrize(

@@ -13,13 +13,12 @@ from typing import Any
 
 from ...manifests import load_toml
 from ...model.config import from_mapping, to_mapping
-from ...model.cost import count
+from ...model.cost import cost_of
 from ...model.registry import MODELS, SMALL_SETTINGS, NetworkConfig, spec
-from ...model.registry import build as build_network
 from ...model.runs import MAY_DIFFER, RunConfig
 from ...pipeline.errors import DataError, UsageError
 from ...pipeline.spec.bands import preset
-from ...pipeline.spec.classes import DYNAMIC_WORLD, ClassTable
+from ...pipeline.spec.classes import DYNAMIC_WORLD
 from .runs import Run, network_settings, overall_scores
 
 S1_BANDS = frozenset({"VV", "VH", "S1_N"})
@@ -144,17 +143,19 @@ def _with_changes(size: NetworkConfig, changes: Mapping[str, Any]) -> dict[str, 
 # --- IoU per class ----------------------------------------------------------------------------------------------------
 
 
-def class_rows(runs: Sequence[Run], classes: ClassTable = DYNAMIC_WORLD) -> list[dict[str, Any]]:
+def class_rows(runs: Sequence[Run], *, beside_paper: bool = True) -> list[dict[str, Any]]:
     """IoU of every class: one row per run, then the paper's of their networks (Table III, both readings).
 
-    The paper's own network is always among them; another one where a run has its row of Table I. The paper has no row
-    for other classes than Dynamic World's.
+    The paper's own network is always among them; another one where a run has its row of Table I.
+
+    Args:
+        beside_paper: labels and classes are the paper's; without that only runs have rows.
     """
     rows = [
         {"name": run.name, "source": run.scores.source, "iou": [100 * v for v in run.scores.matrix.iou.tolist()]}
         for run in runs
     ]
-    if classes.hash != DYNAMIC_WORLD.hash:
+    if not beside_paper:
         return rows
     paper = load_toml("paper")
     methods = dict.fromkeys(["specsar-former", *(method for run in runs if (method := _method(run)))])
@@ -237,17 +238,12 @@ def _paper_gain(run: Run, other: Run) -> dict[str, float] | None:
 # --- cost -------------------------------------------------------------------------------------------------------------
 
 
-@cache
 def cost_rows() -> tuple[dict[str, Any], ...]:
     """Parameters and GFLOPs of the paper's networks that are built here, counted now, beside Table II."""
-    import torch
-
     table = load_toml("paper")["table2"]
     rows = []
     for name, method in _published():
-        with torch.device("meta"):
-            network = build_network(name)
-        cost, printed = count(network, 10, 2, flops_per_mac=MODELS[name].flops_per_mac), table[method]
+        printed = table[method]
         figures_printed = {"paper_params": printed["params"], "paper_gflops": printed["flops"]}
-        rows.append({"name": name, "cost": cost, "note": MODELS[name].note, **figures_printed})
+        rows.append({"name": name, "cost": cost_of(name), "note": MODELS[name].note, **figures_printed})
     return tuple(rows)

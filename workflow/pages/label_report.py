@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ...pipeline.dataset.root import DataRoot
 from ...pipeline.files.atomic import write_atomically
-from ...pipeline.own.describe import FEW_BLOCKS, NOT_A_MAP, LabelReport, lines_of_notes
+from ...pipeline.own.describe import FEW_BLOCKS, NOT_A_MAP, LabelReport
 from ...pipeline.spec.version import __version__
 from .html import render
 
@@ -20,10 +20,6 @@ def write_label_report(root: DataRoot, found: LabelReport) -> Path:
             "few": FEW_BLOCKS,
             "not_a_map": NOT_A_MAP,
             "version": __version__,
-            "notes": {
-                one.key: [*lines_of_notes(one.left_out, "left out"), *lines_of_notes(one.changed, "changed")]
-                for one in found.inputs
-            },
         },
     )
     write_atomically(root.label_report_page, page)

@@ -69,6 +69,8 @@ def content_of(root: DataRoot) -> dict[str, Any]:
         for fault in run.faults:
             faults.add(run.name, fault)
     use = TileUse.of(root)
+    # The paper's numbers are of its own labels and classes.
+    beside_paper = not any(row.release == "own" for row in rows)
     unread: dict[str, str] = {}
     counts = class_counts(root, rows, unread)
     views = tile_views(root, rows, runs, faults, unread)
@@ -92,15 +94,17 @@ def content_of(root: DataRoot) -> dict[str, Any]:
         "unscored": unscored_runs(root),
         "faults": faults.sentences,
         "s1_gains": s1_gains(runs),
-        "class_rows": class_rows(runs, classes),
+        "class_rows": class_rows(runs, beside_paper=beside_paper),
         "paper": load_toml("paper"),
         "class_titles": classes.titles,
+        "class_table": classes.name,
+        "beside_paper": beside_paper,
         "confusions": [
             embed(figures.confusion_figure(r.scores.matrix.counts, r.name, classes=classes, mark=mark)) for r in runs
         ],
         "curves": embed(figures.curves_figure(curves, mark=mark)) if curves else None,
         "pictures": embed(figures.tiles_figure(views, classes=classes, mark=mark)) if views else None,
-        "costs": cost_rows(),
+        "costs": cost_rows() if beside_paper else (),
     }
 
 
@@ -223,7 +227,7 @@ def tile_views(
     root: DataRoot, rows: Sequence[ManifestRow], runs: Sequence[Run], faults: Faults, unread: dict[str, str]
 ) -> list[figures.TileView]:
     """A few tiles to look at: test tiles of different biomes first, then whatever there is."""
-    chosen = _varied([r for r in rows if r.release == "test"] or list(rows), TILES_DRAWN)
+    chosen = _varied([r for r in rows if r.split_strict == "test"] or list(rows), TILES_DRAWN)
     pictures = {row.tile.id: _read(row, partial(_pictures, root, row), unread) for row in chosen}
     predictions = _predictions(root, [row for row in chosen if pictures[row.tile.id] is not None], runs, faults)
     views = []

@@ -111,7 +111,8 @@ def unscored_runs(root: DataRoot) -> dict[str, str]:
     for path in sorted(root.runs.glob("*/config.json")):
         name, folder = path.parent.name, RunFolder(path.parent)
         if not (path.parent / "scores.json").exists():
-            found[name] = f"dwplus score runs/{name}" if folder.complete else f"dwplus train --name {name}"
+            what_next = f"dwplus score runs/{name}" if folder.complete else f"dwplus train --name {name}"
+            found[name] = root.command(what_next)
     return found
 
 
@@ -120,20 +121,21 @@ def _outcomes(root: DataRoot) -> list[tuple[str, Run | str]]:
     outcomes: list[tuple[str, Run | str]] = []
     for path in sorted(root.runs.glob("*/scores.json")):
         try:
-            outcomes.append((path.parent.name, _scored_run(path)))
+            outcomes.append((path.parent.name, _scored_run(root, path)))
         except Exception as error:  # whatever is wrong with one run is no reason to hide the others
             outcomes.append((path.parent.name, sentence_of(error, path)))
     return outcomes
 
 
-def _scored_run(path: Path) -> Run:
+def _scored_run(root: DataRoot, path: Path) -> Run:
     folder, name = RunFolder(path.parent), path.parent.name
     try:
         scores = checked_scores(Scores.from_dict(folder.read_json(path.name)))
     except (DataError, TypeError, ValueError, AttributeError) as error:
         # ``from_dict`` ends its own sentences with what to do.
         words = in_brief(error).partition("; score the run again")[0].removeprefix(f"{path} ")
-        raise DataError(f"{path} {words}; score the run again, with 'dwplus score runs/{name}'") from None
+        again = root.command(f"dwplus score runs/{name}")
+        raise DataError(f"{path} {words}; score the run again, with '{again}'") from None
     config = folder.read_config()
     rows, faults = _epoch_rows(folder)
     if not folder.complete:

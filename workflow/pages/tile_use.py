@@ -18,6 +18,7 @@ EXAMPLES = 4
 _MEANINGS = {
     **REASONS,
     "open": "not requested yet",
+    "lost": "validated once, and its line in the ledger is damaged or lost; run 'dwplus build'",
     "error": "its shard is complete, and validation found an error in it",
     "not-validated": "its shard is complete, and was not validated since it was written",
 }
@@ -109,7 +110,7 @@ def _reason(row: ManifestRow, last: LedgerRow | None, unfit: frozenset[str], see
     if row.discard:
         return row.discard
     if last is None:
-        return "open"
+        return "lost" if row.tile.id in seen else "open"
     if last.state != "done":
         return last.reason or last.state
     if row.tile.id in unfit:

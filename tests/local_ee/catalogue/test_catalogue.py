@@ -192,7 +192,7 @@ def test_searches_without_limits_are_refused(catalogue: Catalogue) -> None:
     day = ms(date(2019, 6, 1))
     for limits in ({}, {"region": (-180.0, -80.0, 180.0, 84.0)}, {"start_ms": day, "end_ms": day + DAY_MS}):
         with pytest.raises(TooManyScenesError):
-            catalogue.find(S2, **limits)  # type: ignore[arg-type]
+            catalogue.find(S2, **limits)
     with pytest.raises(KeyError):
         catalogue.find("COPERNICUS/S2_SR")
 

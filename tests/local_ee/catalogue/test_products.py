@@ -112,7 +112,7 @@ def test_air_brightens_blue_and_darkens_infrared(catalogue: Catalogue) -> None:
     above = same_scene(catalogue, clear, sentinel2.L1C)
 
     def medians(band: str) -> tuple[float, float]:
-        return tuple(float(np.median(window(catalogue, scene, band)[0])) for scene in (above, clear))  # type: ignore[return-value]
+        return tuple(float(np.median(window(catalogue, scene, band)[0])) for scene in (above, clear))
 
     blue, infrared, vapour = medians("B2"), medians("B8"), medians("B9")
     assert blue[0] > blue[1] + 300
@@ -188,6 +188,41 @@ def test_a_place_in_the_overlap_of_granules_has_several_scenes_at_once(catalogue
     for scene in found:
         names.setdefault(scene.properties["DATATAKE_IDENTIFIER"], set()).add(scene.properties["MGRS_TILE"])
     assert max(map(len, names.values())) >= 2
+
+
+# Cloud Score+ ---------------------------------------------------------------------------------------------------------
+
+
+def test_cloud_scores_are_low_under_clouds_and_shadows_and_1_where_it_is_clear(
+    catalogue: Catalogue, cloudy: Scene
+) -> None:
+    scene = same_scene(catalogue, cloudy, sentinel2.CLOUD_SCORE)
+    score, mask = window(catalogue, scene, "cs")
+    probability = np.kron(window(catalogue, cloudy, "MSK_CLDPRB")[0], np.ones((2, 2)))
+    classes = np.kron(window(catalogue, cloudy, "SCL")[0], np.ones((2, 2)))
+
+    assert mask.all()
+    assert 0 <= score.min() < 0.1
+    assert 0.99 < score.max() <= 1
+    assert np.median(score[probability > 90]) < 0.1
+    assert np.median(score[classes == products.SHADOW]) < 0.5
+    clear = (probability == 0) & np.isin(classes, (products.VEGETATION, products.NOT_VEGETATED, products.WATER))
+    assert np.median(score[clear]) > 0.95
+
+
+def test_the_second_cloud_score_orders_pixels_as_the_first_does(catalogue: Catalogue, cloudy: Scene) -> None:
+    scene = same_scene(catalogue, cloudy, sentinel2.CLOUD_SCORE)
+    score, of_all = (window(catalogue, scene, band)[0].ravel() for band in ("cs", "cs_cdf"))
+
+    order = np.argsort(score, kind="stable")
+    assert (np.diff(of_all[order]) >= -1e-6).all()
+    assert 0 <= of_all.min() <= of_all.max() <= 1
+
+
+def test_cloud_scores_exist_for_every_scene_of_l1c(catalogue: Catalogue) -> None:
+    l1c = {scene.index: scene.start_ms for scene in scenes(catalogue, sentinel2.L1C)}
+
+    assert {scene.index: scene.start_ms for scene in scenes(catalogue, sentinel2.CLOUD_SCORE)} == l1c
 
 
 # Dynamic World --------------------------------------------------------------------------------------------------------

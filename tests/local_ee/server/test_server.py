@@ -448,7 +448,7 @@ class StubRouter:
 def stub() -> Iterator[tuple[StubRouter, str]]:
     router = StubRouter()
     with Server(0) as http:
-        http.router = router  # type: ignore[assignment]
+        http.router = router
         thread = Thread(target=http.serve_forever, args=(0.01,))
         thread.start()
         yield router, f"http://127.0.0.1:{http.server_address[1]}"
@@ -509,7 +509,7 @@ def test_connections_beyond_the_limit_are_told_so(
     assert requests.get(stub[1], timeout=5).status_code == 200
     with Server(0) as other:
         other._places = BoundedSemaphore(1)
-        other.router = stub[0]  # type: ignore[assignment]
+        other.router = stub[0]
         thread = Thread(target=other.serve_forever, args=(0.01,))
         thread.start()
         url = f"http://127.0.0.1:{other.server_address[1]}"
@@ -526,7 +526,7 @@ def test_idle_connections_without_a_token_keep_nobody_out(
 ) -> None:
     with Server(0) as other, ExitStack() as open_connections:
         other._places = BoundedSemaphore(8)
-        other.router = stub[0]  # type: ignore[assignment]
+        other.router = stub[0]
         thread = Thread(target=other.serve_forever, args=(0.01,))
         thread.start()
         port = int(other.server_address[1])

@@ -186,7 +186,7 @@ def test_means_leave_out_what_lies_outside_the_map(form: str):
     torch.manual_seed(0)
     image = torch.randn(1, 2, 6, 9).double()  # narrower than the largest square
     means = NeighbourhoodMeans((3, 7, 11))
-    means.form = form  # type: ignore[assignment]
+    means.form = form
 
     found = means(image)[0].numpy()
 

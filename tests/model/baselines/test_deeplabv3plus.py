@@ -368,4 +368,4 @@ def test_weights_load_strictly_into_another_instance():
 )
 def test_settings_that_cannot_be_built_are_refused(wrong: dict[str, object], message: str):
     with pytest.raises(UsageError, match=message):
-        DeepLabV3PlusConfig(**wrong)  # type: ignore[arg-type]
+        DeepLabV3PlusConfig(**wrong)

@@ -133,7 +133,7 @@ def test_halving_knows_half_precision_on_the_cpu(dtype: torch.dtype):
 def head(form: str, channels: int = 5) -> DirectionHead:
     torch.manual_seed(0)
     head = DirectionHead(channels, 3)
-    head.form = form  # type: ignore[assignment]
+    head.form = form
     return head
 
 

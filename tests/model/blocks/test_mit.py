@@ -110,7 +110,7 @@ def decoder_pair(seed: int = 0) -> tuple[MlpDecoder, MlpDecoder]:
     plain = MlpDecoder((4, 6, 8), 16, 9, dropout=0.0, form="plain")
     plain.apply(initialise)
     for linear in plain.linears:
-        nn.init.normal_(linear.bias)  # type: ignore[arg-type]
+        nn.init.normal_(linear.bias)
     folded = MlpDecoder((4, 6, 8), 16, 9, dropout=0.0, form="folded")
     folded.load_state_dict(plain.state_dict())
     return plain, folded
@@ -182,8 +182,8 @@ def test_decoder_concatenates_the_coarsest_map_first():
     decoder = MlpDecoder((1, 1), 1, 1, dropout=0.0, form="plain").eval()
     with torch.no_grad():
         for linear in decoder.linears:
-            linear.weight.fill_(1)  # type: ignore[operator]
-            linear.bias.zero_()  # type: ignore[operator]
+            linear.weight.fill_(1)
+            linear.bias.zero_()
         decoder.fuse.weight.copy_(torch.tensor([100.0, 1.0]).reshape(1, 2, 1, 1))
 
     fine, coarse = torch.full((1, 1, 2, 2), 2.0), torch.full((1, 1, 1, 1), 3.0)

@@ -164,7 +164,7 @@ def test_both_forms_of_the_values_agree_with_their_gradients():
 
     results, gradients = [], []
     for form in ("fused", "plain"):
-        matching.form = form  # type: ignore[assignment]
+        matching.form = form
         matching.zero_grad()
         results.append(matching(image))
         results[-1].square().sum().backward()

@@ -131,7 +131,7 @@ def test_attention_drops_weights_and_results_in_training_alone(form: str):
     results = WindowAttention(12, heads=3, window=4, queries=6, dropout=0.5)
     for module in (quiet, weights, results):
         module.load_state_dict(quiet.state_dict())
-        module.form = form  # type: ignore[assignment]
+        module.form = form
 
     with torch.no_grad():
         wanted = quiet(windows)
@@ -201,7 +201,7 @@ def test_attention_is_that_of_loops_over_heads_and_pairs(form: str):
     torch.manual_seed(0)
     attention = WindowAttention(12, heads=3, window=2, queries=6).double()
     torch.nn.init.normal_(attention.position_bias)
-    attention.form = form  # type: ignore[assignment]
+    attention.form = form
     cut = Windows((4, 4), 2, shifted=True)
     windows, outsiders = torch.randn(2 * 4, 4, 12, dtype=torch.float64), cut.outsiders(torch.device("cpu"))
     assert outsiders is not None
@@ -238,7 +238,7 @@ def test_queries_are_21_wide_in_each_head_but_scaled_by_the_values_32():
 
 def test_merging_takes_the_upper_left_token_then_the_one_below_it():
     merge = PatchMerging(2).eval()
-    merge.norm, merge.reduce = torch.nn.Identity(), torch.nn.Identity()  # type: ignore[assignment]
+    merge.norm, merge.reduce = torch.nn.Identity(), torch.nn.Identity()
     image = torch.arange(2 * 4 * 6, dtype=torch.float32).reshape(1, 2, 4, 6)
 
     merged = merge(image)
@@ -253,7 +253,7 @@ def test_merging_takes_the_upper_left_token_then_the_one_below_it():
 @pytest.mark.parametrize("residual", ["normed", "hidden"])
 def test_the_feed_forward_parts_own_residual(residual: str):
     torch.manual_seed(0)
-    ffn = ConvFfn(4, 2, groups=2, residual=residual).eval()  # type: ignore[arg-type]
+    ffn = ConvFfn(4, 2, groups=2, residual=residual).eval()
     image = torch.randn(2, 4, 5, 5)
 
     with torch.no_grad():

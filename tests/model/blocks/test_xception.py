@@ -103,7 +103,7 @@ def test_rectified_skips_are_what_a_relu_in_place_makes_of_them(widths: tuple[in
 @pytest.mark.parametrize("skip", ["raw", "rectified"])
 def test_a_block_without_a_first_relu_gives_its_input_as_it_is_to_step_and_shortcut(skip: str):
     torch.manual_seed(0)
-    block = settled(XceptionBlock(3, (5, 5, 5), stride=2, rectify=False, skip=skip))  # type: ignore[arg-type]
+    block = settled(XceptionBlock(3, (5, 5, 5), stride=2, rectify=False, skip=skip))
     image = torch.randn(1, 3, 7, 6)
     first = block.steps[0]
 
@@ -146,7 +146,7 @@ def test_only_the_second_step_of_the_exit_block_has_no_norm():
 @pytest.mark.parametrize("skip", ["raw", "rectified"])
 def test_maps_lie_at_a_quarter_and_at_a_sixteenth_and_two_of_them_are_rectified(skip: str):
     torch.manual_seed(0)
-    encoder = settled(Xception(3, **NARROW, skip=skip))  # type: ignore[arg-type]
+    encoder = settled(Xception(3, **NARROW, skip=skip))
 
     with torch.no_grad():
         low, middle, deep = encoder(torch.randn(1, 3, 65, 70))

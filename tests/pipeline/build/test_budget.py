@@ -14,7 +14,7 @@ def row(second: float, *, eecu_s: float = 0.0, state: str = "done", recipe: str 
     moment = (START + timedelta(seconds=second)).isoformat() + "+00:00"
     return LedgerRow(
         f"t{second}", state, recipe=recipe, requests=2, received=8_323_200, bytes=4_000_000, eecu_s=eecu_s, time=moment
-    )  # type: ignore[arg-type]
+    )
 
 
 def test_figures_come_from_the_tiles_that_were_asked_for() -> None:

@@ -20,7 +20,7 @@ from support.tiles import make_tile
 class Pixels(FewPixels):
     """Made-up pixels for tiles of the released size."""
 
-    def fetch(self, request, tally):  # type: ignore[no-untyped-def]
+    def fetch(self, request, tally):
         small = super().fetch(request, tally)
         return np.tile(small, (1, 64, 64))[:, :510, :510].copy()
 
@@ -36,8 +36,8 @@ def release(folder: Path, *ids: str, place: str = "Experts/EH/4", damage: bool =
     return folder
 
 
-def run(root: DataRoot, labels: Path, pixels: Pixels, **selection: object):  # type: ignore[no-untyped-def]
-    return build(root, Selection(labels=labels, **selection), BuildSetup(pixels, in_process))  # type: ignore[arg-type]
+def run(root: DataRoot, labels: Path, pixels: Pixels, **selection: object):
+    return build(root, Selection(labels=labels, **selection), BuildSetup(pixels, in_process))
 
 
 A, B = "dw_7.8_45.0-20190701", "dw_7.9_45.0-20190701"
@@ -102,7 +102,7 @@ def test_regions_are_checked_before_anything_is_made(tmp_path: Path) -> None:
 
 def test_what_failed_is_asked_for_again_and_nothing_else(tmp_path: Path) -> None:
     # Given two tiles, one of which the service refused.
-    def refuse(tile, _pixels):  # type: ignore[no-untyped-def]
+    def refuse(tile, _pixels):
         if tile.id == A:
             raise TileError("HTTP 400", reason="refused")
 
@@ -117,7 +117,7 @@ def test_what_failed_is_asked_for_again_and_nothing_else(tmp_path: Path) -> None
 
 
 def test_a_first_build_without_any_complete_tile_says_what_failed(tmp_path: Path) -> None:
-    def refuse(_tile, _pixels):  # type: ignore[no-untyped-def]
+    def refuse(_tile, _pixels):
         raise TileError("HTTP 400", reason="refused")
 
     result = run(DataRoot.at(tmp_path / "data"), release(tmp_path / "labels", A, B), Pixels(react=refuse))
@@ -127,7 +127,7 @@ def test_a_first_build_without_any_complete_tile_says_what_failed(tmp_path: Path
 
 
 def test_a_first_build_that_a_quota_ends_says_so(tmp_path: Path) -> None:
-    def use_up(_tile, _pixels):  # type: ignore[no-untyped-def]
+    def use_up(_tile, _pixels):
         raise QuotaError("the quota is used up")
 
     result = run(DataRoot.at(tmp_path / "data"), release(tmp_path / "labels", A, B), Pixels(react=use_up))
@@ -136,7 +136,7 @@ def test_a_first_build_that_a_quota_ends_says_so(tmp_path: Path) -> None:
 
 
 def test_a_reason_chooses_what_is_asked_for_again(tmp_path: Path) -> None:
-    def miss(tile, pixels):  # type: ignore[no-untyped-def]
+    def miss(tile, pixels):
         if tile.id == A:
             pixels[11:] = 0
 
@@ -165,16 +165,16 @@ def test_a_root_keeps_its_recipe_until_another_one_is_named(tmp_path: Path) -> N
 
     assert root.recipe() == linear
     build(root, Selection(labels=labels), setup)  # nothing is said: the root's recipe holds
-    assert len(setup.pixels.asked) == 1  # type: ignore[attr-defined]
+    assert len(setup.pixels.asked) == 1
     build(root, Selection(labels=labels), setup, recipe=Recipe())
-    assert len(setup.pixels.asked) == 2  # type: ignore[attr-defined]
+    assert len(setup.pixels.asked) == 2
     assert root.recipe() == Recipe()
 
 
 def test_a_second_build_validates_what_is_new_alone(tmp_path: Path) -> None:
     looked: list[int] = []
 
-    def counting(function, items):  # type: ignore[no-untyped-def]
+    def counting(function, items):
         looked.append(len(items))
         return in_process(function, items)
 

@@ -24,7 +24,7 @@ def done(root: DataRoot, number: int, **changes: object) -> LedgerRow:
     root.shard(tile).parent.mkdir(parents=True, exist_ok=True)
     root.shard(tile).write_bytes(b"1234")
     row = LedgerRow(tile.id, "done", source="SANDBOX", recipe=Recipe().hash, bytes=4, grid=str(grid_of(tile)))
-    return replace(row, **changes)  # type: ignore[arg-type]
+    return replace(row, **changes)
 
 
 def test_each_tile_has_its_own_reason(root: DataRoot) -> None:

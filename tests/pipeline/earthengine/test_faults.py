@@ -277,7 +277,7 @@ def test_what_no_tile_gets_past_stops_the_run(tmp_path: Path, service: Service, 
 def test_a_request_that_is_refused_for_good_is_sent_once(
     tmp_path: Path, service: Service, fault: Callable[..., object]
 ) -> None:
-    result = service.run(DataRoot.at(tmp_path), Fault(fault, text=ONE_TILE))  # type: ignore[arg-type]
+    result = service.run(DataRoot.at(tmp_path), Fault(fault, text=ONE_TILE))
 
     assert sum(code >= 400 for _, code in result.asked) == 1
 
@@ -287,7 +287,7 @@ def test_a_tile_that_is_too_heavy_in_one_piece_is_had_in_parts(
     tmp_path: Path, service: Service, error: Callable[..., object]
 ) -> None:
     # Given a service that has no memory for more than 64 pixels at a time.
-    result = service.run(DataRoot.at(tmp_path), Fault(error, text="", from_width=65))  # type: ignore[arg-type]
+    result = service.run(DataRoot.at(tmp_path), Fault(error, text="", from_width=65))
 
     # Then the shards are those of tiles in one piece.
     assert result.shards == service.undisturbed

@@ -23,7 +23,7 @@ from dwplus.pipeline.files.remote import Remote, is_this_machine, shown_url, wit
 from dwplus.pipeline.progress import Silent
 from dwplus.pipeline.raster.geotiff import read_content
 from support.file_server import CUT, FileServer, serving
-from support.fixture_types import LayOut
+from support.fixture_types import LayOut, Run
 
 SOON = (0.01, 0.01)
 
@@ -219,7 +219,7 @@ def test_a_mirror_mixes_with_nothing(data_root: LayOut, server: FileServer, tmp_
         DataRoot.mirror(f"{server.url}/nothing", tmp_path / "nothing", waits_s=SOON)
     assert not (tmp_path / "nothing").exists()
     with pytest.raises(UsageError, match="building writes to local disks only"):
-        build(root, Selection(), BuildSetup(None, in_process))  # type: ignore[arg-type]
+        build(root, Selection(), BuildSetup(None, in_process))
 
 
 def test_a_root_without_origin_holds_its_own_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -281,6 +281,37 @@ def test_a_url_is_shown_without_what_may_be_a_secret() -> None:
     assert str(place) == "https://store.example/c/data/ledger.jsonl"
     for text in (str(place), repr(place), f"{place}", shown_url(SECRET), without_secrets(f"cannot get {SECRET}: 403")):
         assert not {"hunter2", "s3cret"} & set(re.split(r"\W+", text)), text
+
+
+@pytest.mark.parametrize("address", ["user:hunter2@store.example/c?sig=s3cret", "hunter2@store.example/c#s3cret"])
+def test_an_address_without_its_scheme_is_shown_without_what_may_be_a_secret(address: str) -> None:
+    assert shown_url(address) == "store.example/c"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["status", "--data", SECRET],
+        ["train", "--data", SECRET],
+        ["validate", "--data", SECRET],
+        ["build", "--source", "earthengine", "--ee-url", "user:hunter2@127.0.0.1:9", "--project", "p"],
+        ["build", "--source", "earthengine", "--ee-url", "http://user:hunter2@127.0.0.1:9/?k=s3cret", "--project", "p"],
+        ["normalise", "--scheduler", "tcp://user:hunter2@127.0.0.1:9"],
+    ],
+    ids=lambda command: f"{command[0]} {command[-1]}",
+)
+def test_no_command_repeats_a_secret_that_stands_in_an_address(
+    dwplus: Run, data_root: LayOut, command: list[str]
+) -> None:
+    root = data_root(train=1, test=1)
+    if "--data" not in command:
+        command = [*command, "--data", str(root.folder)]
+
+    code, out, err = dwplus(*command)
+
+    assert code != 0
+    assert "hunter2" not in out + err
+    assert "s3cret" not in out + err
 
 
 def test_a_shared_access_signature_goes_with_every_file_below() -> None:

@@ -1,5 +1,6 @@
 """Walking a folder: links are followed, loops are cut, what cannot be used is named."""
 
+import os
 from pathlib import Path
 
 from dwplus.pipeline.files.walk import walk
@@ -38,3 +39,15 @@ def test_files_of_other_kinds_and_of_other_programs_are_passed_over(tmp_path: Pa
         touch(tmp_path / name)
 
     assert [path.name for path in walk(tmp_path, (".tif",)).files] == ["b.tif"]
+
+
+def test_what_is_no_file_is_named(tmp_path: Path) -> None:
+    # A pipe that was called like a tile: to read it would wait for ever.
+    os.mkfifo(tmp_path / "dw_1.0_2.0-20190101.tif")
+    os.mkfifo(tmp_path / "other.txt")
+
+    found = walk(tmp_path, (".tif",))
+
+    assert found.files == ()
+    assert list(found.unusable) == [tmp_path / "dw_1.0_2.0-20190101.tif"]
+    assert "is no file" in found.unusable[tmp_path / "dw_1.0_2.0-20190101.tif"]

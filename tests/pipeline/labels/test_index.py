@@ -206,7 +206,7 @@ CODES = np.ones((510, 510), np.uint8)
 def test_anything_else_is_refused_with_what_it_has(
     bands: tuple[np.ndarray, ...], changes: dict[str, object], message: str, tmp_path: Path
 ) -> None:
-    path = _write(tmp_path / "a.tif", *bands, **changes)  # type: ignore[arg-type]
+    path = _write(tmp_path / "a.tif", *bands, **changes)
 
     with pytest.raises(DataError, match=message):
         label_raster.read_label(path)

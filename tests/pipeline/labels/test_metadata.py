@@ -119,6 +119,24 @@ def test_a_list_of_test_tiles_is_read_whatever_separates_its_columns(
     assert metadata.read_metadata(tmp_path)["consensus", BRITAIN]["date"] == "2017-04-09"
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_list_of_test_tiles_is_read_in_every_encoding_that_spreadsheets_write(tmp_path: Path, encoding: str) -> None:
+    rows = f"filename\ts2_system_index\n{BRITAIN.replace('.', 'p')}\t20170409T105651_20170409T110425_T30UXC\n"
+    (tmp_path / "tiles.csv").write_bytes(rows.encode(encoding))
+
+    assert metadata.read_metadata(tmp_path)["consensus", BRITAIN]["date"] == "2017-04-09"
+
+
+@pytest.mark.parametrize("ending", [".xls", ".XLSM", ".ods"])
+def test_a_workbook_of_another_kind_is_said_to_be_passed_over(
+    tmp_path: Path, ending: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / f"metadata{ending}").write_bytes(b"PK")
+
+    assert metadata.read_metadata(tmp_path) == {}
+    assert f"metadata{ending} is a workbook of a kind that is not read: save it as .xlsx" in caplog.text
+
+
 def test_no_mutated_workbook_or_list_is_a_traceback(tmp_path: Path) -> None:
     workbook(tmp_path / "m.xlsx", ["dw_id", "S2_PRODUCT_ID"], [AMAZON, SCENE])
     (tmp_path / "t.csv").write_text(f"filename,s2_system_index\n{BRITAIN.replace('.', 'p')},20170409T1_2_T30UXC\n")

@@ -129,7 +129,7 @@ ARCHIVE = _zip({"Experts/EH/1/a.tif": random.Random(0).randbytes(40_000)})
 def _file(publisher: Publisher, content: bytes = ARCHIVE, **changes: object) -> ReleaseFile:
     publisher.files["/f/Experts_tiles.zip"] = content
     file = ReleaseFile("pangaea", "Experts_tiles.zip", f"{publisher.url}/f/Experts_tiles.zip", "labels", "train")
-    return replace(file, **changes)  # type: ignore[arg-type]
+    return replace(file, **changes)
 
 
 # Releases and downloads ----------------------------------------------------------------------------------------------

@@ -56,7 +56,7 @@ def textured(root: DataRoot, *, shifted: str = "") -> None:
 
 def audited(root: DataRoot, **settings: object) -> AuditResult:
     validate(root.manifest().rows, root=root, run=in_process, all_again=False)
-    return audit_root(root, run=in_process, progress=Silent(), **settings)  # type: ignore[arg-type]
+    return audit_root(root, run=in_process, progress=Silent(), **settings)
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ def row(number: int = 0, **changes: object) -> ManifestRow:
     )
     sound = ManifestRow(tile, "expert", "train", f"labels/{number}.tif", f"{number:064}", 0.9, split_strict="train",
                         split_paper="train")  # fmt: skip
-    return replace(sound, **changes)  # type: ignore[arg-type]
+    return replace(sound, **changes)
 
 
 def rules(*rows: ManifestRow) -> list[tuple[str, str]]:
@@ -30,7 +30,7 @@ def rules(*rows: ManifestRow) -> list[tuple[str, str]]:
 
 
 def moved(original: ManifestRow, **changes: object) -> ManifestRow:
-    return replace(original, tile=replace(original.tile, **changes))  # type: ignore[arg-type]
+    return replace(original, tile=replace(original.tile, **changes))
 
 
 def test_a_sound_manifest_has_no_findings() -> None:

@@ -314,7 +314,7 @@ CHIPS = sorted((REAL_DATA / "mini" / "chips").glob("*")) if REAL_DATA.is_dir() e
 @pytest.mark.parametrize("folder", CHIPS, ids=lambda folder: folder.name[-24:])
 def test_real_chips_are_accepted(folder: Path) -> None:
     for name, kind in (("S2L2A.tif", "s2"), ("S1.tif", "s1")):
-        assert judge_file(folder / name, kind=kind).accepted  # type: ignore[arg-type]
+        assert judge_file(folder / name, kind=kind).accepted
 
 
 @pytest.mark.skipif(not CHIPS, reason="the real chips are not beside this checkout")
@@ -325,7 +325,7 @@ def test_odd_real_files_are_judged_as_expected() -> None:
 
     assert len(rows) == 7
     for row in rows:
-        verdict = judge_file(folder / row["file"], kind=row["as"])  # type: ignore[arg-type]
+        verdict = judge_file(folder / row["file"], kind=row["as"])
         wanted = row["verdict"].split(" (")[0]
         found = "refuse" if not verdict.accepted else "warn" if verdict.findings else "accept"
         assert found in wanted or (wanted == "accept" and verdict.accepted), (row["file"], verdict.findings)

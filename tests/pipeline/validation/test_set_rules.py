@@ -42,7 +42,7 @@ def view(*rows: ManifestRow, **changes: object) -> SetView:
         r.tile.id: LedgerRow(r.tile.id, "done", source="SANDBOX", recipe="x", scene=f"S{r.tile.id}") for r in rows
     }
     summaries = {r.tile.id: TileSummary(r.tile.id, "", LIKE_OTHERS, 25, 1.0, 40.0) for r in rows}
-    return SetView(rows, (), ledger, summaries, **{"today": TODAY, **changes})  # type: ignore[arg-type]
+    return SetView(rows, (), ledger, summaries, **{"today": TODAY, **changes})
 
 
 def found(view: SetView) -> list[Finding]:

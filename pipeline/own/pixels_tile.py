@@ -1,0 +1,267 @@
+"""The pixels of one tile: its best day of each sensor, checked, merged with what is there, encoded as its shard.
+
+Comes after ``pixels_choice``; ``pixels`` writes what comes out.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..dataset.added_pixels import PROCESSING, AddedPixels, Resampling
+from ..dataset.root import DataRoot
+from ..errors import DataError
+from ..raster.geotiff import encode_shard, grid_of, header_of, open_raster
+from ..spec.bands import BANDS, NODATA, SHARD_BANDS, Sensor
+from ..spec.radar import Radar
+from ..spec.sources import Source
+from ..spec.tiles import Tile
+from ..spec.version import __version__
+from .pixels_bands import SENSOR_BANDS, sensor_title
+from .pixels_choice import FULL, Choice, Day
+from .pixels_products import Product
+from .pixels_resample import resampled
+from .pixels_units import OFFSET_RULES, broken_rule, misread, remedy_of
+
+UNIT_RULES = frozenset({"fill", "s1-linear", "s2-level", "s2-negative", "s2-offset", "s2-range"})
+"""Rules that tell that a unit was taken for another: what breaks one breaks it in most files of an addition."""
+
+
+class BrokenRuleError(DataError):
+    """Pixels break a rule of validation.
+
+    Attributes:
+        rule: its name.
+        pixels: (bands, H, W), those pixels.
+    """
+
+    def __init__(self, message: str, *, rule: str) -> None:
+        super().__init__(message)
+        self.rule = rule
+
+
+@dataclass(frozen=True)
+class Making:
+    """How the shards of an addition are made.
+
+    Attributes:
+        added: the record of the data set, with the sensors and radars of this addition.
+        radar: of the Sentinel-1 of this addition; None where it has none.
+        sha256: name of a product -> hash of its files.
+        accept_offset: pass over rules about the offset of Sentinel-2.
+        licence: of the pixels of this addition, as their user says.
+    """
+
+    added: AddedPixels
+    radar: Radar | None
+    sha256: Mapping[Product, str]
+    accept_offset: bool = False
+    licence: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Taken:
+    """Pixels of one sensor for one tile.
+
+    Attributes:
+        pixels: float64 (bands, H, W) in the order of ``SENSOR_BANDS``, reflectance or dB, NaN = no data.
+        share: of the tile's pixels with data in all bands.
+        day: that they are of.
+        used: its products that gave pixels, the topmost first.
+    """
+
+    pixels: NDArray[np.float64]
+    share: float
+    day: Day
+    used: tuple[Product, ...]
+
+
+def take(tile: Tile, choice: Choice, method: Resampling, *, accept_offset: bool = False) -> Taken | None:
+    """The pixels of the first day that covers the tile, or else of the one that covers most; None where none has any.
+
+    Raises:
+        BrokenRuleError: they break a rule of validation; says which file, and what to do.
+        DataError: a file is damaged.
+    """
+    best: Taken | None = None
+    for day in choice.days:
+        if best is not None and (best.share >= FULL or day.covered <= best.share):
+            continue
+        taken = _of_day(tile, day, method)
+        if taken is not None and (best is None or taken.share > best.share):
+            best = taken
+    if best is not None:
+        _check(tile, best, accept_offset=accept_offset)
+    return best
+
+
+def _of_day(tile: Tile, day: Day, method: Resampling) -> Taken | None:
+    """Products of one day, the first on top, gaps filled from the next ones; None where no pixel has data."""
+    top: NDArray[np.float64] | None = None
+    used = []
+    for product in day.products:
+        pixels = _physical(tile, product, method)
+        if top is None:
+            if np.isfinite(pixels).any():
+                top = pixels
+                used.append(product)
+            continue
+        gaps = np.isfinite(pixels).all(axis=0) & ~np.isfinite(top).all(axis=0)
+        if gaps.any():
+            top[:, gaps] = pixels[:, gaps]
+            used.append(product)
+    if top is None:
+        return None
+    return Taken(top, float(np.isfinite(top).all(axis=0).mean()), day, tuple(used))
+
+
+def _physical(tile: Tile, product: Product, method: Resampling) -> NDArray[np.float64]:
+    """Reflectance or dB of one product on the grid of a tile: float64 (bands, H, W), NaN = no data."""
+    out = np.full((len(product.bands), *tile.shape), np.nan)
+    for path in product.files:
+        places = [n for n, place in enumerate(product.bands.values()) if place.path == path]
+        inside = [list(product.bands.values())[n] for n in places]
+        values = resampled(path, [one.number for one in inside], [one.unit for one in inside], tile, method)
+        for n, one, band in zip(places, inside, values, strict=True):
+            fault = misread(band, one.unit)
+            if fault:
+                raise BrokenRuleError(f"{product.name} on tile {tile.id}: {fault}; say --s1-unit dB", rule="s1-linear")
+            out[n] = one.unit.physical(band)
+    return out
+
+
+def _check(tile: Tile, taken: Taken, *, accept_offset: bool) -> None:
+    sensor = taken.used[0].sensor
+    rule, message = broken_rule(sensor, taken.pixels, SENSOR_BANDS[sensor])
+    if rule and not (accept_offset and rule in OFFSET_RULES):
+        raise BrokenRuleError(f"{taken.used[0].name} on tile {tile.id} {message}; {remedy_of(rule)}", rule=rule)
+
+
+# --- the shard --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Held:
+    """What the shard of a tile holds.
+
+    Attributes:
+        pixels: uint16 (bands, H, W) in the order of ``SHARD_BANDS``.
+        tags: provenance, without what is of all sensors.
+    """
+
+    pixels: NDArray[np.uint16]
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    def has(self, sensor: Sensor) -> bool:
+        return bool(self.tags.get(f"{sensor}_SCENES"))
+
+    def rank(self, sensor: Sensor) -> tuple[float, int]:
+        """Lower is better: the share of the tile that is missing (0 where it is covered), then the days between."""
+        return _rank(float(self.tags.get(f"{sensor}_COVERED_SHARE", 0)), int(self.tags.get(f"{sensor}_DAYS", 0)))
+
+
+def _rank(share: float, days: int) -> tuple[float, int]:
+    return (0.0 if share >= FULL else round(1 - share, 4)), days
+
+
+def held_of(root: DataRoot, tile: Tile, added: AddedPixels) -> Held | None:
+    """The shard of a tile as an earlier addition left it; None where there is none that fits."""
+    path = root.own_shard(tile)
+    if not path.is_file():
+        return None
+    try:
+        with open_raster(path) as file:
+            header = header_of(file)
+            same = (header.tags.get("DWPLUS_SOURCE"), header.tags.get("DWPLUS_RECIPE")) == (added.source, added.hash)
+            if not same or header.grid != grid_of(tile) or header.bands != SHARD_BANDS:
+                return None
+            return Held(file.read(), {k: v for k, v in header.tags.items() if k[:3] in ("S2_", "S1_")})
+    except DataError:
+        # A damaged shard is made again.
+        return None
+
+
+def merged(tile: Tile, held: Held | None, taken: Mapping[Sensor, Taken], making: Making) -> Held | None:
+    """What a shard holds after an addition: new pixels where they are as good as those that are there, or better."""
+    pixels = np.zeros((len(SHARD_BANDS), *tile.shape), np.uint16) if held is None else held.pixels.copy()
+    tags = {} if held is None else dict(held.tags)
+    for sensor, one in taken.items():
+        if held is not None and held.has(sensor) and held.rank(sensor) < _rank(round(one.share, 4), one.day.days):
+            continue
+        for name, band in zip(SENSOR_BANDS[sensor], one.pixels, strict=True):
+            pixels[SHARD_BANDS.index(name)] = BANDS[name].stored(band)
+        tags = {name: value for name, value in tags.items() if not name.startswith(f"{sensor}_")}
+        tags |= _tags_of(sensor, one, making)
+        if sensor == "S1" and making.radar is not None:
+            seen = np.isfinite(one.pixels).all(axis=0)
+            vv_vh = [SHARD_BANDS.index(name) for name in SENSOR_BANDS["S1"]]
+            pixels[vv_vh] = np.where(seen, pixels[vv_vh], NODATA)
+            pixels[SHARD_BANDS.index("S1_N")] = np.where(seen, making.radar.scenes or 1, NODATA)
+    return Held(pixels, tags) if tags else None
+
+
+def _tags_of(sensor: Sensor, taken: Taken, making: Making) -> dict[str, str]:
+    """Where the pixels of one sensor come from, and how they were made."""
+    product = taken.used[0]
+    unit = next(iter(product.bands.values())).unit
+    tags = {
+        "COLLECTION": making.added.source,
+        "SCENE": product.name,
+        "SCENES": " ".join(one.name.replace(" ", "_") for one in taken.used),
+        "FILES": " ".join(making.sha256[one][:12] for one in taken.used),
+        "DATE": taken.day.day.isoformat(),
+        "DAYS": str(taken.day.days),
+        "COVERED_SHARE": f"{taken.share:.4f}",
+        "SCALE": f"{unit.scale:.12g}",
+        "OFFSET": f"{unit.offset:.12g}",
+        "LICENCE": making.licence,
+    }
+    if sensor == "S1" and making.radar is not None:
+        radar = making.radar
+        tags |= {
+            "UNIT": "linear" if unit.power else "dB",
+            "CALIBRATION": radar.calibration,
+            "MEAN": radar.mean,
+            "NUMBER": str(radar.scenes or 1),
+            "PASSES": ",".join(radar.passes),
+        }
+    return {f"{sensor}_{name}": value for name, value in tags.items() if value}
+
+
+def encoded(tile: Tile, held: Held, making: Making) -> bytes:
+    """The shard of a tile as the bytes of a GeoTIFF."""
+    added = making.added
+    days = sorted(date.fromisoformat(held.tags[f"{sensor}_DATE"]) for sensor in SENSOR_BANDS if held.has(sensor))
+    years = " to ".join(sorted({str(days[0].year), str(days[-1].year)}))
+    licences = dict.fromkeys(held.tags[name] for name in ("S2_LICENCE", "S1_LICENCE") if name in held.tags)
+    tags = {
+        "DWPLUS_SOURCE": added.source,
+        "DWPLUS_VERSION": __version__,
+        "DWPLUS_RECIPE": added.hash,
+        "DWPLUS_RECIPE_FIELDS": json.dumps({"resampling": added.resampling}, sort_keys=True),
+        "DWPLUS_PROCESSING": PROCESSING,
+        "TILE": tile.id,
+        "DATE": tile.date.isoformat(),
+        "HEMISPHERE": tile.hemisphere,
+        "BIOME": str(tile.biome),
+        **dict(sorted(held.tags.items(), reverse=True)),
+        "LICENCE": "; ".join((Source.of(added.source).licence.format(years=years), *licences)),
+    }
+    return encode_shard(held.pixels, tile, tags)
+
+
+def missing_sensors(held: Held | None, added: AddedPixels) -> tuple[Sensor, ...]:
+    """Sensors of the data set that a shard holds nothing of."""
+    return tuple(sensor for sensor in added.sensors if held is None or not held.has(sensor))
+
+
+def why_missing(sensor: Sensor, choice: Choice | None) -> str:
+    """Why a tile has no pixels of a sensor, as text."""
+    if choice is None:
+        return f"no {sensor_title(sensor)} file was added for it"
+    return choice.why_none or f"the {sensor_title(sensor)} files that overlap it have no data here"
