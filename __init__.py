@@ -23,7 +23,8 @@ from .pipeline.spec.version import __version__
 
 if TYPE_CHECKING:
     from .model.score import load, predict, score
-    from .model.train import profile, train
+    from .model.settings import profile
+    from .model.train import train
     from .pipeline.dataset.root import DataRoot
     from .pipeline.dataset.samples import Dataset
     from .pipeline.spec.recipe import Recipe
@@ -36,7 +37,7 @@ _HOMES = {
     "Recipe": "pipeline.spec.recipe",
     "load": "model.score",
     "predict": "model.score",
-    "profile": "model.train",
+    "profile": "model.settings",
     "score": "model.score",
     "train": "model.train",
 }

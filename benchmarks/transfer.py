@@ -20,7 +20,8 @@ import numpy as np
 from dwplus.model.label_share import class_pixels, some_of, stratified_order
 from dwplus.model.loader import TileSet
 from dwplus.model.score import score
-from dwplus.model.train import profile, train
+from dwplus.model.settings import profile
+from dwplus.model.train import train
 from dwplus.model.transfer import places_of, sharing_blocks
 from dwplus.pipeline.dataset.samples import Dataset
 from rigs import arguments

@@ -5,10 +5,15 @@
 - ``blocks``: parts that several networks are made of.
 - ``specsar_former``: SpecSAR-Former.
 - ``baselines``: the networks it is compared with.
+- ``outside``: networks of modules and packages that are not of dwplus.
 - ``registry``: every network by name.
 - ``cost``, ``speed``: parameters, GFLOPs, time and memory.
 - ``loader``: stored samples to batches on the device.
+- ``label_share``: a part of the training tiles.
 - ``losses``, ``metrics``: what is minimised, what is reported.
+- ``settings``: settings of a training, and profiles of them.
 - ``runs``: the files of a run.
+- ``transfer``: what a training takes over from weights trained before.
+- ``estimate``: how long a training will take.
 - ``train``, ``score``: the two stages.
 """

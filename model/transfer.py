@@ -11,7 +11,7 @@ Comes before ``train.py``, which applies it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from ..pipeline.errors import DataError, UsageError
 from ..pipeline.spec.classes import DYNAMIC_WORLD, ClassTable
-from ..pipeline.spec.overlaps import BLOCK_DEG, block_of
+from ..pipeline.spec.overlaps import block_of
 from ..pipeline.spec.tiles import Tile, locate
 from ..pipeline.spec.words import count_of
 from .registry import NetworkConfig, spec
@@ -315,11 +315,15 @@ def places_of(tiles: Sequence[Tile]) -> tuple[Place, ...]:
     return tuple((tile.id, *tile.centre) for tile in tiles)
 
 
-def sharing_blocks(places: Iterable[Place], held_out: Sequence[Tile], side_deg: float = BLOCK_DEG) -> tuple[str, ...]:
+BlockAt = Callable[[float, float], tuple[int, int]]
+"""The geographic block of a place, by its longitude and latitude in degrees."""
+
+
+def sharing_blocks(places: Iterable[Place], held_out: Sequence[Tile], block_at: BlockAt = block_of) -> tuple[str, ...]:
     """Ids of the tiles, sorted, that lie in a geographic block of one of the tiles that are held out."""
     locate(held_out)
-    blocks = {block_of(*tile.centre, side_deg) for tile in held_out}
-    return tuple(sorted({tile_id for tile_id, lon, lat in places if block_of(lon, lat, side_deg) in blocks}))
+    blocks = {block_at(*tile.centre) for tile in held_out}
+    return tuple(sorted({tile_id for tile_id, lon, lat in places if block_at(lon, lat) in blocks}))
 
 
 def initial_as_text(initial: Initial, given: str) -> list[str]:

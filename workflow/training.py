@@ -13,15 +13,17 @@ from ..model.estimate import duration_as_text
 from ..model.metrics import overall
 from ..model.runs import RunConfig, RunFolder, run_name
 from ..model.score import Scores, score
-from ..model.train import EpochRow, Listener, TrainConfig, profile, train
+from ..model.settings import TrainConfig, profile
+from ..model.train import EpochRow, Listener, train
 from ..model.transfer import initial_as_text
 from ..pipeline.dataset.manifest import Protocol
 from ..pipeline.dataset.root import DataRoot
 from ..pipeline.dataset.samples import Dataset, ReadFrom
 from ..pipeline.errors import DataError, LeftOutError, UsageError
+from ..pipeline.own.blocks import block_at as own_block_at
 from ..pipeline.progress import Progress, Step
 from ..pipeline.spec.bands import preset
-from ..pipeline.spec.overlaps import BLOCK_DEG, OWN_BLOCK_DEG
+from ..pipeline.spec.overlaps import block_of
 from ..pipeline.spec.radar import radar_differences
 from ..pipeline.spec.sources import Source
 from ..pipeline.spec.tiles import TILE_SIZE_PX, Tile
@@ -177,7 +179,7 @@ def train_run(
     run_dir = root.runs / run_name(name)
     rows = root.manifest().rows
     held_out = [row.tile for split in ("val", "test") for row in root.manifest().of_split(split, protocol)]
-    block_deg = OWN_BLOCK_DEG if any(row.release == "own" for row in rows) else BLOCK_DEG
+    block_at = own_block_at if any(row.release == "own" for row in rows) else block_of
     dataset_train = open_split(root, "train", protocol, inputs)
     dataset_val = _validation(root, protocol, inputs, progress)
     for line in (*tiles_as_text(dataset_train), *(tiles_as_text(dataset_val) if dataset_val else ())):
@@ -197,7 +199,7 @@ def train_run(
             on_epoch=lambda row: step.advance(note=epoch_as_text(row)),
             listener=_Teller(name, config, step, progress),
             held_out=held_out,
-            block_deg=block_deg,
+            block_at=block_at,
         )
     return run_dir
 

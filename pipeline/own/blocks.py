@@ -95,8 +95,12 @@ def assign(tiles: Iterable[Marked], *, classes: int, block_km: float = BLOCK_KM)
 
 
 def block_of(tile: Tile, side_km: float) -> Block:
-    """The block that holds the centre of a tile: rows of one height, cut into pieces of one length on the ground."""
-    lon, lat = tile.centre
+    """The block that holds the centre of a tile."""
+    return block_at(*tile.centre, side_km)
+
+
+def block_at(lon: float, lat: float, side_km: float = BLOCK_KM) -> Block:
+    """The block that holds a place: rows of one height, cut into pieces of one length on the ground."""
     km_per_degree = math.radians(1) * EARTH_RADIUS_KM
     row = math.floor(lat * km_per_degree / side_km)
     middle = (row + 0.5) * side_km / km_per_degree

@@ -33,13 +33,10 @@ _MARGIN_DEG = 5e-4
 BLOCK_DEG = 2.0
 """Side of the geographic blocks that validation tiles of released labels are set apart by."""
 
-OWN_BLOCK_DEG = 0.1
-"""The same for labels of users, about 10 km: they mostly lie in one region."""
 
-
-def block_of(lon: float, lat: float, side_deg: float = BLOCK_DEG) -> tuple[int, int]:
+def block_of(lon: float, lat: float) -> tuple[int, int]:
     """Geographic block of a place: (column, row), counted from 0 E, 0 N."""
-    return math.floor(lon / side_deg), math.floor(lat / side_deg)
+    return math.floor(lon / BLOCK_DEG), math.floor(lat / BLOCK_DEG)
 
 
 def shared_ground(tiles: Sequence[Tile], others: Sequence[Tile]) -> list[tuple[int, int, float]]:

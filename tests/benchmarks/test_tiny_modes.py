@@ -24,6 +24,7 @@ KEY_FIGURES = {
     "shard_size.py": "ratio",
     "startup.py": "--help",
     "store_read.py": "x memcpy",
+    "transfer.py": "gain by --init",
 }
 """What the last lines of each are about."""
 

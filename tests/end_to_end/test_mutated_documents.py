@@ -19,7 +19,7 @@ from click.testing import CliRunner
 from dwplus.cli import cli
 from dwplus.local_ee.server.faults import read_plan
 from dwplus.model.runs import SUMS, RunFolder
-from dwplus.model.train import profile
+from dwplus.model.settings import profile
 from dwplus.pipeline.build.build import normalise_root, validate_root
 from dwplus.pipeline.cluster import in_process
 from dwplus.pipeline.dataset.findings import label_faults, validated_states

@@ -13,7 +13,8 @@ from dwplus.model.metrics import ConfusionMatrix, count_pixels
 from dwplus.model.registry import configure
 from dwplus.model.runs import RunFolder
 from dwplus.model.score import Scores, load, predict, score
-from dwplus.model.train import TrainConfig, train
+from dwplus.model.settings import TrainConfig
+from dwplus.model.train import train
 from dwplus.pipeline.errors import DataError, UsageError
 from dwplus.pipeline.spec.classes import DYNAMIC_WORLD
 from support.tile_sets import MemoryTiles, numbered, table

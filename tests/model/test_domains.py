@@ -7,7 +7,7 @@ import pytest
 from dwplus.model.config import from_mapping
 from dwplus.model.domains import DOMAINS, Domain
 from dwplus.model.registry import MODELS, build, configure
-from dwplus.model.train import TrainConfig
+from dwplus.model.settings import TrainConfig
 from dwplus.pipeline.errors import UsageError
 
 

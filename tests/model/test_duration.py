@@ -9,7 +9,8 @@ import pytest
 import torch
 from dwplus.model.estimate import TimedBatch, duration_as_text, seconds_of_training, times_of, unchanged_buffers
 from dwplus.model.runs import RunConfig, RunFolder
-from dwplus.model.train import Listener, TrainConfig, in_epochs, profile, train
+from dwplus.model.settings import TrainConfig, in_epochs, profile
+from dwplus.model.train import Listener, train
 from safetensors.torch import load_file
 from support.tile_sets import MemoryTiles, numbered
 from torch import nn

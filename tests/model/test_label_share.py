@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from dwplus.model.label_share import part_of, some_of, stratified_order
 from dwplus.model.runs import RunFolder
-from dwplus.model.train import TrainConfig, train
+from dwplus.model.settings import TrainConfig
+from dwplus.model.train import train
 from dwplus.pipeline.errors import UsageError
 from support.tile_sets import MemoryTiles, numbered
 

@@ -13,7 +13,8 @@ from dwplus.model import outside
 from dwplus.model.registry import build, configure, installed_networks, spec
 from dwplus.model.runs import RunFolder
 from dwplus.model.score import load, score
-from dwplus.model.train import TrainConfig, train
+from dwplus.model.settings import TrainConfig
+from dwplus.model.train import train
 from dwplus.pipeline.errors import UsageError
 from support.tile_sets import MemoryTiles, table
 

@@ -17,7 +17,8 @@ from dwplus.model.metrics import ConfusionMatrix
 from dwplus.model.registry import configure, spec
 from dwplus.model.runs import DataCard, RunConfig, RunFolder
 from dwplus.model.score import Scores, load, majority_guess, predict, score
-from dwplus.model.train import TrainConfig, train
+from dwplus.model.settings import TrainConfig
+from dwplus.model.train import train
 from dwplus.pipeline.build.build import normalise_root, validate_root
 from dwplus.pipeline.cluster import in_process
 from dwplus.pipeline.dataset.samples import Dataset, Sample

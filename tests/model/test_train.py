@@ -17,7 +17,8 @@ from dwplus.manifests import load_toml
 from dwplus.model.registry import build
 from dwplus.model.runs import RunFolder, differing_keys, write_whole
 from dwplus.model.score import score
-from dwplus.model.train import Position, TrainConfig, accumulation, learning_rate, profile, train
+from dwplus.model.settings import TrainConfig, accumulation, profile
+from dwplus.model.train import Position, learning_rate, train
 from dwplus.pipeline.dataset.samples import Sample
 from dwplus.pipeline.errors import DataError, DwplusError, UsageError
 from dwplus.pipeline.spec.classes import DYNAMIC_WORLD, ClassTable

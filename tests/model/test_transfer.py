@@ -15,7 +15,8 @@ from dwplus.model.loader import to_batch
 from dwplus.model.registry import SMALL_SETTINGS, configure, settings_of, spec
 from dwplus.model.runs import DataCard, RunConfig, RunFolder
 from dwplus.model.score import load
-from dwplus.model.train import Listener, TrainConfig, profile, train
+from dwplus.model.settings import TrainConfig, profile
+from dwplus.model.train import Listener, train
 from dwplus.model.transfer import Pretrained, counted_axes, encoder_names, initial_as_text, plan, sharing_blocks
 from dwplus.pipeline.errors import DataError, UsageError
 from dwplus.pipeline.spec.classes import DYNAMIC_WORLD, ClassTable
@@ -357,7 +358,7 @@ def test_tiles_that_share_a_block_with_tiles_held_out_are_named(before: Path, tm
         run_dir=tmp_path / "run",
         listener=heard,
         held_out=held_out,
-        block_deg=0.1,
+        block_at=lambda lon, lat: (int(lon / 0.1), int(lat / 0.1)),
     )
 
     assert heard.run is not None

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from dwplus.model.runs import RunFolder
 from dwplus.model.score import load, score
-from dwplus.model.train import TrainConfig, train
+from dwplus.model.settings import TrainConfig
+from dwplus.model.train import train
 from dwplus.pipeline.build.build import inspect_root, normalise_root
 from dwplus.pipeline.cluster import in_process
 from dwplus.pipeline.dataset.root import DataRoot

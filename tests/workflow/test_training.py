@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +11,14 @@ import pytest
 from dwplus.model.runs import RunFolder
 from dwplus.pipeline.build.build import normalise_root, validate_root
 from dwplus.pipeline.cluster import in_process
+from dwplus.pipeline.dataset.manifest import write_manifest
 from dwplus.pipeline.dataset.root import DataRoot
+from dwplus.pipeline.dataset.samples import Dataset
 from dwplus.pipeline.errors import DataError
 from dwplus.pipeline.progress import Silent
 from dwplus.workflow.training import proposed_profile, training_settings
 from support.fixture_types import LayOut, Run
+from support.tile_sets import numbered
 from support.tiles import make_tile
 
 SMALL_NETWORK = ("--set", "model_options={widths=[16,32],depths=[1,1],heads=[1,2],reductions=[4,2],decoder_width=16}")
@@ -95,3 +100,22 @@ def test_runs_that_are_there_are_named(data_root: LayOut, tmp_path: Path) -> Non
         training_settings(None, root, settings)
     (tmp_path / "w.safetensors").write_bytes(b"")
     assert training_settings(None, root, {"init": str(tmp_path / "w.safetensors")}).init is not None
+
+
+def test_a_data_set_of_other_classes_goes_through_train_and_score(dwplus: Run, data_root: LayOut) -> None:
+    # Given labels that hold the codes 0..10 of a table of 40 classes.
+    root = data_root(train=4, test=2, size=32)
+    classes = numbered(40)
+    write_manifest(root.folder, replace(root.manifest(), classes=classes))
+    ready(root)
+    common = ("--source", "sandbox", "-q")
+
+    code, _, said = dwplus("train", "--name", "one", "--epochs", "1", "--set", "device=cpu", *SMALL_NETWORK, *common)
+    assert code == 0, said
+    code, out, said = dwplus("score", "one", "--json", *common)
+
+    assert code == 0, said
+    scores = json.loads(out)
+    assert tuple(scores["classes"]) == classes.names
+    assert scores["pixels"] == sum(int((sample.label != 255).sum()) for sample in Dataset(root, split="test"))
+    assert RunFolder(root.runs / "one").read_config().data.classes == classes

@@ -1,0 +1,183 @@
+"""Settings of a training: ``TrainConfig``, the profiles that name some of them, and what follows from their numbers.
+
+Comes before ``train``.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from ..manifests import load_toml
+from ..pipeline.errors import UsageError
+from ..pipeline.files.atomic import read_toml
+from .config import from_mapping, to_mapping
+from .domains import check_domains
+from .losses import ClassScale
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Settings of a training; the defaults are the paper's.
+
+    Attributes:
+        model: name in the registry.
+        model_options: changes to the network's settings.
+        epochs: passes over the training split; 0, which trains nothing, only with ``init``.
+        steps: optimiser steps in all, in place of ``epochs``: as many whole epochs as have that many. Scores and
+            checkpoints come ten times in all, or as ``validate_every`` and ``checkpoint_every`` say where that is less
+            often. For data sets of a few tiles, whose epochs are short.
+        batch: samples an optimiser step, over all devices.
+        batch_per_device: samples at a time on one device; steps accumulate to ``batch``.
+        lr: learning rate at the top of the cosine, which ends at 0.
+        weight_decay: of AdamW.
+        warmup_epochs: epochs of linear rise before the cosine.
+        loss: name in ``losses.LOSSES``.
+        gamma: of the focal losses.
+        class_scale: of the focal losses' class weights: ``class`` scales them to mean 1 over the classes (the paper's
+            plain reading), ``pixel`` to mean 1 over the pixels, with a limit, for data with a very rare class.
+        init: begin with the weights of this run or file, as far as they fit (``transfer.py``); None: from scratch.
+        freeze: ``encoder``: leave what lies before the decoder as it begins, but for weights that do not fit.
+        lr_encoder: factor on the learning rate of the encoder.
+        labels_share: share of the training tiles that is trained on, the same ones each time (``label_share.py``).
+        aux_weight: of the loss of an auxiliary head, where a network has one (PSPNet's value; the paper is silent).
+        crop_px: side of a random crop; None: whole tiles.
+        symmetries: random quarter turns and mirroring.
+        compile: compile the network with ``torch.compile``: minutes at the start, faster steps then.
+        precision: ``bf16`` autocasts; ``auto`` does so on GPUs that have it. CPUs always compute in float32.
+        device: ``auto`` takes a GPU where there is one.
+        seed: of the weights, the order, the augmentation and dropout.
+        validate_every: epochs between scores of the validation split; the last epoch is always scored.
+        checkpoint_every: epochs between checkpoints; the last epoch always leaves one.
+        keep_best: also keep the weights of the epoch with the best validation mIoU, in a file of their own. Under the
+            protocol ``paper``, that is a choice made on the test split.
+        workers: loader processes; None: as many as pay off.
+        keep_mb: megabytes of decoded tiles kept in memory, without workers.
+        tracker: write curves for this program too.
+    """
+
+    model: str = "specsar-former"
+    model_options: dict[str, Any] = field(default_factory=dict)
+    epochs: int = 200
+    steps: int | None = None
+    batch: int = 32
+    batch_per_device: int = 4
+    lr: float = 5e-4
+    weight_decay: float = 0.01
+    warmup_epochs: int = 0
+    loss: str = "focal"
+    gamma: float = 2.0
+    class_scale: ClassScale = "class"
+    init: str | None = None
+    freeze: Literal["encoder"] | None = None
+    lr_encoder: float = 1.0
+    labels_share: float = 1.0
+    aux_weight: float = 0.4
+    crop_px: int | None = None
+    symmetries: bool = True
+    compile: bool = False
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    device: Literal["auto", "cpu"] = "auto"
+    seed: int = 0
+    validate_every: int = 1
+    checkpoint_every: int = 1
+    keep_best: bool = False
+    workers: int | None = None
+    keep_mb: int = 0
+    tracker: Literal["tensorboard"] | None = None
+
+    def __post_init__(self) -> None:
+        check_domains(self)
+        if fixed := sorted({"primary_bands", "auxiliary_bands", "name"} & self.model_options.keys()):
+            raise UsageError(
+                f"model_options: {', '.join(fixed)} cannot be set; bands are chosen with --primary and --auxiliary"
+            )
+        if self.freeze and not self.init:
+            raise UsageError(f"freeze is {self.freeze}, and there is nothing to keep: name weights with --init")
+        if self.epochs == 0 and not self.init:
+            raise UsageError(
+                "epochs is 0; it must be a whole number, 1 or more, but where a training begins with weights (--init)"
+            )
+        if self.steps is None and self.epochs and not 0 <= self.warmup_epochs < self.epochs:
+            raise UsageError(f"warmup_epochs is {self.warmup_epochs}; choose 0 or more, below epochs ({self.epochs})")
+
+    def to_dict(self) -> dict[str, Any]:
+        return to_mapping(self)
+
+    @classmethod
+    def from_dict(cls, mapping: Mapping[str, Any], *, where: str = "training settings") -> TrainConfig:
+        """Raises UsageError where a key is unknown or a value does not fit."""
+        return from_mapping(cls, mapping, where=where)
+
+
+def profile_names() -> tuple[str, ...]:
+    return tuple(load_toml("profiles"))
+
+
+def profile(name: str | Path, **overrides: Any) -> TrainConfig:
+    """Settings of a shipped profile (``paper``, ``small``, ``sandbox``) or of a TOML file, some of them changed.
+
+    Fewer epochs shorten the profile's warm-up where it would not fit.
+
+    Raises:
+        UsageError: there is no such profile or file, it is no TOML, or a key or value does not fit.
+    """
+    mapping = load_toml("profiles").get(str(name)) or _read_profile(Path(name))
+    settings = {**mapping, **overrides}
+    if "epochs" in overrides and "steps" not in overrides:
+        settings.pop("steps", None)
+    if "epochs" in overrides and "warmup_epochs" not in overrides and "warmup_epochs" in mapping:
+        # A trial of one epoch must not fail for a warm-up that was not requested.
+        settings["warmup_epochs"] = min(mapping["warmup_epochs"], max(0, overrides["epochs"] - 1))
+    return TrainConfig.from_dict(settings, where=f"profile {str(name)!r}")
+
+
+def _read_profile(path: Path) -> dict[str, Any]:
+    if not os.path.isfile(path):  # noqa: PTH113 - no error where it cannot be the name of a file
+        names = ", ".join(profile_names())
+        raise UsageError(f"no profile {str(path)!r}; choose one of {names}, or name a TOML file")
+    return read_toml(path)
+
+
+# --- what follows from the numbers ------------------------------------------------------------------------------------
+
+
+def in_epochs(config: TrainConfig, tiles: int, *, processes: int = 1) -> TrainConfig:
+    """The same settings with epochs in place of steps; settings without steps are left as they are.
+
+    Args:
+        tiles: training tiles.
+        processes: that share them.
+    """
+    if config.steps is None:
+        return config
+    batches = math.ceil(math.ceil(tiles / processes) / config.batch_per_device)
+    epochs = math.ceil(config.steps / math.ceil(batches / accumulation(config, processes)))
+    tenth = math.ceil(epochs / 10)
+    return replace(
+        config,
+        steps=None,
+        epochs=epochs,
+        warmup_epochs=min(config.warmup_epochs, epochs - 1),
+        validate_every=max(config.validate_every, tenth),
+        checkpoint_every=max(config.checkpoint_every, tenth),
+    )
+
+
+def accumulation(config: TrainConfig, processes: int) -> int:
+    """Micro-batches of one process that make an optimiser step of ``config.batch`` samples.
+
+    Raises:
+        UsageError: the devices do not divide the batch.
+    """
+    at_once = config.batch_per_device * processes
+    if config.batch % at_once:
+        raise UsageError(
+            f"batch {config.batch} is no multiple of {at_once} (batch_per_device {config.batch_per_device} on "
+            f"{processes} devices); change batch or batch_per_device"
+        )
+    return config.batch // at_once
