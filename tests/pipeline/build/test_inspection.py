@@ -10,6 +10,7 @@ from dwplus.pipeline.build.build import inspect_root, normalise_root, validate_r
 from dwplus.pipeline.cluster import batches, in_process
 from dwplus.pipeline.dataset.manifest import PROTOCOLS
 from dwplus.pipeline.dataset.root import DataRoot
+from dwplus.pipeline.files.records import write_record
 from dwplus.pipeline.progress import Silent
 from dwplus.pipeline.statistics import normalise
 from support.fixture_types import LayOut
@@ -102,7 +103,7 @@ def test_tiles_that_were_validated_before_are_counted_once(root: DataRoot, monke
         ledger.append(replace(ledger.rows[tile], seconds=1.0, sha256=ledger.rows[tile].sha256))
     document = json.loads(root.findings_file.read_text())
     document["validated"][tile] = "another state"
-    root.findings_file.write_text(json.dumps(document))
+    write_record(root.findings_file, document)
     counted: list[str] = []
     count_tiles = normalise.count_tiles
 
