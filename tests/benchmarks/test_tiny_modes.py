@@ -21,6 +21,7 @@ KEY_FIGURES = {
     "local_ee_tile.py": "CPU-s",
     "network_speed.py": "speed against plain",
     "planet_difficulty.py": "S1 and S2",
+    "real_imagery.py": "forest on single pixels",
     "shard_size.py": "ratio",
     "startup.py": "--help",
     "store_read.py": "x memcpy",
