@@ -150,17 +150,13 @@ def remove_labels(root: DataRoot, arguments: Sequence[str]) -> Added:
         arguments: files or folders as they were added, or keys of inputs.
 
     Raises:
-        UsageError: nothing was added under that name.
+        UsageError: nothing was added under that name, or several inputs were.
     """
     root.check_own_pixels()
     inputs = read_inputs(root.folder)
     leaving: dict[str, LabelInput] = {}
     for argument in arguments:
-        found = [one for one in inputs.labels if _is_meant(one, argument)]
-        if not found:
-            known = ", ".join(one.file for one in inputs.labels[:5]) + ", ..." * (len(inputs.labels) > 5)
-            raise UsageError(f"{root} has no labels of {argument!r}; it has {known or 'none'}")
-        leaving |= {one.key: one for one in found}
+        leaving |= {one.key: one for one in _meant(inputs.labels, argument, root)}
     manifest = root.manifest()
     rows = [row for row in manifest.rows if row.added not in leaving]
     record = replace(inputs, labels=[one for one in inputs.labels if one.key not in leaving])
@@ -175,13 +171,23 @@ def remove_labels(root: DataRoot, arguments: Sequence[str]) -> Added:
     return Added(tuple(leaving.values()), (), {}, splits, manifest)
 
 
-def _is_meant(one: LabelInput, argument: str) -> bool:
+def _meant(inputs: Sequence[LabelInput], argument: str, root: DataRoot) -> list[LabelInput]:
+    """The inputs that an argument means: by key, by path, those of a folder, or the only one of that name."""
     path = Path(argument)
-    parts, own = path.absolute().parts, Path(one.file).parts
-    if path.is_dir():
-        folders = {file for file, _ in _quietly(path)}
-        return any(file.absolute().parts[-len(own) :] == own for file in folders)
-    return one.key == argument or parts[-len(own) :] == own or argument in (one.file, own[-1])
+    files = {file.absolute().parts for file, _ in _quietly(path)} if path.is_dir() else {path.absolute().parts}
+    names = [Path(one.file).parts for one in inputs]
+    found = [
+        one
+        for one, own in zip(inputs, names, strict=True)
+        if argument in (one.key, one.file) or any(parts[-len(own) :] == own for parts in files)
+    ]
+    found = found or [one for one, own in zip(inputs, names, strict=True) if own[-1] == argument]
+    listed = ", ".join(one.file for one in (found or inputs)[:5]) + ", ..." * (len(found or inputs) > 5)
+    if not found:
+        raise UsageError(f"{root} has no labels of {argument!r}; it has {listed or 'none'}")
+    if len({one.file for one in found}) > 1 and not path.is_dir():
+        raise UsageError(f"{len(found)} inputs are called {argument!r} ({listed}); name one with its folder")
+    return found
 
 
 def _quietly(folder: Path) -> list[tuple[Path, Path | None]]:

@@ -127,8 +127,8 @@ def _side(drawn: Sequence[Marked], side: float) -> float:
 def _draw(drawn: Sequence[Marked], side: float) -> dict[Block, str]:
     """The split of each block: classes in few blocks first; the last block of a class trains.
 
-    Among blocks that serve as many classes, val and test take the one beside which fewest training tiles would be lost:
-    where blocks lie side by side, those of val and test come to lie together. Where nothing is lost, a hash decides.
+    Val and test take the block that takes fewest tiles from training for each class that it serves: where blocks lie
+    side by side, those of val and test come to lie together. Among equals a hash decides.
     """
     choice = _Choice(drawn, side)
     for index in sorted(choice.holders, key=lambda index: (len(choice.holders[index]), index)):
@@ -150,7 +150,11 @@ class _Choice:
             self._tiles[block].add(one.tile.id)
         self._blocks = sorted(self._classes, key=_by_hash)
         self._order = {block: n for n, block in enumerate(self._blocks)}
-        self._touching = _touching([one.tile for one in drawn])
+        touching = _touching([one.tile for one in drawn])
+        self._beside = {
+            block: set().union(*(touching.get(tile, frozenset()) for tile in tiles)) - tiles
+            for block, tiles in self._tiles.items()
+        }
         self._chosen: dict[Block, str] = {}
         self._lost: set[str] = set()
         self._held: set[str] = set()
@@ -168,7 +172,7 @@ class _Choice:
         ]
         if not free:
             return False
-        block = min(free, key=lambda block: (-self._serves(block, split), self._loss(block), self._order[block]))
+        block = min(free, key=lambda block: (self._cost(block) / self._serves(block, split), self._order[block]))
         self._give(block, split)
         return True
 
@@ -177,28 +181,24 @@ class _Choice:
         for split in SHARES:
             if split not in self._chosen.values():
                 free = [block for block in self._blocks if block not in self._chosen]
-                self._give(min(free, key=lambda block: (self._loss(block), self._order[block])), split)
+                self._give(min(free, key=lambda block: (self._cost(block), self._order[block])), split)
         return {block: self._chosen.get(block, "train") for block in self._blocks}
 
     def _give(self, block: Block, split: str) -> None:
         self._chosen[block] = split
         self._held |= self._tiles[block]
-        self._lost = (self._lost | self._beside(block)) - self._held
+        self._lost = (self._lost | self._beside[block]) - self._held
         for index in self._classes[block]:
             self._left[index] -= 1
             self.wanted[index][split] -= 1
 
     def _serves(self, block: Block, split: str) -> int:
-        """How many classes want the block for this split."""
-        return sum(self.wanted[index][split] > 0 for index in self._classes[block])
+        """How many classes want the block for this split; at least 1."""
+        return max(1, sum(self.wanted[index][split] > 0 for index in self._classes[block]))
 
-    def _loss(self, block: Block) -> int:
-        """How many more training tiles would be lost; below 0 where the block's own were lost already."""
-        tiles = self._tiles[block]
-        return len(self._beside(block) - self._held - self._lost - tiles) - len(self._lost & tiles)
-
-    def _beside(self, block: Block) -> set[str]:
-        return set().union(*(self._touching.get(tile, frozenset()) for tile in self._tiles[block]))
+    def _cost(self, block: Block) -> int:
+        """How many more tiles training would lose, its own and those beside it, and 1."""
+        return 1 + len(self._tiles[block] - self._lost) + len(self._beside[block] - self._held - self._lost)
 
 
 def _parts(number: int) -> dict[str, int]:

@@ -418,6 +418,23 @@ def test_removing_what_leaves_too_few_places_keeps_the_rest_out_of_training(tmp_
         remove_labels(DataRoot.at(tmp_path / "mine"), ["three.gpkg"])
 
 
+def test_inputs_are_removed_by_path_folder_or_key_and_never_by_a_name_of_several(tmp_path: Path) -> None:
+    chips(tmp_path / "chips", 6)
+    root = DataRoot.at(tmp_path / "mine")
+    added = add(tmp_path, tmp_path / "chips", year=None, date_from_name=True)
+
+    with pytest.raises(UsageError, match=r"6 inputs are called 'label.tif' \(.*; name one with its folder"):
+        remove_labels(root, ["label.tif"])
+    by_path = remove_labels(root, [str(tmp_path / "chips/chip_2_20190603/label.tif")])
+    by_key = remove_labels(root, [next(one.key for one in added.inputs if "chip_4" in one.file)])
+
+    assert [one.file for one in (*by_path.inputs, *by_key.inputs)] == [
+        "chip_2_20190603/label.tif",
+        "chip_4_20190605/label.tif",
+    ]
+    assert len(remove_labels(root, [str(tmp_path / "chips")]).inputs) == 4
+
+
 class Killed(BaseException):
     """As SIGKILL: nothing catches it."""
 
