@@ -104,8 +104,8 @@ class Dataset(Sequence[Sample]):
         reads_s1 = any(BANDS[band].sensor == "S1" for band in (*primary, *auxiliary))
         if reads_s1 and not self._has_s1:
             raise UsageError(
-                f"{root} has no Sentinel-1: take a network with one input (--auxiliary none), or add it: 'dwplus pixels "
-                "add FILES --as s1'"
+                f"{root} has no Sentinel-1: take a network with one input (--auxiliary none), or add Sentinel-1 with "
+                "'dwplus pixels add FILES --as s1'"
             )
         self.radars: tuple[Radar, ...] = root.radars() if reads_s1 else ()
         self._store, self.reading = _open_store(root, self.rows, read)
