@@ -242,7 +242,7 @@ def build_added(root: DataRoot, *, run: Runner, progress: Progress) -> BuildResu
 
 def _tidy(root: DataRoot) -> None:
     """Remove leftovers of interrupted runs, except partial downloads, which are resumed."""
-    for folder in (root.labels, root.shards):
+    for folder in (root.labels, root.shards, root.added_file.parent):
         remove_parts(folder)
     for part in root.folder.glob(".*.part"):
         part.unlink(missing_ok=True)

@@ -111,7 +111,7 @@ class Dataset(Sequence[Sample]):
         if reads_s1 and not self._has_s1:
             raise UsageError(
                 f"{root} has no Sentinel-1: take a network with one input (--auxiliary none), or add Sentinel-1 with "
-                "'dwplus pixels add --as s1'"
+                "'dwplus pixels add FILES --as s1'"
             )
         self.radars: tuple[Radar, ...] = root.radars() if reads_s1 else ()
         self._store, self.reading = _open_store(root, self.rows, read)

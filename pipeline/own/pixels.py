@@ -24,7 +24,7 @@ from ..dataset.ledger import Ledger, LedgerRow, count_states, write_failures
 from ..dataset.manifest import ManifestRow
 from ..dataset.root import DataRoot
 from ..errors import DataError, UsageError
-from ..files.atomic import check_writable, remove_parts, sha256_of, write_atomically
+from ..files.atomic import PART_SUFFIX, check_writable, remove_parts, sha256_of, write_atomically
 from ..machine import usable_cores
 from ..progress import Progress
 from ..raster.gdal import check_libraries
@@ -135,7 +135,7 @@ def add_pixels(root: DataRoot, paths: Sequence[Path], addition: Addition, *, pro
     sha256 = {product: one.sha256 for product, one in zip(found.products, entry.files, strict=False)}
     making = Making(record, addition.radar, sha256, addition.accept_offset, addition.licence)
     with root.open_ledger() as ledger:
-        remove_parts(root.shards)
+        _tidy(root)
         if record != before:
             # From here on shards of it may appear.
             write_added_pixels(root.folder, record)
@@ -146,6 +146,14 @@ def add_pixels(root: DataRoot, paths: Sequence[Path], addition: Addition, *, pro
         write_added_pixels(root.folder, record.with_input(entry))
     dropped = {**found.dropped, **{found.products[place].name: why for place, why in choices.dropped.items()}}
     return Added(states, dropped, len(found.products), accepted)
+
+
+def _tidy(root: DataRoot) -> None:
+    """Remove leftovers of interrupted runs."""
+    for folder in (root.shards, root.added_file.parent):
+        remove_parts(folder)
+    for part in root.folder.glob(f".*{PART_SUFFIX}"):
+        part.unlink(missing_ok=True)
 
 
 def _labelled_rows(root: DataRoot) -> tuple[ManifestRow, ...]:

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import resource
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from dwplus.pipeline.dataset.root import DataRoot
 from dwplus.pipeline.own.pixels import Addition, add_pixels
 from dwplus.pipeline.progress import Silent
 from dwplus.pipeline.spec.radar import Radar
+from dwplus.pipeline.spec.tiles import Tile
 from support.own_tiles import lay_out_labels, own_tile, s1_values, write_s1, write_s2
 
 BOTH = Addition(sensors=("S2", "S1"), radar=Radar("sigma0", "none", 1, ("ASCENDING",)))
@@ -53,21 +55,32 @@ def bytes_of(root: DataRoot) -> dict[str, bytes]:
     return {path.relative_to(root.folder).as_posix(): path.read_bytes() for path in paths}
 
 
-def test_ten_kills_change_no_byte(tmp_path: Path) -> None:
-    for number, tile in enumerate(TILES):
+def check_kills(tmp_path: Path, tiles: Sequence[Tile], kills: Sequence[int]) -> None:
+    """Hold an addition that was killed against one that was not."""
+    for number, tile in enumerate(tiles):
         write_s2(tmp_path / "files" / f"s2_{number}_20190702.tif", tile, seed=number)
         write_s1(tmp_path / "files" / f"s1_{number}_20190702.tif", tile, seed=number)
-    undisturbed, killed = (lay_out_labels(tmp_path / name, TILES) for name in ("undisturbed", "killed"))
+    undisturbed, killed = (lay_out_labels(tmp_path / name, tiles) for name in ("undisturbed", "killed"))
     assert in_a_process(add_until, undisturbed.folder, tmp_path / "files", None) == 0
 
-    ends = [in_a_process(add_until, killed.folder, tmp_path / "files", kill_at) for kill_at in KILLS]
+    ends = [in_a_process(add_until, killed.folder, tmp_path / "files", kill_at) for kill_at in kills]
     assert in_a_process(add_until, killed.folder, tmp_path / "files", None) == 0
 
-    assert ends == [-signal.SIGKILL] * 10
+    assert ends == [-signal.SIGKILL] * len(kills)
     assert bytes_of(killed) == bytes_of(undisturbed)
     states = {tile: (row.state, row.sha256) for tile, row in killed.ledger().items()}
     assert states == {tile: (row.state, row.sha256) for tile, row in undisturbed.ledger().items()}
-    assert len(states) == 6
+    assert len(states) == len(tiles)
+
+
+def test_two_kills_change_no_byte(tmp_path: Path) -> None:
+    # At the record of the data set, and in the middle of a shard.
+    check_kills(tmp_path, TILES[:2], (1, 3))
+
+
+@pytest.mark.slow
+def test_ten_kills_change_no_byte(tmp_path: Path) -> None:
+    check_kills(tmp_path, TILES, KILLS)
 
 
 def large_stack(path: Path, side: int) -> Path:
