@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from datetime import date, time
 from pathlib import Path
 from typing import Any
@@ -107,7 +108,9 @@ def cli(ctx: click.Context, config: Path | None) -> None:
     # Only our own words: libraries that chat on the root logger are not of interest here.
     handler = logging.StreamHandler(sys.stderr)
     # Processes that train together read the same files, and would warn of them one after the other.
-    handler.setLevel(logging.NOTSET if is_first_process() else logging.ERROR)
+    if not is_first_process():
+        handler.setLevel(logging.ERROR)
+        warnings.simplefilter("ignore")
     # One handler, of the stream as it is now: a program may call commands again and again.
     logging.getLogger(__package__).handlers[:] = [handler]
     if config is not None:

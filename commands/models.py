@@ -122,8 +122,8 @@ def cost(
 ) -> None:
     """What networks cost, beside the paper's Table II; without MODEL, all of that table.
 
-    \b
     Parameters: all, and by the paper's counter (thop), which sees some modules only.
+
     GFLOP: by the paper's rule (2 x thop's multiply-accumulates, no attention products), with attention counted in the
     same form, and as the network really runs here (decoders folded, no auxiliary head).
 

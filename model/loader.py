@@ -361,7 +361,7 @@ class Normaliser(nn.Module):
 
 
 def radars_of(tiles: TileSet) -> tuple[Radar, ...]:
-    """How the Sentinel-1 of a data set was made; empty where it does not say, as data sets of others need not."""
+    """How the Sentinel-1 that a data set gives was made; empty where it does not say (sets of others need not)."""
     return tuple(getattr(tiles, "radars", ()))
 
 

@@ -273,7 +273,7 @@ class RunFolder:
             path.parent.mkdir(parents=True, exist_ok=True)
             file = path.open("ab")
         except OSError as error:
-            raise cannot_write(path, error) from error
+            raise cannot_write(path, error, option="--runs") from error
         with file:
             lock(file, held=f"another training writes run {self.path.name}; wait for it, or choose another --name")
             yield

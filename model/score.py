@@ -302,8 +302,8 @@ def check_same_data(
     differences = radar_differences(run.data.radars, radars_of(dataset))
     if differences and not accept_s1:
         raise UsageError(
-            f"the network was trained on another Sentinel-1: the data set has {differences[0]}; train on Sentinel-1 "
-            "that was made like it, or accept the difference (--accept s1)"
+            f"the network was trained on another Sentinel-1: the data set has {differences[0]}; train on one that was "
+            "made like it, or accept the difference (--accept s1)"
         )
     return tuple(f"s1: {one}" for one in differences)
 

@@ -316,9 +316,15 @@ def _counts(rows: Sequence[ManifestRow], complete: Sequence[ManifestRow]) -> tup
     splits = _count(rows, complete, "split (strict)", lambda row: row.split_strict or "none", (*SPLITS, "none"))
     regions = _count(rows, complete, "region", lambda row: row.tile.region, region_names())
     by_biome = _count(rows, complete, "biome", biome, (*biomes.values(), "not known"))
+    if rows and all(row.release == "own" for row in rows):
+        protocols = "Splits are drawn by geographic blocks, or as the user named them; both protocols have the same."
+    else:
+        protocols = (
+            "Protocol `strict` cuts `val` from the training release by blocks of 2 degrees. Protocol `paper` (column "
+            "`split_paper`) trains on both and validates on the test tiles."
+        )
     return (
-        "Protocol `strict` cuts `val` from the training release by blocks of 2 degrees. Protocol `paper` (column "
-        "`split_paper`) trains on both and validates on the test tiles.",
+        protocols,
         splits,
         regions,
         by_biome,

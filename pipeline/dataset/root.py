@@ -355,12 +355,12 @@ class DataRoot:
         return source
 
     def holds_own_labels(self) -> bool:
-        """Whether any label was added by a user with its own classes (``dwplus labels add``).
+        """Whether any label was added by a user (``dwplus labels add``); false for a root that holds no data set yet.
 
         Raises:
-            DataError: the root holds no data set.
+            DataError: its manifest cannot be read.
         """
-        return any(row.release == "own" for row in self.manifest().rows)
+        return self.manifest_file.is_file() and any(row.release == "own" for row in self.manifest().rows)
 
     def has_s1(self) -> bool:
         """Whether the data set has Sentinel-1: it has, but where a user added Sentinel-2 alone.

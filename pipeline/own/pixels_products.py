@@ -190,7 +190,7 @@ def _grouped(files: Mapping[Path, bool], *, by_name: bool) -> list[_Unread]:
     units = []
     for path in sorted(files):
         said = band_of_file(path.stem) if by_name else None
-        if said is None:
+        if said is None or _number_of_bands(path) > 1:
             units.append(_Unread(path, {}, named=files[path]))
         else:
             before, band, metres = said
@@ -200,6 +200,15 @@ def _grouped(files: Mapping[Path, bool], *, by_name: bool) -> list[_Unread]:
         named = all(files[one] for _, _, one in members)
         units.append(_Unread(path, _finest(path.name, members), named=named))
     return units
+
+
+def _number_of_bands(path: Path) -> int:
+    """Bands of a file; 1 where it cannot be opened, which its header is asked for later."""
+    try:
+        with open_raster(path) as file:
+            return int(file.count)
+    except DataError:
+        return 1
 
 
 def _finest(name: str, members: Iterable[tuple[str, int, Path]]) -> dict[str, Path]:

@@ -28,9 +28,6 @@ from .pixels_products import Product
 from .pixels_resample import resampled
 from .pixels_units import OFFSET_RULES, broken_rule, misread, remedy_of
 
-UNIT_RULES = frozenset({"fill", "s1-linear", "s2-level", "s2-negative", "s2-offset", "s2-range"})
-"""Rules that tell that a unit was taken for another: what breaks one breaks it in most files of an addition."""
-
 
 class BrokenRuleError(DataError):
     """Pixels break a rule of validation.

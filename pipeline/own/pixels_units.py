@@ -136,10 +136,12 @@ def _nodata(header: ShardHeader, said: Said, *, usual: float | None) -> float | 
 # --- what cannot be meant ---------------------------------------------------------------------------------------------
 
 OFFSET_RULE = "s2-offset"
-_NOT_HERE = frozenset(
-    ("crs", "driver", "dtype", "encoding", "grid", "nodata", "north-up", "resolution", "size", "utm-zone")
-)
-"""Rules of form: what they ask of files is made so here."""
+
+UNIT_RULES: tuple[str, ...] = ("s2-level", "s2-range", "s2-negative", OFFSET_RULE, "s1-linear", "fill")
+"""Rules that tell that a unit was taken for another: what breaks one breaks it in most files of an addition."""
+
+_SOMEWHERE = (10.0, 0.0, 500_000.0, 0.0, -10.0, 5_000_000.0)
+"""Pixels lie on the grid of a tile already: rules of form have nothing to find."""
 
 _NEGATIVE = 0.5
 """Share of pixels below 0 from which on values are no power: noise taken away leaves single ones."""
@@ -156,6 +158,9 @@ def broken_rule(sensor: Sensor, pixels: NDArray[np.float64], names: tuple[str, .
     """
     if not np.isfinite(pixels).any():
         return "", ""
+    scale = _wrong_scale(pixels) if sensor == "S2" else ""
+    if scale:
+        return "s2-range", scale
     kind: Kind = "s2" if sensor == "S2" else "s1"
     if sensor == "S2":
         numbers = np.rint(pixels / BANDS["B2"].scale)
@@ -166,12 +171,28 @@ def broken_rule(sensor: Sensor, pixels: NDArray[np.float64], names: tuple[str, .
     else:
         values, nodata = pixels.astype(np.float32), None
     _, height, width = pixels.shape
-    grid = RasterGrid("EPSG:32631", (10.0, 0.0, 0.0, 0.0, -10.0, 0.0), (height, width))
+    grid = RasterGrid("EPSG:32631", _SOMEWHERE, (height, width))
     header = ShardHeader(grid, names, (str(values.dtype),) * len(names), "GTiff", nodata, (), (), {})
-    for finding in judge(FileView(kind=kind, name="", header=header, values=values)):
-        if finding.rule not in _NOT_HERE and (finding.severity == "error" or finding.rule == OFFSET_RULE):
-            return finding.rule, finding.message
-    return "", ""
+    found = {
+        finding.rule: finding.message
+        for finding in reversed(judge(FileView(kind=kind, name="", header=header, values=values)))
+        if finding.severity == "error" or finding.rule == OFFSET_RULE
+    }
+    # A wrong unit breaks other rules besides: it is named first.
+    first = next((rule for rule in (*UNIT_RULES, *reversed(found)) if rule in found), "")
+    return first, found.get(first, "")
+
+
+_REFLECTANCES = (0.002, 3.0)
+"""The largest value of a picture lies above the first (water in the sun's shadow does), its median below the second."""
+
+
+def _wrong_scale(pixels: NDArray[np.float64]) -> str:
+    """Why values cannot be reflectance, whatever they show, as text; empty where they can be."""
+    least, most = _REFLECTANCES
+    if np.nanmedian(pixels) > most:
+        return f"has a median reflectance of {np.nanmedian(pixels):.3g}: another scale?"
+    return f"has no reflectance above {np.nanmax(pixels):.2g}: another scale?" if np.nanmax(pixels) < least else ""
 
 
 def misread(values: NDArray[np.floating], unit: Unit) -> str:

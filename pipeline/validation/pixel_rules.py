@@ -13,6 +13,7 @@ import numpy as np
 
 from ..spec.bands import BANDS, stored_bands
 from ..spec.recipe import S1_BORDER_NOISE_UNTIL, with_border_noise
+from ..spec.sources import Source
 from ..spec.words import count_of
 from .file_view import FileView, facts_of
 from .form_rules import window_of
@@ -416,7 +417,10 @@ def s1_early(view: FileView) -> str | None:
         return None
     those = f"{early} of its {count_of(len(scenes), 'Sentinel-1 scene')} ({early / len(scenes):.0%})"
     since = f"{'is' if early == 1 else 'are'} from before {S1_BORDER_NOISE_UNTIL:%B %Y}"
-    return f"{those} {since} and may have noise along the edges; to mask them build all tiles with --s1-edge 2km"
+    found = f"{those} {since} and may have noise along the edges"
+    if Source.of(view.header.tags.get("DWPLUS_SOURCE", "")).added:
+        return f"{found}; mask them before 'dwplus pixels add'"
+    return f"{found}; to mask them build all tiles with --s1-edge 2km"
 
 
 def s1_count(view: FileView) -> str | None:

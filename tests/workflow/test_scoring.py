@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from dwplus.pipeline.dataset.root import DataRoot
 from dwplus.pipeline.dataset.samples import Dataset
 from dwplus.pipeline.errors import DwplusError
 from dwplus.pipeline.progress import Silent
+from dwplus.pipeline.spec.recipe import Recipe
 from support.fixture_types import LayOut
 
 MODEL = "specsar-former-small"
@@ -161,3 +162,45 @@ def test_a_ledger_that_lost_lines_is_said_by_every_command_that_counts_tiles(
     assert int(found) == code
     assert f"{lost} shards are on disk and not in it" in said
     assert "Traceback" not in said
+
+
+def test_sentinel_1_that_was_made_in_another_way_is_refused_or_accepted_and_recorded(
+    root: DataRoot, tmp_path: Path
+) -> None:
+    # Given a run on means in dB, and the same tiles with means of power.
+    write_recipe(root, Recipe())
+    run = make_run(root, tmp_path / "runs" / "one")
+    other = DataRoot.at(shutil.copytree(root.folder, tmp_path / "other"))
+    write_recipe(other, Recipe(s1_mean="linear"))
+
+    # When it is scored on both.
+    assert score(root, run)[0] == 0
+    code, printed = score(other, run)
+    accepted, _ = score(other, run, "--accept", "s1")
+
+    # Then the other Sentinel-1 has to be accepted, and stands in the scores.
+    difference = (
+        "sigma0, mean of all scenes in linear, both passes instead of sigma0, mean of all scenes in dB, both passes"
+    )
+    assert (code, accepted) == (2, 0)
+    assert difference in printed
+    assert json.loads((run / "scores.json").read_text())["accepted"] == [f"s1: {difference}"]
+
+
+def write_recipe(root: DataRoot, recipe: Recipe) -> None:
+    root.recipe_file.write_text(json.dumps(asdict(recipe)))
+
+
+def test_a_run_that_reads_no_sentinel_1_is_not_asked_about_it(root: DataRoot) -> None:
+    write_recipe(root, Recipe())
+
+    assert DataCard.of(Dataset(root, split="train", auxiliary=())).radars == ()
+    assert len(DataCard.of(Dataset(root, split="train")).radars) == 1
+
+
+def test_a_run_of_an_earlier_version_is_resumed_without_what_it_does_not_record(root: DataRoot, tmp_path: Path) -> None:
+    earlier = RunFolder(make_run(root, tmp_path / "one")).read_config()
+    write_recipe(root, Recipe())
+    now = replace(earlier, data=DataCard.of(Dataset(root, split="train")))
+
+    assert now.resuming(earlier).data.radars == earlier.data.radars == ()

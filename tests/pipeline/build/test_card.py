@@ -15,6 +15,7 @@ from dwplus.pipeline.dataset.manifest import Manifest, ManifestRow
 from dwplus.pipeline.raster.geotiff import read_bands, read_codes
 from dwplus.pipeline.spec.bands import BANDS, decode
 from dwplus.pipeline.spec.classes import DYNAMIC_WORLD
+from dwplus.pipeline.spec.licences import LabelTerms
 from dwplus.pipeline.spec.recipe import Recipe
 from support.fixture_types import LayOut
 from support.tiles import make_tile
@@ -178,6 +179,29 @@ def test_the_licence_is_that_of_the_labels_which_are_there() -> None:
     assert "Labels (1 tile) of Dynamic World: CC BY 4.0" in both
     assert "User-supplied labels (1 tile) keep" in both
     assert cells(both, "labels ") == ["labels", "1 of Dynamic World, 1 user-supplied"]
+
+
+def test_own_labels_have_their_licence_and_citation_and_dynamic_world_is_not_credited() -> None:
+    # Given a tile whose labels are somebody's, under terms that were named.
+    tile = replace(row(0), release="own", labeler="own", added="a")
+    terms = (LabelTerms("CC BY-SA 4.0", "Smith et al. 2023"),)
+
+    shown = card(
+        Manifest((tile,)),
+        {event.tile: event for event in done(tile)},
+        source="earthengine",
+        recipe=Recipe(),
+        version="1",
+        terms=terms,
+    )
+
+    assert front_matter(shown)["license_name"] == "cc-by-sa-4.0"
+    assert "Own labels of the user: labels CC BY-SA 4.0 (Smith et al. 2023)." in shown
+    assert "- labels: Smith et al. 2023" in shown
+    assert "933475" not in shown  # the training labels of Dynamic World
+    assert "dynamic-world" not in front_matter(shown)["tags"]
+    assert "dwplus labels add FILE --classes TABLE --data DIR" in shown
+    assert "blocks of 2 degrees" not in shown
 
 
 def test_real_labels_under_synthetic_pixels_keep_their_licence() -> None:

@@ -72,7 +72,7 @@ def test_types_that_cannot_be_meant_are_refused(dtype: str, sensor: str, message
 
 
 def reflectance(added_dn: int = 0, taken_dn: int = 0) -> np.ndarray:
-    return (s2_values(64, 64).astype(np.float64) - 400 + added_dn - taken_dn) * 1e-4
+    return (s2_values(64, 64).astype(np.float64) + added_dn - taken_dn) * 1e-4
 
 
 @pytest.mark.parametrize(

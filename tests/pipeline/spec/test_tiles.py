@@ -5,7 +5,15 @@ from datetime import date
 import pytest
 from dwplus.manifests import load_csv
 from dwplus.pipeline.errors import DataError, UsageError
-from dwplus.pipeline.spec.tiles import biome_names, check_region, in_region, parse_tile_id, region_of
+from dwplus.pipeline.spec.tiles import (
+    OwnTileId,
+    biome_names,
+    check_region,
+    in_region,
+    parse_own_tile_id,
+    parse_tile_id,
+    region_of,
+)
 from support.tiles import make_tile
 
 
@@ -19,6 +27,37 @@ def test_a_released_name_tells_centre_and_day() -> None:
 def test_other_names_are_refused(name: str) -> None:
     with pytest.raises(DataError, match="tile name"):
         parse_tile_id(name)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "fields-32633-408000-5513100-20220101",
+            OwnTileId("fields", "EPSG:32633", 408_000, 5_513_100, date(2022, 1, 1)),
+        ),
+        ("A_1-32733-5000.5--20-20200229", OwnTileId("A_1", "EPSG:32733", 5000.5, -20, date(2020, 2, 29))),
+    ],
+)
+def test_the_id_of_an_own_tile_says_name_grid_and_day(text: str, expected: OwnTileId) -> None:
+    assert parse_own_tile_id(text) == expected
+    assert str(expected) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "dw_1.0_2.0-20190101",
+        "a-4326-1-2-20200101",
+        "a b-32633-1-2-20200101",
+        "a-32633-1-2-20200230",
+        "a/b-32633-1-2-20200101",
+    ]
+    + ["-32633-1-2-20200101", "a-32633-1-2"],
+)
+def test_other_ids_are_refused(text: str) -> None:
+    with pytest.raises(DataError, match=r"own tile|no date"):
+        parse_own_tile_id(text)
 
 
 def test_centre_of_a_real_tile() -> None:
