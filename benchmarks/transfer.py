@@ -1,6 +1,6 @@
 """What weights trained before are worth where labels are few.
 
-    python benchmarks/transfer.py [--data data/sandbox] [--share 0.1] [--seeds 3] [--steps 150] [--before 600]
+    python benchmarks/transfer.py [--data data/sandbox] [--share 0.1] [--seeds 3] [--steps 150] [--before 300]
 
 Sets a share of the sandbox's training tiles apart, pretrains on the other ones that share no block of 2 degrees with
 these, the validation or the test tiles, then trains on the share: from scratch and with the pretrained weights, with
@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--share", type=float, default=0.1, help="of the training tiles, to train on")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=150, help="of each training on the share")
-    parser.add_argument("--before", type=int, default=600, help="steps of the pretraining")
+    parser.add_argument("--before", type=int, default=300, help="steps of the pretraining")
     parser.add_argument("--crop", type=int, default=128, help="side of the crops, px")
     options = arguments.parse(parser, tiles=12, seeds=1, steps=2, before=2, crop=64)
     with tempfile.TemporaryDirectory() as folder:

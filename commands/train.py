@@ -61,15 +61,18 @@ def train(
     from ..model.registry import spec
     from ..workflow.console import console
     from ..workflow.source import root_with_runs
-    from ..workflow.training import Inputs, train_run, training_settings
+    from ..workflow.training import Inputs, proposal, train_run, training_settings
 
-    root = root_with_runs(data, source, runs)
+    root, progress = root_with_runs(data, source, runs), console(quiet=quiet)
+    if profile is None:
+        profile, why = proposal(root, protocol)
+        progress.say(why)
     given = {"model": model, "epochs": epochs, "init": init, "freeze": freeze, "labels_share": labels_share}
     settings = training_settings(profile, root, _changes(given, changes), protocol=protocol)
     row = spec(settings.model)
     inputs: Inputs = Inputs(primary or row.primary, auxiliary or row.auxiliary or "none")
     name = name or re.sub("[^A-Za-z0-9._-]", "-", settings.model)
-    run_dir = train_run(root, name, settings, protocol=protocol, inputs=inputs, progress=console(quiet=quiet))
+    run_dir = train_run(root, name, settings, protocol=protocol, inputs=inputs, progress=progress)
     if is_first_process():
         click.echo(f"{run_dir}  next: {root.command(f'dwplus score runs/{run_dir.name}')}")
 

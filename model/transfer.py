@@ -153,6 +153,10 @@ def _labels(counts: tuple[str, ...], data: DataCard) -> tuple[str, ...]:
     return (*(data.primary * ("primary_bands" in counts)), *(data.auxiliary * ("auxiliary_bands" in counts)))
 
 
+LEAST_SHARE = 0.1
+"""Share of a network's weights that has to fit: counters and norms of another network fit by chance."""
+
+
 # --- the plan ---------------------------------------------------------------------------------------------------------
 
 
@@ -217,10 +221,10 @@ def plan(model: str, settings: NetworkConfig, data: DataCard, before: Pretrained
                 anew.append(name)
         else:
             (whole if tuple(old.shape) == shape else anew).append(name)
-    if not whole:
+    if len(whole) + len(parts) < LEAST_SHARE * len(shapes):
         raise UsageError(
-            f"--init {before.given}: none of its {count_of(len(before.weights), 'weight')} has the name and shape of "
-            f"one of {model}; name a run of the same network"
+            f"--init {before.given}: {len(whole) + len(parts)} of the {count_of(len(shapes), 'weight')} of {model} are "
+            "in it with the same name and shape; name a run of the same network and widths"
         )
     taken = {*whole, *parts}
     classes, mapped, bands = _taken_names(axes, taken, data, before.run)

@@ -138,9 +138,21 @@ def training_settings(
         changes = {**changes, "init": weights_to_begin_with(root, str(changes["init"]))}
     if name not in (None, "small"):
         return profile(name, **changes)
-    tiles = [row.tile for row in root.usable("train", protocol)]
+    tiles = _training_tiles(root, protocol)
     chosen = name or proposed_profile(tiles)
     return profile(chosen, **{**_fitting(chosen, tiles), **changes})
+
+
+def proposal(root: DataRoot, protocol: Protocol) -> tuple[str, str]:
+    """The profile that suits the training split of a data root, and a line that says so."""
+    tiles = _training_tiles(root, protocol)
+    name = proposed_profile(tiles)
+    size = count_of(len(tiles), "tile")
+    return name, f"settings: profile {name}, by the size of the training split ({size}); --profile names another"
+
+
+def _training_tiles(root: DataRoot, protocol: Protocol) -> list[Tile]:
+    return [row.tile for row in root.usable("train", protocol)]
 
 
 def weights_to_begin_with(root: DataRoot, given: str) -> str:

@@ -399,7 +399,7 @@ def test_profiles_that_mean_nothing_are_refused(tmp_path: Path, text: str, messa
 
 
 def test_an_unknown_profile_lists_the_choices():
-    with pytest.raises(UsageError, match="no profile 'papre'; choose one of paper, sandbox, or name a TOML file"):
+    with pytest.raises(UsageError, match="no profile 'papre'; choose one of paper, small, sandbox, or name a"):
         profile("papre")
 
 

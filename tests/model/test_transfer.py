@@ -188,7 +188,7 @@ def test_a_file_of_weights_says_no_bands_and_no_classes(before: Path, tmp_path: 
 
 
 def test_weights_of_another_network_are_refused(before: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"none of its \d+ weights has the name and shape of one of pspnet-small"):
+    with pytest.raises(UsageError, match=r"\d of the \d+ weights of pspnet-small are in it with the same name"):
         begin(before, tmp_path / "run", MemoryTiles(THREE), model="pspnet-small", model_options={})
 
 

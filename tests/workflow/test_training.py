@@ -55,6 +55,7 @@ def test_a_run_begins_with_another_of_the_data_root_and_says_what_it_takes(dwplu
     common = ("--source", "sandbox", "--epochs", "1", "--set", "device=cpu", "--set", "workers=0", *SMALL_NETWORK)
     code, _, said = dwplus("train", "--name", "one", *common)
     assert code == 0, said
+    assert "settings: profile small, by the size of the training split (3 tiles); --profile names another" in said
     assert "one: specsar-former-small on 3 training tiles" in said
     assert "timing a first batch" in said
     assert "this training will take about" in said
