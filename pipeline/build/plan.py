@@ -135,7 +135,7 @@ def _why(
     if tile.id in damaged:
         return "shard damaged"
     # A tile that was left out because of its label or its split was never requested.
-    if last is None or last.reason in ("test_overlap", "bad_label"):
+    if last is None or last.reason in ("test_overlap", "split_border", "bad_label"):
         return "new"
     if last.state == "failed":
         return "failed before"

@@ -38,6 +38,7 @@ REASONS: dict[str, str] = {
     "no_s1": "no Sentinel-1 scene (IW, VV and VH) within the window around the label's date",
     "no_s2": "the Sentinel-2 scene of the label's day is not in the collection, or has no pixel here",
     "test_overlap": "a training tile that is, or overlaps, a test tile",
+    "split_border": "a training tile of own labels that touches or overlaps a val or test tile",
     "bad_label": "the label raster cannot be used",
     "quarantined": "validation found an error in it; its shard is in quarantine/",
     "no_answer": "the service did not answer, retries used up",
@@ -45,7 +46,7 @@ REASONS: dict[str, str] = {
     "too_heavy": "the service ran out of memory or time, also for parts of the tile",
     "bad_answer": "the service's answers did not match the request, retries used up",
 }
-"""Why a tile is not in the data set: the first five discard it, the others are failures."""
+"""Why a tile is not in the data set: the first six discard it, the others are failures."""
 
 FAILURES: frozenset[str] = frozenset({"no_answer", "refused", "too_heavy", "bad_answer"})
 """Reasons of failed tiles."""
