@@ -148,7 +148,7 @@ def _why(
     if tile.id in damaged:
         return "shard damaged"
     # A tile that was left out because of its label, its split or its period was never requested.
-    if last is None or last.reason in ("test_overlap", "bad_label", "no_clear_scene"):
+    if last is None or last.reason in ("test_overlap", "split_border", "bad_label", "no_clear_scene"):
         return "new"
     if last.state == "failed":
         return "failed before"

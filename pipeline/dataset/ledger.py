@@ -39,6 +39,7 @@ REASONS: dict[str, str] = {
     "no_s2": "the Sentinel-2 scene of the label's day is not in the collection, or has no pixel here",
     "no_clear_scene": "no Sentinel-2 scene of the label's period shows its marked pixels; --s2-window widens it",
     "test_overlap": "a training tile that is, or overlaps, a test tile",
+    "split_border": "a training tile of own labels that touches or overlaps a val or test tile",
     "bad_label": "the label raster cannot be used",
     "no_pixels": "no file that was added holds pixels of it near its date",
     "bad_pixels": "the files that were added for it break a rule of validation, or cannot be read",
@@ -48,7 +49,7 @@ REASONS: dict[str, str] = {
     "too_heavy": "the service ran out of memory or time, also for parts of the tile",
     "bad_answer": "the service's answers did not match the request, retries used up",
 }
-"""Why a tile is not in the data set: the first eight discard it, the others are failures."""
+"""Why a tile is not in the data set: the first nine discard it, the others are failures."""
 
 FAILURES: frozenset[str] = frozenset({"no_answer", "refused", "too_heavy", "bad_answer"})
 """Reasons of failed tiles."""

@@ -127,7 +127,7 @@ def _side(drawn: Sequence[Marked], side: float) -> float:
 def _draw(drawn: Sequence[Marked], side: float) -> dict[Block, str]:
     """The split of each block: classes in few blocks first; the last block of a class trains.
 
-    Val and test take the block that takes fewest tiles from training for each class that it serves: where blocks lie
+    Val and test take the block beside which training loses fewest tiles for each class that it serves: where blocks lie
     side by side, those of val and test come to lie together. Among equals a hash decides.
     """
     choice = _Choice(drawn, side)
@@ -197,8 +197,11 @@ class _Choice:
         return max(1, sum(self.wanted[index][split] > 0 for index in self._classes[block]))
 
     def _cost(self, block: Block) -> int:
-        """How many more tiles training would lose, its own and those beside it, and 1."""
-        return 1 + len(self._tiles[block] - self._lost) + len(self._beside[block] - self._held - self._lost)
+        """How many more tiles beside it training would lose, and 1.
+
+        Its own tiles do not count: val and test would get the smallest blocks.
+        """
+        return 1 + len(self._beside[block] - self._held - self._lost)
 
 
 def _parts(number: int) -> dict[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -10,9 +11,10 @@ from pathlib import Path
 import geopandas
 import numpy as np
 import pytest
+import rasterio
 import shapely
 from support.fixture_types import Run
-from support.own_labels import TABLE, fields, scattered, square, write_codes, write_table
+from support.own_labels import TABLE, crops, fields, scattered, square, write_codes, write_table
 
 ADD = ("--column", "landuse", "--classes", "crops.toml", "--year", "2022", "--data", "mine", "-q")
 
@@ -276,6 +278,41 @@ def test_bad_input_gets_one_line_that_says_what_and_where(
     assert (code in (1, 2), out) == (True, "")
     # Nothing is left behind.
     assert not (tmp_path / "mine").exists()
+
+
+def test_without_pyogrio_polygons_name_the_extra_and_rasters_are_added(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scattered().to_file(tmp_path / "fields.gpkg")
+    for n in range(3):
+        write_codes(tmp_path / "set" / f"a{n}.tif", np.full((60, 60), 1, np.uint8), x=500_000.0 + 51_000 * n)
+    monkeypatch.setitem(sys.modules, "pyogrio", None)
+
+    code, _, err = run("add", "fields.gpkg", *ADD)
+    assert (code, "pip install 'dwplus[own]'" in err, len(err.splitlines())) == (1, True, 1)
+    assert run("add", "set", *ADD)[0] == 0
+
+
+def test_each_label_says_whose_it_is(run: Run, tmp_path: Path) -> None:
+    scattered().to_file(tmp_path / "fields.gpkg")
+    run("add", "fields.gpkg", *ADD, "--licence", "CC BY 4.0", "--cite", "Smith et al. 2023", "--annotator", "AB")
+
+    path = next((tmp_path / "mine/labels/own").glob("*.tif"))
+    with rasterio.open(path) as file:
+        tags, colours = file.tags(), file.colormap(1)
+
+    assert tags["TILE"] == path.stem
+    said = {name: tags[name] for name in ("LABELER", "LICENCE", "CITATION", "ANNOTATOR", "PERIOD", "CLASSES")}
+    assert said == {
+        "LABELER": "own",
+        "LICENCE": "CC BY 4.0",
+        "CITATION": "Smith et al. 2023",
+        "ANNOTATOR": "AB",
+        "PERIOD": "2022-01-01/2022-12-31",
+        "CLASSES": "0=unmarked 1=wheat 2=maize 3=forest 4=ignored",
+    }
+    assert colours[1][:3] == tuple(bytes.fromhex(crops(tmp_path).classes[0].colour))
+    assert path.read_bytes() == (tmp_path / "mine/own/labels" / path.name).read_bytes()
 
 
 def test_a_folder_of_released_data_sets_takes_no_own_labels(run: Run, tmp_path: Path) -> None:

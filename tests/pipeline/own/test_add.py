@@ -9,6 +9,7 @@ import pyproj
 import pytest
 import shapely
 from dwplus.pipeline.dataset.class_file import read_class_table
+from dwplus.pipeline.dataset.ledger import REASONS
 from dwplus.pipeline.dataset.root import DataRoot
 from dwplus.pipeline.errors import DataError, UsageError
 from dwplus.pipeline.files import atomic
@@ -467,6 +468,18 @@ def test_killed_and_run_again_it_leaves_the_same_bytes(
 
 
 # What is refused ------------------------------------------------------------------------------------------------------
+
+
+def test_training_tiles_beside_another_split_are_not_requested(tmp_path: Path) -> None:
+    shapes = [square(408_000 + 5100 * (n % 8) + 1000, 5_508_000 + 5100 * (n // 8) + 1000) for n in range(64)]
+
+    added = add(tmp_path, written(fields(shapes, ["wheat"] * 64), tmp_path / "fields.gpkg"))
+
+    assert added.splits is not None
+    left_out = {row.tile.id for row in added.manifest.rows if row.discard}
+    assert left_out == added.splits.beside != frozenset()
+    assert {row.discard for row in added.manifest.rows} == {"", "split_border"} <= {"", *REASONS}
+    assert left_out.isdisjoint(row.tile.id for row in added.manifest.of_split("train", "strict"))
 
 
 def test_two_labels_of_one_place_are_refused(tmp_path: Path) -> None:
