@@ -347,7 +347,7 @@ def _note(ledger: Ledger, row: LedgerRow) -> None:
 
 
 def described(added: Added) -> str:
-    """One line for the user: ``40 of 42 tiles have pixels; 3 of 45 files were not used``."""
+    """One line for the user: ``40 of 42 tiles complete; 3 files not used``."""
     tiles, done = sum(added.states.values()), added.states.get("done", 0)
     unused = f"; {count_of(len(added.dropped), 'file')} not used" if added.dropped else ""
     return f"{done:,} of {count_of(tiles, 'tile')} complete{unused}"
