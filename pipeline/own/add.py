@@ -27,10 +27,11 @@ from ..raster.gdal import check_libraries
 from ..raster.geotiff import read_codes, write_label
 from ..spec.classes import CODE_UNMARKED, ClassTable
 from ..spec.overlaps import shared_ground
+from ..spec.periods import Period
 from ..spec.tiles import RESOLUTION_M, OwnTileId, Tile, hemisphere_of, lon_lat
 from ..spec.words import count_of
 from .blocks import Marked, Splits, assign
-from .dates import Period, period_of
+from .dates import period_of
 from .inputs_of import Asked, InputFile, content_hash, describe, files_of, key_of, options_of
 from .reading import Account, Cut, cuts_of
 

@@ -7,42 +7,11 @@ from __future__ import annotations
 
 import calendar
 import re
-from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 
 from ..errors import DataError
-from ..spec.recipe import FIRST_S2_DAY
-
-
-@dataclass(frozen=True, order=True)
-class Period:
-    """The days in which a label is true, both inclusive.
-
-    Raises:
-        DataError: it ends before it begins, or before the first Sentinel-2 image.
-    """
-
-    first: date
-    last: date
-
-    def __post_init__(self) -> None:
-        if self.last < self.first:
-            raise DataError(f"the period {self.first}/{self.last} ends before it begins")
-        if self.last < FIRST_S2_DAY:
-            what = f"{self.first}" if self.first == self.last else f"{self.first}/{self.last}"
-            raise DataError(f"the date {what} lies before the first Sentinel-2 image ({FIRST_S2_DAY})")
-
-    @property
-    def text(self) -> str:
-        """``<first day>/<last day>`` (ISO 8601); empty for a single day."""
-        return "" if self.first == self.last else f"{self.first}/{self.last}"
-
-    def __str__(self) -> str:
-        return self.text or str(self.first)
-
-    def shares_a_day(self, other: Period) -> bool:
-        return self.first <= other.last and other.first <= self.last
+from ..spec.periods import Period
 
 
 def year_of(year: int) -> Period:

@@ -15,10 +15,11 @@ from typing import Literal
 from ..errors import DataError, MachineError, UsageError
 from ..files.walk import walk
 from ..spec.classes import ClassTable
+from ..spec.periods import Period
 from . import rasters, vectors
 from .burning import Touch
 from .chip_table import ChipTable
-from .dates import Period, day_in_name, period_of, year_of
+from .dates import day_in_name, period_of, year_of
 from .rasters import Resample
 
 SPLIT_NAMES = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val"}

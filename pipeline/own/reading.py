@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 from ..dataset.inputs import Note
 from ..errors import DataError
 from ..spec.classes import CODE_UNMARKED, ClassTable
+from ..spec.periods import Period
 from ..spec.tiles import RESOLUTION_M, TILE_SIZE_PX
 from ..spec.words import count_of
 from .burning import Burned, Overlap, burn
-from .dates import Period, period_of
+from .dates import period_of
 from .grid import Grid, Zone, cell, zones_between
 from .inputs_of import Asked, InputFile, split_named
 from .placing import area_in_zone, in_utm, lies_in_utm, lies_on_earth, pieces, to_lon_lat

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import shapely
 
 from ..files.atomic import cannot_write
-from .dates import Period
+from ..spec.periods import Period
 from .grid import Zone, zone_of
 
 _GROUPS = 256

@@ -94,7 +94,7 @@ def test_the_day_of_the_scene_becomes_the_tiles_and_marked_pixels_under_cloud_ar
     assert codes[1].tolist() == [2, 2, 2, 2, 2, 2, 2, 0]
     assert second.marked_share == 49 / 64
     tags = read_header(root.label(second)).tags
-    assert (tags["S2_SCENE"], tags["PERIOD"]) == (second.s2_index, "2022-06-15/2022-06-15")
+    assert (tags["S2_SCENE"], tags["PERIOD"]) == (second.s2_index, "2022-06-15")
     assert tags["CLASSES"] == "0=unmarked 1=rye 2=oats 3=ignored"
     # The label as it was added is as it was.
     assert read_codes(root.folder / ADDED_LABELS / f"{B}.tif")[0].tolist() == [2, 2, 2, 2, 2, 2, 2, 0]

@@ -133,7 +133,8 @@ def test_a_period_is_two_days_in_order() -> None:
     assert (str(year), year.middle) == ("2022-01-01/2022-12-31", date(2022, 7, 2))
     assert year.widened(30) == Period(date(2021, 12, 2), date(2023, 1, 30))
     assert [year.days_away(day) for day in (date(2021, 12, 30), date(2022, 5, 1), date(2023, 1, 1))] == [2, 0, 1]
-    for wrong in ("2022", "2022-01-01", "2022-12-31/2022-01-01", "a/b"):
+    assert Period.of("2022-06-15") == Period(date(2022, 6, 15), date(2022, 6, 15))
+    for wrong in ("2022", "2022-12-31/2022-01-01", "2010-01-01", "a/b"):
         with pytest.raises(DataError):
             Period.of(wrong)
 
@@ -174,6 +175,6 @@ def test_the_scene_that_is_chosen_is_the_clearest_of_all_that_the_service_has(se
 
 
 def test_a_place_without_scenes_has_no_clear_one(session: Session) -> None:
-    before_sentinel_2 = Period(date(2010, 1, 1), date(2010, 12, 31))
+    before_l2a = Period(date(2015, 8, 1), date(2016, 7, 31))
 
-    assert session.clear_scene(TILE, np.ones(TILE.shape, bool), before_sentinel_2, before_sentinel_2, Tally()) is None
+    assert session.clear_scene(TILE, np.ones(TILE.shape, bool), before_l2a, before_l2a, Tally()) is None

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 from dwplus.pipeline.errors import DataError
-from dwplus.pipeline.own.dates import Period, day_in_name, period_of
+from dwplus.pipeline.own.dates import day_in_name, period_of
+from dwplus.pipeline.spec.periods import Period
 
 JUNE_15 = Period(date(2022, 6, 15), date(2022, 6, 15))
 
