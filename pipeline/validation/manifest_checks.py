@@ -10,12 +10,10 @@ from typing import Literal
 
 from ..dataset.manifest import PROTOCOLS, ManifestRow
 from ..spec.overlaps import shared_ground
+from ..spec.recipe import FIRST_S2_DAY
 from ..spec.test_tiles import known_test_tiles
 from ..spec.tiles import locate, parse_tile_id
 from ..spec.words import count_of
-
-FIRST_DAY = date(2015, 6, 27)
-"""First day of Sentinel-2A's images; a label cannot be older."""
 
 FIRST_L2A_DAY = date(2017, 3, 28)
 """First day of COPERNICUS/S2_SR_HARMONIZED (its catalogue page)."""
@@ -88,7 +86,10 @@ def _overlaps(rows: Sequence[ManifestRow]) -> Iterator[ManifestFinding]:
             continue
         if share >= SAME_GROUND and tiles[i].id != tiles[j].id and tiles[i].date == tiles[j].date:
             words = f"share {share:.1%} of their ground on one day"
-            yield ManifestFinding("duplicate-ground", "error", (tiles[i].id, tiles[j].id), words)
+            # Two inputs of a user may mark one place; where they call a pixel two things, the second was refused.
+            own = used[i].release == used[j].release == "own"
+            severity: Literal["error", "warning"] = "warning" if own else "error"
+            yield ManifestFinding("duplicate-ground", severity, (tiles[i].id, tiles[j].id), words)
         for protocol in PROTOCOLS:
             first, second = used[i].split(protocol), used[j].split(protocol)
             if first != second:
@@ -154,8 +155,8 @@ def _dates(rows: Sequence[ManifestRow], today: date) -> Iterator[ManifestFinding
         # An own label with a period is named after its first day, and has the day of its scene.
         if row.release != "own" and tile.date != parse_tile_id(tile.id).date:
             yield ManifestFinding("date", "error", (tile.id,), f"is named otherwise than its date {tile.date}")
-        if not FIRST_DAY <= tile.date <= today:
-            words = f"is of {tile.date}, not between {FIRST_DAY} and today"
+        if not FIRST_S2_DAY <= tile.date <= today:
+            words = f"is of {tile.date}, not between {FIRST_S2_DAY} and today"
             yield ManifestFinding("date", "error", (tile.id,), words)
         elif tile.date < FIRST_L2A_DAY:
             words = f"is of {tile.date}, before Earth Engine's L2A scenes begin ({FIRST_L2A_DAY})"
