@@ -31,10 +31,6 @@ from ..spec.periods import Period
 DEFAULT_WINDOW_DAYS = 30
 """Days before and after a label's period in which a scene may lie."""
 
-SCENES_FILE = "own/scenes.json"
-ADDED_LABELS = "own/labels"
-"""Folder of labels as they were added, below a data root; ``labels/`` holds them with cloud ignored."""
-
 _KEPT_EVERY = 50
 
 
@@ -185,7 +181,7 @@ def _choose(
     root: DataRoot, row: ManifestRow, wanted: ChosenScene, pixels: PixelSource, classes: ClassTable
 ) -> ChosenScene:
     """Find the scene of one label, and write the label with its cloud ignored."""
-    added = root.folder / ADDED_LABELS / f"{row.tile.id}.tif"
+    added = root.added_labels / f"{row.tile.id}.tif"
     codes = read_codes(added)
     marked = (codes > 0) & (codes < classes.ignored_code)
     if not marked.any():
@@ -236,11 +232,10 @@ def _dated(row: ManifestRow, scene: ChosenScene) -> ManifestRow:
 
 
 def _kept(root: DataRoot) -> Mapping[str, ChosenScene]:
-    path = root.folder / SCENES_FILE
-    if not path.is_file():
+    if not root.scenes_file.is_file():
         return {}
-    return read_record(path, _Scenes, remedy="remove it; 'dwplus build' chooses the scenes again").tiles
+    return read_record(root.scenes_file, _Scenes, remedy="remove it; 'dwplus build' chooses the scenes again").tiles
 
 
 def _keep(root: DataRoot, scenes: Mapping[str, ChosenScene]) -> None:
-    write_record(root.folder / SCENES_FILE, {"tiles": {tile: asdict(scenes[tile]) for tile in sorted(scenes)}})
+    write_record(root.scenes_file, {"tiles": {tile: asdict(scenes[tile]) for tile in sorted(scenes)}})

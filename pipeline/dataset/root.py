@@ -109,6 +109,7 @@ class DataRoot:
     labels = _Below(LABELS_FOLDER)
     own_labels = _Below(f"{LABELS_FOLDER}/own")
     added_labels = _Below("own/labels")
+    scenes_file = _Below("own/scenes.json")
     shards = _Below(SHARDS_FOLDER)
     quarantine = _Below("quarantine")
     store = _Below("store.zarr")

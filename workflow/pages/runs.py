@@ -20,6 +20,7 @@ from ...model.score import Scores
 from ...pipeline.dataset.root import DataRoot
 from ...pipeline.errors import DataError, DwplusError, in_brief
 from ...pipeline.spec.version import __version__
+from ...pipeline.spec.words import count_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -137,6 +138,11 @@ def _scored_run(root: DataRoot, path: Path) -> Run:
         again = root.command(f"dwplus score runs/{name}")
         raise DataError(f"{path} {words}; score the run again, with '{again}'") from None
     config = folder.read_config()
+    if scores.matrix.names != config.data.classes.names:
+        raise DataError(
+            f"{path} is of {count_of(len(scores.matrix.names), 'class', 'classes')}, the run of "
+            f"{len(config.data.classes)}; score the run again, with '{root.command(f'dwplus score runs/{name}')}'"
+        )
     rows, faults = _epoch_rows(folder)
     if not folder.complete:
         faults = (*faults, f"{folder.weights} is missing: no predictions are drawn; resume with 'dwplus train'")

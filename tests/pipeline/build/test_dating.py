@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from dwplus.pipeline.build.build import BuildSetup, Selection, build
-from dwplus.pipeline.build.dating import ADDED_LABELS, SCENES_FILE, date_labels, period_of
+from dwplus.pipeline.build.dating import date_labels, period_of
 from dwplus.pipeline.cluster import in_process
 from dwplus.pipeline.dataset.manifest import Manifest, ManifestRow, write_manifest
 from dwplus.pipeline.dataset.root import DataRoot
@@ -63,7 +63,7 @@ def root(tmp_path: Path) -> DataRoot:
         tile = replace(make_tile(tile_id, x=400000.0 + 1000 * number), date=day)
         codes = np.full((8, 8), 1 + number, dtype=np.uint8)
         codes[:, 7] = 0
-        sha256 = write_label(root.folder / ADDED_LABELS / f"{tile_id}.tif", codes, tile, {"LABELER": "own"}, CROPS)
+        sha256 = write_label(root.added_labels / f"{tile_id}.tif", codes, tile, {"LABELER": "own"}, CROPS)
         label = f"labels/own/{tile_id}.tif"
         written = write_label(root.folder / label, codes, tile, {"LABELER": "own"}, CROPS)
         row = ManifestRow(tile, "own", "own", label, sha256, 0.875, split_strict="train", split_paper="train")
@@ -97,7 +97,7 @@ def test_the_day_of_the_scene_becomes_the_tiles_and_marked_pixels_under_cloud_ar
     assert (tags["S2_SCENE"], tags["PERIOD"]) == (second.s2_index, "2022-06-15")
     assert tags["CLASSES"] == "0=unmarked 1=rye 2=oats 3=ignored"
     # The label as it was added is as it was.
-    assert read_codes(root.folder / ADDED_LABELS / f"{B}.tif")[0].tolist() == [2, 2, 2, 2, 2, 2, 2, 0]
+    assert read_codes(root.added_labels / f"{B}.tif")[0].tolist() == [2, 2, 2, 2, 2, 2, 2, 0]
 
 
 def test_a_period_is_searched_with_days_before_and_after_it(root: DataRoot) -> None:
@@ -166,7 +166,7 @@ def test_a_run_that_ends_early_keeps_what_was_chosen(root: DataRoot) -> None:
     date_all(root, pixels)
 
     assert [tile for tile, _ in pixels.searched] == [B]
-    assert (root.folder / SCENES_FILE).is_file()
+    assert root.scenes_file.is_file()
 
 
 def test_the_period_survives_the_day_that_was_chosen(root: DataRoot) -> None:
