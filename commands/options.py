@@ -31,9 +31,10 @@ class Folder(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if "://" in str(value):
+            shown = shown_url(str(value))
             self.fail(
-                f"{shown_url(str(value))} is no local folder; make one of it first: dwplus validate --data URL --out "
-                "DIR, then --data DIR",
+                f"{shown} is no local folder; make one of it first: dwplus validate --data {shown} --out DIR, then "
+                "--data DIR",
                 param,
                 ctx,
             )
