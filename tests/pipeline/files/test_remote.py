@@ -252,7 +252,7 @@ def test_commands_take_a_url_and_leave_results_here(
     assert (checked.exit_code, taken.exit_code, refused.exit_code) == (3, 0, 2), (checked.output, taken.output)
     assert "1 tile with errors" in checked.output
     assert (tmp_path / "work" / "sandbox" / "stats-paper.json").is_file()
-    assert "dwplus validate --data URL --out DIR" in " ".join(refused.output.split())
+    assert f"dwplus validate --data {url} --out DIR" in " ".join(refused.output.split())
     assert not list(Path.cwd().glob("http*"))
 
 
