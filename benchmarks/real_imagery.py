@@ -10,6 +10,7 @@ together. About five minutes for each fold and seed on two cores.
 
 from __future__ import annotations
 
+import argparse
 import json
 import tempfile
 from collections.abc import Sequence
@@ -68,7 +69,9 @@ def main() -> None:
         options.write.write_text(_page(options, chips, folds, rows), encoding="utf-8")
 
 
-def _fold(number: int, folds: Sequence[Sequence[real_chips.Chip]], options: object, folder: Path) -> list[Result]:
+def _fold(
+    number: int, folds: Sequence[Sequence[real_chips.Chip]], options: argparse.Namespace, folder: Path
+) -> list[Result]:
     """Train and score on one fold; the next one validates."""
     after = (number + 1) % len(folds)
     splits = {
@@ -80,10 +83,10 @@ def _fold(number: int, folds: Sequence[Sequence[real_chips.Chip]], options: obje
     data = folder / "data"
     found = [Result(number, "forest on single pixels", _forest(data))]
     settings = ["--profile", "small", "--set", "workers=0"]
-    settings += [] if options.steps is None else ["--set", f"steps={options.steps}"]  # type: ignore[attr-defined]
-    for seed in str(options.seeds).split(","):  # type: ignore[attr-defined]
+    settings += [] if options.steps is None else ["--set", f"steps={options.steps}"]
+    for seed in options.seeds.split(","):
         name = f"seed-{seed}"
-        model = str(options.model)  # type: ignore[attr-defined]
+        model = options.model
         real_chips.run(
             "train", "--data", str(data), "--model", model, "--name", name, "--set", f"seed={seed}", *settings, "-q"
         )
@@ -149,10 +152,12 @@ def _rows(results: Sequence[Result]) -> list[str]:
     return rows
 
 
-def _page(options: object, chips: Sequence[object], folds: Sequence[Sequence[object]], rows: Sequence[str]) -> str:
+def _page(
+    options: argparse.Namespace, chips: Sequence[object], folds: Sequence[Sequence[object]], rows: Sequence[str]
+) -> str:
     sizes = ", ".join(str(len(fold)) for fold in folds)
     table = "\n".join(rows)
-    steps = options.steps or "as in the profile"  # type: ignore[attr-defined]
+    steps = options.steps or "as in the profile"
     return f"""# Real imagery
 
 {len(chips)} chips with real Sentinel-1 and Sentinel-2 pixels, {len(folds)} folds by Sentinel-2 scene ({sizes} chips):

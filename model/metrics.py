@@ -82,8 +82,9 @@ class ConfusionMatrix:
         return ConfusionMatrix(self.counts + other.counts, self.names)
 
     def __eq__(self, other: object) -> bool:
-        same = isinstance(other, ConfusionMatrix) and self.names == other.names
-        return same and bool(np.array_equal(self.counts, other.counts))  # type: ignore[attr-defined]
+        if not isinstance(other, ConfusionMatrix) or self.names != other.names:
+            return False
+        return bool(np.array_equal(self.counts, other.counts))
 
     def __hash__(self) -> int:
         return hash(self.counts.tobytes())

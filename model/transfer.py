@@ -134,7 +134,7 @@ def counted_axes(model: str, settings: NetworkConfig) -> tuple[Shapes, dict[str,
     axes: dict[str, dict[int, tuple[str, ...]]] = {}
     for count in _COUNTS:
         try:
-            grown = _shapes(model, replace(settings, **{count: getattr(settings, count) + 1}))  # type: ignore[type-var]
+            grown = _shapes(model, replace(settings, **{count: getattr(settings, count) + 1}))  # type: ignore[type-var]  # settings are a dataclass
         except Exception:  # a network that cannot have one more is matched by whole shapes
             continue
         for name, shape in base.items():

@@ -162,7 +162,7 @@ def _why(
         return "another scene"
     try:
         # As text: of 24,000 tiles a Path costs more than the question.
-        size = os.stat(f"{root}/{shard_name(tile)}").st_size  # noqa: PTH116 - 24,000 tiles: a Path costs more
+        size = os.stat(f"{root}/{shard_name(tile)}").st_size  # noqa: PTH116 - as said above - 24,000 tiles: a Path costs more
     except OSError:
         return "shard missing"
     return None if size == last.bytes else "shard damaged"

@@ -342,7 +342,7 @@ _MEASURED = {"seconds": 0.0, "time": "", "attempts": 0}
 def _note(ledger: Ledger, row: LedgerRow) -> None:
     """Add a row to the ledger, unless it says so already."""
     before = ledger.rows.get(row.tile)
-    if before is None or replace(before, **_MEASURED) != replace(row, **_MEASURED):  # type: ignore[arg-type]
+    if before is None or replace(before, **_MEASURED) != replace(row, **_MEASURED):  # type: ignore[arg-type]  # fields by name
         ledger.append(replace(row, attempts=1 + (before.attempts if before else 0)))
 
 

@@ -36,6 +36,7 @@ def test_labels_are_added_reported_and_removed(run: Run, tmp_path: Path) -> None
         f"{tmp_path.name}/fields.gpkg: 12 polygons, 12 tiles, 120,000 marked pixels (12.00 km2; polygons: 12.00 km2)",
         "12 tiles in all: train 6, val 3, test 3",
         "splits are drawn by blocks of 10 km: train 6, val 3, test 3",
+        "next: dwplus labels report --data mine, then dwplus build --data mine",
     ]
 
     code, out, _ = run("report", "--data", "mine")
