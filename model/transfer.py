@@ -25,7 +25,8 @@ from ..pipeline.spec.overlaps import block_of
 from ..pipeline.spec.tiles import Tile, locate
 from ..pipeline.spec.words import count_of
 from .registry import NetworkConfig, spec
-from .runs import BEST_WEIGHTS, TILES, WEIGHTS, DataCard, Initial, RunConfig, RunFolder, check_numbers
+from .run_config import DataCard, Initial, RunConfig
+from .runs import BEST_WEIGHTS, TILES, WEIGHTS, RunFolder, check_numbers
 
 Place = tuple[str, float, float]
 """A tile: id, longitude and latitude of its centre in degrees."""

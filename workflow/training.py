@@ -11,10 +11,12 @@ from typing import Any, cast
 
 from ..model.estimate import duration_as_text
 from ..model.metrics import overall
-from ..model.runs import RunConfig, RunFolder, run_name
+from ..model.run_config import RunConfig, run_name
+from ..model.runs import RunFolder
 from ..model.score import Scores, score
 from ..model.settings import TrainConfig, profile
-from ..model.train import EpochRow, Listener, train
+from ..model.train import train
+from ..model.training.listener import EpochRow, Listener
 from ..model.transfer import initial_as_text
 from ..pipeline.dataset.manifest import Protocol
 from ..pipeline.dataset.root import DataRoot

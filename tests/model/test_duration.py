@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 from dwplus.model.estimate import TimedBatch, duration_as_text, seconds_of_training, times_of, unchanged_buffers
-from dwplus.model.runs import RunConfig, RunFolder
+from dwplus.model.run_config import RunConfig
+from dwplus.model.runs import RunFolder
 from dwplus.model.settings import TrainConfig, in_epochs, profile
-from dwplus.model.train import Listener, train
+from dwplus.model.train import train
+from dwplus.model.training.listener import Listener
 from safetensors.torch import load_file
 from support.tile_sets import MemoryTiles, numbered
 from torch import nn
@@ -90,7 +92,7 @@ def test_the_estimate_comes_before_the_first_step_and_each_batch_is_told(tmp_pat
 def test_timing_a_batch_changes_nothing_that_is_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = replace(CONFIG, model="pspnet-small")  # it has BatchNorm and dropout
     timed = train(config, dataset_train=MemoryTiles(TWO, count=4), run_dir=tmp_path / "timed")
-    monkeypatch.setattr("dwplus.model.train.times_of", lambda _compute: 1.0)
+    monkeypatch.setattr("dwplus.model.training.trainer.times_of", lambda _compute: 1.0)
     other = train(config, dataset_train=MemoryTiles(TWO, count=4), run_dir=tmp_path / "other")
 
     one, two = (load_file(path / "model.safetensors") for path in (timed, other))
