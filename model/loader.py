@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -159,31 +159,6 @@ def _filled_up(image: Tensor, height: int, width: int, nothing: int) -> Tensor:
     return filled
 
 
-class EpochSampler(Sampler[int]):
-    """Order of the samples in one epoch: a function of seed and epoch alone, so a resumed run sees the same one.
-
-    Args:
-        size: number of samples.
-        seed: of the order.
-        shuffle: a new order each epoch, or the data set's own.
-        left_out: samples that an epoch does without: the last ones of its order, so others each time.
-    """
-
-    def __init__(self, size: int, *, seed: int, shuffle: bool, left_out: int = 0) -> None:
-        self.size, self.seed, self.shuffle, self.left_out, self.epoch = size, seed, shuffle, left_out, 0
-
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return self.size - self.left_out
-
-    def __iter__(self) -> Iterator[int]:
-        if not self.shuffle:
-            return iter(range(len(self)))
-        return iter(np.random.default_rng((self.seed, self.epoch)).permutation(self.size)[: len(self)].tolist())
-
-
 def default_workers() -> int:
     """Loader processes: none without a GPU or on two cores, where sending a tile costs more than decoding it."""
     cores = usable_cores()
@@ -245,40 +220,32 @@ def make_loader(
     tiles: TileSet,
     *,
     batch: int,
-    seed: int = 0,
-    shuffle: bool = False,
-    fewest: int = 1,
+    chosen: Sampler[list[int]] | None = None,
     workers: int | None = None,
     keep_mb: int = 0,
-) -> tuple[DataLoader[Batch], EpochSampler]:
-    """A loader of batches of stored values, and the sampler whose ``set_epoch`` gives each epoch its order.
+) -> DataLoader[Batch]:
+    """A loader of batches of stored values.
 
     Args:
         tiles: the data set; picklable where there are workers.
-        batch: samples a batch; the last one of an epoch may be smaller.
-        seed: of the order.
-        shuffle: a new order each epoch, or the data set's own.
-        fewest: samples in a batch: where the last one of an epoch would have fewer, that epoch does without it.
+        batch: samples a batch, in the data set's order; the last batch may be smaller.
+        chosen: gives the numbers of the samples of each batch, ``batch`` at most, in place of that order.
         workers: loader processes; None: ``default_workers``.
         keep_mb: megabytes of samples kept in memory, without workers.
     """
     workers = loader_processes(tiles, batch=batch, workers=workers)
-    last = len(tiles) % batch
-    sampler = EpochSampler(len(tiles), seed=seed, shuffle=shuffle, left_out=last if last < fewest else 0)
-    generator = torch.Generator()
-    generator.manual_seed(seed)
-    loader = DataLoader(
+    how: dict[str, Any] = {"batch_size": batch} if chosen is None else {"batch_sampler": chosen}
+    return DataLoader(
         StoredTiles(tiles, keep_bytes=0 if workers else keep_mb * 2**20),
-        batch_size=batch,
-        sampler=sampler,
         num_workers=workers,
         collate_fn=collate,
         pin_memory=torch.cuda.is_available(),
         persistent_workers=workers > 0,
         timeout=WAITS_FOR_WORKERS_S if workers else 0,
-        generator=generator,  # seeds the workers; nothing random happens in them
+        # Seeds the workers, in which nothing random happens; without it torch's own generator would.
+        generator=torch.Generator(),
+        **how,
     )
-    return loader, sampler
 
 
 def batches(loader: Iterable[T]) -> Iterator[T]:

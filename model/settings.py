@@ -146,17 +146,15 @@ def _read_profile(path: Path) -> dict[str, Any]:
 # --- what follows from the numbers ------------------------------------------------------------------------------------
 
 
-def in_epochs(config: TrainConfig, tiles: int, *, processes: int = 1) -> TrainConfig:
+def in_epochs(config: TrainConfig, tiles: int) -> TrainConfig:
     """The same settings with epochs in place of steps; settings without steps are left as they are.
 
     Args:
         tiles: training tiles.
-        processes: that share them.
     """
     if config.steps is None:
         return config
-    batches = math.ceil(math.ceil(tiles / processes) / config.batch_per_device)
-    epochs = math.ceil(config.steps / math.ceil(batches / accumulation(config, processes)))
+    epochs = math.ceil(config.steps / math.ceil(tiles / config.batch))
     tenth = math.ceil(epochs / 10)
     return replace(
         config,

@@ -12,7 +12,6 @@ checkpoint with the same result.
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -77,7 +76,7 @@ def train(
     if folder.complete:
         log.info("%s is complete: nothing to do", run_dir)
         return run_dir
-    config = in_epochs(config, len(dataset_train), processes=int(os.environ.get("WORLD_SIZE", "1")))
+    config = in_epochs(config, len(dataset_train))
     # One process of several on one run holds the lock for all of them.
     with folder.locked() if is_first_process() else nullcontext():
         trainer = Trainer(config, begins, folder, dataset_train, dataset_val, on_step, listener)

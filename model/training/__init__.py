@@ -4,7 +4,11 @@
 - ``beginning``: what a run learns, and whether it is the one that its folder holds.
 - ``schedule``: the learning rate of each step.
 - ``devices``: what computes, and in which precision.
-- ``objective``: a batch to its loss.
+- ``order``: which samples make a step, and how it is cut into micro-batches.
+- ``learner``: the network and its optimiser.
+- ``objective``: a batch to the sum of its losses.
+- ``step``: the gradient of a step.
+- ``validation``: scores between epochs.
 - ``divergence``: losses and weights that are no numbers.
-- ``trainer``: network, optimiser and loaders through the epochs.
+- ``trainer``: all these, through the epochs.
 """

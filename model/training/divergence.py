@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -16,19 +16,18 @@ _NAN_ADVICE = (
 )
 
 
-def check_losses(losses: list[Tensor], *, first: int, accumulate: int, epoch: int) -> None:
-    """Make sure that losses of micro-batches are numbers.
+def check_losses(totals: Sequence[Tensor], *, first: int, epoch: int) -> None:
+    """Make sure that losses are numbers.
 
     Args:
-        losses: of the micro-batches from ``first`` (from 0) of the epoch (from 0) on, still on the device.
-        accumulate: micro-batches a step.
+        totals: (loss, pixels) of the steps from ``first`` (from 0) of the epoch (from 0) on, still on the device.
 
     Raises:
         DwplusError: one is not; names its epoch and step, from 1.
     """
-    finite = torch.isfinite(torch.stack(losses)).tolist()
+    finite = torch.isfinite(torch.stack(list(totals))).all(1).tolist()
     if not all(finite):
-        step = (first + finite.index(False)) // accumulate
+        step = first + finite.index(False)
         raise DwplusError(f"the loss is not a number at epoch {epoch + 1}, step {step + 1}; {_NAN_ADVICE}")
 
 

@@ -1,16 +1,21 @@
-"""The objective: a batch of stored values goes in, its loss comes out."""
+"""The objective: a batch of stored values goes in, the sum of its pixels' losses comes out."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
 from ...pipeline.errors import UsageError
-from ..loader import Batch, Normaliser
+from ..loader import Batch
 from ..losses import PixelLoss
-from ..run_config import RunConfig
-from ..settings import TrainConfig
+
+
+class Total(NamedTuple):
+    """Of the pixels of a batch that count: the sum of their losses, and how many they are. Scalars on its device."""
+
+    loss: Tensor
+    pixels: Tensor
 
 
 class Objective:
@@ -19,43 +24,44 @@ class Objective:
     Args:
         network: as it is trained, wrapped or not.
         normaliser, loss: on the network's device.
-        has_aux: the network has an auxiliary head, which is trained too.
+        classes: number of classes.
+        aux_weight: of the loss of the network's auxiliary head; None: it has none.
+        name: of the network, for messages.
     """
 
     def __init__(
         self,
-        config: TrainConfig,
-        run: RunConfig,
         network: nn.Module,
-        normaliser: Normaliser,
+        normaliser: nn.Module,
         loss: PixelLoss,
         *,
-        has_aux: bool,
+        classes: int,
+        aux_weight: float | None = None,
+        name: str = "the network",
     ) -> None:
-        self.run, self.network, self.normaliser, self.loss = run, network, normaliser, loss
-        self.aux_weight, self.heads = config.aux_weight, {"aux": True} if has_aux else {}
+        self.network, self.normaliser, self.loss = network, normaliser, loss
+        self.classes, self.aux_weight, self.name = classes, aux_weight, name
 
-    def __call__(self, batch: Batch) -> Tensor:
-        """The loss of a batch, a scalar on its device.
-
+    def __call__(self, batch: Batch) -> Total:
+        """
         Raises:
             UsageError: the network gives something else than logits of the batch.
         """
         inputs = self.normaliser(batch.primary, batch.auxiliary)
-        if not self.heads:
+        if self.aux_weight is None:
             logits = self.network(*inputs)
             self._check_logits(logits, batch)
-            return self.loss(logits, batch.label)  # type: ignore[no-any-return]  # calls of modules have no type
-        logits, aux_logits = self.network(*inputs, **self.heads)
-        loss: Tensor = self.loss(logits, batch.label) + self.aux_weight * self.loss(aux_logits, batch.label)
-        return loss
+            return Total(*self.loss.total(logits, batch.label))
+        logits, aux_logits = self.network(*inputs, aux=True)
+        loss, pixels = self.loss.total(logits, batch.label)
+        return Total(loss + self.aux_weight * self.loss.total(aux_logits, batch.label)[0], pixels)
 
     def _check_logits(self, logits: Any, batch: Batch) -> None:
         """Networks from outside give whatever they give."""
-        wanted = (len(batch.label), len(self.run.data.classes), *batch.label.shape[1:])
+        wanted = (len(batch.label), self.classes, *batch.label.shape[1:])
         found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         if found != wanted:
             raise UsageError(
-                f"{self.run.model} gives {found} for a batch of {len(batch.label)} crops of {batch.label.shape[1]} x "
+                f"{self.name} gives {found} for a batch of {len(batch.label)} crops of {batch.label.shape[1]} x "
                 f"{batch.label.shape[2]} px; it must give logits {wanted}: batch, classes, height, width"
             )

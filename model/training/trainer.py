@@ -10,29 +10,31 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ...pipeline.spec.classes import IGNORE
 from ..estimate import TimedBatch, seconds_of_training, times_of, unchanged_buffers
-from ..loader import Batch, EpochSampler, TileSet, augment, batch_to, batches, collate, make_loader
+from ..loader import Batch, TileSet, augment, batch_to, batches, collate, make_loader
 from ..losses import build_loss
-from ..metrics import ConfusionMatrix, TileCounts, count_pixels, overall, predicted_classes
-from ..registry import make_network, spec
+from ..registry import spec
 from ..run_config import Computing
 from ..runs import BEST_WEIGHTS, TILES, WEIGHTS, RunFolder
 from ..settings import TrainConfig, accumulation
-from ..transfer import encoder_names, freeze, parameter_groups, places_of
+from ..transfer import places_of
 from .beginning import Beginning
 from .devices import accelerator_of, true_precision
 from .divergence import check_losses, check_weights
+from .learner import make_learner
 from .listener import EpochRow, Listener, Position
 from .objective import Objective
+from .order import Cut, EpochOrder, MicroBatch
 from .schedule import learning_rate
+from .step import StepGradient
+from .validation import Validation
 
 log = logging.getLogger(__name__)
 
@@ -59,53 +61,35 @@ class Trainer:
         # Some tiles are smaller than the crop; where all are, the crop is a mistake.
         self.fill_up = any(min(tile.shape) >= (config.crop_px or 0) for tile in dataset_train.tiles)
         self.accelerator = accelerator_of(config, folder.path)
-        self.accumulate = accumulation(config, self.accelerator.num_processes)
-        torch.manual_seed(config.seed)
-        model = spec(config.model)
-        network = make_network(config.model, run.model_config, where="model")
-        if begins.before is not None and begins.made is not None:
-            begins.made.apply(network, begins.before.weights)
-        has_aux = bool(getattr(network, "has_aux", False))
-        encoder = encoder_names(network, config.model) if config.freeze or config.lr_encoder != 1 else frozenset()
-        fixed = encoder if config.freeze and run.initial else frozenset()
-        self.resting = freeze(network, fixed - {*run.initial.partly, *run.initial.anew}) if run.initial else []
-        if config.compile:
-            network.compile()  # in place: the names of the weights stay what they are
-        decay = config.weight_decay
-        groups = parameter_groups(network, encoder, config.lr_encoder)
-        optimiser = torch.optim.AdamW(groups, lr=config.lr, weight_decay=decay, fused=True)
-        loader, self.sampler = self._loader(dataset_train, shuffle=True, fewest=model.min_batch)
+        accumulation(config, self.accelerator.num_processes)  # refuses devices that do not divide the batch
+        learner = make_learner(config, begins)
+        self.resting = learner.resting
+        cut = Cut(config.batch, config.batch_per_device, self.accelerator.num_processes, self.accelerator.process_index)
+        self.order = EpochOrder(len(dataset_train), seed=config.seed, cut=cut, fewest=spec(config.model).min_batch)
+        self.loader = make_loader(
+            dataset_train,
+            batch=config.batch_per_device,
+            chosen=self.order,
+            workers=config.workers,
+            keep_mb=config.keep_mb,
+        )
         self.network: nn.Module
-        self.stored = loader.dataset
-        self.network, self.optimiser, self.loader = self.accelerator.prepare(network, optimiser, loader)
-        self.loader_val, self.validation_px = None, 0
-        if dataset_val is not None:
-            self.validation_px = sum(math.prod(tile.shape) for tile in dataset_val.tiles)
-            at_once = 1 if len({tile.shape for tile in dataset_val.tiles}) > 1 else None
-            self.loader_val = self.accelerator.prepare(
-                self._loader(dataset_val, shuffle=False, fewest=1, batch=at_once)[0]
-            )
+        self.network, self.optimiser = self.accelerator.prepare(learner.network, learner.optimiser)
+        self.validation = None if dataset_val is None else Validation(config, dataset_val, self.accelerator)
         device = self.accelerator.device
         self.normaliser = run.data.normaliser().to(device)
         loss = build_loss(
             config.loss, counts=run.data.class_counts, gamma=config.gamma, class_scale=config.class_scale
         ).to(device)
-        self.objective = Objective(config, run, self.network, self.normaliser, loss, has_aux=has_aux)
-        self.steps = math.ceil(len(self.loader) / self.accumulate)
-
-    def _loader(
-        self, tiles: TileSet, *, shuffle: bool, fewest: int, batch: int | None = None
-    ) -> tuple[Any, EpochSampler]:
-        config = self.config
-        return make_loader(
-            tiles,
-            batch=batch or config.batch_per_device,
-            seed=config.seed,
-            shuffle=shuffle,
-            fewest=fewest,
-            workers=config.workers,
-            keep_mb=config.keep_mb,
+        self.objective = Objective(
+            self.network,
+            self.normaliser,
+            loss,
+            classes=len(run.data.classes),
+            aux_weight=config.aux_weight if learner.has_aux else None,
+            name=run.model,
         )
+        self.gradient = StepGradient(self.accelerator, self.network, self.objective)
 
     def restore(self) -> list[EpochRow]:
         """Go back to the last checkpoint, or begin; gives the rows of the epochs that are done."""
@@ -135,24 +119,24 @@ class Trainer:
                 seconds_of_training(
                     timed,
                     epochs=self.config.epochs - done,
-                    batches=len(self.loader),
+                    batches=len(self.order),
                     kept=self.config.keep_mb > 0,
                     validations=math.ceil((self.config.epochs - done) / self.config.validate_every),
-                    validation_px=self.validation_px,
+                    validation_px=self.validation.pixels if self.validation else 0,
                 )
             )
 
     def _time_a_batch(self, epoch: int) -> TimedBatch:
         """Read and compute one batch as training does; nothing that is trained changes."""
-        numbers = list(np.random.default_rng((self.config.seed, epoch)).permutation(len(self.stored)))
+        numbers = self.order.samples(epoch)[: self.config.batch_per_device]
         start = time.perf_counter()
-        batch = collate([self.stored[int(i)] for i in numbers[: self.config.batch_per_device]])
+        batch = collate([self.loader.dataset[number] for number in numbers])
         read = time.perf_counter() - start
         batch = batch_to(batch, self.accelerator.device)
         batch = self._augmented(batch, epoch)
         network = self._in_training()
         with unchanged_buffers(network), self.accelerator.no_sync(network):
-            seconds = times_of(lambda: self.accelerator.backward(self.objective(batch)))
+            seconds = times_of(lambda: self.accelerator.backward(self.objective(batch).loss))
         self.optimiser.zero_grad()
         return TimedBatch(read, seconds, batch.label.numel())
 
@@ -210,69 +194,50 @@ class Trainer:
             "samples_per_second": self.run.data.tiles / seconds,
         }
         due = (epoch + 1) % self.config.validate_every == 0 or epoch + 1 == self.config.epochs
-        if self.loader_val is not None and due:
-            scores = TileCounts(self._validate()).scores()
-            row |= {metric.key: scores[metric.key] for metric in overall()}
+        if self.validation is not None and due:
+            row |= self.validation.scores(self.network, self.normaliser)
         self.accelerator.log({key: value for key, value in row.items() if value is not None}, step=epoch + 1)
         return row
 
     def _train_epoch(self, epoch: int) -> tuple[float, float]:
-        """Mean loss over the epoch and the last step's learning rate."""
-        torch.manual_seed(_mixed_seed(self.config.seed, epoch, self.accelerator.process_index))
-        self.sampler.set_epoch(epoch)
-        self.loader.set_epoch(epoch)  # or accelerate counts from 0 and sets the sampler's epoch to that
+        """Mean loss over the marked pixels of the epoch, and the last step's learning rate."""
+        self.order.set_epoch(epoch)
         self._in_training()
-        losses: list[Tensor] = []
-        lr, checked, count = self.config.lr, 0, len(self.loader)
-        for number, batch in enumerate(batches(self.loader)):
-            last_of_step = (number + 1) % self.accumulate == 0 or number + 1 == count
-            losses.append(self._backward(batch, epoch, number, count, sync=last_of_step))
-            if self.accelerator.is_main_process:
-                self.listener.batch(epoch + 1, number + 1, count)
-            if not last_of_step:
-                continue
-            step = number // self.accumulate
-            lr = self._step(epoch * self.steps + step)
-            if (step + 1) % CHECK_LOSS_EVERY == 0 or number + 1 == count:
-                check_losses(losses[checked:], first=checked, accumulate=self.accumulate, epoch=epoch)
-                checked = len(losses)
+        read, done, count = batches(self.loader), 0, len(self.order)
+        totals: list[Tensor] = []
+        lr, checked = self.config.lr, 0
+        for step in range(self.order.steps):
+            parts = self.order.step(step)
+            for part in parts:
+                self.gradient.add(self._drawn(next(read), part, epoch), last=part is parts[-1])
+                done += 1
+                if self.accelerator.is_main_process:
+                    self.listener.batch(epoch + 1, done, count)
+            totals.append(self.gradient.finish())
+            lr = self._step(epoch * self.order.steps + step)
+            if (step + 1) % CHECK_LOSS_EVERY == 0 or step + 1 == self.order.steps:
+                check_losses(totals[checked:], first=checked, epoch=epoch)
+                checked = len(totals)
             if self.on_step and self.accelerator.is_main_process:
-                self.on_step(Position(epoch + 1, self.config.epochs, step + 1, self.steps))
-        mean = self.accelerator.reduce(torch.stack(losses).mean(), reduction="mean")
-        return float(mean), lr
+                self.on_step(Position(epoch + 1, self.config.epochs, step + 1, self.order.steps))
+        loss, pixels = torch.stack(totals).sum(0).tolist()
+        return loss / max(pixels, 1), lr
 
-    def _backward(self, batch: Batch, epoch: int, number: int, count: int, *, sync: bool) -> Tensor:
-        """Add one micro-batch's share to the gradients; gives its loss, still on the device."""
-        batch = self._augmented(batch, epoch)
-        group = min(self.accumulate, count - number // self.accumulate * self.accumulate)
-        with nullcontext() if sync else self.accelerator.no_sync(self.network):
-            loss = self.objective(batch)
-            self.accelerator.backward(loss / group)
-        return loss.detach()
+    def _drawn(self, batch: Batch, part: MicroBatch, epoch: int) -> Batch:
+        """A micro-batch as it is computed, on the device; what is random from here on follows from its place."""
+        torch.manual_seed(_mixed_seed(self.config.seed, epoch, part.place))
+        batch = self._augmented(batch_to(batch, self.accelerator.device), epoch)
+        return batch if part.counts else batch._replace(label=torch.full_like(batch.label, IGNORE))
 
     def _step(self, step: int) -> float:
         """Move the weights; gives the learning rate. Set by hand: a prepared scheduler steps once per process."""
-        warmup = self.config.warmup_epochs * self.steps
-        lr = learning_rate(step, steps=self.config.epochs * self.steps, warmup=warmup, lr=self.config.lr)
+        warmup = self.config.warmup_epochs * self.order.steps
+        lr = learning_rate(step, steps=self.config.epochs * self.order.steps, warmup=warmup, lr=self.config.lr)
         for group in self.optimiser.param_groups:
             group["lr"] = lr * group.get("factor", 1.0)
         self.optimiser.step()
         self.optimiser.zero_grad()
         return lr
-
-    @torch.no_grad()
-    def _validate(self) -> ConfusionMatrix:
-        self.network.eval()
-        names = self.run.data.classes.names
-        total = ConfusionMatrix.zero(names)
-        assert self.loader_val is not None
-        for batch in batches(self.loader_val):
-            logits = self.network(*self.normaliser(batch.primary, batch.auxiliary))
-            counts = count_pixels(batch.label, predicted_classes(logits), len(names))
-            # One matrix per sample, so that those which pad the last batch can be dropped.
-            counts = self.accelerator.gather_for_metrics(counts)
-            total += ConfusionMatrix(counts.sum(0).cpu().numpy(), names)
-        return total
 
     def keep(self, rows: list[EpochRow]) -> None:
         """Write the rows, then, where it is due, the checkpoint that makes them final."""

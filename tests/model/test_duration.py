@@ -22,19 +22,18 @@ CONFIG = TrainConfig(model="segformer-small", epochs=2, batch=2, batch_per_devic
 
 
 @pytest.mark.parametrize(
-    ("tiles", "steps", "processes", "epochs"),
+    ("tiles", "steps", "epochs"),
     [
-        (8, 10, 1, 5),  # two steps of four an epoch
-        (9, 10, 1, 4),  # three
-        (1, 10, 1, 10),
-        (100, 10, 1, 1),  # 25: one epoch at least
-        (9, 10, 2, 5),  # five tiles a process, two steps
+        (8, 10, 5),  # two steps of four an epoch
+        (9, 10, 4),  # three
+        (1, 10, 10),
+        (100, 10, 1),  # 25: one epoch at least
     ],
 )
-def test_steps_become_whole_epochs(tiles: int, steps: int, processes: int, epochs: int) -> None:
-    config = replace(CONFIG, steps=steps, batch=4 * processes, batch_per_device=4)
+def test_steps_become_whole_epochs(tiles: int, steps: int, epochs: int) -> None:
+    config = replace(CONFIG, steps=steps, batch=4, batch_per_device=4)
 
-    assert in_epochs(config, tiles, processes=processes).epochs == epochs
+    assert in_epochs(config, tiles).epochs == epochs
 
 
 def test_scores_and_checkpoints_of_steps_come_ten_times() -> None:
