@@ -163,7 +163,9 @@ def main() -> None:
     # Threads of torch that wait should sleep, not spin: beside other work, steps are several times faster.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # What a batch system sends before its time is up ends a command as Ctrl-C does: cleanly.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for name in ("SIGTERM", "SIGUSR1"):
+        if hasattr(signal, name):  # Windows has no SIGUSR1
+            signal.signal(getattr(signal, name), signal.default_int_handler)
     try:
         cli.main(prog_name="dwplus", standalone_mode=False)
     except DwplusError as error:

@@ -73,6 +73,7 @@ DOMAINS: dict[str, Domain] = {
     "seed": Domain(0, 2**63 - 1, whole=True),
     "validate_every": _COUNT,
     "checkpoint_every": _COUNT,
+    "checkpoint_minutes": Domain(0, 1_000_000, why="0 is after each step"),
     "workers": Domain(0, 1024, why="0 reads in the process that trains"),
     "keep_mb": Domain(0, 10_000_000),
     # Inputs and outputs of networks.

@@ -15,6 +15,7 @@ from ..pipeline.errors import UsageError, in_brief
 from ..pipeline.spec.bands import BANDS
 from ..pipeline.spec.classes import DYNAMIC_WORLD, ClassTable
 from ..pipeline.spec.radar import Radar
+from ..pipeline.spec.words import count_of
 from .config import from_mapping, to_mapping
 from .loader import Normaliser, TileSet, plain_statistics, radars_of
 from .registry import completed, older_form
@@ -22,10 +23,10 @@ from .registry import completed, older_form
 MAY_DIFFER = frozenset(
     {
         *("dwplus", "train.workers", "train.keep_mb", "train.tracker", "train.device", "computing"),
-        *("train.init", "initial.given"),
+        *("train.batch_per_device", "train.checkpoint_minutes", "train.init", "initial.given"),
     }
 )
-"""Keys that a run may be resumed with others of. ``computing`` is written down each time it changes."""
+"""Keys that a run may be resumed with others of. ``computing`` is written down each time that it changes."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,8 @@ class Computing:
         from_epoch: first epoch (from 1) that was computed so.
         processes: how many trained together.
         device: kind of device, ``cpu`` or ``cuda``.
+        from_step: optimiser steps of that epoch that were done before.
+        batch_per_device: samples at a time on each; 0 for a run of an earlier version.
         precision: what the network really computed in, whatever was asked for: ``bf16`` where autocast was on, else
             ``fp32``, or ``fp32, convolutions tf32`` on GPUs that round the inputs of convolutions.
     """
@@ -136,13 +139,21 @@ class Computing:
     processes: int
     device: str
     precision: str
+    from_step: int = 0
+    batch_per_device: int = 0
 
     def __str__(self) -> str:
-        return f"{self.processes} x {self.device} in {self.precision}"
+        at_once = f", {count_of(self.batch_per_device, 'sample')} at a time" if self.batch_per_device else ""
+        return f"{self.processes} x {self.device} in {self.precision}{at_once}"
+
+    @property
+    def begins(self) -> tuple[int, int]:
+        """Epoch and steps done in it: the order of these records."""
+        return self.from_epoch, self.from_step
 
     def same_as(self, other: Computing) -> bool:
-        """Whether nothing but the first epoch differs."""
-        return replace(self, from_epoch=other.from_epoch) == other
+        """Whether nothing but the beginning differs."""
+        return replace(self, from_epoch=other.from_epoch, from_step=other.from_step) == other
 
 
 @dataclass(frozen=True)

@@ -126,7 +126,7 @@ class RunFolder(RunFiles):
         self.write("metrics.jsonl", lambda path: write_text(path, text))
 
     def read_checkpoint(self) -> dict[str, Any] | None:
-        """State after the last epoch that was kept and is whole, on the CPU; None where there is none.
+        """The last state that was kept and is whole, on the CPU; None where there is none.
 
         A damaged checkpoint is reported, and the one before is read.
 
@@ -151,8 +151,10 @@ class RunFolder(RunFiles):
             )
         return None
 
-    def write_checkpoint(self, epochs_done: int, state: Mapping[str, Any]) -> None:
-        name = f"{CHECKPOINTS}/epoch-{epochs_done:05d}.pt"
+    def write_checkpoint(self, epochs_done: int, state: Mapping[str, Any], *, steps: int = 0) -> None:
+        """Keep the state after some epochs, and some steps of the next one."""
+        within = f"-step-{steps:07d}" if steps else ""
+        name = f"{CHECKPOINTS}/epoch-{epochs_done:05d}{within}.pt"
         self.write(name, lambda temporary: torch.save(dict(state), temporary))
         self.keep_checkpoints(KEPT_CHECKPOINTS)
 
@@ -185,4 +187,5 @@ class RunFolder(RunFiles):
             raise DataError(f"{path} cannot be read: {in_brief(error)}; {remedy(name)}") from error
 
     def _checkpoints(self) -> list[Path]:
-        return sorted((self.path / CHECKPOINTS).glob("epoch-*.pt"))
+        """From the first to the last: ``epoch-00003.pt`` comes before ``epoch-00003-step-0000120.pt``."""
+        return sorted((self.path / CHECKPOINTS).glob("epoch-*.pt"), key=lambda path: path.stem)

@@ -53,6 +53,7 @@ class TrainConfig:
         seed: of the weights, the order, the augmentation and dropout.
         validate_every: epochs between scores of the validation split; the last epoch is always scored.
         checkpoint_every: epochs between checkpoints; the last epoch always leaves one.
+        checkpoint_minutes: between checkpoints within an epoch; 0 leaves one after each step.
         keep_best: also keep the weights of the epoch with the best validation mIoU, in a file of their own. Under the
             protocol ``paper``, that is a choice made on the test split.
         workers: loader processes; None: as many as pay off.
@@ -85,6 +86,7 @@ class TrainConfig:
     seed: int = 0
     validate_every: int = 1
     checkpoint_every: int = 1
+    checkpoint_minutes: float = 15.0
     keep_best: bool = False
     workers: int | None = None
     keep_mb: int = 0

@@ -5,8 +5,8 @@ devices = 32 a step, rotations and flips, from scratch, through ``accelerate``. 
 the paper, so chosen here: weight decay 0.01 (on all weights), no warm-up, focal loss as in ``losses.py`` at full
 resolution, the last epoch's weights as the result.
 
-What an epoch does depends on seed and epoch alone, so a run that was killed at any moment resumes from its last
-checkpoint with the same result.
+What a step does depends on seed, epoch and the step's number alone, so a run that was killed at any moment resumes from
+its last checkpoint with the same result. SIGTERM and SIGUSR1 leave a checkpoint after the step.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from .runs import RunFolder
 from .settings import TrainConfig, in_epochs
 from .training.beginning import beginning, check_same_run, resolve
 from .training.listener import EpochRow, Listener, Position
+from .training.signals import stop_on_signals
 from .training.trainer import Trainer
 from .transfer import BlockAt
 
@@ -62,6 +63,7 @@ def train(
     Raises:
         UsageError: the settings do not fit each other or the data, or ``run_dir`` holds a run with others.
         DwplusError: the loss is not a number any more.
+        KeyboardInterrupt: SIGTERM or SIGUSR1 came; the same call resumes.
     """
     folder, listener = RunFolder(run_dir), listener or Listener()
     held = folder.read_config() if folder.started and folder.has_progress else None
@@ -78,8 +80,8 @@ def train(
         return run_dir
     config = in_epochs(config, len(dataset_train))
     # One process of several on one run holds the lock for all of them.
-    with folder.locked() if is_first_process() else nullcontext():
-        trainer = Trainer(config, begins, folder, dataset_train, dataset_val, on_step, listener)
+    with folder.locked() if is_first_process() else nullcontext(), stop_on_signals() as stop:
+        trainer = Trainer(config, begins, folder, dataset_train, dataset_val, on_step, listener, stop)
         try:
             _run_epochs(trainer, on_epoch)
         finally:
@@ -88,12 +90,10 @@ def train(
 
 
 def _run_epochs(trainer: Trainer, on_epoch: Callable[[EpochRow], None] | None) -> None:
-    rows = trainer.restore()
-    trainer.announce(len(rows))
-    for epoch in range(len(rows), trainer.config.epochs):  # one row an epoch
-        row = trainer.run_epoch(epoch)
-        rows.append(row)
-        trainer.keep(rows)
+    trainer.restore()
+    trainer.announce()
+    while trainer.done < trainer.config.epochs:
+        row = trainer.run_epoch()
         if on_epoch and trainer.accelerator.is_main_process:
             on_epoch(row)
     trainer.finish()

@@ -9,6 +9,9 @@
 - ``objective``: a batch to the sum of its losses.
 - ``step``: the gradient of a step.
 - ``validation``: scores between epochs.
+- ``checkpoint``: how far a training is, and the state that it had there.
+- ``computing``: what computes a run, on its record.
+- ``signals``: requests to stop.
 - ``divergence``: losses and weights that are no numbers.
 - ``trainer``: all these, through the epochs.
 """

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
-import torch
 from torch import Tensor
 
 from ...pipeline.errors import DataError, DwplusError
@@ -12,23 +12,22 @@ from ..runs import check_numbers
 
 _NAN_ADVICE = (
     "train with a lower lr (--set lr=1e-4) or in float32 (--set precision=fp32), under another --name: a run keeps its "
-    "settings. The checkpoint of the epoch before is kept"
+    "settings. The last checkpoint is kept"
 )
 
 
-def check_losses(totals: Sequence[Tensor], *, first: int, epoch: int) -> None:
+def check_losses(totals: Sequence[Sequence[float]], *, first: int, epoch: int) -> None:
     """Make sure that losses are numbers.
 
     Args:
-        totals: (loss, pixels) of the steps from ``first`` (from 0) of the epoch (from 0) on, still on the device.
+        totals: (loss, pixels) of the steps from ``first`` (from 0) of the epoch (from 0) on.
 
     Raises:
         DwplusError: one is not; names its epoch and step, from 1.
     """
-    finite = torch.isfinite(torch.stack(list(totals))).all(1).tolist()
-    if not all(finite):
-        step = first + finite.index(False)
-        raise DwplusError(f"the loss is not a number at epoch {epoch + 1}, step {step + 1}; {_NAN_ADVICE}")
+    for step, (loss, _) in enumerate(totals, first):
+        if not math.isfinite(loss):
+            raise DwplusError(f"the loss is not a number at epoch {epoch + 1}, step {step + 1}; {_NAN_ADVICE}")
 
 
 def check_weights(state: Mapping[str, Tensor], *, epoch: int) -> None:

@@ -1,7 +1,7 @@
 """The trainer: network, optimiser and loaders, from the last checkpoint through the epochs to the weights.
 
-What an epoch does depends on seed and epoch alone, so a run that was killed at any moment resumes from its last
-checkpoint with the same result.
+What a step does depends on seed, epoch and the step's number alone, so a run that was killed at any moment resumes from
+its last checkpoint with the same result.
 """
 
 from __future__ import annotations
@@ -10,22 +10,23 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ...pipeline.spec.classes import IGNORE
+from ...pipeline.spec.words import count_of
 from ..estimate import TimedBatch, seconds_of_training, times_of, unchanged_buffers
 from ..loader import Batch, TileSet, augment, batch_to, batches, collate, make_loader
 from ..losses import build_loss
 from ..registry import spec
 from ..run_config import Computing
-from ..runs import BEST_WEIGHTS, TILES, WEIGHTS, RunFolder
+from ..runs import BEST_WEIGHTS, WEIGHTS, RunFolder
 from ..settings import TrainConfig, accumulation
-from ..transfer import places_of
 from .beginning import Beginning
+from .checkpoint import Checkpoints, Progress
+from .computing import write_down
 from .devices import accelerator_of, true_precision
 from .divergence import check_losses, check_weights
 from .learner import make_learner
@@ -33,6 +34,7 @@ from .listener import EpochRow, Listener, Position
 from .objective import Objective
 from .order import Cut, EpochOrder, MicroBatch
 from .schedule import learning_rate
+from .signals import StopRequest
 from .step import StepGradient
 from .validation import Validation
 
@@ -54,10 +56,11 @@ class Trainer:
         dataset_val: TileSet | None,
         on_step: Callable[[Position], None] | None,
         listener: Listener,
+        stop: StopRequest,
     ) -> None:
         run = begins.run
         self.config, self.run, self.folder, self.on_step, self.listener = config, run, folder, on_step, listener
-        self.before, self.tiles = begins.before, dataset_train
+        self.before, self.tiles, self.stop = begins.before, dataset_train, stop
         # Some tiles are smaller than the crop; where all are, the crop is a mistake.
         self.fill_up = any(min(tile.shape) >= (config.crop_px or 0) for tile in dataset_train.tiles)
         self.accelerator = accelerator_of(config, folder.path)
@@ -75,6 +78,10 @@ class Trainer:
         )
         self.network: nn.Module
         self.network, self.optimiser = self.accelerator.prepare(learner.network, learner.optimiser)
+        self.checkpoints = Checkpoints(
+            folder, self.accelerator, self.network, self.optimiser, minutes=config.checkpoint_minutes
+        )
+        self.progress = Progress()
         self.validation = None if dataset_val is None else Validation(config, dataset_val, self.accelerator)
         device = self.accelerator.device
         self.normaliser = run.data.normaliser().to(device)
@@ -91,22 +98,33 @@ class Trainer:
         )
         self.gradient = StepGradient(self.accelerator, self.network, self.objective)
 
-    def restore(self) -> list[EpochRow]:
-        """Go back to the last checkpoint, or begin; gives the rows of the epochs that are done."""
-        state = self.folder.read_checkpoint()
-        if self.accelerator.is_main_process:
-            self._write_down(epochs_done=0 if state is None else len(state["rows"]))
-        self.accelerator.wait_for_everyone()
-        if state is None:
-            return []
-        self.accelerator.unwrap_model(self.network).load_state_dict(state["network"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        log.info("%s: resuming after epoch %d of %d", self.folder.path, len(state["rows"]), self.config.epochs)
-        return list(state["rows"])
+    @property
+    def done(self) -> int:
+        """Epochs that are done."""
+        return len(self.progress.rows)
 
-    def announce(self, done: int) -> None:
-        """Tell what the training begins with, and how long its epochs from ``done`` on will take."""
-        told = self.accelerator.is_main_process
+    def restore(self) -> None:
+        """Go back to the last checkpoint, or begin."""
+        now = self.progress = self.checkpoints.restore()
+        if self.accelerator.is_main_process:
+            computing = Computing(
+                from_epoch=self.done + 1,
+                processes=self.accelerator.num_processes,
+                device=self.accelerator.device.type,
+                precision=true_precision(self.accelerator),
+                from_step=now.steps,
+                batch_per_device=self.config.batch_per_device,
+            )
+            before = () if self.before is None else self.before.tiles or ()
+            write_down(self.folder, self.run, computing, tiles=self.tiles.tiles, pretrained_on=before)
+        self.accelerator.wait_for_everyone()
+        if self.done or now.steps:
+            within = f" and {count_of(now.steps, 'step')}" if now.steps else ""
+            log.info("%s: resuming after epoch %d%s of %d", self.folder.path, self.done, within, self.config.epochs)
+
+    def announce(self) -> None:
+        """Tell what the training begins with, and how long the epochs that are left will take."""
+        told, done = self.accelerator.is_main_process, self.done
         if told:
             self.listener.begins(self.run, self.config.epochs)
         if done >= self.config.epochs:
@@ -157,56 +175,40 @@ class Trainer:
             module.eval()
         return self.network
 
-    def _write_down(self, *, epochs_done: int) -> None:
-        """Write the run's settings where it begins, and what computes it wherever that changes."""
-        self.folder.prepare()
-        # An earlier start may have left its settings, and nothing that was trained with them.
-        if self.folder.has_progress:
-            run = self.folder.read_config()
-        else:
-            run = self.run
-            tiles = () if self.before is None else self.before.tiles or ()
-            self.folder.write_json(TILES, {"trained_on": places_of(self.tiles.tiles), "pretrained_on": tiles})
-        before = tuple(one for one in run.computing if one.from_epoch <= epochs_done)
-        now = Computing(
-            from_epoch=epochs_done + 1,
-            processes=self.accelerator.num_processes,
-            device=self.accelerator.device.type,
-            precision=true_precision(self.accelerator),
-        )
-        if before and not before[-1].same_as(now):
-            log.warning(
-                "%s: epochs so far were computed on %s, the next ones are on %s", self.folder.path, before[-1], now
-            )
-        if not before or not before[-1].same_as(now):
-            self.folder.write_config(replace(run, computing=(*before, now)))
+    def run_epoch(self) -> EpochRow:
+        """Train the next epoch, or what is left of it, and score it where it is due.
 
-    def run_epoch(self, epoch: int) -> EpochRow:
-        """Train one epoch (from 0) and score it where it is due."""
-        start = time.perf_counter()
-        loss, lr = self._train_epoch(epoch)
-        seconds = time.perf_counter() - start
+        Raises:
+            KeyboardInterrupt: a signal asked to stop; a checkpoint was written.
+        """
+        epoch, now = self.done, self.progress
+        self._stop_if_asked()
+        self._train_epoch(epoch)
         row: EpochRow = {
             "epoch": epoch + 1,
-            "lr": lr,
-            "loss": loss,
-            "seconds": seconds,
-            "samples_per_second": self.run.data.tiles / seconds,
+            "lr": self._rate(epoch, self.order.steps - 1),
+            "loss": now.loss / max(now.pixels, 1),
+            "seconds": now.seconds,
+            "samples_per_second": self.run.data.tiles / max(now.seconds, 1e-9),
         }
         due = (epoch + 1) % self.config.validate_every == 0 or epoch + 1 == self.config.epochs
         if self.validation is not None and due:
-            row |= self.validation.scores(self.network, self.normaliser)
+            row |= self.validation.scores(self.network, self.normaliser, between=self._stop_if_asked)
         self.accelerator.log({key: value for key, value in row.items() if value is not None}, step=epoch + 1)
+        now.end_epoch(row)
+        self._keep()
         return row
 
-    def _train_epoch(self, epoch: int) -> tuple[float, float]:
-        """Mean loss over the marked pixels of the epoch, and the last step's learning rate."""
+    def _train_epoch(self, epoch: int) -> None:
+        now, steps = self.progress, self.order.steps
         self.order.set_epoch(epoch)
+        count = len(self.order)
+        self.order.set_epoch(epoch, first_step=now.steps)
+        done = count - len(self.order)
         self._in_training()
-        read, done, count = batches(self.loader), 0, len(self.order)
+        read, started = batches(self.loader), time.perf_counter()
         totals: list[Tensor] = []
-        lr, checked = self.config.lr, 0
-        for step in range(self.order.steps):
+        for step in range(now.steps, steps):
             parts = self.order.step(step)
             for part in parts:
                 self.gradient.add(self._drawn(next(read), part, epoch), last=part is parts[-1])
@@ -214,14 +216,31 @@ class Trainer:
                 if self.accelerator.is_main_process:
                     self.listener.batch(epoch + 1, done, count)
             totals.append(self.gradient.finish())
-            lr = self._step(epoch * self.order.steps + step)
-            if (step + 1) % CHECK_LOSS_EVERY == 0 or step + 1 == self.order.steps:
-                check_losses(totals[checked:], first=checked, epoch=epoch)
-                checked = len(totals)
+            self._step(self._rate(epoch, step))
+            stop, due = self._is_asked_to_stop(), self.checkpoints.due
+            if stop or due or len(totals) == CHECK_LOSS_EVERY or step + 1 == steps:
+                found = torch.stack(totals).tolist()
+                check_losses(found, first=now.steps, epoch=epoch)
+                now.add(found, seconds=time.perf_counter() - started)
+                totals, started = [], time.perf_counter()
+            if stop or due:
+                self.checkpoints.write(now)
             if self.on_step and self.accelerator.is_main_process:
-                self.on_step(Position(epoch + 1, self.config.epochs, step + 1, self.order.steps))
-        loss, pixels = torch.stack(totals).sum(0).tolist()
-        return loss / max(pixels, 1), lr
+                self.on_step(Position(epoch + 1, self.config.epochs, step + 1, steps))
+            if stop:
+                raise KeyboardInterrupt
+
+    def _is_asked_to_stop(self) -> bool:
+        """Whether any process was: all of them have to end at the same step."""
+        if self.accelerator.num_processes == 1:
+            return self.stop.received
+        asked = torch.tensor(float(self.stop.received), device=self.accelerator.device)
+        return bool(self.accelerator.reduce(asked, reduction="sum"))
+
+    def _stop_if_asked(self) -> None:
+        if self._is_asked_to_stop():
+            self.checkpoints.write(self.progress)
+            raise KeyboardInterrupt
 
     def _drawn(self, batch: Batch, part: MicroBatch, epoch: int) -> Batch:
         """A micro-batch as it is computed, on the device; what is random from here on follows from its place."""
@@ -229,40 +248,41 @@ class Trainer:
         batch = self._augmented(batch_to(batch, self.accelerator.device), epoch)
         return batch if part.counts else batch._replace(label=torch.full_like(batch.label, IGNORE))
 
-    def _step(self, step: int) -> float:
-        """Move the weights; gives the learning rate. Set by hand: a prepared scheduler steps once per process."""
-        warmup = self.config.warmup_epochs * self.order.steps
-        lr = learning_rate(step, steps=self.config.epochs * self.order.steps, warmup=warmup, lr=self.config.lr)
+    def _rate(self, epoch: int, step: int) -> float:
+        """Learning rate of a step of an epoch, both from 0."""
+        steps = self.order.steps
+        warmup = self.config.warmup_epochs * steps
+        return learning_rate(epoch * steps + step, steps=self.config.epochs * steps, warmup=warmup, lr=self.config.lr)
+
+    def _step(self, lr: float) -> None:
+        """Move the weights. The rate is set by hand: a prepared scheduler steps once per process."""
         for group in self.optimiser.param_groups:
             group["lr"] = lr * group.get("factor", 1.0)
         self.optimiser.step()
         self.optimiser.zero_grad()
-        return lr
 
-    def keep(self, rows: list[EpochRow]) -> None:
+    def _keep(self) -> None:
         """Write the rows, then, where it is due, the checkpoint that makes them final."""
-        done = len(rows)
         if not self.accelerator.is_main_process:
             return
-        check_weights(self._weights(), epoch=done)
+        weights, rows = self.checkpoints.weights(), self.progress.rows
+        check_weights(weights, epoch=self.done)
         self.folder.write_rows(rows)
         if self.config.keep_best and _is_best(rows):
-            self.folder.write_weights(BEST_WEIGHTS, self._weights())
-        if done % self.config.checkpoint_every == 0 or done == self.config.epochs:
-            state = {"rows": rows, "network": self._weights(), "optimiser": self.optimiser.state_dict()}
-            self.folder.write_checkpoint(done, state)
+            self.folder.write_weights(BEST_WEIGHTS, weights)
+        by_epochs = self.done % self.config.checkpoint_every == 0 or self.done == self.config.epochs
+        if by_epochs or self.checkpoints.due:
+            self.checkpoints.write(self.progress)
 
     def finish(self) -> None:
+        """Write the weights of a training that is complete."""
         if self.accelerator.is_main_process:
-            check_weights(self._weights(), epoch=self.config.epochs)
+            weights = self.checkpoints.weights()
+            check_weights(weights, epoch=self.config.epochs)
             # Before the weights, whose presence means that nothing is left to do.
             self.folder.keep_checkpoints(1)
-            self.folder.write_weights(WEIGHTS, self._weights())
+            self.folder.write_weights(WEIGHTS, weights)
         self.accelerator.wait_for_everyone()
-
-    def _weights(self) -> dict[str, Tensor]:
-        state: dict[str, Tensor] = self.accelerator.unwrap_model(self.network).state_dict()
-        return state
 
 
 def _is_best(rows: list[EpochRow]) -> bool:

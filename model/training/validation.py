@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -28,8 +29,14 @@ class Validation:
         self._names, self._accelerator, self._loader = tiles.classes.names, accelerator, accelerator.prepare(loader)
 
     @torch.no_grad()
-    def scores(self, network: nn.Module, normaliser: nn.Module) -> dict[str, Any]:
-        """Overall scores by key; each tile counts once, whatever the number of processes."""
+    def scores(
+        self, network: nn.Module, normaliser: nn.Module, *, between: Callable[[], None] = lambda: None
+    ) -> dict[str, Any]:
+        """Overall scores by key; each tile counts once, whatever the number of processes.
+
+        Args:
+            between: called after each batch.
+        """
         network.eval()
         total = ConfusionMatrix.zero(self._names)
         for batch in batches(self._loader):
@@ -38,5 +45,6 @@ class Validation:
             # One matrix per sample, so that those which pad the last batch can be dropped.
             counts = self._accelerator.gather_for_metrics(counts)
             total += ConfusionMatrix(counts.sum(0).cpu().numpy(), self._names)
+            between()
         scores = TileCounts(total).scores()
         return {metric.key: scores[metric.key] for metric in overall()}

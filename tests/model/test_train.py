@@ -173,7 +173,9 @@ def test_a_run_that_goes_on_elsewhere_says_from_which_epoch_on(
     train(CONFIG, dataset_train=Tiles(), run_dir=tmp_path)
 
     assert computing(tmp_path) == [(1, 1, "cpu", "bf16"), (2, 1, "cpu", "fp32")]
-    assert "epochs so far were computed on 1 x cpu in bf16, the next ones are on 1 x cpu in fp32" in caplog.text
+    at_once = "2 samples at a time"
+    said = f"computed on 1 x cpu in bf16, {at_once} so far, and on 1 x cpu in fp32, {at_once} from here on"
+    assert said in caplog.text
 
 
 def test_what_a_killed_save_left_is_removed_when_the_run_goes_on(tmp_path: Path):
@@ -241,7 +243,7 @@ def test_killed_between_the_rows_and_the_checkpoint_an_epoch_is_done_again(
 ):
     write = RunFolder.write_checkpoint
 
-    def die_at_two(folder: RunFolder, done: int, state: dict[str, Any]) -> None:
+    def die_at_two(folder: RunFolder, done: int, state: dict[str, Any], *, steps: int = 0) -> None:
         if done == 2:
             raise KeyboardInterrupt
         write(folder, done, state)
