@@ -332,6 +332,11 @@ def radars_of(tiles: TileSet) -> tuple[Radar, ...]:
     return tuple(getattr(tiles, "radars", ()))
 
 
+def labelers_of(tiles: TileSet) -> tuple[str, ...]:
+    """Who drew each label (``expert``, ``non_expert``, ...); empty where a data set does not say."""
+    return tuple(getattr(tiles, "labelers", ()))
+
+
 def plain_statistics(tiles: TileSet) -> dict[str, tuple[float, float]]:
     """(mean, std) in physical units of the bands that a data set gives, by name.
 
@@ -367,16 +372,19 @@ def augment(
     crop_px: int | None = None,
     symmetries: bool = True,
     fill_up: bool = False,
+    again: Sequence[int] = (),
 ) -> Batch:
     """The batch, each sample cropped at random and turned and mirrored at random, the same for inputs and label.
 
-    What happens to a sample depends on seed, epoch and its number alone, whatever batch, process or device it is in.
+    What happens to a sample depends on seed, epoch, its number and how often it came before, whatever batch, process or
+    device it is in.
 
     Args:
         batch: stored values; square tiles, or a ``crop_px`` that fits.
         seed, epoch: of the choice.
         crop_px: side of the crop; None: the whole tile.
         symmetries: whether to turn and mirror (paper, section V-B: "random rotation and flipping").
+        again: how often each sample was drawn in this epoch before; empty: never.
         fill_up: a tile that is smaller than the crop is filled up with pixels that have no data and are ignored.
 
     Raises:
@@ -395,7 +403,8 @@ def augment(
             raise UsageError(f"crop_px is {crop}, a tile has {height} x {width} px; choose a smaller crop")
         if symmetries and not crop and height != width:
             raise UsageError(f"tiles of {height} x {width} px cannot be turned; train with crop_px")
-        rng = np.random.default_rng((seed, epoch, number))
+        before = again[i] if again else 0
+        rng = np.random.default_rng((seed, epoch, number, before) if before else (seed, epoch, number))
         top, left = (int(rng.integers(side - crop + 1)) if crop else 0 for side in (height, width))
         window = (..., slice(top, top + (crop or height)), slice(left, left + (crop or width)))
         symmetry = Symmetry(int(rng.integers(4)), bool(rng.integers(2))) if symmetries else Symmetry(0, False)

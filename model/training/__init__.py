@@ -5,6 +5,7 @@
 - ``schedule``: the learning rate of each step.
 - ``devices``: what computes, and in which precision.
 - ``order``: which samples make a step, and how it is cut into micro-batches.
+- ``balance``: how often a tile is drawn, and how much its pixels count.
 - ``learner``: the network and its optimiser.
 - ``objective``: a batch to the sum of its losses.
 - ``step``: the gradient of a step.

@@ -30,13 +30,17 @@ def accelerator_of(config: TrainConfig, run_dir: Path) -> Accelerator:
         UsageError: this machine does not have them.
     """
     cuda = torch.cuda.is_available() and config.device == "auto"
-    if config.precision == "bf16" and not cuda:
-        raise UsageError("precision bf16 needs a GPU: on CPUs it is many times slower; choose fp32 or auto")
-    bf16 = config.precision == "bf16" or (config.precision == "auto" and cuda and torch.cuda.is_bf16_supported())
+    if config.precision in ("bf16", "fp16") and not cuda:
+        raise UsageError(
+            f"precision {config.precision} needs a GPU: on CPUs it is many times slower; choose fp32 or auto"
+        )
+    mixed = config.precision if config.precision in ("bf16", "fp16") else "no"
+    if config.precision == "auto" and cuda and torch.cuda.is_bf16_supported():
+        mixed = "bf16"
     if config.tracker and find_spec(config.tracker) is None:
         raise UsageError(f"tracker {config.tracker} is not installed; install it with: pip install 'dwplus[trackers]'")
     accelerator = Accelerator(
-        mixed_precision="bf16" if bf16 else "no",
+        mixed_precision=mixed,
         cpu=config.device == "cpu",
         log_with=config.tracker,
         project_dir=str(run_dir) if config.tracker else None,

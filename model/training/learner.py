@@ -46,6 +46,6 @@ def make_learner(config: TrainConfig, begins: Beginning) -> Learner:
     resting = freeze(network, fixed - {*run.initial.partly, *run.initial.anew}) if run.initial else []
     if config.compile:
         network.compile()  # in place: the names of the weights stay what they are
-    groups = parameter_groups(network, encoder, config.lr_encoder)
+    groups = parameter_groups(network, encoder, config.lr_encoder, decay_all=config.decay_on == "all")
     optimiser = torch.optim.AdamW(groups, lr=config.lr, weight_decay=config.weight_decay, fused=True)
     return Learner(network, optimiser, resting, has_aux)

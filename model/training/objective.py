@@ -12,7 +12,10 @@ from ..losses import PixelLoss
 
 
 class Total(NamedTuple):
-    """Of the pixels of a batch that count: the sum of their losses, and how many they are. Scalars on its device."""
+    """Of the pixels of a batch that count: the sum of their losses, and how many they are, by their weights.
+
+    Scalars on its device.
+    """
 
     loss: Tensor
     pixels: Tensor
@@ -25,6 +28,7 @@ class Objective:
         network: as it is trained, wrapped or not.
         normaliser, loss: on the network's device.
         classes: number of classes.
+        sample_weights: float32 (samples,), how much a pixel of each sample of the data set counts; None: 1.
         aux_weight: of the loss of the network's auxiliary head; None: it has none.
         name: of the network, for messages.
     """
@@ -36,25 +40,27 @@ class Objective:
         loss: PixelLoss,
         *,
         classes: int,
+        sample_weights: Tensor | None = None,
         aux_weight: float | None = None,
         name: str = "the network",
     ) -> None:
         self.network, self.normaliser, self.loss = network, normaliser, loss
-        self.classes, self.aux_weight, self.name = classes, aux_weight, name
+        self.classes, self.sample_weights, self.aux_weight, self.name = classes, sample_weights, aux_weight, name
 
     def __call__(self, batch: Batch) -> Total:
         """
         Raises:
             UsageError: the network gives something else than logits of the batch.
         """
+        weight = None if self.sample_weights is None else self.sample_weights[batch.number]
         inputs = self.normaliser(batch.primary, batch.auxiliary)
         if self.aux_weight is None:
             logits = self.network(*inputs)
             self._check_logits(logits, batch)
-            return Total(*self.loss.total(logits, batch.label))
+            return Total(*self.loss.total(logits, batch.label, weight))
         logits, aux_logits = self.network(*inputs, aux=True)
-        loss, pixels = self.loss.total(logits, batch.label)
-        return Total(loss + self.aux_weight * self.loss.total(aux_logits, batch.label)[0], pixels)
+        loss, pixels = self.loss.total(logits, batch.label, weight)
+        return Total(loss + self.aux_weight * self.loss.total(aux_logits, batch.label, weight)[0], pixels)
 
     def _check_logits(self, logits: Any, batch: Batch) -> None:
         """Networks from outside give whatever they give."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -31,10 +32,21 @@ class StepGradient:
         accelerator: of the devices that train together.
         network: as the accelerator prepared it.
         objective: gives sum of losses and number of pixels of a batch.
+        optimiser: as the accelerator prepared it; its gradients are scaled where the accelerator scales (fp16).
+        clip_norm: largest norm of the gradient over all weights; None: whatever it is.
     """
 
-    def __init__(self, accelerator: Accelerator, network: nn.Module, objective: Callable[[Batch], Total]) -> None:
+    def __init__(
+        self,
+        accelerator: Accelerator,
+        network: nn.Module,
+        objective: Callable[[Batch], Total],
+        *,
+        optimiser: Any = None,
+        clip_norm: float | None = None,
+    ) -> None:
         self._accelerator, self._network, self._objective = accelerator, network, objective
+        self._optimiser, self._clip_norm = optimiser, clip_norm
         device = accelerator.device
         # Counts of pixels are exact in float64; Apple's GPUs have none.
         self._exact = torch.float32 if device.type == "mps" else torch.float64
@@ -57,6 +69,11 @@ class StepGradient:
         totals: Tensor = self._accelerator.reduce(self._totals, reduction="sum")
         self._totals = torch.zeros_like(self._totals)
         factor = torch.where(totals[1] > 0, 1 / (_SHRUNK * totals[1].clamp(min=1e-9)), 0.0)
+        if self._accelerator.scaler is not None:
+            # Also notes gradients that are no numbers: that step is left out, and the scale made smaller.
+            self._accelerator.scaler.unscale_(self._optimiser.optimizer)
         gradients = [one.grad for one in self._network.parameters() if one.grad is not None]
         torch._foreach_mul_(gradients, factor.to(gradients[0].dtype))
+        if self._clip_norm is not None:
+            nn.utils.clip_grad_norm_(self._network.parameters(), self._clip_norm)
         return totals

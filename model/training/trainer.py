@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -18,12 +18,14 @@ from torch import Tensor, nn
 from ...pipeline.spec.classes import IGNORE
 from ...pipeline.spec.words import count_of
 from ..estimate import TimedBatch, seconds_of_training, times_of, unchanged_buffers
+from ..label_share import class_pixels
 from ..loader import Batch, TileSet, augment, batch_to, batches, collate, make_loader
 from ..losses import build_loss
 from ..registry import spec
 from ..run_config import Computing
 from ..runs import BEST_WEIGHTS, WEIGHTS, RunFolder
 from ..settings import TrainConfig, accumulation
+from .balance import sample_weights, tile_chances
 from .beginning import Beginning
 from .checkpoint import Checkpoints, Progress
 from .computing import write_down
@@ -68,7 +70,13 @@ class Trainer:
         learner = make_learner(config, begins)
         self.resting = learner.resting
         cut = Cut(config.batch, config.batch_per_device, self.accelerator.num_processes, self.accelerator.process_index)
-        self.order = EpochOrder(len(dataset_train), seed=config.seed, cut=cut, fewest=spec(config.model).min_batch)
+        self.order = EpochOrder(
+            len(dataset_train),
+            seed=config.seed,
+            cut=cut,
+            fewest=spec(config.model).min_batch,
+            chances=tile_chances(class_pixels(dataset_train)) if config.sampling == "classes" else None,
+        )
         self.loader = make_loader(
             dataset_train,
             batch=config.batch_per_device,
@@ -93,10 +101,17 @@ class Trainer:
             self.normaliser,
             loss,
             classes=len(run.data.classes),
+            sample_weights=sample_weights(config, dataset_train, device),
             aux_weight=config.aux_weight if learner.has_aux else None,
             name=run.model,
         )
-        self.gradient = StepGradient(self.accelerator, self.network, self.objective)
+        self.gradient = StepGradient(
+            self.accelerator,
+            self.network,
+            self.objective,
+            optimiser=self.optimiser,
+            clip_norm=config.clip_norm,
+        )
 
     @property
     def done(self) -> int:
@@ -158,7 +173,7 @@ class Trainer:
         self.optimiser.zero_grad()
         return TimedBatch(read, seconds, batch.label.numel())
 
-    def _augmented(self, batch: Batch, epoch: int) -> Batch:
+    def _augmented(self, batch: Batch, epoch: int, *, again: Sequence[int] = ()) -> Batch:
         config = self.config
         return augment(
             batch,
@@ -167,6 +182,7 @@ class Trainer:
             crop_px=config.crop_px,
             symmetries=config.symmetries,
             fill_up=self.fill_up,
+            again=again,
         )
 
     def _in_training(self) -> nn.Module:
@@ -245,7 +261,8 @@ class Trainer:
     def _drawn(self, batch: Batch, part: MicroBatch, epoch: int) -> Batch:
         """A micro-batch as it is computed, on the device; what is random from here on follows from its place."""
         torch.manual_seed(_mixed_seed(self.config.seed, epoch, part.place))
-        batch = self._augmented(batch_to(batch, self.accelerator.device), epoch)
+        again = self.order.drawn_before(part)
+        batch = self._augmented(batch_to(batch, self.accelerator.device), epoch, again=again)
         return batch if part.counts else batch._replace(label=torch.full_like(batch.label, IGNORE))
 
     def _rate(self, epoch: int, step: int) -> float:

@@ -68,10 +68,17 @@ def _train_and_die(run_dir: Path, die_at: tuple[int, int] | None, changes: dict[
 def start(run_dir: Path, *, die_at: tuple[int, int] | None = None, **changes: Any) -> BaseProcess:
     """The same in a process of its own, which kills itself after a step (epoch and step from 1)."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["dwplus.model.train"])  # torch takes seconds to import
+    # What takes seconds to import; the optimiser imports the second one.
+    context.set_forkserver_preload(["dwplus.model.train", "torch._dynamo"])
     process = context.Process(target=_train_and_die, args=(run_dir, die_at, changes))
     process.start()
     return process
+
+
+def newest(run_dir: Path) -> str:
+    """Name of the last checkpoint of a run; empty where it has none."""
+    names = [path.stem for path in (run_dir / "checkpoints").glob("epoch-*.pt")]
+    return max(names, default="")
 
 
 def result(run_dir: Path) -> tuple[bytes, list[dict[str, Any]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from dwplus.model.training.order import Cut, EpochOrder, MicroBatch
 
@@ -50,6 +51,22 @@ def test_an_epoch_does_without_a_last_micro_batch_that_is_too_small() -> None:
     assert {number for epoch in epochs for number in epoch} == set(range(5))  # another one each time
     assert (order.steps, len(order)) == (2, 2)
     assert EpochOrder(5, seed=0, cut=Cut(batch=2, at_once=2)).steps == 3
+
+
+def test_samples_are_drawn_by_their_chances_and_counted() -> None:
+    # Given that the first of four samples comes three times as often as each other one.
+    chances = np.array([0.5, 1 / 6, 1 / 6, 1 / 6])
+    order = EpochOrder(4, seed=0, cut=Cut(batch=4, at_once=2), chances=chances)
+
+    drawn = [number for epoch in range(500) for number in order.samples(epoch)]
+
+    assert drawn.count(0) == pytest.approx(1000, abs=100)
+    assert order.samples(3) == order.samples(3)
+    for epoch in range(9):
+        order.set_epoch(epoch)
+        (whole,) = ([n for part in order.step(0) for n in part.numbers],)
+        before = [count for part in order.step(0) for count in order.drawn_before(part)]
+        assert before == [whole[:i].count(number) for i, number in enumerate(whole)]
 
 
 def test_an_epoch_begins_at_any_of_its_steps() -> None:
