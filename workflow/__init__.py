@@ -3,6 +3,7 @@
 - ``console``: progress on a terminal and in logs.
 - ``source``: opening a source of pixels; starting the local Earth Engine.
 - ``training``: opening splits, naming runs, training and scoring on a data root.
+- ``seeds``: runs that differ in their seed alone.
 - ``reproduce``: everything in one command.
 - ``pages``: the report and the page of findings.
 - ``doctor``: what a build needs, checked before it starts.
