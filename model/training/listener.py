@@ -30,8 +30,9 @@ class Listener:
     def estimated(self, seconds: float) -> None:
         """How long the training will take from here on; before the first step."""
 
-    def batch(self, epoch: int, done: int, count: int) -> None:
-        """``done`` of ``count`` batches of an epoch (from 1) are computed."""
+    def batch(self, epoch: int, done: int, count: int, samples: int) -> None:
+        """``done`` of ``count`` batches of an epoch (from 1) are computed; the last one, of all devices together, had
+        ``samples``."""
 
 
 EpochRow = dict[str, Any]

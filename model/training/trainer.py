@@ -230,7 +230,8 @@ class Trainer:
                 self.gradient.add(self._drawn(next(read), part, epoch), last=part is parts[-1])
                 done += 1
                 if self.accelerator.is_main_process:
-                    self.listener.batch(epoch + 1, done, count)
+                    together = len(part.numbers) * self.accelerator.num_processes
+                    self.listener.batch(epoch + 1, done, count, together)
             totals.append(self.gradient.finish())
             self._step(self._rate(epoch, step))
             stop, due = self._is_asked_to_stop(), self.checkpoints.due

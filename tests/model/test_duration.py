@@ -74,7 +74,8 @@ class Heard(Listener):
         assert seconds > 0
         self.said.append("estimated")
 
-    def batch(self, epoch: int, done: int, count: int) -> None:
+    def batch(self, epoch: int, done: int, count: int, samples: int) -> None:
+        assert samples == 2
         self.said.append((epoch, done, count))
 
 
