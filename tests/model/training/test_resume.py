@@ -52,12 +52,12 @@ def test_killed_after_three_steps_drawn_at_random_a_run_ends_with_the_same_bytes
 
 @pytest.mark.slow
 def test_killed_twenty_times_at_any_moment_a_run_ends_with_the_same_bytes(tmp_path: Path) -> None:
-    # Given a run of 240 steps; kills come by the clock, in the middle of steps, validations and writes.
-    rng, settings = np.random.default_rng(16), {"epochs": 80, "checkpoint_minutes": 0.001}
+    # Given a run of 180 steps; kills come by the clock, in the middle of steps, validations and writes.
+    rng, settings = np.random.default_rng(16), {"epochs": 60, "checkpoint_every": 10}
     whole = train_here(tmp_path / "whole", **settings)
 
     for kill in range(20):
-        process = start(tmp_path / "killed", **settings)
+        process = start(tmp_path / "killed", **settings, checkpoint_minutes=0.001)
         # It has to get somewhere before it is killed.
         before = newest(tmp_path / "killed")
         while process.is_alive() and newest(tmp_path / "killed") == before:
