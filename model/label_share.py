@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from .loader import BandStatistics, Statistics, TileSet
+from .loader import BandStatistics, Statistics, TileSet, labelers_of
 
 if TYPE_CHECKING:
     from ..pipeline.dataset.samples import Sample
@@ -55,7 +55,7 @@ def part_of(tiles: TileSet, share: float) -> TileSet:
     """
     if share == 1:
         return tiles
-    content = class_pixels(tiles, range(len(tiles)))
+    content = class_pixels(tiles)
     order = stratified_order(content, [tile.id for tile in tiles.tiles])
     chosen = sorted(order[: max(1, round(share * len(tiles)))])
     return Part(tiles, tuple(chosen), _counts(content[chosen]))
@@ -66,9 +66,9 @@ def some_of(tiles: TileSet, chosen: Sequence[int]) -> TileSet:
     return Part(tiles, tuple(chosen), _counts(class_pixels(tiles, chosen)))
 
 
-def class_pixels(tiles: TileSet, chosen: Sequence[int]) -> NDArray[np.int64]:
-    """int64 (tiles, K): marked pixels of each class in the tiles at some places."""
-    classes = len(tiles.classes)
+def class_pixels(tiles: TileSet, chosen: Sequence[int] | None = None) -> NDArray[np.int64]:
+    """int64 (tiles, K): marked pixels of each class in the tiles at some places, or in all. Reads their labels."""
+    classes, chosen = len(tiles.classes), range(len(tiles)) if chosen is None else chosen
     return np.stack([np.bincount(tiles[i].label.ravel(), minlength=256)[:classes] for i in chosen])
 
 
@@ -152,3 +152,8 @@ class Part:
     @property
     def trained_here(self) -> bool:
         return self.whole.trained_here
+
+    @property
+    def labelers(self) -> tuple[str, ...]:
+        known = labelers_of(self.whole)
+        return tuple(known[i] for i in self.chosen) if known else ()
