@@ -45,6 +45,7 @@ def train(
     init: str | None,
     freeze: str | None,
     labels_share: float | None,
+    accept: tuple[str, ...],
 ) -> None:
     """Train a network on the data set; run it again to resume.
 
@@ -72,7 +73,7 @@ def train(
     row = spec(settings.model)
     inputs: Inputs = Inputs(primary or row.primary, auxiliary or row.auxiliary or "none")
     name = name or re.sub("[^A-Za-z0-9._-]", "-", settings.model)
-    run_dir = train_run(root, name, settings, protocol=protocol, inputs=inputs, progress=progress)
+    run_dir = train_run(root, name, settings, protocol=protocol, inputs=inputs, progress=progress, accept=accept)
     if is_first_process():
         click.echo(f"{run_dir}  next: {root.command(f'dwplus score runs/{run_dir.name}')}")
 

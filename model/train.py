@@ -57,6 +57,7 @@ from .transfer import (
     Plan,
     Pretrained,
     begun,
+    check_same_radar,
     encoder_names,
     freeze,
     parameter_groups,
@@ -114,6 +115,7 @@ def train(
     listener: Listener | None = None,
     held_out: Sequence[Tile] = (),
     block_at: BlockAt = block_of,
+    accept_s1: bool = False,
 ) -> Path:
     """Train a network, or resume a training that was interrupted; a complete run is left as it is.
 
@@ -127,12 +129,14 @@ def train(
         listener: hears what the training begins with, how long it will take, and of each batch.
         held_out: tiles that weights to begin with should not have been trained on, beside those of ``dataset_val``.
         block_at: gives the geographic blocks by which that is judged.
+        accept_s1: begin with weights that were trained on Sentinel-1 that was made in another way; the run records it.
 
     Returns:
         ``run_dir``.
 
     Raises:
-        UsageError: the settings do not fit each other or the data, or ``run_dir`` holds a run with others.
+        UsageError: the settings do not fit each other or the data, ``run_dir`` holds a run with others, or weights to
+            begin with were trained on another Sentinel-1.
         DwplusError: the loss is not a number any more.
     """
     folder, listener = RunFolder(run_dir), listener or Listener()
@@ -142,7 +146,7 @@ def train(
     if held is not None:
         run = run.resuming(held)
     validated = () if dataset_val is None else dataset_val.tiles
-    begins = _beginning(config, run, held, [*held_out, *validated], block_at)
+    begins = _beginning(config, run, held, [*held_out, *validated], block_at, accept_s1=accept_s1)
     run = begins.run
     check_same_run(folder, run)
     if folder.complete:
@@ -169,7 +173,13 @@ class _Beginning:
 
 
 def _beginning(
-    config: TrainConfig, run: RunConfig, held: RunConfig | None, held_out: Sequence[Tile], block_at: BlockAt
+    config: TrainConfig,
+    run: RunConfig,
+    held: RunConfig | None,
+    held_out: Sequence[Tile],
+    block_at: BlockAt,
+    *,
+    accept_s1: bool,
 ) -> _Beginning:
     if config.init is None:
         return _Beginning(run)
@@ -179,8 +189,9 @@ def _beginning(
         return _Beginning(replace(run, initial=held.initial, data=kept))
     before = read_pretrained(config.init)
     made = plan(run.model, settings_of(run.model, run.model_config, where="model"), run.data, before)
+    accepted = check_same_radar(run.data, made, before, accept_s1=accept_s1)
     shared = sharing_blocks(before.tiles or (), held_out, block_at)
-    return _Beginning(begun(run, made, before, shared), before, made)
+    return _Beginning(begun(run, made, before, shared, accepted), before, made)
 
 
 def _run_epochs(trainer: _Trainer, on_epoch: Callable[[EpochRow], None] | None) -> None:

@@ -8,6 +8,7 @@ from datetime import date
 import numpy as np
 from dwplus.pipeline.dataset.samples import Sample
 from dwplus.pipeline.spec.classes import ClassTable, LandCover, spread_colours
+from dwplus.pipeline.spec.radar import Radar
 from dwplus.pipeline.spec.tiles import Tile
 
 
@@ -60,6 +61,7 @@ class MemoryTiles:
     trained_here: bool = True
     first: int = 0
     shards_hash: str = "abc"
+    radars: tuple[Radar, ...] = ()
     reads: list[int] = field(default_factory=list)
 
     @property
