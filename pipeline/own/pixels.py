@@ -135,12 +135,12 @@ def add_pixels(root: DataRoot, paths: Sequence[Path], addition: Addition, *, pro
     sha256 = {product: one.sha256 for product, one in zip(found.products, entry.files, strict=False)}
     making = Making(record, addition.radar, sha256, addition.accept_offset, addition.licence)
     with root.open_ledger() as ledger:
-        _tidy(root)
+        tidy(root)
         if record != before:
             # From here on shards of it may appear.
             write_added_pixels(root.folder, record)
         for row in _made(rows, choices, making, root, progress):
-            _note(ledger, row)
+            note(ledger, row)
         write_failures(root.folder, ledger.rows.values())
         states = count_states({row.tile.id: ledger.rows[row.tile.id] for row in rows})
         write_added_pixels(root.folder, record.with_input(entry))
@@ -148,7 +148,7 @@ def add_pixels(root: DataRoot, paths: Sequence[Path], addition: Addition, *, pro
     return Added(states, dropped, len(found.products), accepted)
 
 
-def _tidy(root: DataRoot) -> None:
+def tidy(root: DataRoot) -> None:
     """Remove leftovers of interrupted runs."""
     for folder in (root.shards, root.added_file.parent):
         remove_parts(folder)
@@ -339,7 +339,7 @@ def make_tile(row: ManifestRow, choice: Mapping[Sensor, Choice], making: Making,
 _MEASURED = {"seconds": 0.0, "time": "", "attempts": 0}
 
 
-def _note(ledger: Ledger, row: LedgerRow) -> None:
+def note(ledger: Ledger, row: LedgerRow) -> None:
     """Add a row to the ledger, unless it says so already."""
     before = ledger.rows.get(row.tile)
     if before is None or replace(before, **_MEASURED) != replace(row, **_MEASURED):  # type: ignore[arg-type]  # fields by name

@@ -121,6 +121,16 @@ def find_products(paths: Iterable[Path], rules: Rules) -> Found:
     return Found(tuple(sorted(products, key=_order)), dropped)
 
 
+def names_below(folder: Path) -> frozenset[str]:
+    """Names that products in a folder can have on record, whatever table of bands they were read with."""
+    try:
+        units = [one for by_name in (True, False) for one in _units_of([folder], by_name=by_name)]
+    except DataError:
+        # One that cannot be used any more: files by themselves are left.
+        units = _units_of([folder], by_name=False) if not folder.name.casefold().endswith(".safe") else []
+    return frozenset(name for one in units for name in (one.name, _product_name(one.path)))
+
+
 def _order(product: Product) -> tuple[str, date, str, str]:
     return product.sensor, product.day, product.name, str(product.files[0])
 
