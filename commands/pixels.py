@@ -150,6 +150,7 @@ def add(paths: tuple[Path, ...], quiet: bool, as_json: bool, **options: Any) -> 
                     "states": dict(added.states),
                     "dropped": dict(added.dropped),
                     "accepted": list(added.accepted),
+                    "absent": list(added.absent),
                 },
                 indent=1,
             )
@@ -204,6 +205,8 @@ def _print(root: Any, added: Added, words: str) -> None:
         click.echo(f"not used: {len(added.dropped) - _SHOWN:,} more; all stand in {root.added_file}")
     for one in added.accepted:
         click.echo(f"accepted: {one}")
+    for band in added.absent:
+        click.echo(f"absent: {band} (not in all files); networks that read it are not trained on this data set")
     _print_states(added.states)
     click.echo(f"{root}: {words}")
     if sum(added.states.values()) > added.states.get("done", 0):

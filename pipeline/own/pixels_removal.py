@@ -165,7 +165,9 @@ class _Gone:
         seen = [radar for radar in record.radars if any(_is_of(tags, radar) for tags in tags_of_shards)]
         radars = tuple(seen or record.radars) if "S1" in held else ()
         sensors: tuple[Sensor, ...] = tuple(sensor for sensor in record.sensors if sensor in held)
-        return replace(record, inputs=tuple(inputs), sensors=sensors, radars=radars)
+        lacking = {band for tags in tags_of_shards for band in tags.get("S2_ABSENT", "").split()}
+        absent = tuple(band for band in record.absent if band in lacking)
+        return replace(record, inputs=tuple(inputs), sensors=sensors, radars=radars, absent=absent)
 
 
 def _is_of(tags: Mapping[str, str], radar: Radar) -> bool:

@@ -73,6 +73,7 @@ def test_the_result_is_printed_as_json(dwplus: Run, mine: DataRoot, tmp_path: Pa
         "states": {"done": 4},
         "dropped": {"map.tif": "holds lulc alone"},
         "accepted": [],
+        "absent": [],
     }
 
 

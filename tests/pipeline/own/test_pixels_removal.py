@@ -143,6 +143,16 @@ def test_the_other_of_two_kinds_of_sentinel_1_is_forgotten_with_its_files(root: 
     assert root.radars() == (ONE_DATE,)
 
 
+def test_b1_is_there_again_without_the_file_that_lacks_it(root: DataRoot, files: Path) -> None:
+    ten = write_raster(files / "ten_20190702.tif", s2_values(32, 32)[1:], TILES[3].affine, names=S2_BANDS[1:])
+    add(root, S2, files / "s2" / "s2_0_20190703.tif", files / "s2" / "s2_1_20190703.tif", ten)
+    assert root.absent_bands() == ("B1",)
+
+    remove_pixels(root, [ten.name])
+
+    assert root.absent_bands() == ()
+
+
 def test_a_file_that_broke_a_rule_is_blamed_no_more(root: DataRoot, files: Path) -> None:
     stuck = s2_values(40, 40)
     stuck[3] = 777
