@@ -279,7 +279,13 @@ def encoded(tile: Tile, held: Held, making: Making) -> bytes:
         **dict(sorted(held.tags.items(), reverse=True)),
         "LICENCE": "; ".join((Source.of(added.source).licence.format(years=years), *licences)),
     }
-    return encode_shard(held.pixels, tile, tags)
+    return encode_shard(held.pixels, tile, tags, _titles(held.tags))
+
+
+def _titles(tags: Mapping[str, str]) -> dict[str, str]:
+    """Titles of the bands of Sentinel-1 as it was calibrated; those of the band table say sigma0."""
+    calibration = tags.get("S1_CALIBRATION", "sigma0")
+    return {band: BANDS[band].title.replace("sigma0", calibration) for band in SENSOR_BANDS["S1"]}
 
 
 def missing_sensors(held: Held | None, added: AddedPixels) -> tuple[Sensor, ...]:

@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
+import zarr
 from affine import Affine
 from dwplus.pipeline.build.build import build_added
 from dwplus.pipeline.cluster import in_process
 from dwplus.pipeline.dataset.root import DataRoot
 from dwplus.pipeline.dataset.samples import Dataset
+from dwplus.pipeline.dataset.store import write_store
 from dwplus.pipeline.errors import DataError, UsageError
 from dwplus.pipeline.own.pixels import Added, Addition, add_pixels
 from dwplus.pipeline.own.pixels_dates import Dates
@@ -342,6 +344,17 @@ def test_a_mean_of_power_is_stored_in_decibel_with_its_number_of_scenes(tmp_path
     assert root.radars() == (radar,)
 
 
+def test_the_training_store_says_how_sentinel_1_was_made(tmp_path: Path, root: DataRoot, stacks: Path) -> None:
+    gamma = Radar("gamma0", "none", 1, ("ASCENDING",))
+    add(root, replace(BOTH, radar=gamma), stacks)
+    build_added(root, run=in_process, progress=Silent())
+
+    write_store(root, run=in_process)
+
+    about = zarr.open_group(root.store, mode="r")["s1"].attrs
+    assert about["long_name"] == "gamma0, one date, ascending pass"
+
+
 def test_a_label_of_a_period_takes_a_file_of_any_day_in_it(tmp_path: Path) -> None:
     tile = own_tile(day=date(2022, 1, 1))
     root = lay_out_labels(tmp_path / "mine", [tile], periods={tile.id: "2022-01-01/2022-12-31"})
@@ -369,7 +382,14 @@ def test_sentinel_1_of_another_kind_is_refused_or_accepted_and_recorded(
     assert added.accepted == (difference,)
     assert [one.accepted for one in root.added_pixels().inputs] == [(), (difference,)]  # type: ignore[union-attr]
     assert read_header(root.shard(tiles[0])).tags["S1_CALIBRATION"] == "gamma0"
+    assert titles_of(root, tiles[0])["VV"] == "gamma0, vertical transmit, vertical receive"
+    assert titles_of(root, tiles[1])["VH"] == "sigma0, vertical transmit, horizontal receive"
     assert len(root.radars()) == 2
+
+
+def titles_of(root: DataRoot, tile: Tile) -> dict[str, str]:
+    with rasterio.open(root.own_shard(tile)) as file:
+        return {name: file.tags(number)["TITLE"] for number, name in enumerate(file.descriptions, start=1)}
 
 
 def test_pixels_of_another_source_or_resampling_do_not_stand_beside(root: DataRoot, stacks: Path) -> None:
