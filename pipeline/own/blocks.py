@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ..errors import DataError
@@ -229,6 +229,45 @@ def _beside(marked: Sequence[Marked], of_tile: Mapping[str, str]) -> tuple[froze
         # All of them touch: those that share ground leave all the same, their pixels would be seen twice.
         leaving &= _that_share(training, others, margin_px=0)
     return leaving, touching - leaving
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A tile that is used, its split, and whether its user named it."""
+
+    tile: Tile
+    split: str
+    named: bool
+
+
+def check_named(placed: Sequence[Placed], fresh: Collection[str]) -> None:
+    """Make sure that no ground lies in two splits because a user named them so.
+
+    Args:
+        placed: tiles that are used.
+        fresh: ids of tiles that come in now; ground that tiles of before share is left as it is.
+
+    Raises:
+        DataError: it does; names two tiles.
+    """
+    if not any(one.named for one in placed):
+        return
+    entering = [one for one in placed if one.tile.id in fresh]
+    pairs = [
+        (entering[i], placed[j], share)
+        for i, j, share in shared_ground([one.tile for one in entering], [one.tile for one in placed])
+        if entering[i].split != placed[j].split and (entering[i].named or placed[j].named)
+    ]
+    if not pairs:
+        return
+    one, other, share = pairs[0]
+    tiles = len({part.tile.id for pair in pairs for part in pair[:2]})
+    more = f" ({tiles:,} tiles share ground with another split in all)" if tiles > 2 else ""
+    raise DataError(
+        f"tiles {one.tile.id} ({one.split}) and {other.tile.id} ({other.split}) share {share:.0%} of their ground"
+        f"{more}: a network would be scored on what it was trained on; name one split for both, make tiles "
+        "smaller (--tile-px), or name no splits and let blocks decide"
+    )
 
 
 def _touching(tiles: Sequence[Tile]) -> dict[str, frozenset[str]]:
