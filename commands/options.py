@@ -256,4 +256,10 @@ def transfer_options(function: F) -> F:
             metavar="SHARE",
             help="Train on this share of the training tiles, with all classes in their shares.",
         ),
+        click.option(
+            "--accept",
+            type=click.Choice(["s1"]),
+            multiple=True,
+            help="s1: begin with weights that were trained on Sentinel-1 that was made in another way (with --init).",
+        ),
     )

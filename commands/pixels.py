@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,10 +28,11 @@ _PASSES: dict[str, tuple[OrbitPass, ...]] = {
 
 @click.group()
 def pixels() -> None:
-    """Add pixels of your own to labels, in place of Earth Engine's.
+    """Add pixels of your own to labels, in place of Earth Engine's, and take them out again.
 
     \b
     dwplus pixels add stacks/ --as s2 --data mine
+    dwplus pixels remove stacks/s2_20190703.tif --data mine
     """
 
 
@@ -148,6 +150,7 @@ def add(paths: tuple[Path, ...], quiet: bool, as_json: bool, **options: Any) -> 
                     "states": dict(added.states),
                     "dropped": dict(added.dropped),
                     "accepted": list(added.accepted),
+                    "absent": list(added.absent),
                 },
                 indent=1,
             )
@@ -156,6 +159,40 @@ def add(paths: tuple[Path, ...], quiet: bool, as_json: bool, **options: Any) -> 
         _print(root, added, described(added))
     if added.bad:
         raise SystemExit(ExitCode.FAILED_TILES)
+
+
+@pixels.command(short_help="Take pixels out again that were added.")
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@data_option
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON document.")
+def remove(inputs: tuple[str, ...], data: Path, as_json: bool) -> None:
+    """Take added pixels out of a data root again, by the files or folders that they were added from, or by the keys of
+    additions in own/pixels.json. Tiles that had pixels of them have none of that sensor afterwards; run it again after
+    an interruption.
+
+    \b
+    dwplus pixels remove stacks/s2_20190703.tif --data mine
+    """
+    from ..pipeline.dataset.root import DataRoot
+    from ..pipeline.own.pixels_removal import remove_pixels
+    from ..pipeline.spec.words import count_of
+
+    root = DataRoot.at(data)
+    removed = remove_pixels(root, inputs)
+    if as_json:
+        result = {"root": str(root), "files": removed.files, "tiles": removed.tiles, "states": dict(removed.states)}
+        click.echo(json.dumps(result, indent=1))
+        return
+    for name in removed.files[:_SHOWN]:
+        click.echo(f"removed: {name}")
+    if len(removed.files) > _SHOWN:
+        click.echo(f"removed: {len(removed.files) - _SHOWN:,} more")
+    _print_states(removed.states)
+    click.echo(f"{root}: {count_of(removed.tiles, 'tile')} lost pixels")
+    if removed.left is None:
+        click.echo(f"{root} holds no added pixels any more; next: dwplus pixels add FILES --as s2 --data {root}")
+    else:
+        click.echo(f"next: dwplus build --data {root}")
 
 
 _SHOWN = 10
@@ -168,12 +205,18 @@ def _print(root: Any, added: Added, words: str) -> None:
         click.echo(f"not used: {len(added.dropped) - _SHOWN:,} more; all stand in {root.added_file}")
     for one in added.accepted:
         click.echo(f"accepted: {one}")
-    for state, number in sorted(added.states.items(), key=lambda item: -item[1]):
-        click.echo(f"{number:6} {state}")
+    for band in added.absent:
+        click.echo(f"absent: {band} (not in all files); networks that read it are not trained on this data set")
+    _print_states(added.states)
     click.echo(f"{root}: {words}")
     if sum(added.states.values()) > added.states.get("done", 0):
         click.echo(f"the reasons stand in {root.failures_file}")
     click.echo(f"next: dwplus build --data {root}")
+
+
+def _print_states(states: Mapping[str, int]) -> None:
+    for state, number in sorted(states.items(), key=lambda item: -item[1]):
+        click.echo(f"{number:6} {state}")
 
 
 def _addition(options: dict[str, Any]) -> Addition:

@@ -50,6 +50,7 @@ def train(
     init: str | None,
     freeze: str | None,
     labels_share: float | None,
+    accept: tuple[str, ...],
 ) -> None:
     """Train a network on the data set; run it again to resume.
 
@@ -86,7 +87,7 @@ def train(
         )
     configs = {name: settings} if seeds is None else settings_of_seeds(name, settings, parse_seeds(seeds))
     for one, config in configs.items():
-        run_dir = train_run(root, one, config, protocol=protocol, inputs=inputs, progress=progress)
+        run_dir = train_run(root, one, config, protocol=protocol, inputs=inputs, progress=progress, accept=accept)
     if is_first_process():
         click.echo(f"{run_dir}  next: {root.command(f'dwplus score runs/{name}')}")
 

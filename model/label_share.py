@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from .loader import BandStatistics, Statistics, TileSet, labelers_of
+from .loader import BandStatistics, Statistics, TileSet, labelers_of, radars_of
 
 if TYPE_CHECKING:
     from ..pipeline.dataset.samples import Sample
     from ..pipeline.spec.classes import ClassTable
+    from ..pipeline.spec.radar import Radar
     from ..pipeline.spec.tiles import Tile
 
 
@@ -144,6 +145,10 @@ class Part:
     @property
     def classes(self) -> ClassTable:
         return self.whole.classes
+
+    @property
+    def radars(self) -> tuple[Radar, ...]:
+        return radars_of(self.whole)
 
     @property
     def tiles_hash(self) -> str:

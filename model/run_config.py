@@ -106,6 +106,7 @@ class Initial:
         bands: bands that are read as before, with the statistics of that run.
         tiles_known: it is recorded which tiles the weights were trained on.
         shared_blocks: those of these tiles that share a geographic block with val or test tiles.
+        accepted: what of the data differs from what the weights were trained on, and was accepted.
     """
 
     given: str
@@ -119,6 +120,7 @@ class Initial:
     bands: tuple[str, ...]
     tiles_known: bool
     shared_blocks: tuple[str, ...]
+    accepted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -187,6 +189,8 @@ class RunConfig:
             del document["data"]["classes"]
         if self.initial is None:
             del document["initial"]
+        elif not self.initial.accepted:
+            del document["initial"]["accepted"]
         return document
 
     @classmethod

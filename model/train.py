@@ -43,6 +43,7 @@ def train(
     listener: Listener | None = None,
     held_out: Sequence[Tile] = (),
     block_at: BlockAt = block_of,
+    accept_s1: bool = False,
 ) -> Path:
     """Train a network, or resume a training that was interrupted; a complete run is left as it is.
 
@@ -56,12 +57,14 @@ def train(
         listener: hears what the training begins with, how long it will take, and of each batch.
         held_out: tiles that weights to begin with should not have been trained on, beside those of ``dataset_val``.
         block_at: gives the geographic blocks by which that is judged.
+        accept_s1: begin with weights that were trained on Sentinel-1 that was made in another way; the run records it.
 
     Returns:
         ``run_dir``.
 
     Raises:
-        UsageError: the settings do not fit each other or the data, or ``run_dir`` holds a run with others.
+        UsageError: the settings do not fit each other or the data, ``run_dir`` holds a run with others, or weights to
+            begin with were trained on another Sentinel-1.
         DwplusError: the loss is not a number any more.
         KeyboardInterrupt: SIGTERM or SIGUSR1 came; the same call resumes.
     """
@@ -72,7 +75,7 @@ def train(
     if held is not None:
         run = run.resuming(held)
     validated = () if dataset_val is None else dataset_val.tiles
-    begins = beginning(config, run, held, [*held_out, *validated], block_at)
+    begins = beginning(config, run, held, [*held_out, *validated], block_at, accept_s1=accept_s1)
     run = begins.run
     check_same_run(folder, run)
     if folder.complete:

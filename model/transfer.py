@@ -20,8 +20,10 @@ import torch
 from torch import Tensor, nn
 
 from ..pipeline.errors import DataError, UsageError
+from ..pipeline.spec.bands import BANDS
 from ..pipeline.spec.classes import DYNAMIC_WORLD, ClassTable
 from ..pipeline.spec.overlaps import block_of
+from ..pipeline.spec.radar import radar_differences
 from ..pipeline.spec.tiles import Tile, locate
 from ..pipeline.spec.words import count_of
 from .registry import NetworkConfig, spec
@@ -290,11 +292,34 @@ def _taken_names(
 # --- what is recorded -------------------------------------------------------------------------------------------------
 
 
-def begun(run: RunConfig, made: Plan, before: Pretrained, shared: Sequence[str]) -> RunConfig:
+def check_same_radar(data: DataCard, made: Plan, before: Pretrained, *, accept_s1: bool = False) -> tuple[str, ...]:
+    """Refuse a Sentinel-1 that the weights were not trained on; what differs and is accepted, one line each.
+
+    Nothing differs where no band of Sentinel-1 is taken over, or where it is not recorded how that of the weights was
+    made (files, runs of earlier versions).
+
+    Raises:
+        UsageError: it was made in another way, without ``accept_s1``.
+    """
+    if before.run is None or not any(BANDS[band].sensor == "S1" for band in made.bands):
+        return ()
+    differences = radar_differences(before.run.data.radars, data.radars)
+    if differences and not accept_s1:
+        raise UsageError(
+            f"--init {before.given}: its weights were trained on another Sentinel-1: the data set has "
+            f"{differences[0]}; name a run that was trained on one made like it, or accept the difference (--accept s1)"
+        )
+    return tuple(f"s1: {one}" for one in differences)
+
+
+def begun(
+    run: RunConfig, made: Plan, before: Pretrained, shared: Sequence[str], accepted: Sequence[str] = ()
+) -> RunConfig:
     """The settings of a run that begins with weights trained before: what was taken, and the statistics of its bands.
 
     Args:
         shared: tiles that the weights were trained on and that share a block with val or test tiles.
+        accepted: what of the data differs from what the weights were trained on, and was accepted.
     """
     initial = Initial(
         given=before.given,
@@ -308,6 +333,7 @@ def begun(run: RunConfig, made: Plan, before: Pretrained, shared: Sequence[str])
         bands=made.bands,
         tiles_known=before.tiles is not None,
         shared_blocks=tuple(shared),
+        accepted=tuple(accepted),
     )
     statistics = dict(run.data.statistics)
     if before.run is not None:
@@ -341,6 +367,7 @@ def initial_as_text(initial: Initial, given: str) -> list[str]:
         lines += [f"taken by name: {'; '.join(filter(None, named))}", f"taken in part: {_listed(initial.partly)}"]
     if initial.anew:
         lines.append(f"begun anew: {_listed(initial.anew)}")
+    lines += [f"accepted: {one}" for one in initial.accepted]
     if not initial.tiles_known:
         lines.append(
             f"which tiles {given} was trained on is not recorded: whether they share a block with val or test tiles is "

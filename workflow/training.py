@@ -182,15 +182,30 @@ def check_trainable(root: DataRoot) -> None:
 
 
 def train_run(
-    root: DataRoot, name: str, config: TrainConfig, *, protocol: Protocol, inputs: Inputs, progress: Progress
+    root: DataRoot,
+    name: str,
+    config: TrainConfig,
+    *,
+    protocol: Protocol,
+    inputs: Inputs,
+    progress: Progress,
+    accept: Collection[str] = (),
 ) -> Path:
     """Train one network on a data root, or resume an interrupted training; the run's folder.
+
+    Args:
+        accept: ``s1`` to begin with weights that were trained on Sentinel-1 that was made in another way.
 
     Raises:
         DataError: the data set is not complete enough.
         UsageError: settings do not fit each other, or the run was begun with others; own labels have synthetic pixels.
     """
     check_trainable(root)
+    if accept and config.init is None:
+        raise UsageError(
+            f"--accept {' '.join(accept)} is about weights to begin with; name them with --init, or leave it out"
+        )
+    accept_s1 = "s1" in accept
     run_dir = root.runs / run_name(name)
     rows = root.manifest().rows
     held_out = [row.tile for split in ("val", "test") for row in root.manifest().of_split(split, protocol)]
@@ -204,7 +219,7 @@ def train_run(
     if RunFolder(run_dir).complete:
         progress.say(f"run {name} is complete already")
         # Nothing is trained; settings that differ from those of the run are still refused.
-        return train(config, dataset_train=dataset_train, dataset_val=dataset_val, run_dir=run_dir)
+        return train(config, dataset_train=dataset_train, dataset_val=dataset_val, run_dir=run_dir, accept_s1=accept_s1)
     with progress.stage(f"Training {name}", None, unit="epochs") as step:
         train(
             config,
@@ -215,6 +230,7 @@ def train_run(
             listener=_Teller(name, config, step, progress),
             held_out=held_out,
             block_at=block_at,
+            accept_s1=accept_s1,
         )
     return run_dir
 

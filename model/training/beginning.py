@@ -18,7 +18,7 @@ from ..registry import configure, settings_of, spec
 from ..run_config import DataCard, RunConfig, differing_keys
 from ..runs import RunFolder
 from ..settings import TrainConfig
-from ..transfer import BlockAt, Plan, Pretrained, begun, plan, read_pretrained, sharing_blocks
+from ..transfer import BlockAt, Plan, Pretrained, begun, check_same_radar, plan, read_pretrained, sharing_blocks
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,13 @@ class Beginning:
 
 
 def beginning(
-    config: TrainConfig, run: RunConfig, held: RunConfig | None, held_out: Sequence[Tile], block_at: BlockAt
+    config: TrainConfig,
+    run: RunConfig,
+    held: RunConfig | None,
+    held_out: Sequence[Tile],
+    block_at: BlockAt,
+    *,
+    accept_s1: bool = False,
 ) -> Beginning:
     """How a run begins, or began where ``held`` is what its folder holds.
 
@@ -40,6 +46,10 @@ def beginning(
         held: what the folder holds of it, where it has progress.
         held_out: tiles that weights to begin with should not have been trained on.
         block_at: gives the geographic blocks by which that is judged.
+        accept_s1: begin with weights that were trained on Sentinel-1 that was made in another way.
+
+    Raises:
+        UsageError: weights to begin with do not fit, or were trained on another Sentinel-1.
     """
     if config.init is None:
         return Beginning(run)
@@ -49,8 +59,9 @@ def beginning(
         return Beginning(replace(run, initial=held.initial, data=kept))
     before = read_pretrained(config.init)
     made = plan(run.model, settings_of(run.model, run.model_config, where="model"), run.data, before)
+    accepted = check_same_radar(run.data, made, before, accept_s1=accept_s1)
     shared = sharing_blocks(before.tiles or (), held_out, block_at)
-    return Beginning(begun(run, made, before, shared), before, made)
+    return Beginning(begun(run, made, before, shared, accepted), before, made)
 
 
 def resolve(config: TrainConfig, dataset_train: TileSet, dataset_val: TileSet | None) -> RunConfig:

@@ -388,6 +388,7 @@ def _added(added: AddedPixels) -> str:
         lines.append(
             "- There is no Sentinel-1: VV, VH and S1_N hold no data. Networks with one input are trained on it."
         )
+    lines += [f"- There is no {band}: files lack it. Networks that read it cannot be trained." for band in added.absent]
     lines += [f"- Sentinel-1, as declared: {radar}." for radar in added.radars]
     lines += [f"- Accepted: {one}." for addition in added.inputs for one in addition.accepted]
     return "\n".join((*lines, f"- Grid: that of the label; {added.resampling} resampling of each band by itself."))

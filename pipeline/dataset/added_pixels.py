@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..files.records import read_record, write_record
-from ..spec.bands import Sensor
+from ..spec.bands import Sensor, stored_bands
 from ..spec.radar import Radar
 
 ADDED_FILE = "own/pixels.json"
@@ -78,6 +78,7 @@ class AddedPixels:
         sensors: that the data set has; tiles that lack one of them are not complete.
         radars: how Sentinel-1 was made, as declared; several only where that was accepted.
         inputs: additions, in their order.
+        absent: bands of Sentinel-2 that files lack; no shard counts as having them.
     """
 
     source: str
@@ -85,6 +86,7 @@ class AddedPixels:
     sensors: tuple[Sensor, ...]
     radars: tuple[Radar, ...] = ()
     inputs: tuple[AddedInput, ...] = ()
+    absent: tuple[str, ...] = ()
 
     @property
     def hash(self) -> str:
@@ -95,6 +97,11 @@ class AddedPixels:
     @property
     def has_s1(self) -> bool:
         return "S1" in self.sensors
+
+    @property
+    def stored(self) -> tuple[str, ...]:
+        """Bands of its shards that hold something."""
+        return stored_bands(self.has_s1, self.absent)
 
     @property
     def licences(self) -> tuple[str, ...]:

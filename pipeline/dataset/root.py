@@ -253,7 +253,7 @@ class DataRoot:
         Raises:
             DataError: there is no data set, or its manifest cannot be read.
         """
-        return Targets(self.classes(), needed_bands(self.has_s1()))
+        return Targets(self.classes(), needed_bands(self.has_s1()), self.absent_bands())
 
     def inputs(self) -> Inputs:
         """Labels and pixels that its user added.
@@ -371,6 +371,15 @@ class DataRoot:
         """
         added = self.added_pixels()
         return added is None or added.has_s1
+
+    def absent_bands(self) -> tuple[str, ...]:
+        """Bands of Sentinel-2 that the data set lacks, as files that a user added do.
+
+        Raises:
+            DataError: the record of added pixels cannot be read.
+        """
+        added = self.added_pixels()
+        return () if added is None else added.absent
 
     def radars(self) -> tuple[Radar, ...]:
         """How Sentinel-1 of this data set was made: as declared for added pixels, else by the recipe; empty: none.

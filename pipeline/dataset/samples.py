@@ -77,7 +77,7 @@ class Dataset(Sequence[Sample]):
                 now. False for scoring a network that was trained on another data set, and brings its own.
 
         Raises:
-            UsageError: no such split, protocol, band or place to read from; or Sentinel-1 of a data set that has none.
+            UsageError: no such split, protocol, band or place to read from; or a band of a data set that lacks it.
             DataError: the split is empty, or the data set is not built, validated and normalised, or has changed
                 since then.
         """
@@ -112,6 +112,11 @@ class Dataset(Sequence[Sample]):
             raise UsageError(
                 f"{root} has no Sentinel-1: take a network with one input (--auxiliary none), or add Sentinel-1 with "
                 "'dwplus pixels add FILES --as s1'"
+            )
+        if lacking := [band for band in (*primary, *auxiliary) if band in self._targets.absent]:
+            raise UsageError(
+                f"{root} has no {', '.join(lacking)}: files that were added to it lack that band; take a network that "
+                "does not read it (--primary ms10)"
             )
         self.radars: tuple[Radar, ...] = root.radars() if reads_s1 else ()
         self._store, self.reading = _open_store(root, self.rows, read)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..errors import DataError
 from ..files.records import read_record
-from ..spec.bands import stored_bands
+from ..spec.bands import SHARD_BANDS
 from .added_pixels import read_added_pixels
 
 _LARGEST_COUNT = 2**63
@@ -52,16 +52,16 @@ class Statistics:
     ignored: int
     without_data: int = 0
 
-    def fault(self, protocol: str, classes: int, *, has_s1: bool = True) -> str:
+    def fault(self, protocol: str, classes: int, *, stored: tuple[str, ...] = SHARD_BANDS) -> str:
         """Why a network cannot be trained with these numbers, as text; empty where it can.
 
         Args:
             classes: how many the data set has.
-            has_s1: the data set has Sentinel-1.
+            stored: bands that the data set has.
         """
         if self.protocol != protocol:
             return f"it is of protocol {self.protocol!r}, not {protocol!r}"
-        if missing := sorted(set(stored_bands(has_s1)) - set(self.bands)):
+        if missing := sorted(set(stored) - set(self.bands)):
             return f"it has no statistics of band {', '.join(missing)}"
         counts = (
             *self.class_counts,
@@ -101,7 +101,7 @@ def read_statistics(folder: Path, protocol: str, *, classes: int) -> Statistics:
         raise DataError(f"{folder} has no statistics for protocol {protocol}; run 'dwplus normalise' first")
     statistics = read_record(path, Statistics, remedy="run 'dwplus normalise' again")
     added = read_added_pixels(folder)
-    fault = statistics.fault(protocol, classes, has_s1=added is None or added.has_s1)
+    fault = statistics.fault(protocol, classes, stored=SHARD_BANDS if added is None else added.stored)
     if fault:
         raise DataError(f"{path} cannot be used: {fault}; run 'dwplus normalise' again")
     return statistics

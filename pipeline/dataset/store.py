@@ -330,6 +330,7 @@ def _facts(root: DataRoot, entries: Sequence[Entry]) -> Facts:
     released, terms = released_maker_of(root, sources), terms_of(root, rows)
     makers = makers_of(rows, ledger, source=sources, released=released, terms=terms)
     dates = {name: [row.tile.date for row in rows if ledger[row.tile.id].source == name] for name in makers.pixels}
+    added = root.added_pixels()
     licence = "; ".join(licence_of(name, of, labels=makers.labels, terms=terms) for name, of in dates.items())
     return Facts(
         rows,
@@ -338,6 +339,7 @@ def _facts(root: DataRoot, entries: Sequence[Entry]) -> Facts:
         licence=licence,
         shards_hash=root.content_hash(rows),
         classes=root.classes(),
+        radars=() if added is None else added.radars,
     )
 
 

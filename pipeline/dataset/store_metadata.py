@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ..spec.bands import BANDS, NODATA, S1_BANDS, S2_BANDS
 from ..spec.classes import IGNORE, ClassTable
+from ..spec.radar import Radar
 from ..spec.sources import Source
 from ..spec.tiles import locate
 from ..spec.version import __version__
@@ -72,6 +73,7 @@ class Facts:
         licence: what users have to say.
         shards_hash: changes with any shard or label.
         classes: of the labels.
+        radars: how Sentinel-1 of a user was made; empty where a recipe made it.
     """
 
     rows: Sequence[ManifestRow]
@@ -80,6 +82,7 @@ class Facts:
     licence: str
     shards_hash: str
     classes: ClassTable
+    radars: tuple[Radar, ...] = ()
 
     @property
     def attributes(self) -> dict[str, Any]:
@@ -130,18 +133,20 @@ def _add_variable(zarr: Any, group: Any, variable: Variable, facts: Facts) -> No
         compressors=[blosc, zarr.codecs.Crc32cCodec()],
         fill_value=IGNORE if variable is LABEL else NODATA,
         dimension_names=variable.dimensions,
-        attributes=_about(variable, facts.classes),
+        attributes=_about(variable, facts),
     )
 
 
-def _about(variable: Variable, classes: ClassTable) -> dict[str, Any]:
+def _about(variable: Variable, facts: Facts) -> dict[str, Any]:
     """CF attributes. Source: CF conventions 1.11, 8.1 (packed data) and 3.5 (flags)."""
     near = {"coordinates": "lon lat date split_strict split_paper region biome labeler epsg x_min y_max"}
     if variable is LABEL:
+        classes = facts.classes
         flags = {"flag_values": list(range(len(classes))), "flag_meanings": " ".join(classes.names)}
         return {"long_name": "land cover class index", "_FillValue": IGNORE, **flags, **near}
     band = BANDS[variable.bands[0]]
-    names = {"s2": "surface reflectance", "s1": "mean sigma0 over 360 days", "s1_n": band.title}
+    radar = "; ".join(map(str, facts.radars)) or "mean sigma0 over 360 days"
+    names = {"s2": "surface reflectance", "s1": radar, "s1_n": band.title}
     about = {"long_name": names[variable.name], "units": "1" if band.unit in ("reflectance", "count") else band.unit}
     return {**about, "scale_factor": band.scale, "add_offset": band.offset, "_FillValue": NODATA, **near}
 

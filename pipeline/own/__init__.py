@@ -16,7 +16,7 @@ Labels (``dwplus labels add``, ``remove``, ``report``):
 - ``add``: the stage: inputs in and out, manifest, records.
 - ``describe``: numbers of the labels of a data root, for people.
 
-Pixels (``dwplus pixels add``):
+Pixels (``dwplus pixels add``, ``remove``):
 
 - ``pixels_bands``: which band of a file is which, by its name or by a table.
 - ``pixels_units``: what numbers of a file mean: reflectance and dB of its values.
@@ -26,4 +26,5 @@ Pixels (``dwplus pixels add``):
 - ``pixels_resample``: pixels of a product on the grid of a tile.
 - ``pixels_tile``: the pixels of one tile: its best acquisition, checked, as a shard.
 - ``pixels``: the stage: products in, shards and ledger rows out.
+- ``pixels_removal``: its undo.
 """

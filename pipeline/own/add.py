@@ -30,7 +30,7 @@ from ..spec.overlaps import shared_ground
 from ..spec.periods import Period
 from ..spec.tiles import RESOLUTION_M, OwnTileId, Tile, hemisphere_of, lon_lat
 from ..spec.words import count_of
-from .blocks import Marked, Splits, assign
+from .blocks import Marked, Placed, Splits, assign, check_named
 from .dates import period_of
 from .inputs_of import Asked, InputFile, content_hash, describe, files_of, key_of, options_of
 from .reading import Account, Cut, cuts_of
@@ -86,7 +86,7 @@ def add_labels(
     Raises:
         UsageError: an option or argument means nothing, or the root holds other classes or released labels.
         DataError: no file can be used (several files: those that can are added, the others are in ``Added.refused``),
-            or the tiles lie in fewer than three blocks; nothing was changed.
+            the tiles lie in fewer than three blocks, or named splits share ground; nothing was changed.
         MachineError: a library or the disk does not work here.
     """
     progress = progress or Silent()
@@ -137,6 +137,8 @@ def add_labels(
         return Added((), tuple(again), refused, None, Manifest(held, asked.classes))
     try:
         splits, manifest = _with_splits([*held, *new.rows.values()], record, asked.classes)
+        used = [row for row in manifest.rows if not row.discard]
+        check_named([Placed(row.tile, row.split_strict, bool(row.split_given)) for row in used], set(new.rows))
     except DataError:
         _sweep(root, held)
         raise

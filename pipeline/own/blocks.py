@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ..errors import DataError
@@ -20,7 +20,8 @@ from ..spec.words import count_of
 
 SPLITS = ("train", "val", "test")
 SHARES: Mapping[str, float] = {"test": 0.15, "val": 0.15}
-"""Share of the blocks of each class that goes to a split, in the order in which they choose; the others train."""
+"""Share of the tiles of each class that goes to a split, block by block, in the order in which they choose; the others
+train."""
 
 BLOCK_KM = 10.0
 SMALLEST_BLOCK_KM = 1.25
@@ -127,13 +128,14 @@ def _side(drawn: Sequence[Marked], side: float) -> float:
 def _draw(drawn: Sequence[Marked], side: float) -> dict[Block, str]:
     """The split of each block: classes in few blocks first; the last block of a class trains.
 
-    Val and test take the block beside which training loses fewest tiles for each class that it serves: where blocks lie
-    side by side, those of val and test come to lie together. Among equals a hash decides.
+    Val and test take blocks that do not make them larger than they should be, if there are any: a block with many tiles
+    trains. Of these they take the one beside which training loses fewest tiles for each class that it serves: where
+    blocks lie side by side, those of val and test come to lie together. Among equals a hash decides.
     """
     choice = _Choice(drawn, side)
     for index in sorted(choice.holders, key=lambda index: (len(choice.holders[index]), index)):
         for split in SHARES:
-            while choice.wanted[index][split] > 0 and choice.take(choice.holders[index], split):
+            while choice.wanted[index][split] > 0 and choice.take(index, split):
                 pass
     return choice.finish()
 
@@ -142,11 +144,11 @@ class _Choice:
     """Blocks that were chosen so far, and what each class still wants."""
 
     def __init__(self, drawn: Sequence[Marked], side: float) -> None:
-        self._classes: dict[Block, set[int]] = defaultdict(set)
+        self._classes: dict[Block, Counter[int]] = defaultdict(Counter)
         self._tiles: dict[Block, set[str]] = defaultdict(set)
         for one in drawn:
             block = block_of(one.tile, side)
-            self._classes[block] |= one.classes
+            self._classes[block].update(one.classes)
             self._tiles[block].add(one.tile.id)
         self._blocks = sorted(self._classes, key=_by_hash)
         self._order = {block: n for n, block in enumerate(self._blocks)}
@@ -160,29 +162,60 @@ class _Choice:
         self._held: set[str] = set()
         indices = sorted(set().union(*self._classes.values()))
         self.holders = {index: [b for b in self._blocks if index in self._classes[b]] for index in indices}
-        self.wanted = {index: _parts(len(held)) for index, held in self.holders.items()}
+        self.wanted = {index: _wanted(self._classes[b][index] for b in held) for index, held in self.holders.items()}
+        """Class -> split -> tiles that it should still get, times the number of blocks with the class."""
+        self._room = _wanted(len(self._tiles[block]) for block in self._blocks)
         self._left = {index: len(held) for index, held in self.holders.items()}
+        self._has: dict[int, set[str]] = {index: set() for index in indices}
 
-    def take(self, candidates: Sequence[Block], split: str) -> bool:
-        """Give the best of these blocks to val or test; whether there was one."""
+    def take(self, index: int, split: str) -> bool:
+        """Give the best block with a class to val or test; whether there was one."""
         free = [
             block
-            for block in candidates
-            if block not in self._chosen and all(self._left[index] > 1 for index in self._classes[block])
+            for block in self.holders[index]
+            if block not in self._chosen and all(self._spare(other, split) for other in self._classes[block])
         ]
         if not free:
             return False
-        block = min(free, key=lambda block: (self._cost(block) / self._serves(block, split), self._order[block]))
+        block = min(free, key=lambda block: self._rank(block, split, index))
+        # What the split would have too many of, against what it lacks without the block.
+        if split in self._has[index] and self._over(block, split, index) > self.wanted[index][split]:
+            return False
         self._give(block, split)
         return True
+
+    def _spare(self, index: int, split: str) -> bool:
+        """Whether a split may take a block with a class: one is kept to train on, and one for val where it has none."""
+        waits = split == "test" and self.wanted[index]["val"] > 0 and "val" not in self._has[index]
+        return self._left[index] > 1 + waits
+
+    def _rank(self, block: Block, split: str, index: int) -> tuple[int, int, float, int]:
+        """The lowest is taken."""
+        number = len(self._blocks)
+        beyond = max(0, number * len(self._tiles[block]) - self._room[split])
+        return (
+            self._over(block, split, index),
+            beyond,
+            self._cost(block) / self._serves(block, split),
+            self._order[block],
+        )
+
+    def _over(self, block: Block, split: str, index: int) -> int:
+        """How many tiles of a class a split would have too many with a block, times the number of blocks with it."""
+        return max(0, len(self.holders[index]) * self._classes[block][index] - self.wanted[index][split])
 
     def finish(self) -> dict[Block, str]:
         """The split of every block; where val or test went without one, it takes the one that costs least."""
         for split in SHARES:
             if split not in self._chosen.values():
                 free = [block for block in self._blocks if block not in self._chosen]
-                self._give(min(free, key=lambda block: (self._cost(block), self._order[block])), split)
+                number = len(self._blocks)
+                self._give(min(free, key=lambda block: self._last_rank(block, split, number)), split)
         return {block: self._chosen.get(block, "train") for block in self._blocks}
+
+    def _last_rank(self, block: Block, split: str, number: int) -> tuple[int, int, int]:
+        beyond = max(0, number * len(self._tiles[block]) - self._room[split])
+        return beyond, self._cost(block), self._order[block]
 
     def _give(self, block: Block, split: str) -> None:
         self._chosen[block] = split
@@ -190,7 +223,9 @@ class _Choice:
         self._lost = (self._lost | self._beside[block]) - self._held
         for index in self._classes[block]:
             self._left[index] -= 1
-            self.wanted[index][split] -= 1
+            self._has[index].add(split)
+            self.wanted[index][split] -= len(self.holders[index]) * self._classes[block][index]
+        self._room[split] -= len(self._blocks) * len(self._tiles[block])
 
     def _serves(self, block: Block, split: str) -> int:
         """How many classes want the block for this split; at least 1."""
@@ -211,6 +246,12 @@ def _parts(number: int) -> dict[str, int]:
     return {split: max(1, round(share * number)) for split, share in SHARES.items()}
 
 
+def _wanted(tiles: Iterable[int]) -> dict[str, int]:
+    """Tiles that val and test should have of blocks with so many, times the number of blocks: whole numbers."""
+    counts = list(tiles)
+    return {split: part * sum(counts) for split, part in _parts(len(counts)).items()}
+
+
 def _by_hash(block: Block) -> bytes:
     return hashlib.sha256(f"{block[0]},{block[1]}".encode()).digest()
 
@@ -229,6 +270,45 @@ def _beside(marked: Sequence[Marked], of_tile: Mapping[str, str]) -> tuple[froze
         # All of them touch: those that share ground leave all the same, their pixels would be seen twice.
         leaving &= _that_share(training, others, margin_px=0)
     return leaving, touching - leaving
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A tile that is used, its split, and whether its user named it."""
+
+    tile: Tile
+    split: str
+    named: bool
+
+
+def check_named(placed: Sequence[Placed], fresh: Collection[str]) -> None:
+    """Make sure that no ground lies in two splits because a user named them so.
+
+    Args:
+        placed: tiles that are used.
+        fresh: ids of tiles that come in now; ground that tiles of before share is left as it is.
+
+    Raises:
+        DataError: it does; names two tiles.
+    """
+    if not any(one.named for one in placed):
+        return
+    entering = [one for one in placed if one.tile.id in fresh]
+    pairs = [
+        (entering[i], placed[j], share)
+        for i, j, share in shared_ground([one.tile for one in entering], [one.tile for one in placed])
+        if entering[i].split != placed[j].split and (entering[i].named or placed[j].named)
+    ]
+    if not pairs:
+        return
+    one, other, share = pairs[0]
+    tiles = len({part.tile.id for pair in pairs for part in pair[:2]})
+    more = f" ({tiles:,} tiles share ground with another split in all)" if tiles > 2 else ""
+    raise DataError(
+        f"tiles {one.tile.id} ({one.split}) and {other.tile.id} ({other.split}) share {share:.0%} of their ground"
+        f"{more}: a network would be scored on what it was trained on; name one split for both, make tiles "
+        "smaller (--tile-px), or name no splits and let blocks decide"
+    )
 
 
 def _touching(tiles: Sequence[Tile]) -> dict[str, frozenset[str]]:

@@ -29,7 +29,7 @@ from ..machine import usable_cores
 from ..progress import Progress
 from ..raster.gdal import check_libraries
 from ..raster.geotiff import grid_of
-from ..spec.bands import Sensor
+from ..spec.bands import SHARD_BANDS, Sensor
 from ..spec.radar import Radar, radar_differences
 from ..spec.sources import Source
 from ..spec.words import count_of
@@ -96,12 +96,14 @@ class Added:
         dropped: name of a file -> why no tile took pixels from it.
         files: number of products that were found.
         accepted: what differs or breaks a rule, and was accepted.
+        absent: bands that the data set lacks, as files of this addition or of an earlier one do.
     """
 
     states: Mapping[str, int]
     dropped: Mapping[str, str]
     files: int
     accepted: tuple[str, ...]
+    absent: tuple[str, ...] = ()
 
     @property
     def bad(self) -> int:
@@ -130,25 +132,26 @@ def add_pixels(root: DataRoot, paths: Sequence[Path], addition: Addition, *, pro
     rules = Rules(addition.sensors, addition.dates, addition.said, addition.table)
     found = find_products(paths, rules)
     choices = choose(rows, found.products, days=addition.days)
+    record = _with_absent(record, [found.products[place] for place in choices.tiles])
     _check_some(rows, choices, record, addition, progress)
     entry = _entry(found, choices, addition, accepted, progress)
     sha256 = {product: one.sha256 for product, one in zip(found.products, entry.files, strict=False)}
     making = Making(record, addition.radar, sha256, addition.accept_offset, addition.licence)
     with root.open_ledger() as ledger:
-        _tidy(root)
+        tidy(root)
         if record != before:
             # From here on shards of it may appear.
             write_added_pixels(root.folder, record)
         for row in _made(rows, choices, making, root, progress):
-            _note(ledger, row)
+            note(ledger, row)
         write_failures(root.folder, ledger.rows.values())
         states = count_states({row.tile.id: ledger.rows[row.tile.id] for row in rows})
         write_added_pixels(root.folder, record.with_input(entry))
     dropped = {**found.dropped, **{found.products[place].name: why for place, why in choices.dropped.items()}}
-    return Added(states, dropped, len(found.products), accepted)
+    return Added(states, dropped, len(found.products), accepted, record.absent)
 
 
-def _tidy(root: DataRoot) -> None:
+def tidy(root: DataRoot) -> None:
     """Remove leftovers of interrupted runs."""
     for folder in (root.shards, root.added_file.parent):
         remove_parts(folder)
@@ -199,6 +202,12 @@ def _record(root: DataRoot, before: AddedPixels | None, addition: Addition) -> t
     sensors: tuple[Sensor, ...] = tuple(one for one in ("S2", "S1") if one in (*before.sensors, *addition.sensors))
     all_radars = tuple(dict.fromkeys((*before.radars, *radars)))
     return replace(before, sensors=sensors, radars=all_radars), tuple(f"s1: {one}" for one in differences)
+
+
+def _with_absent(record: AddedPixels, products: Sequence[Product]) -> AddedPixels:
+    """The record with the bands that some of the products lack, beside those of before."""
+    lacking = {*record.absent, *(band for product in products for band in product.absent)}
+    return replace(record, absent=tuple(band for band in SHARD_BANDS if band in lacking))
 
 
 # --- looking before writing -------------------------------------------------------------------------------------------
@@ -339,7 +348,7 @@ def make_tile(row: ManifestRow, choice: Mapping[Sensor, Choice], making: Making,
 _MEASURED = {"seconds": 0.0, "time": "", "attempts": 0}
 
 
-def _note(ledger: Ledger, row: LedgerRow) -> None:
+def note(ledger: Ledger, row: LedgerRow) -> None:
     """Add a row to the ledger, unless it says so already."""
     before = ledger.rows.get(row.tile)
     if before is None or replace(before, **_MEASURED) != replace(row, **_MEASURED):  # type: ignore[arg-type]  # fields by name

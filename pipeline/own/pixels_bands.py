@@ -13,18 +13,18 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ..errors import DataError, UsageError
-from ..spec.bands import S1_BANDS, S2_BANDS, Sensor
+from ..spec.bands import OPTIONAL_BANDS, S1_BANDS, S2_BANDS, Sensor
 from ..validation.file_view import canonical_names
 
 BandTable = Mapping[str, int | str]
 """Band of a shard -> its number in a file, from 1, or its name there."""
 
 SENSOR_BANDS: dict[Sensor, tuple[str, ...]] = {"S2": S2_BANDS, "S1": S1_BANDS}
-"""What a product of a sensor has to hold."""
+"""What a product of a sensor holds; it may lack ``OPTIONAL_BANDS``."""
 
 _KNOWN = (*S2_BANDS, *S1_BANDS)
 _SHOWN = 14
@@ -71,7 +71,7 @@ def bands_of_stack(
         table: of the user, in place of the names; None = the file's own.
 
     Raises:
-        DataError: a band of a sensor is missing, or is named twice, or the file is of another product level.
+        DataError: a band that is not optional is missing, or is named twice, or the file is of another product level.
     """
     places = _by_table(name, descriptions, table) if table is not None else _by_name(name, descriptions, sensors)
     found: dict[Sensor, dict[str, int]] = {}
@@ -80,15 +80,21 @@ def bands_of_stack(
         held = {band: places[band] for band in wanted if band in places}
         if not held:
             continue
-        missing = [band for band in wanted if band not in held]
+        missing = missing_bands(sensor, held)
         if missing:
             where = "--bands names" if table is not None else "it holds"
             raise DataError(
                 f"{name} lacks {', '.join(missing)} of {sensor_title(sensor)}; {where} {listed(list(places))}: "
-                f"stack all of {', '.join(wanted)}, or say with --bands which band is which"
+                f"stack all of {', '.join(wanted)} (B1 may be left out), or say with --bands which band is which"
             )
         found[sensor] = held
     return found
+
+
+def missing_bands(sensor: Sensor, held: Iterable[str]) -> list[str]:
+    """Bands that a product of a sensor has to hold, and does not."""
+    there = {*held, *OPTIONAL_BANDS}
+    return [band for band in SENSOR_BANDS[sensor] if band not in there]
 
 
 def _by_table(name: str, descriptions: Sequence[str], table: BandTable) -> dict[str, int]:

@@ -17,7 +17,7 @@ from ..errors import DataError, UsageError
 from ..files.walk import walk
 from ..raster.geotiff import RasterGrid, ShardHeader, header_of, open_raster
 from ..spec.bands import Sensor
-from .pixels_bands import SENSOR_BANDS, BandTable, band_of_file, bands_of_stack, listed, sensor_title
+from .pixels_bands import SENSOR_BANDS, BandTable, band_of_file, bands_of_stack, listed, missing_bands, sensor_title
 from .pixels_dates import Dates, days_in
 from .pixels_units import Said, Unit, s1_unit, s2_unit
 
@@ -41,7 +41,7 @@ class Product:
     Attributes:
         name: of the file or folder; where no day stands in it, with the folder above.
         day: of the acquisition.
-        bands: band -> where it is, in the order of ``SENSOR_BANDS``.
+        bands: band -> where it is, in the order of ``SENSOR_BANDS``; optional ones may be absent.
         grid: of its finest band.
     """
 
@@ -50,6 +50,11 @@ class Product:
     day: date
     bands: Mapping[str, BandPlace]
     grid: RasterGrid
+
+    @property
+    def absent(self) -> tuple[str, ...]:
+        """Bands of its sensor that it lacks."""
+        return tuple(band for band in SENSOR_BANDS[self.sensor] if band not in self.bands)
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -119,6 +124,16 @@ def find_products(paths: Iterable[Path], rules: Rules) -> Found:
                 "another --as"
             )
     return Found(tuple(sorted(products, key=_order)), dropped)
+
+
+def names_below(folder: Path) -> frozenset[str]:
+    """Names that products in a folder can have on record, whatever table of bands they were read with."""
+    try:
+        units = [one for by_name in (True, False) for one in _units_of([folder], by_name=by_name)]
+    except DataError:
+        # One that cannot be used any more: files by themselves are left.
+        units = _units_of([folder], by_name=False) if not folder.name.casefold().endswith(".safe") else []
+    return frozenset(name for one in units for name in (one.name, _product_name(one.path)))
 
 
 def _order(product: Product) -> tuple[str, date, str, str]:
@@ -249,8 +264,8 @@ def _read(one: _Unread, rules: Rules) -> tuple[list[Product], str]:
     offset, scale = _encoding_of_safe(one.path) if one.safe else (None, None)
     said = rules.said if rules.said.scale is not None or scale is None else _with_scale(rules.said, scale)
     for sensor in wanted:
-        names = SENSOR_BANDS[sensor]
-        missing = [band for band in names if band not in one.bands]
+        names = [band for band in SENSOR_BANDS[sensor] if band in one.bands]
+        missing = missing_bands(sensor, names)
         if missing:
             raise DataError(
                 f"{one.name} lacks {', '.join(missing)} of {sensor_title(sensor)}; it holds {listed(list(one.bands))}: "

@@ -6,7 +6,7 @@ Comes after ``pixels_choice``; ``pixels`` writes what comes out.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -67,15 +67,26 @@ class Taken:
 
     Attributes:
         pixels: float64 (bands, H, W) in the order of ``SENSOR_BANDS``, reflectance or dB, NaN = no data.
-        share: of the tile's pixels with data in all bands.
+        share: of the tile's pixels with data in all bands that are not absent.
         day: that they are of.
         used: its products that gave pixels, the topmost first.
+        absent: bands that one of these lacks; they are NaN everywhere.
     """
 
     pixels: NDArray[np.float64]
     share: float
     day: Day
     used: tuple[Product, ...]
+    absent: tuple[str, ...] = ()
+
+    @property
+    def sensor(self) -> Sensor:
+        return self.used[0].sensor
+
+    @property
+    def present(self) -> tuple[str, ...]:
+        """Bands that are not absent."""
+        return tuple(band for band in SENSOR_BANDS[self.sensor] if band not in self.absent)
 
 
 def take(tile: Tile, choice: Choice, method: Resampling, *, accept_offset: bool = False) -> Taken | None:
@@ -100,7 +111,7 @@ def take(tile: Tile, choice: Choice, method: Resampling, *, accept_offset: bool 
 def _of_day(tile: Tile, day: Day, method: Resampling) -> Taken | None:
     """Products of one day, the first on top, gaps filled from the next ones; None where no pixel has data."""
     top: NDArray[np.float64] | None = None
-    used = []
+    used: list[Product] = []
     for product in day.products:
         pixels = _physical(tile, product, method)
         if top is None:
@@ -108,21 +119,38 @@ def _of_day(tile: Tile, day: Day, method: Resampling) -> Taken | None:
                 top = pixels
                 used.append(product)
             continue
-        gaps = np.isfinite(pixels).all(axis=0) & ~np.isfinite(top).all(axis=0)
+        gaps = _complete(pixels, (product,)) & ~_complete(top, used)
         if gaps.any():
             top[:, gaps] = pixels[:, gaps]
             used.append(product)
     if top is None:
         return None
-    return Taken(top, float(np.isfinite(top).all(axis=0).mean()), day, tuple(used))
+    absent = _absent(used)
+    top[[SENSOR_BANDS[used[0].sensor].index(band) for band in absent]] = np.nan
+    return Taken(top, float(_complete(top, used).mean()), day, tuple(used), absent)
+
+
+def _absent(products: Sequence[Product]) -> tuple[str, ...]:
+    """Bands that one of several products of a sensor lacks."""
+    lacking = {band for product in products for band in product.absent}
+    return tuple(band for band in SENSOR_BANDS[products[0].sensor] if band in lacking)
+
+
+def _complete(pixels: NDArray[np.float64], products: Sequence[Product]) -> NDArray[np.bool_]:
+    """Where every band that all of these products hold has data: bool (H, W)."""
+    absent = _absent(products)
+    places = [n for n, band in enumerate(SENSOR_BANDS[products[0].sensor]) if band not in absent]
+    found: NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(pixels[places]))
+    return found
 
 
 def _physical(tile: Tile, product: Product, method: Resampling) -> NDArray[np.float64]:
     """Reflectance or dB of one product on the grid of a tile: float64 (bands, H, W), NaN = no data."""
-    out = np.full((len(product.bands), *tile.shape), np.nan)
+    names = SENSOR_BANDS[product.sensor]
+    out = np.full((len(names), *tile.shape), np.nan)
     for path in product.files:
-        places = [n for n, place in enumerate(product.bands.values()) if place.path == path]
-        inside = [list(product.bands.values())[n] for n in places]
+        held = {names.index(band): place for band, place in product.bands.items() if place.path == path}
+        places, inside = list(held), list(held.values())
         values = resampled(path, [one.number for one in inside], [one.unit for one in inside], tile, method)
         for n, one, band in zip(places, inside, values, strict=True):
             fault = misread(band, one.unit)
@@ -133,8 +161,9 @@ def _physical(tile: Tile, product: Product, method: Resampling) -> NDArray[np.fl
 
 
 def _check(tile: Tile, taken: Taken, *, accept_offset: bool) -> None:
-    sensor = taken.used[0].sensor
-    rule, message = broken_rule(sensor, taken.pixels, SENSOR_BANDS[sensor])
+    sensor, names = taken.sensor, SENSOR_BANDS[taken.sensor]
+    places = [names.index(band) for band in taken.present]
+    rule, message = broken_rule(sensor, taken.pixels[places] if taken.absent else taken.pixels, taken.present)
     if rule and not (accept_offset and rule in OFFSET_RULES):
         raise BrokenRuleError(f"{taken.used[0].name} on tile {tile.id} {message}; {remedy_of(rule)}", rule=rule)
 
@@ -195,7 +224,7 @@ def merged(tile: Tile, held: Held | None, taken: Mapping[Sensor, Taken], making:
         tags = {name: value for name, value in tags.items() if not name.startswith(f"{sensor}_")}
         tags |= _tags_of(sensor, one, making)
         if sensor == "S1" and making.radar is not None:
-            seen = np.isfinite(one.pixels).all(axis=0)
+            seen = np.isfinite(one.pixels).all(axis=0)  # no band of Sentinel-1 is optional
             vv_vh = [SHARD_BANDS.index(name) for name in SENSOR_BANDS["S1"]]
             pixels[vv_vh] = np.where(seen, pixels[vv_vh], NODATA)
             pixels[SHARD_BANDS.index("S1_N")] = np.where(seen, making.radar.scenes or 1, NODATA)
@@ -217,6 +246,7 @@ def _tags_of(sensor: Sensor, taken: Taken, making: Making) -> dict[str, str]:
         "SCALE": f"{unit.scale:.12g}",
         "OFFSET": f"{unit.offset:.12g}",
         "LICENCE": making.licence,
+        "ABSENT": " ".join(taken.absent),
     }
     if sensor == "S1" and making.radar is not None:
         radar = making.radar
@@ -249,7 +279,13 @@ def encoded(tile: Tile, held: Held, making: Making) -> bytes:
         **dict(sorted(held.tags.items(), reverse=True)),
         "LICENCE": "; ".join((Source.of(added.source).licence.format(years=years), *licences)),
     }
-    return encode_shard(held.pixels, tile, tags)
+    return encode_shard(held.pixels, tile, tags, _titles(held.tags))
+
+
+def _titles(tags: Mapping[str, str]) -> dict[str, str]:
+    """Titles of the bands of Sentinel-1 as it was calibrated; those of the band table say sigma0."""
+    calibration = tags.get("S1_CALIBRATION", "sigma0")
+    return {band: BANDS[band].title.replace("sigma0", calibration) for band in SENSOR_BANDS["S1"]}
 
 
 def missing_sensors(held: Held | None, added: AddedPixels) -> tuple[Sensor, ...]:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from ..errors import DataError
 from ..raster.geotiff import RasterGrid, ShardHeader
-from ..spec.bands import BANDS, Sensor
+from ..raster.targets import Targets
+from ..spec.bands import BANDS, S2_BANDS, Sensor
 from ..validation.file_view import FileView, Kind
 from ..validation.rules import BY_NAME, judge
 
@@ -154,7 +155,7 @@ def broken_rule(sensor: Sensor, pixels: NDArray[np.float64], names: tuple[str, .
 
     Args:
         pixels: float64 (bands, H, W), reflectance or dB, NaN = no data.
-        names: of the axis ``bands``.
+        names: of the axis ``bands``; bands that the file lacks are left out.
     """
     if not np.isfinite(pixels).any():
         return "", ""
@@ -173,9 +174,11 @@ def broken_rule(sensor: Sensor, pixels: NDArray[np.float64], names: tuple[str, .
     _, height, width = pixels.shape
     grid = RasterGrid("EPSG:32631", _SOMEWHERE, (height, width))
     header = ShardHeader(grid, names, (str(values.dtype),) * len(names), "GTiff", nodata, (), (), {})
+    absent = tuple(band for band in S2_BANDS if band not in names)
+    view = FileView(kind=kind, name="", header=header, values=values, targets=Targets(absent=absent))
     found = {
         finding.rule: finding.message
-        for finding in reversed(judge(FileView(kind=kind, name="", header=header, values=values)))
+        for finding in reversed(judge(view))
         if finding.severity == "error" or finding.rule == OFFSET_RULE
     }
     # A wrong unit breaks other rules besides: it is named first.

@@ -97,13 +97,17 @@ def grid_of(tile: Tile) -> RasterGrid:
     return RasterGrid(tile.crs, tile.transform, tile.shape)
 
 
-def encode_shard(pixels: NDArray[np.uint16], tile: Tile, tags: Mapping[str, str]) -> bytes:
+def encode_shard(
+    pixels: NDArray[np.uint16], tile: Tile, tags: Mapping[str, str], titles: Mapping[str, str] | None = None
+) -> bytes:
     """The shard of a tile as the bytes of a GeoTIFF.
 
     Args:
         pixels: uint16 (bands, H, W) in the order of ``SHARD_BANDS``, stored values, 0 = no data.
         tags: provenance; values are one line of text each.
+        titles: of bands that measure something else than their usual one says.
     """
+    named = titles or {}
     height, width = tile.shape
     assert pixels.shape == (len(SHARD_BANDS), height, width), pixels.shape
     assert pixels.dtype == np.uint16, pixels.dtype
@@ -126,7 +130,7 @@ def encode_shard(pixels: NDArray[np.uint16], tile: Tile, tags: Mapping[str, str]
             file.offsets = tuple(BANDS[b].offset for b in SHARD_BANDS)
             file.update_tags(**tags)
             for number, name in enumerate(SHARD_BANDS, start=1):
-                file.update_tags(number, TITLE=BANDS[name].title)
+                file.update_tags(number, TITLE=named.get(name, BANDS[name].title))
         return bytes(memory.read())
 
 

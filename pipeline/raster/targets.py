@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..spec.bands import NODATA, PRESETS, SHARD_BANDS
+from ..spec.bands import NODATA, PRESETS, SHARD_BANDS, stored_bands
 from ..spec.classes import DYNAMIC_WORLD, IGNORE, ClassTable
 
 NEEDED_BANDS: tuple[str, ...] = PRESETS["ms10sar"]
@@ -35,10 +35,17 @@ class Targets:
     Attributes:
         classes: of its labels.
         needed: bands without data in which a pixel does not count.
+        absent: bands that the data set lacks, of those that are not needed.
     """
 
     classes: ClassTable = DYNAMIC_WORLD
     needed: tuple[str, ...] = NEEDED_BANDS
+    absent: tuple[str, ...] = ()
+
+    @property
+    def stored(self) -> tuple[str, ...]:
+        """Bands of a shard that hold something."""
+        return stored_bands(self.has_s1, self.absent)
 
     @property
     def has_s1(self) -> bool:

@@ -94,9 +94,17 @@ S1_BANDS: tuple[str, ...] = ("VV", "VH")
 SHARD_BANDS: tuple[str, ...] = tuple(BANDS)
 
 
-def stored_bands(has_s1: bool) -> tuple[str, ...]:
-    """Bands of a shard that hold something: all, or those of Sentinel-2 in a data set without Sentinel-1."""
-    return SHARD_BANDS if has_s1 else S2_BANDS
+OPTIONAL_BANDS: tuple[str, ...] = ("B1",)
+"""Bands that files of users may lack: no network of the paper reads them, and they do not decide which pixels count."""
+
+
+def stored_bands(has_s1: bool, absent: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """Bands of a shard that hold something: all, or those of Sentinel-2 in a data set without Sentinel-1.
+
+    Args:
+        absent: bands that the data set lacks besides.
+    """
+    return tuple(band for band in (SHARD_BANDS if has_s1 else S2_BANDS) if band not in absent)
 
 
 # fmt: off

@@ -169,7 +169,7 @@ def write_statistics(root: DataRoot, protocol: Protocol, counts: Counts) -> Stat
         source=source,
         digest=root.content_hash(training),
         classes=classes,
-        has_s1=root.has_s1(),
+        stored=root.targets().stored,
     )
     shares = {"class_shares": class_shares(statistics.class_counts)}
     write_record(root.statistics_file(protocol), {**asdict(statistics), **shares})

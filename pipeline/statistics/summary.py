@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ..dataset.manifest import Protocol
 from ..dataset.statistics import BandStatistics, Statistics
 from ..errors import DataError
-from ..spec.bands import BANDS, NODATA, SHARD_BANDS, stored_bands
+from ..spec.bands import BANDS, NODATA, SHARD_BANDS
 from .histograms import Cell, Counts, Histograms, merged
 
 PERCENTILES = (1, 2, 25, 50, 75, 98, 99)
@@ -57,15 +57,15 @@ def band_statistics(counts: NDArray[np.int64], band: str) -> BandStatistics:
 
 
 def summarise(
-    total: Histograms, *, protocol: str, source: str, digest: str, classes: int, has_s1: bool = True
+    total: Histograms, *, protocol: str, source: str, digest: str, classes: int, stored: tuple[str, ...] = SHARD_BANDS
 ) -> Statistics:
-    """Statistics of a split; without Sentinel-1 in the data set its bands are left out."""
+    """Statistics of a split, of the bands that its data set has."""
     return Statistics(
         protocol=protocol,
         source=source,
         shards_hash=digest,
         tiles=total.tiles,
-        bands={band: band_statistics(total.bands[band], band) for band in stored_bands(has_s1)},
+        bands={band: band_statistics(total.bands[band], band) for band in stored},
         class_counts=total.class_counts(classes),
         ignored=total.ignored(classes),
         without_data=total.without_data,

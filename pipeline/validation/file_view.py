@@ -217,8 +217,9 @@ class FileView:
 
     @cached_property
     def s2_bands(self) -> tuple[str, ...]:
-        """The Sentinel-2 bands of a shard that this file has."""
-        return tuple(b for b in S2_BANDS if self.has(b)) if self.kind in ("shard", "s2") else ()
+        """The Sentinel-2 bands of a shard that this file has, but for those that its data set lacks."""
+        known = [band for band in S2_BANDS if band not in self.targets.absent]
+        return tuple(b for b in known if self.has(b)) if self.kind in ("shard", "s2") else ()
 
     @cached_property
     def s1_bands(self) -> tuple[str, ...]:

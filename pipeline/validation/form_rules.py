@@ -222,7 +222,7 @@ def _s2_bands(view: FileView) -> str | None:
             else f"has {len(names)} band{'s' * (len(names) != 1)} without names; "
             f"only {len(L2A_BANDS)} in the order of L2A can be told apart, a stack needs {', '.join(S2_BANDS)}"
         )
-    missing = [b for b in S2_BANDS if b not in names]
+    missing = [b for b in S2_BANDS if b not in names and b not in view.targets.absent]
     twice = sorted({b for b in names if b and names.count(b) > 1})
     if twice:
         return f"holds {_listed(twice)} more than once"

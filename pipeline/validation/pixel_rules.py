@@ -11,7 +11,7 @@ from itertools import combinations, pairwise
 
 import numpy as np
 
-from ..spec.bands import BANDS, stored_bands
+from ..spec.bands import BANDS
 from ..spec.recipe import S1_BORDER_NOISE_UNTIL, with_border_noise
 from ..spec.sources import Source
 from ..spec.words import count_of
@@ -88,8 +88,8 @@ def empty_band(view: FileView) -> str | None:
         return None
     names = view.bands
     nothing = 0 if view.header.nodata is None else view.header.nodata
-    # Shards of a data set without Sentinel-1 hold nothing in those bands.
-    known = stored_bands(view.has_s1)
+    # Shards of a data set without Sentinel-1, or without B1, hold nothing in those bands.
+    known = view.targets.stored
     used = [i for i, name in enumerate(names) if name in known or not any(names) or not name]
     empty = [names[i] or str(i + 1) for i in used or range(len(names)) if not _any_valid(view.values[i], nothing)]
     if len(empty) == len(used or names):

@@ -46,6 +46,21 @@ def test_pixels_are_added_and_a_build_contacts_nothing(
     assert mine.statistics("strict").tiles == 2
 
 
+def test_added_pixels_are_removed_by_the_folder_they_came_from(dwplus: Run, mine: DataRoot) -> None:
+    assert dwplus("pixels", "add", "s2", "--as", "s2", "--data", "mine", "-q")[0] == 0
+    assert dwplus("pixels", "add", "s1", "--as", "s1", *S1_OPTIONS, "--data", "mine", "-q")[0] == 0
+
+    code, out, err = dwplus("pixels", "remove", "s1", "--data", "mine")
+
+    assert (code, err) == (0, "")
+    assert out.splitlines()[-3:] == ["     4 done", "mine: 4 tiles lost pixels", "next: dwplus build --data mine"]
+    assert not mine.has_s1()
+    code, out, _ = dwplus("pixels", "remove", "s2", "--data", "mine", "--json")
+    assert (json.loads(out)["tiles"], json.loads(out)["states"]) == (4, {"no_pixels": 4})
+    code, _, err = dwplus("pixels", "remove", "s2", "--data", "mine")
+    assert (code, err.strip()) == (2, "dwplus: mine holds no pixels that were added; there is nothing to remove")
+
+
 def test_the_result_is_printed_as_json(dwplus: Run, mine: DataRoot, tmp_path: Path) -> None:
     write_raster(tmp_path / "s2" / "map.tif", np.ones((1, 4, 4), np.uint8), own_tile().affine, names=("lulc",))
 
@@ -58,6 +73,7 @@ def test_the_result_is_printed_as_json(dwplus: Run, mine: DataRoot, tmp_path: Pa
         "states": {"done": 4},
         "dropped": {"map.tif": "holds lulc alone"},
         "accepted": [],
+        "absent": [],
     }
 
 

@@ -13,9 +13,11 @@ from dwplus.model.runs import RunFolder
 from dwplus.model.settings import TrainConfig
 from dwplus.model.train import train
 from dwplus.pipeline.errors import UsageError
+from dwplus.pipeline.spec.radar import Radar
 from support.tile_sets import MemoryTiles, numbered
 
 TWO = numbered(2)
+ONE_DATE = Radar("gamma0", "none", 1, ("ASCENDING",))
 CONFIG = TrainConfig(model="segformer-small", epochs=1, batch=2, batch_per_device=2, workers=0, device="cpu")
 
 
@@ -43,7 +45,7 @@ def test_the_order_depends_on_the_tiles_and_not_on_where_they_stand() -> None:
 
 
 def test_a_part_is_a_data_set_of_its_own() -> None:
-    tiles = MemoryTiles(TWO, count=10)
+    tiles = MemoryTiles(TWO, count=10, radars=(ONE_DATE,))
 
     part = part_of(tiles, 0.3)
 
@@ -53,6 +55,7 @@ def test_a_part_is_a_data_set_of_its_own() -> None:
     assert part.statistics.class_counts == ((labels == 0).sum(), (labels == 1).sum())
     assert part.statistics.bands == tiles.statistics.bands
     assert part.tiles_hash != tiles.tiles_hash
+    assert part.radars == tiles.radars == (ONE_DATE,)
     assert {tile.id for tile in part.tiles} < {tile.id for tile in part_of(tiles, 0.6).tiles}
     assert part_of(tiles, 1.0) is tiles
     assert len(part_of(tiles, 0.001)) == 1

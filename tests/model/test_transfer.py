@@ -22,6 +22,7 @@ from dwplus.model.training.listener import Listener
 from dwplus.model.transfer import Pretrained, counted_axes, encoder_names, initial_as_text, plan, sharing_blocks
 from dwplus.pipeline.errors import DataError, UsageError
 from dwplus.pipeline.spec.classes import DYNAMIC_WORLD, ClassTable
+from dwplus.pipeline.spec.radar import Radar
 from safetensors.torch import load_file, save_file
 from support.tile_sets import MemoryTiles, table
 from torch import Tensor
@@ -228,6 +229,68 @@ def test_no_epoch_and_freezing_need_weights_to_begin_with() -> None:
     with pytest.raises(UsageError, match=r"freeze is encoder, .*--init"):
         TrainConfig(freeze="encoder")
     assert profile("sandbox", epochs=0, init="runs/one").epochs == 0
+
+
+# --- how Sentinel-1 was made ------------------------------------------------------------------------------------------
+
+YEAR = Radar("sigma0", "dB", None, ("ASCENDING", "DESCENDING"))
+ONE_DATE = Radar("gamma0", "none", 1, ("ASCENDING",))
+
+
+@pytest.fixture(scope="module")
+def of_a_year(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run on yearly means of sigma0."""
+    run_dir = tmp_path_factory.mktemp("runs") / "of_a_year"
+    return train(CONFIG, dataset_train=MemoryTiles(THREE, radars=(YEAR,)), run_dir=run_dir)
+
+
+def test_weights_that_were_trained_on_another_sentinel_1_are_refused(of_a_year: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        begin(of_a_year, tmp_path / "run", MemoryTiles(THREE, radars=(ONE_DATE,)))
+
+    assert str(caught.value) == (
+        f"--init {of_a_year}: its weights were trained on another Sentinel-1: the data set has gamma0, one date, "
+        "ascending pass instead of sigma0, mean of all scenes in dB, both passes; name a run that was trained on one "
+        "made like it, or accept the difference (--accept s1)"
+    )
+    assert not (tmp_path / "run").exists()
+
+
+def test_another_sentinel_1_that_is_accepted_is_recorded_and_needs_no_word_when_resumed(
+    of_a_year: Path, tmp_path: Path
+) -> None:
+    config = replace(CONFIG, init=str(of_a_year))
+    tiles = MemoryTiles(THREE, radars=(ONE_DATE,))
+
+    run_dir = train(config, dataset_train=tiles, run_dir=tmp_path / "run", accept_s1=True)
+    train(config, dataset_train=tiles, run_dir=run_dir)  # complete: nothing to do
+
+    record = RunFolder(run_dir).read_config()
+    assert record.initial is not None
+    difference = "s1: gamma0, one date, ascending pass instead of sigma0, mean of all scenes in dB, both passes"
+    assert record.initial.accepted == (difference,)
+    assert f"accepted: {difference}" in initial_as_text(record.initial, "runs/of_a_year")
+    # Scores are taken on what the new weights were trained on.
+    assert record.data.radars == (ONE_DATE,)
+
+
+@pytest.mark.parametrize(
+    "tiles",
+    [
+        MemoryTiles(THREE, radars=(YEAR,)),  # made alike
+        MemoryTiles(THREE, auxiliary=("VH",), radars=(ONE_DATE,)),  # VV, which the weights know, is not read
+    ],
+)
+def test_weights_that_see_no_other_sentinel_1_are_taken(of_a_year: Path, tmp_path: Path, tiles: MemoryTiles) -> None:
+    run_dir = begin(of_a_year, tmp_path / "run", tiles)
+
+    assert "accepted" not in json.loads((run_dir / "config.json").read_text())["initial"]
+
+
+def test_weights_of_a_run_that_recorded_no_sentinel_1_are_taken(before: Path, tmp_path: Path) -> None:
+    run_dir = begin(before, tmp_path / "run", MemoryTiles(THREE, radars=(ONE_DATE,)))
+
+    assert RunFolder(run_dir).complete
 
 
 # --- what is trained --------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from datetime import date
 import numpy as np
 from dwplus.pipeline.dataset.samples import Sample
 from dwplus.pipeline.spec.classes import ClassTable, LandCover, spread_colours
+from dwplus.pipeline.spec.radar import Radar
 from dwplus.pipeline.spec.tiles import Tile
 
 
@@ -61,6 +62,7 @@ class MemoryTiles:
     first: int = 0
     shards_hash: str = "abc"
     labelers: tuple[str, ...] = ()
+    radars: tuple[Radar, ...] = ()
     reads: list[int] = field(default_factory=list)
 
     @property

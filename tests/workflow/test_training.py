@@ -107,6 +107,7 @@ def test_a_run_begins_with_another_of_the_data_root_and_says_what_it_takes(dwplu
     [
         (("--init", "nowhere"), 1, "no run 'nowhere' in"),
         (("--freeze", "encoder"), 2, "freeze is encoder, and there is nothing to keep: name weights with --init"),
+        (("--accept", "s1"), 2, "--accept s1 is about weights to begin with; name them with --init"),
         (("--epochs", "0"), 2, "epochs is 0; it must be"),
         (("--labels-share", "0"), 2, "--labels-share"),
         (("--model", "nothing:build"), 2, "there is no module 'nothing'"),

@@ -321,6 +321,43 @@ def test_a_split_column_is_obeyed(tmp_path: Path) -> None:
     assert {row.tile.id.split("-")[0] for row in added.manifest.rows} == {"f_train", "f_val", "f_test"}
 
 
+def test_named_splits_that_share_ground_are_refused_and_nothing_is_added(tmp_path: Path) -> None:
+    # Given two fields of one tile of 5.1 km, one to train on and one to test on, among six places.
+    frame = scattered(6)
+    x, y, *_ = frame.geometry[0].bounds
+    shapes = [*frame.geometry, square(x + 1500, y)]
+    frame = fields(shapes, [*frame.landuse, "maize"], part=["train", "train", "val", "val", "test", "test", "test"])
+    path = written(frame, tmp_path / "f.gpkg")
+
+    with pytest.raises(DataError) as caught:
+        add(tmp_path, path, split_column="part")
+
+    first, second = "f_test-32633-408000-5513100-20220101", "f_train-32633-408000-5513100-20220101"
+    assert str(caught.value).startswith(f"tiles {first} (test) and {second} (train) share 100% of their ground: ")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "mine" / "manifest.csv").exists()
+    assert codes_of(tmp_path / "mine") == {}
+    # Tiles of 320 m hold one field each.
+    assert add(tmp_path, path, split_column="part", tile_px=32).refused == {}
+
+
+def test_a_named_split_shares_no_ground_with_places_that_were_drawn_for_another(tmp_path: Path) -> None:
+    add(tmp_path, written(scattered(6), tmp_path / "a.gpkg"))
+    rows = DataRoot.at(tmp_path / "mine").manifest().rows
+    tested = next(row.tile for row in rows if row.split_strict == "test")
+    frame = fields([square(tested.bounds[0] + 3000, tested.bounds[1] + 3000)], ["wheat"])
+    path = written(frame, tmp_path / "b.gpkg")
+
+    with pytest.raises(
+        DataError, match=rf"tiles b_train-\S+ \(train\) and {tested.id} \(test\) share 100% of their ground"
+    ):
+        add(tmp_path, path, split="train")
+    assert DataRoot.at(tmp_path / "mine").manifest().rows == rows
+    add(tmp_path, path, split="test")
+
+    assert len(DataRoot.at(tmp_path / "mine").manifest().rows) == 7
+
+
 def chips(folder: Path, number: int = 4) -> list[Path]:
     """Rasters of 60 x 60 px, 51 km from one another, each in a folder of its own."""
     paths = []

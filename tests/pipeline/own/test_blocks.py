@@ -64,6 +64,33 @@ def test_shares_are_fifteen_per_cent_each() -> None:
     assert dict(splits.blocks) == {"train": 28, "val": 6, "test": 6}
 
 
+def test_a_block_with_many_tiles_trains() -> None:
+    # Given twenty tiles of 1.28 km in one block of 10 km, and twenty blocks of one tile: 15 % of 40 tiles are 6.
+    crowd = [
+        Marked(tile_of(100 + n, 1_000_000 + 1300 * (n % 5), 5_508_000 - 1300 * (n // 5), size=64), frozenset({0, 1}))
+        for n in range(20)
+    ]
+    tiles = [*crowd, *far_apart(20, frozenset({0}))]
+    together = len({block_of(one.tile, 10) for one in crowd})
+
+    splits = assign(tiles, classes=1)
+
+    number = {split: len(tiles_in(splits, split)) for split in ("train", "val", "test")}
+    assert together <= 2
+    assert (number["val"], number["test"]) == (6, 6)
+    assert sum(number.values()) + len(splits.beside) == 40
+
+
+def test_of_three_blocks_the_one_with_most_tiles_trains() -> None:
+    crowd = [Marked(tile_of(100 + n, 1_000_000 + 1300 * n, 5_508_000, size=64), frozenset({0})) for n in range(3)]
+    tiles = [*crowd, *far_apart(2)]
+
+    splits = assign(tiles, classes=1)
+
+    assert sorted(splits.of_tile[one.tile.id] for one in tiles[3:]) == ["test", "val"]
+    assert {splits.of_tile[one.tile.id] for one in crowd} == {"train"}
+
+
 def test_splits_depend_on_the_set_of_tiles_and_not_on_their_order() -> None:
     tiles = far_apart(5)
     expected = assign(tiles, classes=1)

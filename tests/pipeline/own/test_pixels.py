@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
+import zarr
 from affine import Affine
 from dwplus.pipeline.build.build import build_added
 from dwplus.pipeline.cluster import in_process
 from dwplus.pipeline.dataset.root import DataRoot
 from dwplus.pipeline.dataset.samples import Dataset
+from dwplus.pipeline.dataset.store import write_store
 from dwplus.pipeline.errors import DataError, UsageError
 from dwplus.pipeline.own.pixels import Added, Addition, add_pixels
 from dwplus.pipeline.own.pixels_dates import Dates
@@ -216,6 +218,69 @@ def test_files_of_one_band_each_are_put_together_by_their_names(tmp_path: Path) 
     assert read_header(root.shard(tile)).tags["S2_SCENES"] == "T32TNR_20190701T101031"
 
 
+TEN_BANDS = S2_BANDS[1:]
+
+
+def test_a_stack_of_ten_bands_makes_a_data_set_without_b1(tmp_path: Path, tiles: list[Tile], root: DataRoot) -> None:
+    values = [s2_values(32, 32, seed=number) for number in range(4)]
+    for number, tile in enumerate(tiles):
+        path = tmp_path / "ten" / f"s2_{number}_20190703.tif"
+        write_raster(path, values[number][1:], tile.affine, names=TEN_BANDS)
+
+    added = add(root, S2, tmp_path / "ten")
+    result = build_added(root, run=in_process, progress=Silent())
+
+    assert (dict(added.states), added.absent) == ({"done": 4}, ("B1",))
+    stored = read_bands(root.shard(tiles[2]), S2_BANDS)
+    assert not stored[0].any()
+    np.testing.assert_array_equal(stored[1:], values[2][1:])
+    tags = read_header(root.shard(tiles[2])).tags
+    assert (tags["S2_ABSENT"], tags["S2_COVERED_SHARE"]) == ("B1", "1.0000")
+    # Nothing is wrong with it, all pixels count, and nothing is known of B1.
+    assert result.broken == 0
+    statistics = root.statistics("strict")
+    assert tuple(statistics.bands) == TEN_BANDS
+    assert sum(statistics.class_counts) == 2 * 32 * 32
+    assert len(Dataset(root, split="train", auxiliary=())) == 2
+    with pytest.raises(UsageError, match=r"has no B1: files that were added to it lack that band; .*--primary ms10"):
+        Dataset(root, split="train", primary=PRESETS["ms11"], auxiliary=())
+    assert "There is no B1: files lack it." in root.card_file.read_text()
+
+
+def test_a_file_without_b1_takes_it_from_the_whole_tile_and_the_data_set(tmp_path: Path) -> None:
+    # Given one day in two files: the left one has eleven bands, the right one ten.
+    tile = own_tile()
+    root = lay_out_labels(tmp_path / "mine", [tile])
+    values = s2_values(32, 32)
+    left, right = values.copy(), values[1:].copy()
+    left[:, :, 20:], right[:, :, :8] = 0, 0
+    write_raster(tmp_path / "s" / "a_20190701.tif", left, tile.affine, names=S2_BANDS)
+    write_raster(tmp_path / "s" / "b_20190701.tif", right, tile.affine, names=TEN_BANDS)
+
+    add(root, S2, tmp_path / "s")
+
+    stored = read_bands(root.shard(tile), S2_BANDS)
+    np.testing.assert_array_equal(stored[1:], values[1:])
+    assert not stored[0].any()
+    assert root.absent_bands() == ("B1",)
+
+
+def test_files_of_one_band_each_may_lack_b1_and_no_other(tmp_path: Path) -> None:
+    tile = own_tile()
+    root = lay_out_labels(tmp_path / "mine", [tile])
+    values = s2_values(32, 32)
+    for band in TEN_BANDS:
+        number = S2_BANDS.index(band)
+        write_raster(tmp_path / "cogs" / f"scene_20190701_{band}.tif", values[number : number + 1], tile.affine)
+
+    add(root, S2, tmp_path / "cogs")
+    (tmp_path / "cogs" / "scene_20190701_B5.tif").unlink()
+
+    np.testing.assert_array_equal(read_bands(root.shard(tile), TEN_BANDS), values[1:])
+    with pytest.raises(DataError, match=r"scene_20190701 lacks B5 of Sentinel-2"):
+        add(root, S2, tmp_path / "cogs")
+
+
 METADATA = """<n1:Level-2A_User_Product><BOA_QUANTIFICATION_VALUE unit="none">10000</BOA_QUANTIFICATION_VALUE>
 <BOA_ADD_OFFSET band_id="0">-1000</BOA_ADD_OFFSET><BOA_ADD_OFFSET band_id="1">-1000</BOA_ADD_OFFSET></n1>"""
 
@@ -279,6 +344,17 @@ def test_a_mean_of_power_is_stored_in_decibel_with_its_number_of_scenes(tmp_path
     assert root.radars() == (radar,)
 
 
+def test_the_training_store_says_how_sentinel_1_was_made(tmp_path: Path, root: DataRoot, stacks: Path) -> None:
+    gamma = Radar("gamma0", "none", 1, ("ASCENDING",))
+    add(root, replace(BOTH, radar=gamma), stacks)
+    build_added(root, run=in_process, progress=Silent())
+
+    write_store(root, run=in_process)
+
+    about = zarr.open_group(root.store, mode="r")["s1"].attrs
+    assert about["long_name"] == "gamma0, one date, ascending pass"
+
+
 def test_a_label_of_a_period_takes_a_file_of_any_day_in_it(tmp_path: Path) -> None:
     tile = own_tile(day=date(2022, 1, 1))
     root = lay_out_labels(tmp_path / "mine", [tile], periods={tile.id: "2022-01-01/2022-12-31"})
@@ -306,7 +382,14 @@ def test_sentinel_1_of_another_kind_is_refused_or_accepted_and_recorded(
     assert added.accepted == (difference,)
     assert [one.accepted for one in root.added_pixels().inputs] == [(), (difference,)]  # type: ignore[union-attr]
     assert read_header(root.shard(tiles[0])).tags["S1_CALIBRATION"] == "gamma0"
+    assert titles_of(root, tiles[0])["VV"] == "gamma0, vertical transmit, vertical receive"
+    assert titles_of(root, tiles[1])["VH"] == "sigma0, vertical transmit, horizontal receive"
     assert len(root.radars()) == 2
+
+
+def titles_of(root: DataRoot, tile: Tile) -> dict[str, str]:
+    with rasterio.open(root.own_shard(tile)) as file:
+        return {name: file.tags(number)["TITLE"] for number, name in enumerate(file.descriptions, start=1)}
 
 
 def test_pixels_of_another_source_or_resampling_do_not_stand_beside(root: DataRoot, stacks: Path) -> None:

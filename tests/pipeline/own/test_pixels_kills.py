@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import resource
+import shutil
 import signal
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ import rasterio
 from affine import Affine
 from dwplus.pipeline.dataset.root import DataRoot
 from dwplus.pipeline.own.pixels import Addition, add_pixels
+from dwplus.pipeline.own.pixels_removal import remove_pixels
 from dwplus.pipeline.progress import Silent
 from dwplus.pipeline.spec.radar import Radar
 from dwplus.pipeline.spec.tiles import Tile
@@ -81,6 +83,60 @@ def test_two_kills_change_no_byte(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_ten_kills_change_no_byte(tmp_path: Path) -> None:
     check_kills(tmp_path, TILES, KILLS)
+
+
+def remove_until(folder: Path, names: Sequence[str], kill_at: int | None) -> None:
+    """Remove pixels; killed at the given write, see ``add_until``, or at the given removal of a shard."""
+    writes = 0
+    sync, unlink = os.fsync, Path.unlink
+
+    def count() -> None:
+        nonlocal writes
+        writes += 1
+        if writes == kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def syncing(handle: int) -> None:
+        count()
+        sync(handle)
+
+    def removing(path: Path, missing_ok: bool = False) -> None:
+        if path.suffix == ".tif":
+            count()
+        unlink(path, missing_ok)
+
+    os.fsync, Path.unlink = syncing, removing  # type: ignore[assignment,method-assign]
+    remove_pixels(DataRoot.at(folder), names)
+
+
+@pytest.mark.parametrize("names", [("s2_0_20190702.tif",), ("s1_0_20190702.tif", "s1_1_20190702.tif"), ("files",)])
+def test_a_removal_that_is_killed_at_any_write_ends_with_the_same_bytes(
+    tmp_path: Path, names: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for number, tile in enumerate(TILES[:2]):
+        write_s2(tmp_path / "files" / f"s2_{number}_20190702.tif", tile, seed=number)
+        write_s1(tmp_path / "files" / f"s1_{number}_20190702.tif", tile, seed=number)
+    undisturbed = lay_out_labels(tmp_path / "undisturbed", TILES[:2])
+    add_until(undisturbed.folder, tmp_path / "files", None)
+    full = tmp_path / "full"
+    shutil.copytree(undisturbed.folder, full)
+    assert in_a_process(remove_until, undisturbed.folder, names, None) == 0
+    kept = ("state", "reason", "detail", "sha256", "source")
+    said = {tile: [getattr(row, name) for name in kept] for tile, row in undisturbed.ledger().items()}
+
+    ends = []
+    for kill_at in range(1, 9):
+        killed = DataRoot.at(tmp_path / f"killed-{kill_at}")
+        shutil.copytree(full, killed.folder)
+        ends.append(in_a_process(remove_until, killed.folder, names, kill_at))
+        if ends[-1]:
+            assert in_a_process(remove_until, killed.folder, names, None) == 0
+
+        assert bytes_of(killed) == bytes_of(undisturbed)
+        assert {tile: [getattr(row, name) for name in kept] for tile, row in killed.ledger().items()} == said
+    assert ends[:3] == [-signal.SIGKILL] * 3
+    assert ends[-1] == 0  # all writes were tried
 
 
 def large_stack(path: Path, side: int) -> Path:
