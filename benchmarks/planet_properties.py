@@ -6,13 +6,13 @@ CHIPS holds real Sentinel-1 and Sentinel-2 chips with labels (see ``rigs/real_ch
 and their Sentinel-1 is of one day. ``--before`` measures the planet of an older revision of this repository too, by
 this very script on an unpacked copy of it. Prints one row per property. Takes about three minutes on one core.
 
-Definitions. Means and standard deviations are over all clear pixels of a class in all tiles; reflectance is DN / 1e4.
-Those over the set include clouds. Kurtosis is the excess; it, the autocorrelation and the power ratio are medians over
-windows of 120 px; tiles are seen in their middle 240 px. Autocorrelation at 8 px is the correlation with the image 8 px to the right and 8 px further down;
-that of Sentinel-1 is taken over pairs of pixels of one class, tile by tile. The power
-ratio is that of the spatial frequencies above 0.4 and below 0.1 cycles per pixel. A patch is a set of pixels of one
-class that share sides or corners. A shift is the offset at which an image fits best to an image of the mean of each
-class.
+Definitions. Means and standard deviations are over all clear pixels of a class in all tiles, which are seen in their
+middle 240 px; reflectance is DN / 1e4. Those over the set include clouds. Kurtosis is the excess; it, the
+autocorrelation and the power ratio are medians over windows of 120 px. Autocorrelation at 8 px is the correlation with
+the image 8 px to the right and 8 px further down; that of Sentinel-1 is taken over pairs of pixels of one class, tile
+by tile. The power ratio is that of the spatial frequencies above 0.4 and below 0.1 cycles per pixel. A patch is a set
+of pixels of one class that share sides or corners. A shift is the offset at which an image fits best to an image of
+the mean of each class.
 """
 
 from __future__ import annotations
@@ -164,9 +164,7 @@ def figures(views: Iterable[View], *, radar_of_one_day: bool) -> dict[str, str]:
     found = {
         "water, B2": _spread(water["B2"], 3),
         "water, NDVI": _spread(ndvi, 2),
-        "water, share with no band above DN 256": _share(
-            np.max([water[band] for band in BANDS], axis=0) <= 0.0256
-        ),
+        "water, share with no band above DN 256": _share(np.max([water[band] for band in BANDS], axis=0) <= 0.0256),
         "water, VV (dB)": _spread(water["VV"], 1),
         "water, share with VH above VV": _share(water["VH"] > water["VV"]),
         "built, VV (dB)": _spread(built["VV"], 1),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from .loader import BandStatistics, Statistics, TileSet, labelers_of, radars_of
+from .loader import BandStatistics, Statistics, TileSet, labelers_of, planet_of, radars_of
 
 if TYPE_CHECKING:
     from ..pipeline.dataset.samples import Sample
@@ -145,6 +145,10 @@ class Part:
     @property
     def classes(self) -> ClassTable:
         return self.whole.classes
+
+    @property
+    def planet(self) -> int | None:
+        return planet_of(self.whole)
 
     @property
     def radars(self) -> tuple[Radar, ...]:

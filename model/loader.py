@@ -327,6 +327,12 @@ class Normaliser(nn.Module):
         return self.primary(primary), self.auxiliary(auxiliary)
 
 
+def planet_of(tiles: TileSet) -> int | None:
+    """Version of the synthetic planet that a data set shows; None for real pixels, or where it is not recorded."""
+    found: int | None = getattr(tiles, "planet", None)
+    return found
+
+
 def radars_of(tiles: TileSet) -> tuple[Radar, ...]:
     """How the Sentinel-1 that a data set gives was made; empty where it does not say (sets of others need not)."""
     return tuple(getattr(tiles, "radars", ()))

@@ -15,9 +15,10 @@ from ..pipeline.errors import UsageError, in_brief
 from ..pipeline.spec.bands import BANDS
 from ..pipeline.spec.classes import DYNAMIC_WORLD, ClassTable
 from ..pipeline.spec.radar import Radar
+from ..pipeline.spec.sources import Source
 from ..pipeline.spec.words import count_of
 from .config import from_mapping, to_mapping
-from .loader import Normaliser, TileSet, plain_statistics, radars_of
+from .loader import Normaliser, TileSet, plain_statistics, planet_of, radars_of
 from .registry import completed, older_form
 
 MAY_DIFFER = frozenset(
@@ -27,6 +28,10 @@ MAY_DIFFER = frozenset(
     }
 )
 """Keys that a run may be resumed with others of. ``computing`` is written down each time that it changes."""
+
+
+_LAST_UNRECORDED_PLANET = 2
+"""Version of the synthetic planet of runs that do not record one."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,8 @@ class DataCard:
         statistics: (mean, std) in physical units by band.
         classes: the class table of the labels; runs of versions that recorded none had Dynamic World's.
         radars: how the Sentinel-1 that was read was made; empty where none was, or in a run of an earlier version.
+        planet: version of the synthetic planet that the pixels show; None for real ones, or in a run of an earlier
+            version.
     """
 
     primary: tuple[str, ...]
@@ -55,6 +62,7 @@ class DataCard:
     statistics: dict[str, tuple[float, float]]
     classes: ClassTable = DYNAMIC_WORLD
     radars: tuple[Radar, ...] = ()
+    planet: int | None = None
 
     @classmethod
     def of(cls, tiles: TileSet) -> DataCard:
@@ -69,7 +77,19 @@ class DataCard:
             statistics=plain_statistics(tiles),
             classes=tiles.classes,
             radars=radars_of(tiles),
+            planet=planet_of(tiles),
         )
+
+    def planet_difference(self, other: int | None) -> str:
+        """How the synthetic planet of a data set differs from the one trained on, as text; empty where it does not.
+
+        Args:
+            other: version of the data set's planet; None where it is not known.
+        """
+        ours = self.planet or (_LAST_UNRECORDED_PLANET if Source.of(self.source).synthetic else None)
+        if None in (ours, other) or ours == other:
+            return ""
+        return f"version {other} of the synthetic planet, not version {ours}"
 
     def fault(self) -> str:
         """Why no network can have been trained on this, as text; empty where one can."""
@@ -187,6 +207,8 @@ class RunConfig:
         document = to_mapping(self)
         if self.data.classes == DYNAMIC_WORLD:
             del document["data"]["classes"]
+        if self.data.planet is None:
+            del document["data"]["planet"]
         if self.initial is None:
             del document["initial"]
         elif not self.initial.accepted:
@@ -206,6 +228,8 @@ class RunConfig:
         """
         if not begun.data.radars:
             self = replace(self, data=replace(self.data, radars=()))
+        if begun.data.planet is None:
+            self = replace(self, data=replace(self.data, planet=None))
         if begun.model != self.model:
             return self
         chosen = self.train.get("model_options") or {}

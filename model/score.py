@@ -29,6 +29,7 @@ from .loader import (
     batches,
     collate,
     loader_processes,
+    planet_of,
     radars_of,
     to_batch,
 )
@@ -289,13 +290,18 @@ def check_same_data(
         ours, theirs = getattr(run.data, name), getattr(dataset, name)
         if ours != theirs:
             raise UsageError(f"the network was trained with {name} = {ours}, the data set has {theirs}; open it so")
-    if run.data.source != dataset.source:
-        if not allow_other_source:
-            raise UsageError(
-                f"the network was trained on {run.data.source} pixels, the data set is {dataset.source}; "
-                "train on that source, or allow another source on purpose (--accept source)"
-            )
-    elif dataset.trained_here and run.data.shards_hash != dataset.statistics.shards_hash:
+    same_source = run.data.source == dataset.source
+    if not same_source and not allow_other_source:
+        raise UsageError(
+            f"the network was trained on {run.data.source} pixels, the data set is {dataset.source}; "
+            "train on that source, or allow another source on purpose (--accept source)"
+        )
+    if difference := run.data.planet_difference(planet_of(dataset)):
+        raise UsageError(
+            f"the network was trained on another planet: the data set shows {difference}; their scores mean nothing "
+            "beside one another: train again on this data set"
+        )
+    if same_source and dataset.trained_here and run.data.shards_hash != dataset.statistics.shards_hash:
         raise DataError(
             "the training split has changed since the network was trained (another hash of its shards and labels): "
             "test tiles may have been trained on, statistics differ; train again, into a new folder"

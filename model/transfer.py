@@ -292,15 +292,20 @@ def _taken_names(
 # --- what is recorded -------------------------------------------------------------------------------------------------
 
 
-def check_same_radar(data: DataCard, made: Plan, before: Pretrained, *, accept_s1: bool = False) -> tuple[str, ...]:
-    """Refuse a Sentinel-1 that the weights were not trained on; what differs and is accepted, one line each.
+def check_same_pixels(data: DataCard, made: Plan, before: Pretrained, *, accept_s1: bool = False) -> tuple[str, ...]:
+    """Refuse a planet or a Sentinel-1 that the weights were not trained on; what is accepted, one line each.
 
-    Nothing differs where no band of Sentinel-1 is taken over, or where it is not recorded how that of the weights was
-    made (files, runs of earlier versions).
+    Nothing of Sentinel-1 differs where no band of it is taken over, or where it is not recorded how that of the weights
+    was made (files, runs of earlier versions).
 
     Raises:
-        UsageError: it was made in another way, without ``accept_s1``.
+        UsageError: it was made in another way, without ``accept_s1``; or the two show different synthetic planets.
     """
+    if before.run is not None and (difference := before.run.data.planet_difference(data.planet)):
+        raise UsageError(
+            f"--init {before.given}: its weights were trained on another planet: the data set shows {difference}; "
+            "train them again on a data set of this version"
+        )
     if before.run is None or not any(BANDS[band].sensor == "S1" for band in made.bands):
         return ()
     differences = radar_differences(before.run.data.radars, data.radars)

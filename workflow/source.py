@@ -21,7 +21,7 @@ from ..pipeline.earthengine.connection import connect, declared_source, service_
 from ..pipeline.earthengine.scene_choice import SceneHint, SceneRef
 from ..pipeline.earthengine.session import Request, Session, Tally
 from ..pipeline.errors import DataError, UsageError
-from ..pipeline.files.records import read_record, write_record
+from ..pipeline.files.records import write_record
 from ..pipeline.files.remote import Remote
 from ..pipeline.spec.periods import Period
 from ..pipeline.spec.recipe import Recipe
@@ -161,10 +161,7 @@ def planet_of(root: DataRoot, *, tiles: int | None = None, seed: int | None = No
 
 
 def _held_planet(root: DataRoot) -> dict[str, int]:
-    path = root.planet_file
-    if not path.exists():
-        return {}
-    return read_record(path, dict[str, int], remedy=f"delete {root} and build again")
+    return root.planet() or {}
 
 
 def _check_planet(root: DataRoot, planet: dict[str, int]) -> None:
@@ -174,6 +171,12 @@ def _check_planet(root: DataRoot, planet: dict[str, int]) -> None:
         write_record(path, planet)
         return
     held = _held_planet(root)
+    if held.get("version") != planet["version"]:
+        raise UsageError(
+            f"{root} holds version {held.get('version')} of the synthetic planet, this dwplus makes version "
+            f"{planet['version']}: tiles of the two must not stand side by side; name another folder with "
+            f"--data, or delete {root} (what it holds can still be trained on and scored)"
+        )
     if held != planet:
         raise UsageError(
             f"{root} holds the planet of {_as_text(held)}, this run would use that of {_as_text(planet)}; name "
@@ -182,7 +185,7 @@ def _check_planet(root: DataRoot, planet: dict[str, int]) -> None:
 
 
 def _as_text(planet: dict[str, int]) -> str:
-    return f"--seed {planet.get('seed')} --tiles {planet.get('tiles')} (version {planet.get('version')})"
+    return f"--seed {planet.get('seed')} --tiles {planet.get('tiles')}"
 
 
 def root_with_runs(data: Path | str, source: str, runs: Path | None) -> DataRoot:

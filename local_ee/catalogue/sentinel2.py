@@ -268,9 +268,9 @@ def _sun(lon: float, lat: float, seconds: float) -> tuple[float, float]:
 
 
 def _cloud_percentage(index: str) -> float:
-    """Mostly clear: seven scenes of ten below 2 %, one of ten above 12 %, few overcast."""
+    """Mostly clear: seven scenes of ten below 1.5 %, one of ten above 10 %, few overcast."""
     share = noise.unit("cloud cover", index)
-    points = np.interp(share, [0, 0.45, 0.7, 0.9, 0.97, 1.0], [0.0, 0.0, 2.0, 12.0, 40.0, 95.0])
+    points = np.interp(share, [0, 0.45, 0.7, 0.9, 0.97, 1.0], [0.0, 0.0, 1.5, 10.0, 40.0, 95.0])
     return round(float(points), 6)
 
 

@@ -464,7 +464,7 @@ def _paint_towns(
     material: NDArray[np.uint8],
     textures: tuple[Floats, Floats],
 ) -> None:
-    """Streets, and blocks of roofs, of houses with yards, of industry, and parks: villages, and towns around a centre."""
+    """Streets, and blocks of roofs, of houses with yards, of industry, and parks: villages, and towns with a centre."""
     plots = _plots(noise.key(seed, zone, "blocks"), corner, built, warp, _TOWN_REGION_PX, (8, 16))
     use, centre = _share(plots.lanes[:, 0]), warp[built]
     dense = np.clip((centre - np.float32(1.5)) * np.float32(1.2), 0, 0.7)  # share of blocks without yards

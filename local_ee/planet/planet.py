@@ -13,8 +13,9 @@ from .earth import EarthPlanet
 from .ground import biome_at
 from .plane_planet import PlanePlanet
 
-VERSION = 2
-"""Raise it with any change of a pixel, a scene or a label: data of two versions never stand side by side."""
+VERSION = 3
+"""Raise it with any change of a pixel, a scene or a label: data of two versions never stand side by side
+(docs/planet.md says what each brought)."""
 
 
 def make_planet(config: Mapping[str, Any]) -> EarthPlanet | PlanePlanet:

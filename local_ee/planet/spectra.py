@@ -39,7 +39,7 @@ _CLOUD_OCTAVES = ((320, 1.0), (90, 0.6), (28, 0.4), (9, 0.25))
 
 
 _VEIL_OCTAVES = ((500, 1.0), (140, 0.5))
-_VEIL_TIMES, _VEIL_AT_MOST = 6.0, 0.28  # area of thin cloud against that of thick cloud; its largest opacity
+_VEIL_TIMES, _VEIL_AT_MOST = 4.0, 0.28  # area of thin cloud against that of thick cloud; its largest opacity
 
 
 _SHADOW_PX = (18, 14)  # down and to the right
@@ -73,8 +73,9 @@ def mean(value: Floats, factor: int) -> Floats:
 
 
 _SPREAD = {1: 0.15, 2: 0.12}
-"""Share of a pixel's light that either neighbour gets, by 10 m pixels per side of a pixel. The square of 1 - 4 x 0.15 is
-the response at the Nyquist frequency, 0.40 of the amplitude; Sentinel-2's is 0.15 to 0.35 (S2 MPC Data Quality Report)."""
+"""Share of a pixel's light that either neighbour gets, by 10 m pixels per side of a pixel. 1 - 4 x 0.15 = 0.40 is the
+response at the Nyquist frequency in front of the sensor's own square pixel (0.64): 0.26 in all, within 0.15 to 0.35.
+Source: Sentinel-2 L1C Data Quality Report (modulation transfer function at Nyquist)."""
 
 
 def seen_through(value: Floats, factor: int, shift_px: tuple[float, float]) -> Floats:
@@ -130,7 +131,7 @@ def cloud_fields(rows: noise.Range, cols: noise.Range, key: int, share: float) -
     opacity, shadow = thick[down:, right:], thick[: rows[1] - rows[0], : cols[1] - cols[0]]
     if share > 0:
         veil = noise.fractal(noise.key(key, "veil"), _VEIL_OCTAVES, rows, cols)
-        thin = np.clip((veil - _base(min(_VEIL_TIMES * share, 0.9))) * np.float32(0.16), 0, _VEIL_AT_MOST)
+        thin = np.clip((veil - _base(min(_VEIL_TIMES * share, 0.6))) * np.float32(0.16), 0, _VEIL_AT_MOST)
         opacity = np.maximum(opacity, thin)
     return opacity, shadow
 
@@ -192,8 +193,7 @@ def optical_tables(seed: int) -> OpticalTables:
         change=((green - bare) * hue).astype(np.float32),
         greenness=greenness,
         season=_repeated([m.season for m in MATERIALS]),
-        peak_day=_repeated([m.peak_day for m in MATERIALS])
-        + (8 * _normals((kinds,), seed, "peak")).astype(np.float32),
+        peak_day=_repeated([m.peak_day for m in MATERIALS]) + (8 * _normals((kinds,), seed, "peak")).astype(np.float32),
         vigour=_repeated([m.vigour for m in MATERIALS]),
         tone=_repeated([m.tone for m in MATERIALS]),
     )

@@ -18,7 +18,7 @@ from ..registry import configure, settings_of, spec
 from ..run_config import DataCard, RunConfig, differing_keys
 from ..runs import RunFolder
 from ..settings import TrainConfig
-from ..transfer import BlockAt, Plan, Pretrained, begun, check_same_radar, plan, read_pretrained, sharing_blocks
+from ..transfer import BlockAt, Plan, Pretrained, begun, check_same_pixels, plan, read_pretrained, sharing_blocks
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def beginning(
         return Beginning(replace(run, initial=held.initial, data=kept))
     before = read_pretrained(config.init)
     made = plan(run.model, settings_of(run.model, run.model_config, where="model"), run.data, before)
-    accepted = check_same_radar(run.data, made, before, accept_s1=accept_s1)
+    accepted = check_same_pixels(run.data, made, before, accept_s1=accept_s1)
     shared = sharing_blocks(before.tiles or (), held_out, block_at)
     return Beginning(begun(run, made, before, shared, accepted), before, made)
 

@@ -393,6 +393,16 @@ class DataRoot:
         recipe = self.recipe()
         return () if recipe is None else (radar_of(recipe),)
 
+    def planet(self) -> dict[str, int] | None:
+        """Seed, number of tiles and version of the synthetic planet that the data set shows; None where it names none.
+
+        Raises:
+            DataError: the record cannot be read.
+        """
+        if not self.planet_file.exists():
+            return None
+        return read_record(self.planet_file, dict[str, int], remedy=f"delete {self} and build again")
+
     def complete(self) -> tuple[ManifestRow, ...]:
         """Tiles whose shard is complete, in manifest order.
 

@@ -57,6 +57,7 @@ class Dataset(Sequence[Sample]):
         left_out: tiles of the split that are not among the samples, with the reason.
         waived: tiles among the samples with an error that ``waivers.toml`` accepts.
         radars: how the Sentinel-1 that is read was made; empty where none is read, or it is not recorded.
+        planet: version of the synthetic planet that the pixels show; None for real ones, or where it is not recorded.
         reading: where samples are read from, and why not from the training store where there is one; for people.
     """
 
@@ -106,6 +107,7 @@ class Dataset(Sequence[Sample]):
             self._statistics = root.statistics(protocol)
             _check_fresh(self._statistics, root, root.usable("train", protocol))
         self.source = ledger[self.rows[0].tile.id].source
+        self.planet = (root.planet() or {}).get("version")
         self._has_s1 = root.has_s1()
         reads_s1 = any(BANDS[band].sensor == "S1" for band in (*primary, *auxiliary))
         if reads_s1 and not self._has_s1:

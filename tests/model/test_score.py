@@ -69,6 +69,7 @@ class Tiles:
     tiles_hash: str = "0"
     protocol: str = "strict"
     trained_here: bool = True
+    planet: int | None = None
     classes: ClassTable = DYNAMIC_WORLD
     primary: tuple[str, ...] = ("B2",)
     auxiliary: tuple[str, ...] = ("VV",)
@@ -229,6 +230,14 @@ def test_another_source_can_be_scored_on_purpose_and_is_named(run_dir: Path):
     scores = score(run_dir, Tiles(source="earthengine"), workers=0, device="cpu", allow_other_source=True)
 
     assert scores.source == "earthengine"
+
+
+def test_tiles_of_another_synthetic_planet_are_not_scored(run_dir: Path):
+    """The run records no version, as runs on version 2 of the planet did."""
+    assert score(run_dir, Tiles(planet=2), workers=0, device="cpu").tiles
+
+    with pytest.raises(UsageError, match="shows version 3 of the synthetic planet, not version 2"):
+        score(run_dir, Tiles(planet=3), workers=0, device="cpu")
 
 
 def test_an_incomplete_run_is_refused(run_dir: Path, tmp_path: Path):

@@ -244,6 +244,20 @@ def of_a_year(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train(CONFIG, dataset_train=MemoryTiles(THREE, radars=(YEAR,)), run_dir=run_dir)
 
 
+@pytest.mark.parametrize(("before", "now", "fits"), [(3, 3, True), (3, 4, False), (None, 2, True), (None, 3, False)])
+def test_weights_of_another_synthetic_planet_are_refused(
+    tmp_path: Path, before: int | None, now: int, *, fits: bool
+) -> None:
+    """Runs of a version that recorded none were trained on version 2."""
+    first = train(CONFIG, dataset_train=MemoryTiles(THREE, planet=before), run_dir=tmp_path / "first")
+
+    if fits:
+        assert RunFolder(begin(first, tmp_path / "run", MemoryTiles(THREE, planet=now))).complete
+    else:
+        with pytest.raises(UsageError, match=f"shows version {now} of the synthetic planet, not version {before or 2}"):
+            begin(first, tmp_path / "run", MemoryTiles(THREE, planet=now))
+
+
 def test_weights_that_were_trained_on_another_sentinel_1_are_refused(of_a_year: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         begin(of_a_year, tmp_path / "run", MemoryTiles(THREE, radars=(ONE_DATE,)))

@@ -63,6 +63,7 @@ class MemoryTiles:
     shards_hash: str = "abc"
     labelers: tuple[str, ...] = ()
     radars: tuple[Radar, ...] = ()
+    planet: int | None = None
     reads: list[int] = field(default_factory=list)
 
     @property
