@@ -201,7 +201,7 @@ def optical_tables(seed: int) -> OpticalTables:
 
 def radar_tables(seed: int) -> RadarTables:
     kinds = BIOMES * len(MATERIALS)
-    common, cross = 0.5 * _normals((kinds,), seed, "radar"), 0.4 * _normals((kinds,), seed, "radar cross")
+    common, cross = 0.65 * _normals((kinds,), seed, "radar"), 0.5 * _normals((kinds,), seed, "radar cross")
     land = np.ones(len(MATERIALS))
     land[COVER == WATER] = 0
     return RadarTables(
