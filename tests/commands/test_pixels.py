@@ -91,6 +91,16 @@ def test_labels_among_pixels_are_passed_over_in_one_line(dwplus: Run, mine: Data
     ]
 
 
+def test_a_status_without_any_known_biome_has_no_table_of_biomes(dwplus: Run, mine: DataRoot) -> None:
+    assert dwplus("pixels", "add", "s2", "--as", "s2", "--data", "mine", "-q")[0] == 0
+
+    plain, asked = dwplus("status", "--data", "mine")[1], dwplus("status", "--by", "biome", "--data", "mine")[1]
+
+    assert ("biome" in plain, "region" in plain, "split" in plain) == (False, True, True)
+    assert "0 not known" in asked
+    assert json.loads(dwplus("status", "--json", "--data", "mine")[1])["groups"]["biome"][0]["tiles"] == 4
+
+
 def test_bands_by_number_dates_and_offsets_come_from_tables(dwplus: Run, tmp_path: Path) -> None:
     tile = own_tile()
     lay_out_labels(tmp_path / "mine", [tile])
