@@ -20,7 +20,6 @@ from ..raster.targets import Targets
 from .manifest import ManifestRow
 from .root import DataRoot
 
-
 Counted = tuple[str, tuple[int, ...]]
 """Of one tile: hashes of its shard and label, and pixels of each class."""
 
