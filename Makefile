@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
+# Some hundred tests start dwplus as a program: it is compiled once, also where the environment forbids to keep that.
+export PYTHONDONTWRITEBYTECODE :=
+
 .DEFAULT_GOAL := help
 .PHONY: help setup reproduce test test-slow lint format clean
 
@@ -40,3 +43,4 @@ format: setup ## Bring the code into form
 
 clean: ## Remove the environment and caches (never data/)
 	@rm -rf $(VENV) .links .mypy_cache .ruff_cache .pytest_cache *.egg-info
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -38,6 +38,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "cost": ("models:cost", "Show what networks cost: parameters, GFLOPs, speed, memory."),
     "train": ("train:train", "Train a network on the data set."),
     "score": ("train:score", "Score a trained run on the test tiles."),
+    "runs": ("runs:runs", "Compare runs: scores, time, settings that differ."),
     "report": ("report:report", "Write the report: scores beside the paper's."),
     "reproduce": ("reproduce:reproduce", "Build, train, score and report in one command."),
     "doctor": ("doctor:doctor", "Check that this machine is ready for a build."),
@@ -163,7 +164,9 @@ def main() -> None:
     # Threads of torch that wait should sleep, not spin: beside other work, steps are several times faster.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # What a batch system sends before its time is up ends a command as Ctrl-C does: cleanly.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for name in ("SIGTERM", "SIGUSR1"):
+        if hasattr(signal, name):  # Windows has no SIGUSR1
+            signal.signal(getattr(signal, name), signal.default_int_handler)
     try:
         cli.main(prog_name="dwplus", standalone_mode=False)
     except DwplusError as error:

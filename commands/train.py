@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 @click.command()
 @click.option("--name", help="Name of the run; default: the network's. The same name resumes an interrupted run.")
 @training_options
+@click.option(
+    "--seeds", metavar="0,1,2", help="Train one run per seed, NAME-s0, NAME-s1, ...; score and report give their mean."
+)
 @transfer_options
 @source_option
 @data_option
@@ -42,6 +46,7 @@ def train(
     model: str | None,
     epochs: int | None,
     changes: tuple[str, ...],
+    seeds: str | None,
     init: str | None,
     freeze: str | None,
     labels_share: float | None,
@@ -54,6 +59,7 @@ def train(
     dwplus train --name s2 --model segformer-small --auxiliary none
     dwplus train --model cmx-small                    another network (dwplus models), here with few channels
     dwplus train --profile paper --set lr=1e-3 --set seed=1
+    dwplus train --name three --seeds 0,1,2           three runs; score and report give mean and deviation
     dwplus train --name mine --init runs/one --freeze encoder
     dwplus train --name tenth --labels-share 0.1      a tenth of the training tiles
     dwplus train --model my_module:build              a network of yours
@@ -61,6 +67,7 @@ def train(
     """
     from ..model.registry import spec
     from ..workflow.console import console
+    from ..workflow.seeds import parse_seeds, settings_of_seeds
     from ..workflow.source import root_with_runs
     from ..workflow.training import Inputs, proposal, train_run, training_settings
 
@@ -73,9 +80,16 @@ def train(
     row = spec(settings.model)
     inputs: Inputs = Inputs(primary or row.primary, auxiliary or row.auxiliary or "none")
     name = name or re.sub("[^A-Za-z0-9._-]", "-", settings.model)
-    run_dir = train_run(root, name, settings, protocol=protocol, inputs=inputs, progress=progress, accept=accept)
+    if seeds is not None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UsageError(
+            f"--seeds trains one run after the other, in one process; start one command per seed: --name {name}-s0 "
+            "--set seed=0"
+        )
+    configs = {name: settings} if seeds is None else settings_of_seeds(name, settings, parse_seeds(seeds))
+    for one, config in configs.items():
+        run_dir = train_run(root, one, config, protocol=protocol, inputs=inputs, progress=progress, accept=accept)
     if is_first_process():
-        click.echo(f"{run_dir}  next: {root.command(f'dwplus score runs/{run_dir.name}')}")
+        click.echo(f"{run_dir}  next: {root.command(f'dwplus score runs/{name}')}")
 
 
 @click.command()
@@ -112,18 +126,41 @@ def score(
 ) -> None:
     """Score a trained run on the test tiles: mIoU, OA, F1 and IoU per class from one confusion matrix.
 
+    Runs of several seeds (train --seeds) are scored by their common name: mean and standard deviation.
+
     \b
     dwplus score runs/specsar-former-small
+    dwplus score runs/three
     """
     from ..workflow.console import console
+    from ..workflow.seeds import check_one_training, find_runs
     from ..workflow.source import root_with_runs
-    from ..workflow.training import check_nothing_lost, find_run, score_run
+    from ..workflow.training import check_nothing_lost, score_run
 
-    root = root_with_runs(data, source, runs)
-    run_dir = find_run(root, run)
-    scores = score_run(root, run_dir, split=split, weights=weights, accept=accept, progress=console(quiet=quiet))
-    _print_scores(scores, as_json=as_json)
-    check_nothing_lost(root, run_dir, split)
+    root, progress = root_with_runs(data, source, runs), console(quiet=quiet)
+    found = find_runs(root, run)
+    check_one_training(found)
+    scores = {
+        path.name: score_run(root, path, split=split, weights=weights, accept=accept, progress=progress)
+        for path in found
+    }
+    if len(found) == 1:
+        _print_scores(scores[found[0].name], as_json=as_json)
+    else:
+        _print_seeds(Path(run).name, scores, as_json=as_json)
+    for path in found:
+        check_nothing_lost(root, path, split)
+
+
+def _print_seeds(name: str, scores: Mapping[str, Scores], *, as_json: bool) -> None:
+    from ..model.metrics import overall
+    from ..workflow.seeds import as_text, scores_of_seeds
+
+    if as_json:
+        click.echo(json.dumps(scores_of_seeds(name, scores, overall()), indent=1))
+        return
+    first, *rest = as_text(name, scores, overall())
+    click.echo("\n".join([f"{first} {mark(next(iter(scores.values())).source)}".rstrip(), *rest]))
 
 
 def _print_scores(scores: Scores, *, as_json: bool) -> None:

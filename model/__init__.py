@@ -12,8 +12,10 @@
 - ``label_share``: a part of the training tiles.
 - ``losses``, ``metrics``: what is minimised, what is reported.
 - ``settings``: settings of a training, and profiles of them.
-- ``runs``: the files of a run.
+- ``run_config``: what a run is, as a record.
+- ``run_files``, ``runs``: the files of a run, and their hashes.
 - ``transfer``: what a training takes over from weights trained before.
 - ``estimate``: how long a training will take.
+- ``training``: the parts of a training.
 - ``train``, ``score``: the two stages.
 """

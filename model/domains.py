@@ -66,6 +66,9 @@ DOMAINS: dict[str, Domain] = {
     "batch_per_device": _COUNT,
     "lr": Domain(0, above=True),
     "weight_decay": Domain(0),
+    "clip_norm": Domain(0, above=True, why="it is a norm; leave it out to clip nothing"),
+    "expert_weight": Domain(0, 1000, above=True),
+    "non_expert_weight": Domain(0, 1000, above=True),
     "warmup_epochs": Domain(0, 1_000_000),
     "gamma": Domain(0, 100, why="0 is weighted cross entropy"),
     "aux_weight": Domain(0, 100),
@@ -73,6 +76,7 @@ DOMAINS: dict[str, Domain] = {
     "seed": Domain(0, 2**63 - 1, whole=True),
     "validate_every": _COUNT,
     "checkpoint_every": _COUNT,
+    "checkpoint_minutes": Domain(0, 1_000_000, why="0 is after each step"),
     "workers": Domain(0, 1024, why="0 reads in the process that trains"),
     "keep_mb": Domain(0, 10_000_000),
     # Inputs and outputs of networks.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from .loader import BandStatistics, Statistics, TileSet, radars_of
+from .loader import BandStatistics, Statistics, TileSet, labelers_of, radars_of
 
 if TYPE_CHECKING:
     from ..pipeline.dataset.samples import Sample
@@ -56,7 +56,7 @@ def part_of(tiles: TileSet, share: float) -> TileSet:
     """
     if share == 1:
         return tiles
-    content = class_pixels(tiles, range(len(tiles)))
+    content = class_pixels(tiles)
     order = stratified_order(content, [tile.id for tile in tiles.tiles])
     chosen = sorted(order[: max(1, round(share * len(tiles)))])
     return Part(tiles, tuple(chosen), _counts(content[chosen]))
@@ -67,12 +67,15 @@ def some_of(tiles: TileSet, chosen: Sequence[int]) -> TileSet:
     return Part(tiles, tuple(chosen), _counts(class_pixels(tiles, chosen)))
 
 
-def class_pixels(tiles: TileSet, chosen: Sequence[int]) -> NDArray[np.int64]:
-    """int64 (tiles, K): marked pixels of each class in the tiles at some places."""
-    counted: Callable[[], NDArray[np.int64]] | None = getattr(tiles, "class_pixels", None)
-    if counted is not None and len(chosen) == len(tiles):
-        return counted()[list(chosen)]
-    classes = len(tiles.classes)
+def class_pixels(tiles: TileSet, chosen: Sequence[int] | None = None) -> NDArray[np.int64]:
+    """int64 (tiles, K): marked pixels of each class in the tiles at some places, or in all.
+
+    Reads their labels; those of all tiles only where the data set does not keep the numbers.
+    """
+    kept: Callable[[], NDArray[np.int64]] | None = getattr(tiles, "class_pixels", None)
+    if chosen is None and kept is not None:
+        return kept()
+    classes, chosen = len(tiles.classes), range(len(tiles)) if chosen is None else chosen
     return np.stack([np.bincount(tiles[i].label.ravel(), minlength=256)[:classes] for i in chosen])
 
 
@@ -149,6 +152,10 @@ class Part:
     def classes(self) -> ClassTable:
         return self.whole.classes
 
+    def class_pixels(self) -> NDArray[np.int64]:
+        kept: Callable[[], NDArray[np.int64]] | None = getattr(self.whole, "class_pixels", None)
+        return class_pixels(self.whole, self.chosen) if kept is None else kept()[list(self.chosen)]
+
     @property
     def radars(self) -> tuple[Radar, ...]:
         return radars_of(self.whole)
@@ -160,3 +167,8 @@ class Part:
     @property
     def trained_here(self) -> bool:
         return self.whole.trained_here
+
+    @property
+    def labelers(self) -> tuple[str, ...]:
+        known = labelers_of(self.whole)
+        return tuple(known[i] for i in self.chosen) if known else ()

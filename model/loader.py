@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -159,31 +159,6 @@ def _filled_up(image: Tensor, height: int, width: int, nothing: int) -> Tensor:
     return filled
 
 
-class EpochSampler(Sampler[int]):
-    """Order of the samples in one epoch: a function of seed and epoch alone, so a resumed run sees the same one.
-
-    Args:
-        size: number of samples.
-        seed: of the order.
-        shuffle: a new order each epoch, or the data set's own.
-        left_out: samples that an epoch does without: the last ones of its order, so others each time.
-    """
-
-    def __init__(self, size: int, *, seed: int, shuffle: bool, left_out: int = 0) -> None:
-        self.size, self.seed, self.shuffle, self.left_out, self.epoch = size, seed, shuffle, left_out, 0
-
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return self.size - self.left_out
-
-    def __iter__(self) -> Iterator[int]:
-        if not self.shuffle:
-            return iter(range(len(self)))
-        return iter(np.random.default_rng((self.seed, self.epoch)).permutation(self.size)[: len(self)].tolist())
-
-
 def default_workers() -> int:
     """Loader processes: none without a GPU or on two cores, where sending a tile costs more than decoding it."""
     cores = usable_cores()
@@ -245,40 +220,32 @@ def make_loader(
     tiles: TileSet,
     *,
     batch: int,
-    seed: int = 0,
-    shuffle: bool = False,
-    fewest: int = 1,
+    chosen: Sampler[list[int]] | None = None,
     workers: int | None = None,
     keep_mb: int = 0,
-) -> tuple[DataLoader[Batch], EpochSampler]:
-    """A loader of batches of stored values, and the sampler whose ``set_epoch`` gives each epoch its order.
+) -> DataLoader[Batch]:
+    """A loader of batches of stored values.
 
     Args:
         tiles: the data set; picklable where there are workers.
-        batch: samples a batch; the last one of an epoch may be smaller.
-        seed: of the order.
-        shuffle: a new order each epoch, or the data set's own.
-        fewest: samples in a batch: where the last one of an epoch would have fewer, that epoch does without it.
+        batch: samples a batch, in the data set's order; the last batch may be smaller.
+        chosen: gives the numbers of the samples of each batch, ``batch`` at most, in place of that order.
         workers: loader processes; None: ``default_workers``.
         keep_mb: megabytes of samples kept in memory, without workers.
     """
     workers = loader_processes(tiles, batch=batch, workers=workers)
-    last = len(tiles) % batch
-    sampler = EpochSampler(len(tiles), seed=seed, shuffle=shuffle, left_out=last if last < fewest else 0)
-    generator = torch.Generator()
-    generator.manual_seed(seed)
-    loader = DataLoader(
+    how: dict[str, Any] = {"batch_size": batch} if chosen is None else {"batch_sampler": chosen}
+    return DataLoader(
         StoredTiles(tiles, keep_bytes=0 if workers else keep_mb * 2**20),
-        batch_size=batch,
-        sampler=sampler,
         num_workers=workers,
         collate_fn=collate,
         pin_memory=torch.cuda.is_available(),
         persistent_workers=workers > 0,
         timeout=WAITS_FOR_WORKERS_S if workers else 0,
-        generator=generator,  # seeds the workers; nothing random happens in them
+        # Seeds the workers, in which nothing random happens; without it torch's own generator would.
+        generator=torch.Generator(),
+        **how,
     )
-    return loader, sampler
 
 
 def batches(loader: Iterable[T]) -> Iterator[T]:
@@ -365,6 +332,11 @@ def radars_of(tiles: TileSet) -> tuple[Radar, ...]:
     return tuple(getattr(tiles, "radars", ()))
 
 
+def labelers_of(tiles: TileSet) -> tuple[str, ...]:
+    """Who drew each label (``expert``, ``non_expert``, ...); empty where a data set does not say."""
+    return tuple(getattr(tiles, "labelers", ()))
+
+
 def plain_statistics(tiles: TileSet) -> dict[str, tuple[float, float]]:
     """(mean, std) in physical units of the bands that a data set gives, by name.
 
@@ -400,16 +372,19 @@ def augment(
     crop_px: int | None = None,
     symmetries: bool = True,
     fill_up: bool = False,
+    again: Sequence[int] = (),
 ) -> Batch:
     """The batch, each sample cropped at random and turned and mirrored at random, the same for inputs and label.
 
-    What happens to a sample depends on seed, epoch and its number alone, whatever batch, process or device it is in.
+    What happens to a sample depends on seed, epoch, its number and how often it came before, whatever batch, process or
+    device it is in.
 
     Args:
         batch: stored values; square tiles, or a ``crop_px`` that fits.
         seed, epoch: of the choice.
         crop_px: side of the crop; None: the whole tile.
         symmetries: whether to turn and mirror (paper, section V-B: "random rotation and flipping").
+        again: how often each sample was drawn in this epoch before; empty: never.
         fill_up: a tile that is smaller than the crop is filled up with pixels that have no data and are ignored.
 
     Raises:
@@ -428,7 +403,8 @@ def augment(
             raise UsageError(f"crop_px is {crop}, a tile has {height} x {width} px; choose a smaller crop")
         if symmetries and not crop and height != width:
             raise UsageError(f"tiles of {height} x {width} px cannot be turned; train with crop_px")
-        rng = np.random.default_rng((seed, epoch, number))
+        before = again[i] if again else 0
+        rng = np.random.default_rng((seed, epoch, number, before) if before else (seed, epoch, number))
         top, left = (int(rng.integers(side - crop + 1)) if crop else 0 for side in (height, width))
         window = (..., slice(top, top + (crop or height)), slice(left, left + (crop or width)))
         symmetry = Symmetry(int(rng.integers(4)), bool(rng.integers(2))) if symmetries else Symmetry(0, False)

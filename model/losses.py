@@ -70,11 +70,28 @@ class PixelLoss(nn.Module):
     """Mean over the counted pixels of one number per pixel; 0, with a gradient of 0, where none counts."""
 
     def forward(self, logits: Tensor, label: Tensor) -> Tensor:
-        """Logits (B, K, H, W), label (B, H, W) of 0..K-1 or ``IGNORE`` -> scalar, float32."""
+        """Logits (B, K, H, W), label (B, H, W) of 0..K-1 or ``IGNORE`` -> scalar, float32 (float64 of float64)."""
+        total, pixels = self.total(logits, label)
+        return total / pixels.clamp(min=1)
+
+    def total(self, logits: Tensor, label: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The same as a sum, and the number of pixels that it is over: parts of a step add up to the whole step's.
+
+        Args:
+            logits: (B, K, H, W).
+            label: (B, H, W) of 0..K-1 or ``IGNORE``.
+            weight: float32 (B,), how much a pixel of each sample counts; None: 1.
+
+        Returns:
+            scalars: the sum, in float32 (float64 of logits in float64), and the pixels that count, by their weights.
+        """
         counted = label != IGNORE
         target = torch.where(counted, label, 0).long()
-        per_pixel = self.per_pixel(logits.float(), target)
-        return torch.where(counted, per_pixel, 0.0).sum() / counted.sum().clamp(min=1)
+        per_pixel = self.per_pixel(logits if logits.dtype == torch.float64 else logits.float(), target)
+        losses, pixels = torch.where(counted, per_pixel, 0.0), counted
+        if weight is not None:
+            losses, pixels = losses * weight[:, None, None], counted * weight[:, None, None]
+        return losses.sum(), pixels.sum()
 
     def per_pixel(self, logits: Tensor, target: Tensor) -> Tensor:
         """Logits (B, K, H, W), target int64 (B, H, W) -> (B, H, W)."""

@@ -34,7 +34,8 @@ from .loader import (
 )
 from .metrics import ConfusionMatrix, TileCounts, count_pixels, predicted_classes
 from .registry import make_network
-from .runs import WEIGHTS, RunConfig, RunFolder, check_numbers
+from .run_config import RunConfig
+from .runs import WEIGHTS, RunFolder, check_numbers
 
 if TYPE_CHECKING:
     import numpy as np

@@ -35,11 +35,16 @@ class TrainConfig:
         batch_per_device: samples at a time on one device; steps accumulate to ``batch``.
         lr: learning rate at the top of the cosine, which ends at 0.
         weight_decay: of AdamW.
+        decay_on: ``weights``: not on norms and biases (parameters of one axis); ``all``: on everything.
+        clip_norm: largest norm of a step's gradient, over all weights; None: whatever it is.
         warmup_epochs: epochs of linear rise before the cosine.
         loss: name in ``losses.LOSSES``.
         gamma: of the focal losses.
         class_scale: of the focal losses' class weights: ``class`` scales them to mean 1 over the classes (the paper's
             plain reading), ``pixel`` to mean 1 over the pixels, with a limit, for data with a very rare class.
+        expert_weight, non_expert_weight: of a pixel of a tile that experts or non-experts drew; others have 1.
+        sampling: ``each``: every training tile once an epoch; ``classes``: as many tiles an epoch, drawn so that rare
+            classes come more often (``balance.py``).
         init: begin with the weights of this run or file, as far as they fit (``transfer.py``); None: from scratch.
         freeze: ``encoder``: leave what lies before the decoder as it begins, but for weights that do not fit.
         lr_encoder: factor on the learning rate of the encoder.
@@ -48,11 +53,13 @@ class TrainConfig:
         crop_px: side of a random crop; None: whole tiles.
         symmetries: random quarter turns and mirroring.
         compile: compile the network with ``torch.compile``: minutes at the start, faster steps then.
-        precision: ``bf16`` autocasts; ``auto`` does so on GPUs that have it. CPUs always compute in float32.
+        precision: ``bf16`` autocasts; ``auto`` does so on GPUs that have it. ``fp16`` does too, with a loss
+            that is scaled so that small gradients do not vanish, for GPUs without bf16. CPUs compute in float32.
         device: ``auto`` takes a GPU where there is one.
         seed: of the weights, the order, the augmentation and dropout.
         validate_every: epochs between scores of the validation split; the last epoch is always scored.
         checkpoint_every: epochs between checkpoints; the last epoch always leaves one.
+        checkpoint_minutes: between checkpoints within an epoch; 0 leaves one after each step.
         keep_best: also keep the weights of the epoch with the best validation mIoU, in a file of their own. Under the
             protocol ``paper``, that is a choice made on the test split.
         workers: loader processes; None: as many as pay off.
@@ -68,10 +75,15 @@ class TrainConfig:
     batch_per_device: int = 4
     lr: float = 5e-4
     weight_decay: float = 0.01
+    decay_on: Literal["all", "weights"] = "all"
+    clip_norm: float | None = None
     warmup_epochs: int = 0
     loss: str = "focal"
     gamma: float = 2.0
     class_scale: ClassScale = "class"
+    expert_weight: float = 1.0
+    non_expert_weight: float = 1.0
+    sampling: Literal["each", "classes"] = "each"
     init: str | None = None
     freeze: Literal["encoder"] | None = None
     lr_encoder: float = 1.0
@@ -80,11 +92,12 @@ class TrainConfig:
     crop_px: int | None = None
     symmetries: bool = True
     compile: bool = False
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     device: Literal["auto", "cpu"] = "auto"
     seed: int = 0
     validate_every: int = 1
     checkpoint_every: int = 1
+    checkpoint_minutes: float = 15.0
     keep_best: bool = False
     workers: int | None = None
     keep_mb: int = 0
@@ -146,17 +159,15 @@ def _read_profile(path: Path) -> dict[str, Any]:
 # --- what follows from the numbers ------------------------------------------------------------------------------------
 
 
-def in_epochs(config: TrainConfig, tiles: int, *, processes: int = 1) -> TrainConfig:
+def in_epochs(config: TrainConfig, tiles: int) -> TrainConfig:
     """The same settings with epochs in place of steps; settings without steps are left as they are.
 
     Args:
         tiles: training tiles.
-        processes: that share them.
     """
     if config.steps is None:
         return config
-    batches = math.ceil(math.ceil(tiles / processes) / config.batch_per_device)
-    epochs = math.ceil(config.steps / math.ceil(batches / accumulation(config, processes)))
+    epochs = math.ceil(config.steps / math.ceil(tiles / config.batch))
     tenth = math.ceil(epochs / 10)
     return replace(
         config,

@@ -27,7 +27,8 @@ from ..pipeline.spec.radar import radar_differences
 from ..pipeline.spec.tiles import Tile, locate
 from ..pipeline.spec.words import count_of
 from .registry import NetworkConfig, spec
-from .runs import BEST_WEIGHTS, TILES, WEIGHTS, DataCard, Initial, RunConfig, RunFolder, check_numbers
+from .run_config import DataCard, Initial, RunConfig
+from .runs import BEST_WEIGHTS, TILES, WEIGHTS, RunFolder, check_numbers
 
 Place = tuple[str, float, float]
 """A tile: id, longitude and latitude of its centre in degrees."""
@@ -429,13 +430,20 @@ def freeze(network: nn.Module, names: Iterable[str]) -> list[nn.Module]:
     return resting
 
 
-def parameter_groups(network: nn.Module, encoder: frozenset[str], factor: float) -> Any:
-    """What AdamW gets: all trained parameters, or two groups where the encoder has a learning rate of its own."""
+def parameter_groups(network: nn.Module, encoder: frozenset[str], factor: float, *, decay_all: bool = True) -> Any:
+    """What AdamW gets: all trained parameters, or groups where some have a rate or a decay of their own.
+
+    Args:
+        encoder: names of the encoder's parameters.
+        factor: on the learning rate of the encoder.
+        decay_all: False: parameters of one axis (norms, biases) have no weight decay.
+    """
     trained = [(name, parameter) for name, parameter in network.named_parameters() if parameter.requires_grad]
-    if factor == 1.0:
+    if factor == 1.0 and decay_all:
         return [parameter for _, parameter in trained]
-    groups = [
-        {"params": [p for name, p in trained if name not in encoder], "factor": 1.0},
-        {"params": [p for name, p in trained if name in encoder], "factor": factor},
-    ]
-    return [group for group in groups if group["params"]]
+    groups: dict[tuple[bool, bool], dict[str, Any]] = {}
+    for name, parameter in trained:
+        slow, still = factor != 1.0 and name in encoder, not decay_all and parameter.ndim <= 1
+        fresh = {"params": [], "factor": factor if slow else 1.0, **({"weight_decay": 0.0} if still else {})}
+        groups.setdefault((slow, still), fresh)["params"].append(parameter)
+    return [groups[key] for key in sorted(groups)]

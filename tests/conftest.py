@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,10 @@ from support.fixture_types import LayOut, Run
 from support.paths import REAL_DATA
 from support.roots import lay_out_root
 from support.tiles import make_tile
+
+# Tests run beside each other and on tiny tensors: threads of torch would wait for cores, busily. torch and the programs
+# that tests start read this when they are loaded.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")

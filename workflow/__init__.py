@@ -2,7 +2,10 @@
 
 - ``console``: progress on a terminal and in logs.
 - ``source``: opening a source of pixels; starting the local Earth Engine.
+- ``pace``: samples a second, time left.
 - ``training``: opening splits, naming runs, training and scoring on a data root.
+- ``seeds``: runs that differ in their seed alone.
+- ``run_table``: runs side by side.
 - ``reproduce``: everything in one command.
 - ``pages``: the report and the page of findings.
 - ``doctor``: what a build needs, checked before it starts.

@@ -11,10 +11,12 @@ from typing import Any, cast
 
 from ..model.estimate import duration_as_text
 from ..model.metrics import overall
-from ..model.runs import RunConfig, RunFolder, run_name
+from ..model.run_config import RunConfig, run_name
+from ..model.runs import RunFolder
 from ..model.score import Scores, score
 from ..model.settings import TrainConfig, profile
-from ..model.train import EpochRow, Listener, train
+from ..model.train import train
+from ..model.training.listener import EpochRow, Listener
 from ..model.transfer import initial_as_text
 from ..pipeline.dataset.manifest import Protocol
 from ..pipeline.dataset.root import DataRoot
@@ -28,6 +30,7 @@ from ..pipeline.spec.radar import radar_differences
 from ..pipeline.spec.sources import Source
 from ..pipeline.spec.tiles import TILE_SIZE_PX, Tile
 from ..pipeline.spec.words import count_of
+from .pace import Pace
 
 READ_VARIABLE = "DWPLUS_READ"
 """Environment variable: ``shards`` or ``store`` where the choice of ``auto`` shall not do."""
@@ -237,9 +240,11 @@ class _Teller(Listener):
 
     def __init__(self, name: str, config: TrainConfig, step: Step, progress: Progress) -> None:
         self._name, self._config, self._step, self._progress = name, config, step, progress
+        self._pace = Pace(config.epochs)
 
     def begins(self, run: RunConfig, epochs: int) -> None:
         self._step.set(0, epochs)
+        self._pace = Pace(epochs)
         share = f" ({self._config.labels_share:.0%} of the labels)" if self._config.labels_share < 1 else ""
         self._progress.say(f"{self._name}: {run.model} on {count_of(run.data.tiles, 'training tile')}{share}")
         if run.initial is not None:
@@ -252,8 +257,9 @@ class _Teller(Listener):
     def estimated(self, seconds: float) -> None:
         self._progress.say(f"this training will take about {duration_as_text(seconds)}")
 
-    def batch(self, epoch: int, done: int, count: int) -> None:
-        self._step.advance(0, note=f"epoch {epoch}, batch {done} of {count}")
+    def batch(self, epoch: int, done: int, count: int, samples: int) -> None:
+        pace = self._pace.batch(epoch, done, count, samples)
+        self._step.advance(0, note=", ".join(filter(None, [f"epoch {epoch}, batch {done} of {count}", pace])))
 
 
 def _validation(root: DataRoot, protocol: Protocol, inputs: Inputs, progress: Progress) -> Dataset | None:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ..planet import noise, utm
 from ..planet.protocol import ViewGeometry
+from ..planet.spectra import normal_number
 from ..scene import PixelType, Scene, SceneBand
 from . import orbits
 from .acquisition import Acquisition, Polygon, day_of_year, footprint, seconds_of, stamp
@@ -223,11 +224,24 @@ def acquisition(key: _Key, seed: int) -> Acquisition:
         part.centre[1],
         ascending=part.way == "ASCENDING",
         incidence=incidence_plane(part.seen),
+        shift_m=_misplaced(part.relative, seed),
     )
     bands = _bands(collection, part, coverage.mode, channels, index)
     properties = _properties(index, coverage.mode, channels, satellite, orbit, part, sensed)
     scene = Scene(collection, index, bands, properties, footprint(part.seen, part.zone))
     return Acquisition(scene, part.zone, part.seen, geometry)
+
+
+_MISPLACED_M = 6.0
+
+
+def _misplaced(relative: int, seed: int) -> tuple[float, float]:
+    """(down, right) metres: all scenes of a track have the same view and the same error of the terrain's height.
+
+    The mean of several tracks is off by about half a pixel, as Sentinel-1 was found to be against Sentinel-2.
+    """
+    down, right = (_MISPLACED_M * normal_number(seed, "misplaced", relative, way) for way in ("down", "right"))
+    return down, right
 
 
 def incidence_plane(seen: Polygon) -> tuple[float, float, float]:

@@ -17,6 +17,7 @@ import numpy as np
 from ...pipeline.spec.classes import DYNAMIC_WORLD
 from ..planet import noise, utm
 from ..planet.protocol import ViewGeometry
+from ..planet.spectra import normal_number
 from ..scene import PixelType, Scene, SceneBand
 from . import mgrs, orbits
 from .acquisition import Acquisition, Polygon, area, clipped, day_of_year, footprint, seconds_of, stamp
@@ -221,9 +222,25 @@ def acquisition(key: _Key, seed: int) -> Acquisition | None:
     scene = Scene(key.collection, names.scene, bands, times | properties, outline)
     # One sky for all that is made of a scene.
     geometry = ViewGeometry(
-        noise.key(seed, first), day_of_year(sensed), granule.centre[1], cloud_share=cloud / 100, sun=sun[0]
+        noise.key(seed, first),
+        day_of_year(sensed),
+        granule.centre[1],
+        cloud_share=cloud / 100,
+        sun=sun[0],
+        shift_m=_misplaced(first, seed),
     )
     return Acquisition(scene, granule.zone, item.seen, geometry)
+
+
+_MISPLACED_M = 1.5  # standard deviation
+_MISPLACED_AT_MOST_M = 3.0
+
+
+def _misplaced(index: str, seed: int) -> tuple[float, float]:
+    """(down, right) metres by which a scene lies beside its grid, and so beside labels that were drawn on another."""
+    offsets = (_MISPLACED_M * normal_number(seed, "misplaced", index, way) for way in ("down", "right"))
+    down, right = (min(max(offset, -_MISPLACED_AT_MOST_M), _MISPLACED_AT_MOST_M) for offset in offsets)
+    return down, right
 
 
 def _is_reprocessed(key: _Key, sensed: int) -> bool:
@@ -251,9 +268,9 @@ def _sun(lon: float, lat: float, seconds: float) -> tuple[float, float]:
 
 
 def _cloud_percentage(index: str) -> float:
-    """Mostly clear: seven scenes of ten below 1.5 %, one of ten above 10 %, few overcast."""
+    """Mostly clear: seven scenes of ten below 2 %, one of ten above 12 %, few overcast."""
     share = noise.unit("cloud cover", index)
-    points = np.interp(share, [0, 0.45, 0.7, 0.9, 0.97, 1.0], [0.0, 0.0, 1.5, 10.0, 40.0, 95.0])
+    points = np.interp(share, [0, 0.45, 0.7, 0.9, 0.97, 1.0], [0.0, 0.0, 2.0, 12.0, 40.0, 95.0])
     return round(float(points), 6)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 from threading import Lock
 from typing import Any, NamedTuple
@@ -16,8 +17,10 @@ from .labelling import Annotator, Mistakes, View, annotated, model_mistakes
 from .materials import OPTICAL_BANDS
 from .protocol import CENTRE_INCIDENCE, ViewGeometry, mapped_cover
 from .spectra import (
+    CLAMPED_DN,
     HAZE,
     INCIDENCE_SLOPE,
+    IS_CLAMPED,
     LOOKS,
     cloud_fields,
     clouded,
@@ -26,6 +29,7 @@ from .spectra import (
     normal_number,
     optical_tables,
     radar_tables,
+    seen_through,
 )
 from .utm import UtmGrid
 
@@ -39,6 +43,9 @@ _BLOCK_M = 5_120.0
 
 
 _STRIP_PX = 64
+
+
+_DARKEST = np.float32(0.2)  # least share of a material's reflectance that is left in its darkest places
 
 
 class EarthPlanet:
@@ -118,6 +125,7 @@ class EarthPlanet:
             place.derived[f"{polarisation} ASCENDING"] = texture + turn
             place.derived[f"{polarisation} DESCENDING"] = texture - turn
         place.derived["steep"] = np.take(tables.steep, place.kind)
+        place.derived["clamped"] = IS_CLAMPED[place.kind]
 
     def landcover(self, grid: UtmGrid) -> NDArray[np.uint8]:
         return COVER_OF_KIND[self.truth(grid).kind]
@@ -139,8 +147,8 @@ class EarthPlanet:
 
     def optical(self, band: str, grid: UtmGrid, factor: int, geometry: ViewGeometry) -> NDArray[np.uint16]:
         number = OPTICAL_BANDS.index(band)
-        fine = grid.finer(factor)
-        place = self.truth(fine)
+        wide = grid.wider(1)
+        place = self.truth(wide.finer(factor))
         tables = self._optical
         green = (
             np.take(greenness_of(tables, geometry), place.kind) + np.take(tables.vigour, place.kind) * place["vigour"]
@@ -148,16 +156,27 @@ class EarthPlanet:
         np.clip(green, 0, 1, out=green)
         value = np.take(tables.bare[:, number], place.kind)
         value += np.take(tables.change[:, number], place.kind) * green
-        value *= np.take(tables.tone, place.kind) * place["tone"] + np.float32(1)
-        value = mean(value, factor)
+        shade = np.take(tables.tone, place.kind) * place["tone"]
+        shade += np.float32(1)
+        np.maximum(shade, _DARKEST, out=shade)
+        value *= shade
+        value = seen_through(mean(value, factor), factor, (geometry.shift_m[0] / 10, geometry.shift_m[1] / 10))
         brightness = np.float32(1 + 0.05 * normal_number(geometry.key, "brightness"))
-        haze = np.float32(noise.unit(geometry.key, "haze") ** 2 * 1.2)
+        haze = np.float32(noise.unit(geometry.key, "haze") ** 4 * 3)
         value = value * brightness + haze * HAZE[number]
-        if geometry.cloud_share > 0:
-            value = clouded(value, fine, factor, geometry, number)
+        clamped = self._clamped(grid, factor)
         sensor = noise.draw(noise.normal_table(), noise.key(geometry.key, band), grid.rows, grid.cols)
         value += sensor * (np.float32(10) + np.float32(0.012) * value)
+        if clamped is not None:
+            np.minimum(value, np.float32(CLAMPED_DN), out=value, where=clamped)
+        if geometry.cloud_share > 0:
+            value = clouded(value, grid.finer(factor), factor, geometry, number)
         return np.clip(np.rint(value), 1, 65_535).astype(np.uint16)
+
+    def _clamped(self, grid: UtmGrid, factor: int) -> NDArray[np.bool_] | None:
+        """Which pixels show nothing but clamped water; None where there is none."""
+        clamped = self.truth(grid.finer(factor))["clamped"]
+        return mean(clamped.astype(np.float32), factor) == 1 if clamped.any() else None
 
     def clouds(self, grid: UtmGrid, geometry: ViewGeometry) -> tuple[Floats, Floats]:
         return cloud_fields(grid.rows, grid.cols, geometry.key, geometry.cloud_share)
@@ -174,7 +193,9 @@ class EarthPlanet:
     def _radar_view(self, polarisation: str, grid: UtmGrid, geometry: ViewGeometry, *, speckled: bool) -> Floats:
         """float32 (rows, cols): sigma0 in dB, strip by strip, since a strip fits into the processor's cache."""
         cross = polarisation in ("VH", "HV")
-        place, level = self.truth(grid), self._radar_level(cross, geometry)
+        down, right = geometry.shift_m
+        seen = replace(grid, x=grid.x + right, y=grid.y - down) if down or right else grid
+        place, level = self.truth(seen), self._radar_level(cross, geometry)
         texture = place[f"{'VH' if cross else 'VV'} {'ASCENDING' if geometry.ascending else 'DESCENDING'}"]
         a, b, c = geometry.incidence
         tilt_x = ((a + b * grid.eastings - CENTRE_INCIDENCE) * INCIDENCE_SLOPE).astype(np.float32)
@@ -204,7 +225,7 @@ class EarthPlanet:
         grown = greenness_of(self._optical, geometry) - self._optical.greenness
         moist = np.float32(0.5 * normal_number(geometry.key, "moisture"))
         wind = np.float32(1.6 * normal_number(geometry.key, "wind"))
-        return np.asarray(level + change * grown + moist * tables.land + wind * (1 - tables.land), np.float32)
+        return np.asarray(level + change * grown + moist * tables.land + wind * tables.windy, np.float32)
 
 
 class _Piece(NamedTuple):

@@ -80,11 +80,11 @@ LANDSCAPES: dict[int, Landscape] = {
         _MIXED, _GREEN_SHRUB, _LUSH, _SOIL, _REEDS, _TEMPERATE,
     ),
     5: Landscape(
-        0.06, 0.02, 0.05, 0.12, 0.08, 0.56, 0.16, 0.18, 0.10,
+        0.06, 0.02, 0.010, 0.12, 0.08, 0.56, 0.16, 0.18, 0.10,
         _NEEDLE, _GREEN_SHRUB, _LUSH, _ROCK, _MARSH, _TEMPERATE,
     ),
     6: Landscape(
-        0.12, 0.08, 0.03, 0.04, 0.04, 0.52, 0.24, 0.15, 0.09,
+        0.12, 0.08, 0.010, 0.04, 0.04, 0.52, 0.24, 0.15, 0.09,
         _NEEDLE, _COLD_SHRUB, _COLD, _ROCK, _MARSH, _TEMPERATE,
     ),
     7: Landscape(
@@ -100,11 +100,11 @@ LANDSCAPES: dict[int, Landscape] = {
         _OPEN, _GREEN_SHRUB, _LUSH, _SOIL, _MARSH, _TROPICAL,
     ),
     10: Landscape(
-        0.05, 0.03, 0.10, 0.12, 0.06, 0.13, 0.32, 0.36, 0.19,
+        0.05, 0.03, 0.012, 0.12, 0.06, 0.13, 0.32, 0.36, 0.19,
         _NEEDLE, _DRY_SHRUB, _DRY, _ROCK, _MARSH, _TEMPERATE,
     ),
     11: Landscape(
-        0.12, 0.10, 0.20, 0, 0.02, 0.05, 0.36, 0.33, 0.26,
+        0.12, 0.10, 0.012, 0, 0.02, 0.05, 0.36, 0.33, 0.26,
         _NEEDLE, _COLD_SHRUB, _COLD, _ROCK, _MARSH, _TEMPERATE,
     ),
     12: Landscape(
@@ -266,15 +266,16 @@ def _tables() -> _Tables:
 _RELIEF = ((1600, 1.0), (500, 0.8), (150, 0.5), (40, 0.22), (12, 0.08))
 _MOISTURE = ((260, 0.9), (80, 0.9), (26, 0.6), (9, 0.4), (3, 0.25))
 _RIVERS = ((700, 1.0), (170, 0.3), (45, 0.08))
-_TURBID = ((2500, 1.0), (300, 0.25))
+_CLEARNESS = ((2500, 1.0), (300, 0.25))
+_WATERS = ((0.30, "clear water"), (-0.40, "green water"), (-0.85, "turbid water"))  # standard deviations, below
 _FARMS = ((600, 1.0), (170, 0.7))
 _COVERING = ((200, 0.8), (70, 0.9), (24, 0.7), (8, 0.45), (3, 0.3))
 _TOWNS = ((330, 0.9), (110, 0.9), (36, 0.6), (11, 0.4))
 _KINDS = ((100, 1.0), (22, 0.7))
 _REGION = 15_000  # 150 km: places of one biome differ by continent and country
-_TONE = ((_REGION, 0.7), (110, 0.5), (28, 0.5), (7, 0.5), (2, 0.35))
-_VIGOUR = ((_REGION, 0.8), (160, 0.6), (40, 0.5), (10, 0.4), (3, 0.3))
-_ROUGH = ((_REGION, 0.5), (90, 0.6), (20, 0.5), (5, 0.5), (2, 0.5))
+_TONE = ((_REGION, 0.3), (110, 0.35), (28, 0.45), (6, 1.0), (3, 0.8))
+_VIGOUR = ((_REGION, 0.3), (160, 0.4), (40, 0.4), (7, 0.8), (3, 0.7))
+_ROUGH = ((_REGION, 0.4), (90, 0.4), (20, 0.5), (5, 0.6), (2, 0.6))
 
 _RIVER_WIDTH = 0.014  # standard deviations of the river field: about 100 m
 _FARM_REGION_PX = 300
@@ -306,7 +307,9 @@ def ground(seed: int, zone: int, rows: noise.Range, cols: noise.Range) -> Ground
     np.copyto(material, kind_of("shrub"), where=covering > tables.shrub[biome])
     np.copyto(material, kind_of("tree"), where=moisture > tables.trees[biome])
 
-    snow = relief > _snow_line(rows, tables.snow_share[biome])
+    # Patches of snow: high ground, and hollows in it.
+    cold = np.float32(0.6) * relief + np.float32(0.8) * covering
+    snow = cold > _snow_line(rows, tables.snow_share[biome])
     channel = np.abs(field_of("rivers", _RIVERS)) / np.clip(0.9 - relief, 0.05, 1.5)
     river = (channel < np.float32(_RIVER_WIDTH)) & (relief < 0.9) & ~snow
     bank = (channel < np.float32(2.5 * _RIVER_WIDTH)) & (moisture > 0.2) & (relief < 0) & ~snow
@@ -321,23 +324,57 @@ def ground(seed: int, zone: int, rows: noise.Range, cols: noise.Range) -> Ground
     if built.any():
         _paint_towns(seed, zone, (rows[0], cols[0]), built, towns, material, (tone, vigour))
 
-    cold = np.where(kinds > 0.6, NUMBER["ice"], np.where(moisture > 0.8, NUMBER["old snow"], NUMBER["snow"]))
-    np.copyto(material, cold.astype(np.uint8), where=snow)
+    if snow.any():
+        snows = np.where(kinds > 0.5, NUMBER["old snow"], NUMBER["snow"])
+        snows = np.where(kinds > 1.2, NUMBER["ice"], snows)
+        snows = np.where(moisture > tables.trees[biome], NUMBER["snow under trees"], snows)
+        np.copyto(material, snows.astype(np.uint8), where=snow)
     wet = (relief < tables.wetland[biome]) & (moisture > np.float32(-0.3))
     np.copyto(material, kind_of("wet"), where=(wet & ~built) | bank)
-    turbid = river | (field_of("turbid", _TURBID) > 0.2)
-    waters = np.where(turbid, NUMBER["turbid water"], NUMBER["clear water"]).astype(np.uint8)
-    np.copyto(material, waters, where=water)
+    if water.any():
+        clearness = field_of("clearness", _CLEARNESS)
+        waters = np.full(water.shape, NUMBER["deep water"], np.uint8)
+        for above, name in _WATERS:
+            waters[clearness < np.float32(above)] = NUMBER[name]
+        waters[river] = NUMBER["turbid water"]
+        np.copyto(material, waters, where=water)
+    _place_objects(noise.key(seed, zone, "objects"), rows, cols, tone, ~(water | snow))
 
     kind = (biome.astype(np.uint16) * np.uint16(len(MATERIALS)) + material).astype(np.uint16)
     return Ground(zone, rows, cols, kind, tone, vigour, (rough_vv, rough_vh))
 
 
 def _snow_line(rows: noise.Range, share: Floats) -> Floats:
-    """Relief above which snow lies all year: lower towards the poles."""
+    """The value above which snow lies all year: lower towards the poles."""
     lat = np.abs(np.arange(*rows)[:, None] * (utm.LATTICE_M / 111_132.0))
-    polar = np.clip((lat - 70) / 14, 0, 1) ** 1.5 * 0.9
+    polar = np.clip((lat - 74) / 8, 0, 1) ** 1.5 * 0.9
     return _quantile(1 - np.clip(share + polar, 0, 1))
+
+
+_OBJECT_CELL_PX = 14
+_OBJECT_SHARE = 0.40  # of the cells that hold one
+_OBJECT_TONE = (6.0, 18.0)  # standard deviations of tone: roofs, tracks, boulders and heaps are bright
+
+
+def _place_objects(key: int, rows: noise.Range, cols: noise.Range, tone: Floats, where: NDArray[np.bool_]) -> None:
+    """Small bright things that no map shows, one or two pixels wide: they give real scenes their long tails."""
+    row = np.arange(rows[0] // _OBJECT_CELL_PX, (rows[1] - 1) // _OBJECT_CELL_PX + 1)
+    col = np.arange(cols[0] // _OBJECT_CELL_PX, (cols[1] - 1) // _OBJECT_CELL_PX + 1)
+    lanes = noise.hashes(key, row[:, None], col[None, :]).view(np.uint16).reshape(len(row), len(col), 4)
+    here = _share(lanes[..., 0])
+    k, m = np.nonzero(here < _OBJECT_SHARE)
+    lanes, size = lanes[k, m], here[k, m] / np.float32(_OBJECT_SHARE)
+    top = row[k] * _OBJECT_CELL_PX + (lanes[:, 1] % (_OBJECT_CELL_PX - 3)).astype(np.int64) - rows[0]
+    left = col[m] * _OBJECT_CELL_PX + (lanes[:, 2] % (_OBJECT_CELL_PX - 3)).astype(np.int64) - cols[0]
+    least, most = _OBJECT_TONE
+    bright = np.float32(least) + _share(lanes[:, 3]) * np.float32(most - least)
+    # Half of them are of one pixel, the others of two by two or of three in a line.
+    for down, right, of in ((0, 0, 1.0), (0, 1, 0.5), (1, 0, 0.25), (1, 1, 0.25), (0, 2, 0.1)):
+        y, x = top + down, left + right
+        inside = (size < of) & (y >= 0) & (y < tone.shape[0]) & (x >= 0) & (x < tone.shape[1])
+        y, x = y[inside], x[inside]
+        on_land = where[y, x]
+        tone[y[on_land], x[on_land]] += bright[inside][on_land]
 
 
 @dataclass(frozen=True)
@@ -427,11 +464,12 @@ def _paint_towns(
     material: NDArray[np.uint8],
     textures: tuple[Floats, Floats],
 ) -> None:
-    """Streets, and blocks of roofs, of houses with yards, of industry, and parks."""
+    """Streets, and blocks of roofs, of houses with yards, of industry, and parks: villages, and towns around a centre."""
     plots = _plots(noise.key(seed, zone, "blocks"), corner, built, warp, _TOWN_REGION_PX, (8, 16))
     use, centre = _share(plots.lanes[:, 0]), warp[built]
-    chosen = np.where(use < 0.60, NUMBER["houses and yards"], NUMBER["dark roofs"])
-    chosen = np.where(use > 0.80, NUMBER["bright roofs"], chosen)
+    dense = np.clip((centre - np.float32(1.5)) * np.float32(1.2), 0, 0.7)  # share of blocks without yards
+    chosen = np.where(use < 0.80 - dense, NUMBER["houses and yards"], NUMBER["dark roofs"])
+    chosen = np.where(use > 0.88 - 0.4 * dense, NUMBER["bright roofs"], chosen)
     chosen = np.where((use > 0.93) & (centre < 1.8), NUMBER["lush grass"], chosen)
     chosen = np.where(use > 0.965, NUMBER["broadleaf trees"], chosen)
     street = (plots.from_side < 1.4) | (plots.from_end < 1.2)

@@ -67,6 +67,9 @@ _CONFUSED = np.array(
 )
 
 _PATCHES: Octaves = ((50, 1.0), (15, 0.7), (5, 0.4))
+_SPECKS: Octaves = ((50, 1.0), (15, 0.7), (5, 0.5), (2, 0.3))
+"""Mistakes of map products: a network decides pixel by pixel, so that many are specks."""
+
 _GAPS: Octaves = ((60, 1.0), (18, 0.6), (6, 0.3))
 
 
@@ -133,7 +136,7 @@ def mapped(cover: NDArray[np.uint8], rows: noise.Range, cols: noise.Range, seed:
     wrong = np.zeros(drawn.shape, bool)
     certainty = np.full(drawn.shape, 9, np.float32)
     for name, share in mistakes:
-        distance = noise.fractal(noise.key(seed, name), _PATCHES, rows, cols) - _upper(share)
+        distance = noise.fractal(noise.key(seed, name), _SPECKS, rows, cols) - _upper(share)
         wrong |= distance > 0
         np.minimum(certainty, np.abs(distance), out=certainty)
     which = noise.fractal(noise.key(seed, "which"), _PATCHES, rows, cols)

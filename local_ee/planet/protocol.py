@@ -38,6 +38,7 @@ class ViewGeometry:
     cloud_share: float = 0.0
     sun: float = 40.0
     incidence: tuple[float, float, float] = (CENTRE_INCIDENCE, 0.0, 0.0)
+    shift_m: tuple[float, float] = (0.0, 0.0)
 
 
 class Planet(Protocol):

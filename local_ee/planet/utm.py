@@ -140,6 +140,12 @@ class UtmGrid:
         cols = (self.cols[0] * factor, self.cols[1] * factor)
         return UtmGrid(self.zone, self.x, self.y, self.step_m / factor, rows, cols)
 
+    def wider(self, pixels: int) -> UtmGrid:
+        """The same grid with so many more pixels on each side."""
+        rows = (self.rows[0] - pixels, self.rows[1] + pixels)
+        cols = (self.cols[0] - pixels, self.cols[1] + pixels)
+        return UtmGrid(self.zone, self.x, self.y, self.step_m, rows, cols)
+
     @property
     def eastings(self) -> Floats:
         """Pixel centres, (cols,)."""

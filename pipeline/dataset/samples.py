@@ -144,6 +144,11 @@ class Dataset(Sequence[Sample]):
         return tuple(row.tile for row in self.rows)
 
     @property
+    def labelers(self) -> tuple[str, ...]:
+        """Who drew the label of each sample, in the same order: ``ManifestRow.labeler``."""
+        return tuple(row.labeler for row in self.rows)
+
+    @property
     def tiles_hash(self) -> str:
         """Changes with any shard or label of this split."""
         return self.root.content_hash(self.rows)

@@ -18,7 +18,8 @@ import pytest
 from click.testing import CliRunner
 from dwplus.cli import cli
 from dwplus.local_ee.server.faults import read_plan
-from dwplus.model.runs import SUMS, RunFolder
+from dwplus.model.run_files import SUMS
+from dwplus.model.runs import RunFolder
 from dwplus.model.settings import profile
 from dwplus.pipeline.build.build import normalise_root, validate_root
 from dwplus.pipeline.cluster import in_process

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 from dwplus.model.estimate import TimedBatch, duration_as_text, seconds_of_training, times_of, unchanged_buffers
-from dwplus.model.runs import RunConfig, RunFolder
+from dwplus.model.run_config import RunConfig
+from dwplus.model.runs import RunFolder
 from dwplus.model.settings import TrainConfig, in_epochs, profile
-from dwplus.model.train import Listener, train
+from dwplus.model.train import train
+from dwplus.model.training.listener import Listener
 from safetensors.torch import load_file
 from support.tile_sets import MemoryTiles, numbered
 from torch import nn
@@ -20,19 +22,18 @@ CONFIG = TrainConfig(model="segformer-small", epochs=2, batch=2, batch_per_devic
 
 
 @pytest.mark.parametrize(
-    ("tiles", "steps", "processes", "epochs"),
+    ("tiles", "steps", "epochs"),
     [
-        (8, 10, 1, 5),  # two steps of four an epoch
-        (9, 10, 1, 4),  # three
-        (1, 10, 1, 10),
-        (100, 10, 1, 1),  # 25: one epoch at least
-        (9, 10, 2, 5),  # five tiles a process, two steps
+        (8, 10, 5),  # two steps of four an epoch
+        (9, 10, 4),  # three
+        (1, 10, 10),
+        (100, 10, 1),  # 25: one epoch at least
     ],
 )
-def test_steps_become_whole_epochs(tiles: int, steps: int, processes: int, epochs: int) -> None:
-    config = replace(CONFIG, steps=steps, batch=4 * processes, batch_per_device=4)
+def test_steps_become_whole_epochs(tiles: int, steps: int, epochs: int) -> None:
+    config = replace(CONFIG, steps=steps, batch=4, batch_per_device=4)
 
-    assert in_epochs(config, tiles, processes=processes).epochs == epochs
+    assert in_epochs(config, tiles).epochs == epochs
 
 
 def test_scores_and_checkpoints_of_steps_come_ten_times() -> None:
@@ -73,7 +74,8 @@ class Heard(Listener):
         assert seconds > 0
         self.said.append("estimated")
 
-    def batch(self, epoch: int, done: int, count: int) -> None:
+    def batch(self, epoch: int, done: int, count: int, samples: int) -> None:
+        assert samples == 2
         self.said.append((epoch, done, count))
 
 
@@ -90,7 +92,7 @@ def test_the_estimate_comes_before_the_first_step_and_each_batch_is_told(tmp_pat
 def test_timing_a_batch_changes_nothing_that_is_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = replace(CONFIG, model="pspnet-small")  # it has BatchNorm and dropout
     timed = train(config, dataset_train=MemoryTiles(TWO, count=4), run_dir=tmp_path / "timed")
-    monkeypatch.setattr("dwplus.model.train.times_of", lambda _compute: 1.0)
+    monkeypatch.setattr("dwplus.model.training.trainer.times_of", lambda _compute: 1.0)
     other = train(config, dataset_train=MemoryTiles(TWO, count=4), run_dir=tmp_path / "other")
 
     one, two = (load_file(path / "model.safetensors") for path in (timed, other))

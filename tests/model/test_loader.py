@@ -14,7 +14,6 @@ import torch
 from dwplus.model import loader as loader_module
 from dwplus.model.loader import (
     Batch,
-    EpochSampler,
     Normaliser,
     StoredTiles,
     Symmetry,
@@ -90,7 +89,7 @@ class Tiles:
 
 
 def test_batches_hold_stored_values_and_the_number_of_each_sample():
-    loader, _ = make_loader(Tiles(), batch=2, workers=0)
+    loader = make_loader(Tiles(), batch=2, workers=0)
 
     first, last = loader
 
@@ -102,22 +101,16 @@ def test_batches_hold_stored_values_and_the_number_of_each_sample():
 
 
 def test_loader_processes_give_the_same_batches():
-    here, there = (make_loader(Tiles(), batch=2, workers=workers)[0] for workers in (0, 1))
+    here, there = (make_loader(Tiles(), batch=2, workers=workers) for workers in (0, 1))
 
     for one, other in zip(here, there, strict=True):
         assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
-def test_each_epoch_has_its_own_order_and_always_the_same():
-    sampler = EpochSampler(20, seed=7, shuffle=True)
-    orders = []
-    for epoch in (0, 1, 0):
-        sampler.set_epoch(epoch)
-        orders.append(list(sampler))
+def test_batches_of_chosen_samples():
+    loader = make_loader(Tiles(), batch=2, workers=0, chosen=[[2, 0], [1]])
 
-    assert sorted(orders[0]) == list(range(20))
-    assert orders[0] == orders[2] != orders[1]
-    assert list(EpochSampler(3, seed=7, shuffle=False)) == [0, 1, 2]
+    assert [batch.number.tolist() for batch in loader] == [[2, 0], [1]]
 
 
 def test_samples_that_fit_in_memory_are_read_once():
@@ -299,21 +292,6 @@ def test_a_crop_that_does_not_fit_and_a_tile_that_cannot_be_turned_are_refused()
         augment(oblong, seed=0, epoch=0)
 
 
-def test_an_epoch_does_without_a_last_batch_that_is_too_small():
-    # Given five tiles in batches of two: the fifth would come alone.
-    loader, sampler = make_loader(Tiles(count=5), batch=2, workers=0, shuffle=True, fewest=2)
-
-    epochs = []
-    for epoch in range(6):
-        sampler.set_epoch(epoch)
-        epochs.append([batch.number.tolist() for batch in loader])
-
-    assert all([len(batch) for batch in epoch] == [2, 2] for epoch in epochs)
-    assert {number for epoch in epochs for batch in epoch for number in batch} == set(range(5))  # another one each time
-    assert len(make_loader(Tiles(count=6), batch=2, workers=0, fewest=2)[0]) == 3
-    assert len(make_loader(Tiles(count=5), batch=2, workers=0)[0]) == 3
-
-
 class Failing(Tiles):
     """Tiles whose second one cannot be read, or ends the process that reads it."""
 
@@ -333,7 +311,7 @@ class Failing(Tiles):
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_an_error_of_a_loader_process_is_its_sentence_alone(workers: int):
-    loader, _ = make_loader(Failing("error"), batch=1, workers=workers)
+    loader = make_loader(Failing("error"), batch=1, workers=workers)
 
     with pytest.raises(DataError) as caught:
         list(batches(loader))
@@ -344,7 +322,7 @@ def test_an_error_of_a_loader_process_is_its_sentence_alone(workers: int):
 
 
 def test_a_loader_process_that_was_killed_is_one_sentence():
-    loader, _ = make_loader(Failing("killed"), batch=1, workers=1)
+    loader = make_loader(Failing("killed"), batch=1, workers=1)
 
     with pytest.raises(MachineError, match=r"a loader process was lost .*; give the container more of it") as caught:
         list(batches(loader))
@@ -352,7 +330,7 @@ def test_a_loader_process_that_was_killed_is_one_sentence():
 
 
 def test_a_defect_keeps_its_traceback():
-    loader, _ = make_loader(Failing("defect"), batch=1, workers=0)
+    loader = make_loader(Failing("defect"), batch=1, workers=0)
 
     with pytest.raises(RuntimeError, match="a defect"):
         list(batches(loader))

@@ -10,9 +10,10 @@ import pytest
 import torch
 from dwplus.model.config import to_mapping
 from dwplus.model.registry import MODELS, SMALL_SETTINGS, build, configure, older_form, spec
-from dwplus.model.runs import DataCard, RunConfig, RunFolder
+from dwplus.model.run_config import DataCard, RunConfig
+from dwplus.model.runs import RunFolder
 from dwplus.model.score import load
-from dwplus.model.train import check_same_run
+from dwplus.model.training.beginning import check_same_run
 from dwplus.pipeline.errors import UsageError
 from torch import nn
 

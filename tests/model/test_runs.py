@@ -11,7 +11,9 @@ import pytest
 import torch
 from dwplus.model.config import to_mapping
 from dwplus.model.registry import configure, spec
-from dwplus.model.runs import DataCard, RunConfig, RunFolder, check_numbers, run_name, write_whole
+from dwplus.model.run_config import DataCard, RunConfig, run_name
+from dwplus.model.run_files import write_whole
+from dwplus.model.runs import RunFolder, check_numbers
 from dwplus.model.score import load
 from dwplus.pipeline.errors import DataError, DwplusError, MachineError, UsageError
 from support.flips import answers_after_flips

@@ -15,7 +15,8 @@ from dwplus.model.config import to_mapping
 from dwplus.model.loader import WAITS_FOR_WORKERS_S
 from dwplus.model.metrics import ConfusionMatrix
 from dwplus.model.registry import configure, spec
-from dwplus.model.runs import DataCard, RunConfig, RunFolder
+from dwplus.model.run_config import DataCard, RunConfig
+from dwplus.model.runs import RunFolder
 from dwplus.model.score import Scores, load, majority_guess, predict, score
 from dwplus.model.settings import TrainConfig
 from dwplus.model.train import train

@@ -15,10 +15,14 @@ import pytest
 import torch
 from dwplus.manifests import load_toml
 from dwplus.model.registry import build
-from dwplus.model.runs import RunFolder, differing_keys, write_whole
+from dwplus.model.run_config import differing_keys
+from dwplus.model.run_files import write_whole
+from dwplus.model.runs import RunFolder
 from dwplus.model.score import score
 from dwplus.model.settings import TrainConfig, accumulation, profile
-from dwplus.model.train import Position, learning_rate, train
+from dwplus.model.train import train
+from dwplus.model.training.listener import Position
+from dwplus.model.training.schedule import learning_rate
 from dwplus.pipeline.dataset.samples import Sample
 from dwplus.pipeline.errors import DataError, DwplusError, UsageError
 from dwplus.pipeline.spec.classes import DYNAMIC_WORLD, ClassTable
@@ -160,7 +164,7 @@ def test_a_run_that_goes_on_elsewhere_says_from_which_epoch_on(
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("dwplus.model.train._true_precision", lambda _: "bf16")
+        patch.setattr("dwplus.model.training.trainer.true_precision", lambda _: "bf16")
         with pytest.raises(KeyboardInterrupt):
             train(CONFIG, dataset_train=Tiles(), run_dir=tmp_path, on_step=stop)
     with pytest.raises(KeyboardInterrupt):
@@ -169,7 +173,9 @@ def test_a_run_that_goes_on_elsewhere_says_from_which_epoch_on(
     train(CONFIG, dataset_train=Tiles(), run_dir=tmp_path)
 
     assert computing(tmp_path) == [(1, 1, "cpu", "bf16"), (2, 1, "cpu", "fp32")]
-    assert "epochs so far were computed on 1 x cpu in bf16, the next ones are on 1 x cpu in fp32" in caplog.text
+    at_once = "2 samples at a time"
+    said = f"computed on 1 x cpu in bf16, {at_once} so far, and on 1 x cpu in fp32, {at_once} from here on"
+    assert said in caplog.text
 
 
 def test_what_a_killed_save_left_is_removed_when_the_run_goes_on(tmp_path: Path):
@@ -237,7 +243,7 @@ def test_killed_between_the_rows_and_the_checkpoint_an_epoch_is_done_again(
 ):
     write = RunFolder.write_checkpoint
 
-    def die_at_two(folder: RunFolder, done: int, state: dict[str, Any]) -> None:
+    def die_at_two(folder: RunFolder, done: int, state: dict[str, Any], *, steps: int = 0) -> None:
         if done == 2:
             raise KeyboardInterrupt
         write(folder, done, state)
@@ -409,7 +415,7 @@ def test_bf16_is_refused_without_a_gpu(tmp_path: Path):
 
 
 def test_a_tracker_that_is_not_installed_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("dwplus.model.train.find_spec", lambda _name: None)
+    monkeypatch.setattr("dwplus.model.training.devices.find_spec", lambda _name: None)
 
     with pytest.raises(UsageError, match=r"pip install 'dwplus\[trackers\]'"):
         train(replace(CONFIG, tracker="tensorboard"), dataset_train=Tiles(), run_dir=tmp_path)

@@ -13,10 +13,12 @@ import torch
 from dwplus.model.config import to_mapping
 from dwplus.model.loader import to_batch
 from dwplus.model.registry import SMALL_SETTINGS, configure, settings_of, spec
-from dwplus.model.runs import DataCard, RunConfig, RunFolder
+from dwplus.model.run_config import DataCard, RunConfig
+from dwplus.model.runs import RunFolder
 from dwplus.model.score import load
 from dwplus.model.settings import TrainConfig, profile
-from dwplus.model.train import Listener, train
+from dwplus.model.train import train
+from dwplus.model.training.listener import Listener
 from dwplus.model.transfer import Pretrained, counted_axes, encoder_names, initial_as_text, plan, sharing_blocks
 from dwplus.pipeline.errors import DataError, UsageError
 from dwplus.pipeline.spec.classes import DYNAMIC_WORLD, ClassTable

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 from dwplus.model.score import score
-from dwplus.model.train import TrainConfig, train
+from dwplus.model.settings import TrainConfig
+from dwplus.model.train import train
 from dwplus.pipeline.bands import SHARD_BANDS
 from dwplus.pipeline.build import normalise_root, validate_root
 from dwplus.pipeline.cluster import in_process

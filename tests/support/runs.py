@@ -9,7 +9,8 @@ import numpy as np
 from dwplus.model.config import to_mapping
 from dwplus.model.metrics import ConfusionMatrix
 from dwplus.model.registry import configure, spec
-from dwplus.model.runs import DataCard, RunConfig, RunFolder
+from dwplus.model.run_config import DataCard, RunConfig
+from dwplus.model.runs import RunFolder
 from dwplus.model.score import Scores
 from dwplus.pipeline.dataset.root import DataRoot
 from dwplus.pipeline.dataset.samples import Dataset

@@ -61,6 +61,7 @@ class MemoryTiles:
     trained_here: bool = True
     first: int = 0
     shards_hash: str = "abc"
+    labelers: tuple[str, ...] = ()
     radars: tuple[Radar, ...] = ()
     reads: list[int] = field(default_factory=list)
 

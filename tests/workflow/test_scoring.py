@@ -10,7 +10,8 @@ from click.testing import CliRunner
 from dwplus.cli import cli
 from dwplus.model.config import to_mapping
 from dwplus.model.registry import build, configure
-from dwplus.model.runs import DataCard, RunConfig, RunFolder
+from dwplus.model.run_config import DataCard, RunConfig
+from dwplus.model.runs import RunFolder
 from dwplus.pipeline.build.build import normalise_root, validate_root
 from dwplus.pipeline.cluster import in_process
 from dwplus.pipeline.dataset.root import DataRoot

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from dwplus.model.runs import RunFolder
 from dwplus.pipeline.build.build import normalise_root, validate_root
 from dwplus.pipeline.cluster import in_process
@@ -48,6 +53,30 @@ def test_settings_follow_the_size_and_crops_fit_the_tiles(data_root: LayOut) -> 
     assert training_settings("small", root, {"crop_px": 16}).crop_px == 16
     assert training_settings("paper", root, {}).epochs == 200
     assert training_settings(None, root, {"epochs": 2}).steps is None
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1], ids=["SIGTERM", "SIGUSR1"])
+def test_the_signal_of_a_batch_system_leaves_a_checkpoint_and_exits_130(
+    data_root: LayOut, number: signal.Signals
+) -> None:
+    # Given a training of many epochs, of which one is under way.
+    root = ready(data_root(train=4, test=1, size=32))
+    folder = root.runs / "long"
+    options = ["--epochs", "1000", "--set", "device=cpu", "--set", "workers=0", "--set", "checkpoint_every=1000"]
+    command = ["train", "--name", "long", "--source", "sandbox", "--data", str(root.folder.parent), *options]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dwplus.cli", *command, *SMALL_NETWORK], stderr=subprocess.PIPE, text=True
+    )
+    while process.poll() is None and len(RunFolder(folder).read_rows()) < 2:
+        time.sleep(0.05)
+
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+
+    assert process.returncode == 130, said
+    assert "dwplus: interrupted; run the same command again to resume" in said
+    (kept,) = (folder / "checkpoints").iterdir()
+    assert torch.load(kept)["rows"]
 
 
 def test_a_run_begins_with_another_of_the_data_root_and_says_what_it_takes(dwplus: Run, data_root: LayOut) -> None:

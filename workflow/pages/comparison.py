@@ -15,7 +15,7 @@ from ...manifests import load_toml
 from ...model.config import from_mapping, to_mapping
 from ...model.cost import cost_of
 from ...model.registry import MODELS, SMALL_SETTINGS, NetworkConfig, spec
-from ...model.runs import MAY_DIFFER, RunConfig
+from ...model.run_config import MAY_DIFFER, RunConfig
 from ...pipeline.errors import DataError, UsageError
 from ...pipeline.spec.bands import preset
 from ...pipeline.spec.classes import DYNAMIC_WORLD

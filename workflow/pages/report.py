@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import platform
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -30,6 +30,7 @@ from ...pipeline.progress import Progress
 from ...pipeline.raster.geotiff import read_bands, read_codes
 from ...pipeline.spec.tiles import biome_names, region_names
 from ...pipeline.spec.version import __version__
+from ..seeds import groups_of, spread
 from ..training import open_as_trained
 from . import figures
 from .comparison import class_rows, cost_rows, paper_row, s1_gains
@@ -75,6 +76,7 @@ def content_of(root: DataRoot) -> dict[str, Any]:
     counts = class_counts(root, rows, unread)
     views = tile_views(root, rows, runs, faults, unread)
     curves = {run.name: run.rows for run in runs if run.rows}
+    summaries = [run_summary(run, faults) | {"stale": _is_stale(run, root, faults)} for run in runs]
     return {
         "version": __version__,
         "python": platform.python_version(),
@@ -90,7 +92,8 @@ def content_of(root: DataRoot) -> dict[str, Any]:
         "classes": embed(figures.class_distribution_figure(counts, classes=classes, mark=mark)) if counts else None,
         "statistics": _statistics(root),
         "metrics": overall(),
-        "runs": [run_summary(run, faults) | {"stale": _is_stale(run, root, faults)} for run in runs],
+        "runs": summaries,
+        "score_rows": score_rows(summaries, groups_of({run.name: run.config for run in runs})),
         "unscored": unscored_runs(root),
         "faults": faults.sentences,
         "s1_gains": s1_gains(runs),
@@ -204,6 +207,27 @@ def run_summary(run: Run, faults: Faults | None = None) -> dict[str, Any]:
         "shards_hash": data.shards_hash,
         "paper": faults.attempt(run, lambda: paper_row(run.config), None),
     }
+
+
+def score_rows(summaries: Sequence[dict[str, Any]], groups: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
+    """Rows of the table of scores: runs of several seeds are one, with the mean and the deviation of their scores."""
+    by_name = {one["name"]: one for one in summaries}
+    grouped = {member: (name, members) for name, members in groups.items() for member in members}
+    rows: dict[str, dict[str, Any]] = {}
+    for name, one in by_name.items():
+        common, members = grouped.get(name, (name, (name,)))
+        spreads = {key: spread([by_name[member]["scores"][key] for member in members]) for key in one["scores"]}
+        rows.setdefault(
+            common,
+            one
+            | {
+                "name": f"{common} ({len(members)} seeds)" if len(members) > 1 else name,
+                "scores": {key: value.mean for key, value in spreads.items()},
+                "deviations": {key: value.deviation for key, value in spreads.items()},
+                "stale": any(by_name[member]["stale"] for member in members),
+            },
+        )
+    return list(rows.values())
 
 
 def is_stale(run: Run, root: DataRoot) -> bool:

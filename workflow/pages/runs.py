@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ...model.config import from_mapping, to_mapping
 from ...model.metrics import TileCounts, overall
 from ...model.registry import NetworkConfig, spec
-from ...model.runs import RunConfig, RunFolder
+from ...model.run_config import RunConfig
+from ...model.runs import RunFolder
 from ...model.score import Scores
 from ...pipeline.dataset.root import DataRoot
 from ...pipeline.errors import DataError, DwplusError, in_brief

@@ -1,0 +1,50 @@
+"""What computes a training, and in which precision."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+
+from ...pipeline.errors import UsageError
+from ..settings import TrainConfig
+
+
+def true_precision(accelerator: Accelerator) -> str:
+    """What networks compute in, as it is: see ``run_config.Computing``."""
+    kind = accelerator.device.type
+    with accelerator.autocast():
+        if torch.is_autocast_enabled(kind):
+            return {torch.bfloat16: "bf16", torch.float16: "fp16"}[torch.get_autocast_dtype(kind)]
+    # Ampere and later GPUs round so unless they are told otherwise.
+    rounded = kind == "cuda" and torch.cuda.get_device_capability()[0] >= 8 and torch.backends.cudnn.allow_tf32
+    return "fp32, convolutions tf32" if rounded else "fp32"
+
+
+def accelerator_of(config: TrainConfig, run_dir: Path) -> Accelerator:
+    """The devices and the precision that settings ask for; curves of a tracker go below ``run_dir``.
+
+    Raises:
+        UsageError: this machine does not have them.
+    """
+    cuda = torch.cuda.is_available() and config.device == "auto"
+    if config.precision in ("bf16", "fp16") and not cuda:
+        raise UsageError(
+            f"precision {config.precision} needs a GPU: on CPUs it is many times slower; choose fp32 or auto"
+        )
+    mixed = config.precision if config.precision in ("bf16", "fp16") else "no"
+    if config.precision == "auto" and cuda and torch.cuda.is_bf16_supported():
+        mixed = "bf16"
+    if config.tracker and find_spec(config.tracker) is None:
+        raise UsageError(f"tracker {config.tracker} is not installed; install it with: pip install 'dwplus[trackers]'")
+    accelerator = Accelerator(
+        mixed_precision=mixed,
+        cpu=config.device == "cpu",
+        log_with=config.tracker,
+        project_dir=str(run_dir) if config.tracker else None,
+    )
+    if config.tracker:
+        accelerator.init_trackers("curves")
+    return accelerator

@@ -1,0 +1,313 @@
+"""The trainer: network, optimiser and loaders, from the last checkpoint through the epochs to the weights.
+
+What a step does depends on seed, epoch and the step's number alone, so a run that was killed at any moment resumes from
+its last checkpoint with the same result.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ...pipeline.spec.classes import IGNORE
+from ...pipeline.spec.words import count_of
+from ..estimate import TimedBatch, seconds_of_training, times_of, unchanged_buffers
+from ..label_share import class_pixels
+from ..loader import Batch, TileSet, augment, batch_to, batches, collate, make_loader
+from ..losses import build_loss
+from ..registry import spec
+from ..run_config import Computing
+from ..runs import BEST_WEIGHTS, WEIGHTS, RunFolder
+from ..settings import TrainConfig, accumulation
+from .balance import sample_weights, tile_chances
+from .beginning import Beginning
+from .checkpoint import Checkpoints, Progress
+from .computing import write_down
+from .devices import accelerator_of, true_precision
+from .divergence import check_losses, check_weights
+from .learner import make_learner
+from .listener import EpochRow, Listener, Position
+from .objective import Objective
+from .order import Cut, EpochOrder, MicroBatch
+from .schedule import learning_rate
+from .signals import StopRequest
+from .step import StepGradient
+from .validation import Validation
+
+log = logging.getLogger(__name__)
+
+CHECK_LOSS_EVERY = 20
+"""Steps between looks at the loss: each look waits for the device."""
+
+
+class Trainer:
+    """What lives as long as a training does."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        begins: Beginning,
+        folder: RunFolder,
+        dataset_train: TileSet,
+        dataset_val: TileSet | None,
+        on_step: Callable[[Position], None] | None,
+        listener: Listener,
+        stop: StopRequest,
+    ) -> None:
+        run = begins.run
+        self.config, self.run, self.folder, self.on_step, self.listener = config, run, folder, on_step, listener
+        self.before, self.tiles, self.stop = begins.before, dataset_train, stop
+        # Some tiles are smaller than the crop; where all are, the crop is a mistake.
+        self.fill_up = any(min(tile.shape) >= (config.crop_px or 0) for tile in dataset_train.tiles)
+        self.accelerator = accelerator_of(config, folder.path)
+        accumulation(config, self.accelerator.num_processes)  # refuses devices that do not divide the batch
+        learner = make_learner(config, begins)
+        self.resting = learner.resting
+        cut = Cut(config.batch, config.batch_per_device, self.accelerator.num_processes, self.accelerator.process_index)
+        self.order = EpochOrder(
+            len(dataset_train),
+            seed=config.seed,
+            cut=cut,
+            fewest=spec(config.model).min_batch,
+            chances=tile_chances(class_pixels(dataset_train)) if config.sampling == "classes" else None,
+        )
+        self.loader = make_loader(
+            dataset_train,
+            batch=config.batch_per_device,
+            chosen=self.order,
+            workers=config.workers,
+            keep_mb=config.keep_mb,
+        )
+        self.network: nn.Module
+        self.network, self.optimiser = self.accelerator.prepare(learner.network, learner.optimiser)
+        self.checkpoints = Checkpoints(
+            folder, self.accelerator, self.network, self.optimiser, minutes=config.checkpoint_minutes
+        )
+        self.progress = Progress()
+        self.validation = None if dataset_val is None else Validation(config, dataset_val, self.accelerator)
+        device = self.accelerator.device
+        self.normaliser = run.data.normaliser().to(device)
+        loss = build_loss(
+            config.loss, counts=run.data.class_counts, gamma=config.gamma, class_scale=config.class_scale
+        ).to(device)
+        self.objective = Objective(
+            self.network,
+            self.normaliser,
+            loss,
+            classes=len(run.data.classes),
+            sample_weights=sample_weights(config, dataset_train, device),
+            aux_weight=config.aux_weight if learner.has_aux else None,
+            name=run.model,
+        )
+        self.gradient = StepGradient(
+            self.accelerator,
+            self.network,
+            self.objective,
+            optimiser=self.optimiser,
+            clip_norm=config.clip_norm,
+        )
+
+    @property
+    def done(self) -> int:
+        """Epochs that are done."""
+        return len(self.progress.rows)
+
+    def restore(self) -> None:
+        """Go back to the last checkpoint, or begin."""
+        now = self.progress = self.checkpoints.restore()
+        if self.accelerator.is_main_process:
+            computing = Computing(
+                from_epoch=self.done + 1,
+                processes=self.accelerator.num_processes,
+                device=self.accelerator.device.type,
+                precision=true_precision(self.accelerator),
+                from_step=now.steps,
+                batch_per_device=self.config.batch_per_device,
+            )
+            before = () if self.before is None else self.before.tiles or ()
+            write_down(self.folder, self.run, computing, tiles=self.tiles.tiles, pretrained_on=before)
+        self.accelerator.wait_for_everyone()
+        if self.done or now.steps:
+            within = f" and {count_of(now.steps, 'step')}" if now.steps else ""
+            log.info("%s: resuming after epoch %d%s of %d", self.folder.path, self.done, within, self.config.epochs)
+
+    def announce(self) -> None:
+        """Tell what the training begins with, and how long the epochs that are left will take."""
+        told, done = self.accelerator.is_main_process, self.done
+        if told:
+            self.listener.begins(self.run, self.config.epochs)
+        if done >= self.config.epochs:
+            return
+        if told:
+            self.listener.timing()
+        timed = self._time_a_batch(done)
+        if told:
+            self.listener.estimated(
+                seconds_of_training(
+                    timed,
+                    epochs=self.config.epochs - done,
+                    batches=len(self.order),
+                    kept=self.config.keep_mb > 0,
+                    validations=math.ceil((self.config.epochs - done) / self.config.validate_every),
+                    validation_px=self.validation.pixels if self.validation else 0,
+                )
+            )
+
+    def _time_a_batch(self, epoch: int) -> TimedBatch:
+        """Read and compute one batch as training does; nothing that is trained changes."""
+        numbers = self.order.samples(epoch)[: self.config.batch_per_device]
+        start = time.perf_counter()
+        batch = collate([self.loader.dataset[number] for number in numbers])
+        read = time.perf_counter() - start
+        batch = batch_to(batch, self.accelerator.device)
+        batch = self._augmented(batch, epoch)
+        network = self._in_training()
+        with unchanged_buffers(network), self.accelerator.no_sync(network):
+            seconds = times_of(lambda: self.accelerator.backward(self.objective(batch).loss))
+        self.optimiser.zero_grad()
+        return TimedBatch(read, seconds, batch.label.numel())
+
+    def _augmented(self, batch: Batch, epoch: int, *, again: Sequence[int] = ()) -> Batch:
+        config = self.config
+        return augment(
+            batch,
+            seed=config.seed,
+            epoch=epoch,
+            crop_px=config.crop_px,
+            symmetries=config.symmetries,
+            fill_up=self.fill_up,
+            again=again,
+        )
+
+    def _in_training(self) -> nn.Module:
+        self.network.train()
+        for module in self.resting:
+            module.eval()
+        return self.network
+
+    def run_epoch(self) -> EpochRow:
+        """Train the next epoch, or what is left of it, and score it where it is due.
+
+        Raises:
+            KeyboardInterrupt: a signal asked to stop; a checkpoint was written.
+        """
+        epoch, now = self.done, self.progress
+        self._stop_if_asked()
+        self._train_epoch(epoch)
+        row: EpochRow = {
+            "epoch": epoch + 1,
+            "lr": self._rate(epoch, self.order.steps - 1),
+            "loss": now.loss / max(now.pixels, 1),
+            "seconds": now.seconds,
+            "samples_per_second": self.run.data.tiles / max(now.seconds, 1e-9),
+        }
+        due = (epoch + 1) % self.config.validate_every == 0 or epoch + 1 == self.config.epochs
+        if self.validation is not None and due:
+            row |= self.validation.scores(self.network, self.normaliser, between=self._stop_if_asked)
+        self.accelerator.log({key: value for key, value in row.items() if value is not None}, step=epoch + 1)
+        now.end_epoch(row)
+        self._keep()
+        return row
+
+    def _train_epoch(self, epoch: int) -> None:
+        now, steps = self.progress, self.order.steps
+        self.order.set_epoch(epoch)
+        count = len(self.order)
+        self.order.set_epoch(epoch, first_step=now.steps)
+        done = count - len(self.order)
+        self._in_training()
+        read, started = batches(self.loader), time.perf_counter()
+        totals: list[Tensor] = []
+        for step in range(now.steps, steps):
+            parts = self.order.step(step)
+            for part in parts:
+                self.gradient.add(self._drawn(next(read), part, epoch), last=part is parts[-1])
+                done += 1
+                if self.accelerator.is_main_process:
+                    together = len(part.numbers) * self.accelerator.num_processes
+                    self.listener.batch(epoch + 1, done, count, together)
+            totals.append(self.gradient.finish())
+            self._step(self._rate(epoch, step))
+            stop, due = self._is_asked_to_stop(), self.checkpoints.due
+            if stop or due or len(totals) == CHECK_LOSS_EVERY or step + 1 == steps:
+                found = torch.stack(totals).tolist()
+                check_losses(found, first=now.steps, epoch=epoch)
+                now.add(found, seconds=time.perf_counter() - started)
+                totals, started = [], time.perf_counter()
+            if stop or due:
+                self.checkpoints.write(now)
+            if self.on_step and self.accelerator.is_main_process:
+                self.on_step(Position(epoch + 1, self.config.epochs, step + 1, steps))
+            if stop:
+                raise KeyboardInterrupt
+
+    def _is_asked_to_stop(self) -> bool:
+        """Whether any process was: all of them have to end at the same step."""
+        if self.accelerator.num_processes == 1:
+            return self.stop.received
+        asked = torch.tensor(float(self.stop.received), device=self.accelerator.device)
+        return bool(self.accelerator.reduce(asked, reduction="sum"))
+
+    def _stop_if_asked(self) -> None:
+        if self._is_asked_to_stop():
+            self.checkpoints.write(self.progress)
+            raise KeyboardInterrupt
+
+    def _drawn(self, batch: Batch, part: MicroBatch, epoch: int) -> Batch:
+        """A micro-batch as it is computed, on the device; what is random from here on follows from its place."""
+        torch.manual_seed(_mixed_seed(self.config.seed, epoch, part.place))
+        again = self.order.drawn_before(part)
+        batch = self._augmented(batch_to(batch, self.accelerator.device), epoch, again=again)
+        return batch if part.counts else batch._replace(label=torch.full_like(batch.label, IGNORE))
+
+    def _rate(self, epoch: int, step: int) -> float:
+        """Learning rate of a step of an epoch, both from 0."""
+        steps = self.order.steps
+        warmup = self.config.warmup_epochs * steps
+        return learning_rate(epoch * steps + step, steps=self.config.epochs * steps, warmup=warmup, lr=self.config.lr)
+
+    def _step(self, lr: float) -> None:
+        """Move the weights. The rate is set by hand: a prepared scheduler steps once per process."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = lr * group.get("factor", 1.0)
+        self.optimiser.step()
+        self.optimiser.zero_grad()
+
+    def _keep(self) -> None:
+        """Write the rows, then, where it is due, the checkpoint that makes them final."""
+        if not self.accelerator.is_main_process:
+            return
+        weights, rows = self.checkpoints.weights(), self.progress.rows
+        check_weights(weights, epoch=self.done)
+        self.folder.write_rows(rows)
+        if self.config.keep_best and _is_best(rows):
+            self.folder.write_weights(BEST_WEIGHTS, weights)
+        by_epochs = self.done % self.config.checkpoint_every == 0 or self.done == self.config.epochs
+        if by_epochs or self.checkpoints.due:
+            self.checkpoints.write(self.progress)
+
+    def finish(self) -> None:
+        """Write the weights of a training that is complete."""
+        if self.accelerator.is_main_process:
+            weights = self.checkpoints.weights()
+            check_weights(weights, epoch=self.config.epochs)
+            # Before the weights, whose presence means that nothing is left to do.
+            self.folder.keep_checkpoints(1)
+            self.folder.write_weights(WEIGHTS, weights)
+        self.accelerator.wait_for_everyone()
+
+
+def _is_best(rows: list[EpochRow]) -> bool:
+    """Whether the last row has a validation mIoU above all earlier ones."""
+    last = rows[-1].get("miou")
+    return last is not None and all(last > row["miou"] for row in rows[:-1] if row.get("miou") is not None)
+
+
+def _mixed_seed(*parts: int) -> int:
+    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> np.uint64(1))

@@ -1,0 +1,87 @@
+"""Runs side by side, and the pace of one that trains."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from dwplus.model.runs import RunFolder
+from dwplus.pipeline.dataset.root import DataRoot
+from dwplus.workflow.pace import Pace
+from dwplus.workflow.run_table import different, run_rows
+from support.fixture_types import LayOut, Run
+from support.runs import lay_out, make_run
+
+
+@pytest.fixture
+def root(data_root: LayOut) -> DataRoot:
+    """A data set with a scored run, one of another rate that has trained for an epoch, and one that cannot be read."""
+    root = data_root(train=2, test=1, size=32)
+    lay_out(make_run("one", hits=40, train={"lr": 5e-4}), root.runs)
+    begun = make_run("two", train={"lr": 1e-3, "workers": 3, "seed": 1})
+    RunFolder(root.runs / "two").write_config(begun.config)
+    rows = [{"epoch": 1, "loss": 1.0, "seconds": 90.0, "miou": 0.25, "oa": 0.5, "f1": None}]
+    RunFolder(root.runs / "two").write_rows(rows)
+    (root.runs / "broken").mkdir()
+    (root.runs / "broken" / "config.json").write_text("{")
+    return root
+
+
+def test_runs_have_their_scores_their_time_and_what_sets_them_apart(root: DataRoot) -> None:
+    broken, one, two = run_rows(root)
+
+    assert (one.complete, one.epochs, one.seconds, one.scored) == (True, 1, 2.0, "test")
+    assert one.scores["oa"] == 0.8
+    assert (two.complete, two.seconds, two.scored) == (False, 90.0, "val")
+    assert two.scores == {"miou": 0.25, "oa": 0.5, "f1": None}
+    # The number of loader processes changes nothing that is learnt.
+    assert one.settings == {"lr": 5e-4, "seed": 0}
+    assert two.settings == {"lr": 1e-3, "seed": 1}
+    assert "is not a JSON document" in broken.fault
+
+
+def test_the_table_has_a_line_for_each_run(dwplus: Run, root: DataRoot) -> None:
+    code, out, err = dwplus("runs", "--source", "sandbox")
+
+    assert code == 0, err
+    lines = {line.split()[0]: line for line in out.splitlines() if line}
+    assert "80.00" in lines["one"]
+    assert "lr=0.0005 seed=0" in lines["one"]
+    assert "not complete" in lines["two"]
+    assert "2 minutes" in lines["two"]
+    assert "fault" in lines["broken"]
+    assert out.splitlines()[-1] == "[SANDBOX]"
+
+
+def test_the_same_as_json(dwplus: Run, root: DataRoot) -> None:
+    documents = json.loads(dwplus("runs", "--source", "sandbox", "--json")[1])
+
+    assert [document["run"] for document in documents] == ["broken", "one", "two"]
+    assert documents[2]["settings"] == {"lr": 1e-3, "seed": 1}
+
+
+def test_without_runs_the_next_command_is_named(dwplus: Run, data_root: LayOut, tmp_path: Path) -> None:
+    data_root(train=2, test=1, size=32)
+
+    code, out, _ = dwplus("runs", "--source", "sandbox", "--runs", str(tmp_path / "none"))
+
+    assert (code, "train one with 'dwplus train" in out) == (0, True)
+
+
+def test_settings_that_one_run_does_not_have_differ() -> None:
+    assert different([{"lr": 1, "a": 2}, {"lr": 1}, {"lr": 1, "a": 2, "b": 3}]) == ["a", "b"]
+    assert different([]) == []
+
+
+def test_pace_is_that_of_the_last_two_minutes() -> None:
+    # Given batches of four samples: one that takes 300 s, then one every 10 s; two epochs of ten.
+    times = iter([0.0, 300.0, *(310.0 + 10 * i for i in range(18))])
+    pace = Pace(2, clock=lambda: next(times))
+
+    said = [pace.batch(1 + number // 10, 1 + number % 10, 10, 4) for number in range(20)]
+
+    assert said[0] == ""
+    assert said[1] == "0.0133 samples/s, 2 hours left"  # 18 batches of 300 s
+    assert said[15] == "0.4 samples/s, 40 seconds left"  # the slow one is long past
+    assert said[19] == "0.4 samples/s, 1 second left"
