@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 import click
+
+from ..pipeline.spec.words import count_of
 
 if TYPE_CHECKING:
     from ..pipeline.build.budget import Range
@@ -131,3 +135,42 @@ def _blocks(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int
                     break_on_hyphens=False,
                 )
     return lines
+
+
+_NAMED = 3
+"""Files of a kind that are named."""
+
+
+def by_kind(reasons: Mapping[str, str]) -> list[str]:
+    """Files and why they are left out, a line for each kind of reason, with their number and the first names.
+
+    Reasons are of one kind where they differ in names, numbers and what stands in brackets alone.
+
+    Args:
+        reasons: file -> why, as text that may begin with the file.
+    """
+    kinds: dict[str, list[str]] = {}
+    for file, why in reasons.items():
+        kinds.setdefault(_kind(why, file), []).append(file)
+    lines = []
+    for files in kinds.values():
+        why = reasons[files[0]]
+        if len(files) == 1:
+            lines.append(why if files[0] in why else f"{files[0]} {why}")
+            continue
+        short = [_short(file) for file in files]
+        why = why.replace(files[0], short[0])
+        more = ", ..." if len(files) > _NAMED else ""
+        rest = why.removeprefix(short[0]).strip()
+        why = rest if short[0] in rest else f"the first {rest}"
+        lines.append(f"{count_of(len(files), 'file')} ({', '.join(short[:_NAMED])}{more}): {why}")
+    return lines
+
+
+def _kind(why: str, file: str) -> str:
+    return re.sub(r"\([^()]*\)|\S*\d\S*", "", why.replace(file, "").replace(_short(file), ""))
+
+
+def _short(file: str) -> str:
+    """A file with its folder: what tells chips apart."""
+    return "/".join(PurePath(file).parts[-2:])

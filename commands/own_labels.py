@@ -12,7 +12,7 @@ import click
 from ..pipeline.errors import ExitCode, UsageError
 from ..pipeline.spec.words import count_of
 from .options import Folder, in_order, quiet_option
-from .output import Column, print_table
+from .output import Column, by_kind, print_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -284,8 +284,8 @@ def _print_added(added: Added) -> None:
         click.echo(
             f"{count_of(len(added.known), 'file')} had been added before, with the same options: {added.known[0]}"
         )
-    for why in added.refused.values():
-        click.echo(f"refused: {why}")
+    for line in by_kind(added.refused):
+        click.echo(f"refused: {line}")
     if added.splits is not None:
         _print_splits(added.splits, added.manifest.classes, len(added.manifest.rows))
 
@@ -365,8 +365,8 @@ def _print_report(found: LabelReport) -> None:
     for one in found.inputs:
         terms = f", {one.licence}" if one.licence else ", licence not named"
         click.echo(f"  {one.key}  {one.file}: {count_of(len(one.tiles), 'tile')}{terms}")
-    for why in found.refused.values():
-        click.echo(f"  refused: {why}")
+    for line in by_kind(found.refused):
+        click.echo(f"  refused: {line}")
     if found.too_few:
         click.echo(f"too few (in fewer than {FEW_BLOCKS} blocks): {', '.join(found.too_few)}")
     click.echo(NOT_A_MAP)

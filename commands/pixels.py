@@ -11,6 +11,7 @@ import click
 
 from ..pipeline.errors import ExitCode, UsageError
 from .options import data_option, in_order, quiet_option
+from .output import by_kind
 
 if TYPE_CHECKING:
     from ..pipeline.own.pixels import Added, Addition
@@ -199,10 +200,11 @@ _SHOWN = 10
 
 
 def _print(root: Any, added: Added, words: str) -> None:
-    for name, why in list(added.dropped.items())[:_SHOWN]:
-        click.echo(f"not used: {name} {why}")
-    if len(added.dropped) > _SHOWN:
-        click.echo(f"not used: {len(added.dropped) - _SHOWN:,} more; all stand in {root.added_file}")
+    lines = by_kind(added.dropped)
+    for line in lines[:_SHOWN]:
+        click.echo(f"not used: {line}")
+    if len(added.dropped) > len(lines):
+        click.echo(f"each of the {len(added.dropped):,} files that are not used stands in {root.added_file}")
     for one in added.accepted:
         click.echo(f"accepted: {one}")
     for band in added.absent:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     "--by",
     type=click.Choice(["split", "region", "biome"]),
     multiple=True,
-    help="Divide by it; several times. Default: all three.",
+    help="Divide by it; several times. Default: all three, biome where one is known.",
 )
 @click.option("--concurrency", type=click.IntRange(1, 100), default=20, show_default=True, help="For the time left.")
 @source_option
@@ -42,9 +42,12 @@ def status(by: tuple[str, ...], concurrency: int, source: str, data: Path, as_js
     root = existing_root(data, source)
     recipe = root.recipe() or Recipe()
     events = root.events()
-    now = status_of(root.manifest().rows, events, recipe_hash=recipe.hash, concurrency=concurrency)
+    rows = root.manifest().rows
+    # Labels of users name none.
+    biomes_known = any(row.tile.biome for row in rows)
+    now = status_of(rows, events, recipe_hash=recipe.hash, concurrency=concurrency)
     answered = sorted({row.source for row in events if row.source})
-    divisions = by or tuple(now.groups)
+    divisions = by or tuple(title for title in now.groups if as_json or title != "biome" or biomes_known)
     if as_json:
         document = {"root": str(root), "source": answered, **asdict(now), "ledger_faults": root.ledger_faults()}
         document |= {} if recipe.s1_edge_m is None else {"s1_edge_m": recipe.s1_edge_m}

@@ -7,7 +7,7 @@ of a share is that beginning. The order depends on the tiles alone: the tenth of
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -52,7 +52,7 @@ def stratified_order(content: NDArray[np.int64], ids: Sequence[str]) -> list[int
 def part_of(tiles: TileSet, share: float) -> TileSet:
     """A share (above 0, 1 at most) of the tiles of a data set, at least one; all of them for 1.
 
-    Reads all labels.
+    Reads all labels, where the data set does not keep how many pixels of each class its tiles have.
     """
     if share == 1:
         return tiles
@@ -68,7 +68,13 @@ def some_of(tiles: TileSet, chosen: Sequence[int]) -> TileSet:
 
 
 def class_pixels(tiles: TileSet, chosen: Sequence[int] | None = None) -> NDArray[np.int64]:
-    """int64 (tiles, K): marked pixels of each class in the tiles at some places, or in all. Reads their labels."""
+    """int64 (tiles, K): marked pixels of each class in the tiles at some places, or in all.
+
+    Reads their labels; those of all tiles only where the data set does not keep the numbers.
+    """
+    kept: Callable[[], NDArray[np.int64]] | None = getattr(tiles, "class_pixels", None)
+    if chosen is None and kept is not None:
+        return kept()
     classes, chosen = len(tiles.classes), range(len(tiles)) if chosen is None else chosen
     return np.stack([np.bincount(tiles[i].label.ravel(), minlength=256)[:classes] for i in chosen])
 
@@ -145,6 +151,10 @@ class Part:
     @property
     def classes(self) -> ClassTable:
         return self.whole.classes
+
+    def class_pixels(self) -> NDArray[np.int64]:
+        kept: Callable[[], NDArray[np.int64]] | None = getattr(self.whole, "class_pixels", None)
+        return class_pixels(self.whole, self.chosen) if kept is None else kept()[list(self.chosen)]
 
     @property
     def planet(self) -> int | None:

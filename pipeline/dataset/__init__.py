@@ -11,5 +11,6 @@
 - ``root``: where the files of a data set lie; which tiles are complete and usable.
 - ``makers``: who made pixels and labels, and what follows for those who use them.
 - ``zarr_chunks``, ``store_metadata``, ``store``: the training store in Zarr.
+- ``class_pixels``: how many pixels of each class count in single tiles, read once.
 - ``samples``: tiles of a split as arrays: what training reads.
 """

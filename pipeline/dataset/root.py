@@ -103,6 +103,7 @@ class DataRoot:
     waivers_file = _Below(WAIVERS_FILE)
     summaries_file = _Below("findings/tiles.json")
     shifts_file = _Below("findings/shifts.json")
+    class_pixels_file = _Below("findings/classes.json")
     card_file = _Below("README.md")
     label_report_page = _Below("report/labels.html")
     releases = _Below("releases")

@@ -18,6 +18,7 @@ from ..raster.geotiff import read_bands, read_codes
 from ..spec.bands import BANDS, PRESETS, SHARD_BANDS
 from ..spec.radar import Radar
 from ..spec.tiles import Tile
+from .class_pixels import class_pixels
 from .findings import bad_tiles
 from .manifest import PROTOCOLS, SPLITS, ManifestRow, Protocol
 from .root import DataRoot
@@ -172,6 +173,17 @@ class Dataset(Sequence[Sample]):
             auxiliary=_chosen(pixels, bands, self.auxiliary),
             label=self._targets.target_of(codes, pixels[: len(needed)]),
             tile_id=row.tile.id,
+        )
+
+    def class_pixels(self) -> NDArray[np.int64]:
+        """Pixels that count of each class in each tile: int64 (tiles, K). Tiles that were counted before are not read.
+
+        Raises:
+            DataError: a shard or label is damaged.
+        """
+        count = len(self.classes)
+        return class_pixels(
+            self.root, self.rows, lambda place: np.bincount(self[place].label.ravel(), minlength=256)[:count]
         )
 
     def _no_tiles(self) -> str:

@@ -107,11 +107,12 @@ def find_products(paths: Iterable[Path], rules: Rules) -> Found:
         if one.reason:
             dropped[one.name] = one.reason
             continue
+        name = one.name if one.name not in dropped else _product_name(one.path)
         found, reason = _read(one, rules)
         if reason and one.named:
             raise DataError(f"{one.name} {reason}; name the files that hold {_wanted(rules.sensors)}")
         if reason:
-            dropped[one.name] = reason
+            dropped[name] = reason
         products += found
     if not products:
         first = next(iter(dropped.items()), None)

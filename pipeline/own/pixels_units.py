@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from ..errors import DataError
 from ..raster.geotiff import RasterGrid, ShardHeader
-from ..raster.targets import Targets
-from ..spec.bands import BANDS, S2_BANDS, Sensor
+from ..spec.bands import BANDS, Sensor
 from ..validation.file_view import FileView, Kind
 from ..validation.rules import BY_NAME, judge
 
@@ -174,8 +173,7 @@ def broken_rule(sensor: Sensor, pixels: NDArray[np.float64], names: tuple[str, .
     _, height, width = pixels.shape
     grid = RasterGrid("EPSG:32631", _SOMEWHERE, (height, width))
     header = ShardHeader(grid, names, (str(values.dtype),) * len(names), "GTiff", nodata, (), (), {})
-    absent = tuple(band for band in S2_BANDS if band not in names)
-    view = FileView(kind=kind, name="", header=header, values=values, targets=Targets(absent=absent))
+    view = FileView(kind=kind, name="", header=header, values=values)
     found = {
         finding.rule: finding.message
         for finding in reversed(judge(view))

@@ -13,7 +13,7 @@ from datetime import date
 
 from ..errors import DataError
 from ..raster.geotiff import LABEL_BAND, RasterGrid, ShardHeader
-from ..spec.bands import BANDS, NODATA, S1_BANDS, S2_BANDS, SHARD_BANDS
+from ..spec.bands import BANDS, NODATA, OPTIONAL_BANDS, S1_BANDS, S2_BANDS, SHARD_BANDS
 from ..spec.sources import Source
 from ..spec.test_tiles import TEST_SIZE_PX
 from ..spec.tiles import RESOLUTION_M, TILE_SIZE_PX, lon_lat, parse_tile_id
@@ -222,7 +222,7 @@ def _s2_bands(view: FileView) -> str | None:
             else f"has {len(names)} band{'s' * (len(names) != 1)} without names; "
             f"only {len(L2A_BANDS)} in the order of L2A can be told apart, a stack needs {', '.join(S2_BANDS)}"
         )
-    missing = [b for b in S2_BANDS if b not in names and b not in view.targets.absent]
+    missing = [b for b in S2_BANDS if b not in names and b not in OPTIONAL_BANDS]
     twice = sorted({b for b in names if b and names.count(b) > 1})
     if twice:
         return f"holds {_listed(twice)} more than once"

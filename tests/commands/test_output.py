@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from dwplus.commands.output import Column, table_lines
+from dwplus.commands.output import Column, by_kind, table_lines
 from dwplus.model.cost import Cost
 from dwplus.model.registry import MODELS
 from support.fixture_types import Run
@@ -80,3 +80,24 @@ def test_the_list_of_networks_names_all_at_every_width(
 
     for name in MODELS:
         assert any(line.split()[:1] == [name] for line in lines), name
+
+
+def test_reasons_of_one_kind_are_one_line() -> None:
+    reasons = {
+        "/d/a/S2.tif": "/d/a/S2.tif has 12 bands (1 B1, 2 B2); name one",
+        "/d/b/S2.tif": "/d/b/S2.tif has 3 bands (1 R, 2 G); name one",
+        "/d/c.tif": "/d/c.tif is empty",
+    }
+
+    assert by_kind(reasons) == [
+        "2 files (a/S2.tif, b/S2.tif): the first has 12 bands (1 B1, 2 B2); name one",
+        "/d/c.tif is empty",
+    ]
+
+
+def test_reasons_that_do_not_begin_with_the_file_name_it() -> None:
+    assert by_kind({"x.tif": "overlaps no tile"}) == ["x.tif overlaps no tile"]
+    assert by_kind({f"{n}.tif": f"lies {n} days away" for n in range(4)}) == [
+        "4 files (0.tif, 1.tif, 2.tif, ...): the first lies 0 days away"
+    ]
+    assert by_kind({}) == []

@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 import rasterio
 import shapely
+from affine import Affine
 from support.fixture_types import Run
 from support.own_labels import TABLE, crops, fields, scattered, square, write_codes, write_table
+from support.own_tiles import write_raster
 
 ADD = ("--column", "landuse", "--classes", "crops.toml", "--year", "2022", "--data", "mine", "-q")
 
@@ -103,6 +105,23 @@ def test_some_files_refused_ends_with_exit_code_3(run: Run, tmp_path: Path) -> N
 
     assert code == 3
     assert "refused: bad.tif is empty" in out
+
+
+def test_pixels_among_labels_are_refused_in_one_line(run: Run, tmp_path: Path) -> None:
+    # Given ten chips, each a folder with a label and a stack of four bands, as archives ship them.
+    for n in range(10):
+        x = 500_000.0 + 51_000 * n
+        write_codes(tmp_path / "chips" / f"c{n}" / "label.tif", np.full((60, 60), [1, 2][n % 2], np.uint8), x=x)
+        stack = np.ones((4 + n % 2, 60, 60), np.uint16)
+        write_raster(tmp_path / "chips" / f"c{n}" / "S2.tif", stack, Affine(10, 0, x, 0, -10, 5_500_000))
+
+    code, out, _ = run("add", "chips", "--classes", "crops.toml", "--year", "2022", "--data", "mine")
+
+    assert code == 3
+    lines = [line for line in out.splitlines() if line.startswith("refused")]
+    assert len(lines) == 1
+    assert lines[0].startswith("refused: 10 files (c0/S2.tif, c1/S2.tif, c2/S2.tif, ...): the first has 4 bands")
+    assert "10 tiles in all" in out
 
 
 # Bad input ------------------------------------------------------------------------------------------------------------

@@ -77,6 +77,30 @@ def test_the_result_is_printed_as_json(dwplus: Run, mine: DataRoot, tmp_path: Pa
     }
 
 
+def test_labels_among_pixels_are_passed_over_in_one_line(dwplus: Run, mine: DataRoot, tmp_path: Path) -> None:
+    for number in range(4):
+        path = tmp_path / "s2" / f"chip{number}" / "label.tif"
+        write_raster(path, np.ones((1, 4, 4), np.uint8), own_tile().affine, names=("lulc",))
+
+    out = dwplus("pixels", "add", "s2", "--as", "s2", "--data", "mine", "-q")[1]
+
+    assert [line for line in out.splitlines() if "not used" in line] == [
+        "not used: 4 files (label.tif, chip1/label.tif, chip2/label.tif, ...): the first holds lulc alone",
+        "each of the 4 files that are not used stands in mine/own/pixels.json",
+        "mine: 4 of 4 tiles complete; 4 files not used",
+    ]
+
+
+def test_a_status_without_any_known_biome_has_no_table_of_biomes(dwplus: Run, mine: DataRoot) -> None:
+    assert dwplus("pixels", "add", "s2", "--as", "s2", "--data", "mine", "-q")[0] == 0
+
+    plain, asked = dwplus("status", "--data", "mine")[1], dwplus("status", "--by", "biome", "--data", "mine")[1]
+
+    assert ("biome" in plain, "region" in plain, "split" in plain) == (False, True, True)
+    assert "0 not known" in asked
+    assert json.loads(dwplus("status", "--json", "--data", "mine")[1])["groups"]["biome"][0]["tiles"] == 4
+
+
 def test_bands_by_number_dates_and_offsets_come_from_tables(dwplus: Run, tmp_path: Path) -> None:
     tile = own_tile()
     lay_out_labels(tmp_path / "mine", [tile])

@@ -26,6 +26,7 @@ from dwplus.pipeline.spec.bands import PRESETS, S2_BANDS, SHARD_BANDS
 from dwplus.pipeline.spec.radar import Radar
 from dwplus.pipeline.spec.sources import Source
 from dwplus.pipeline.spec.tiles import Tile
+from dwplus.pipeline.validation.single_files import judge_file
 from support.own_tiles import lay_out_labels, own_tile, s1_values, s2_values, write_raster, write_s1, write_s2
 
 S2 = Addition(sensors=("S2",))
@@ -227,6 +228,7 @@ def test_a_stack_of_ten_bands_makes_a_data_set_without_b1(tmp_path: Path, tiles:
         path = tmp_path / "ten" / f"s2_{number}_20190703.tif"
         write_raster(path, values[number][1:], tile.affine, names=TEN_BANDS)
 
+    assert judge_file(tmp_path / "ten" / "s2_0_20190703.tif").accepted
     added = add(root, S2, tmp_path / "ten")
     result = build_added(root, run=in_process, progress=Silent())
 
