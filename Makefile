@@ -27,7 +27,7 @@ reproduce: setup ## Build, train, score and report on the embedded local Earth E
 	@$(BIN)/dwplus reproduce --source sandbox
 
 test: setup ## Run all tests but the slow ones
-	@$(BIN)/python -m pytest -n 2 -m "not slow"
+	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
 test-slow: setup ## Run the slow tests
 	@$(BIN)/python -m pytest -m slow

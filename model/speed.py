@@ -63,6 +63,7 @@ def measure(
     *,
     size: int = TILE_PX,
     batch: int | None = None,
+    longest_s: float = LONGEST_S,
     **overrides: Any,
 ) -> Speed:
     """Speed and memory of a network of the registry, measured in a separate process.
@@ -71,6 +72,7 @@ def measure(
         primary, auxiliary: bands of its inputs; None: those of its row.
         size: height and width in pixels.
         batch: images in a training step; None: 4 on a GPU (as in the paper), 2 on a processor.
+        longest_s: seconds for which a step is repeated; at least three times.
 
     Raises:
         UsageError: the network cannot be built like that.
@@ -79,7 +81,7 @@ def measure(
     configure(name, primary, auxiliary, **overrides)  # a mistake is reported here, not in the other process
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
-    arguments = (sender, name, primary, auxiliary, size, batch, overrides)
+    arguments = (sender, name, primary, auxiliary, size, batch, longest_s, overrides)
     process = context.Process(target=_measure_here, args=arguments, daemon=True)
     process.start()
     sender.close()
@@ -106,7 +108,13 @@ def _measure_here(sender: Any, *arguments: Any) -> None:
 
 
 def _measured(
-    name: str, primary: int | None, auxiliary: int | None, size: int, batch: int | None, overrides: dict[str, Any]
+    name: str,
+    primary: int | None,
+    auxiliary: int | None,
+    size: int,
+    batch: int | None,
+    longest_s: float,
+    overrides: dict[str, Any],
 ) -> tuple[Any, ...]:
     cuda = torch.cuda.is_available()
     device = torch.device("cuda" if cuda else "cpu")
@@ -124,8 +132,8 @@ def _measured(
     precision: Callable[[], AbstractContextManager[Any]] = (
         (lambda: torch.autocast("cuda", torch.bfloat16)) if bf16 else nullcontext
     )
-    inference_s, inference_mb = _timed(inference_step(network, images(1), precision), before)
-    training_s, training_mb = _timed(training_step(network, images(batch), precision), before)
+    inference_s, inference_mb = _timed(inference_step(network, images(1), precision), before, longest_s)
+    training_s, training_mb = _timed(training_step(network, images(batch), precision), before, longest_s)
     kind = torch.cuda.get_device_name() if cuda else _processor()
     threads = 0 if cuda else torch.get_num_threads()
     words = "bf16" if bf16 else "fp32"
@@ -166,14 +174,14 @@ def training_step(
     return step
 
 
-def _timed(step: Callable[[], None], before_mb: float) -> tuple[float, float]:
+def _timed(step: Callable[[], None], before_mb: float, longest_s: float) -> tuple[float, float]:
     """Median seconds of a step after a first one that is not counted, and the most MB held."""
     cuda = torch.cuda.is_available()
     if cuda:
         torch.cuda.reset_peak_memory_stats()
     step()
     times: list[float] = []
-    while len(times) < FEWEST or sum(times) < LONGEST_S:
+    while len(times) < FEWEST or sum(times) < longest_s:
         if cuda:
             torch.cuda.synchronize()
         start = time.perf_counter()

@@ -11,7 +11,7 @@ from dwplus.pipeline.build.build import normalise_root, validate_root
 from dwplus.pipeline.cluster import in_process
 from dwplus.pipeline.dataset.root import DataRoot
 from dwplus.pipeline.progress import Silent
-from support.fixture_types import LayOut
+from support.fixture_types import LayOut, Run
 from support.paths import REPOSITORY
 
 EXAMPLES = REPOSITORY / "docs" / "examples"
@@ -45,12 +45,15 @@ def test_ten_lines_open_draw_train_and_score(folder: Path) -> None:
     assert RunFolder(folder / "runs" / "mine").read_config().model == "my_network:build"
 
 
-def test_the_network_of_the_example_is_trained_and_scored_from_the_command_line(folder: Path) -> None:
-    model = "--model my_network:build --epochs 1 --set model_options={width=8} --set device=cpu"
+def test_the_network_of_the_example_is_trained_and_scored_from_the_command_line(
+    folder: Path, dwplus: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(folder)
+    model = "--model my_network:build --epochs 1 --set model_options={width=8} --set device=cpu --set workers=0"
 
-    run(folder, "-m", "dwplus.cli", "train", "-q", *model.split())
-    said = run(folder, "-m", "dwplus.cli", "score", "my_network-build", "-q")
+    assert dwplus("train", "-q", *model.split())[0] == 0
+    code, said, _ = dwplus("score", "my_network-build", "-q")
 
-    assert "mIoU" in said
+    assert (code, "mIoU" in said) == (0, True)
     config = RunFolder(folder / "data" / "sandbox" / "runs" / "my_network-build").read_config()
     assert config.model_config["options"] == {"width": 8}

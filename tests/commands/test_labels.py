@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dwplus.pipeline.earthengine.session import Session
+from dwplus.local_ee.launch import LocalEarthEngine
 from dwplus.pipeline.raster.geotiff import write_label
 from matplotlib.image import imread
 from support.fixture_types import Run
+from support.local_ee_client import FIXTURES
 from support.tiles import make_tile
 
 SANDBOX = ("--source", "sandbox", "--tiles", "6", "-q")
@@ -123,8 +124,21 @@ def test_what_cannot_be_meant_is_a_line_with_the_way_out(run: Run, tmp_path: Pat
     assert (code, "holds no data set" in err) == (1, True)
 
 
-@pytest.mark.skipif(not hasattr(Session, "value"), reason="the session cannot be asked for values yet")
-def test_labels_may_come_from_earth_engine(run: Run, tmp_path: Path) -> None:
+def test_labels_may_come_from_earth_engine(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a server that has four label images, one of them of a test tile.
+    with LocalEarthEngine({"kind": "python", "file": str(FIXTURES), "function": "labels_world"}, workers=1) as engine:
+        for name, value in engine.environment().items():
+            monkeypatch.setenv(name, value)
+
+        code, out, _ = run("fetch", "--from", "earth-engine", "--split", "test", "--json", "-q")
+
+    document = json.loads(out)
+    assert (code, document["failed"]) == (0, {})
+    assert document["images"] == document["written"] == 1
+
+
+@pytest.mark.slow  # the same for all test tiles of the sandbox
+def test_labels_of_the_sandbox_may_come_from_earth_engine(run: Run) -> None:
     code, out, _ = run("fetch", *SANDBOX, "--from", "earth-engine", "--split", "test", "--json")
 
     document = json.loads(out)

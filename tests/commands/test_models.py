@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 import pytest
 from dwplus.manifests import load_toml
-from dwplus.model import registry
+from dwplus.model import registry, speed
 from dwplus.model.registry import MODELS, build, configure, spec, table_rows
 from dwplus.pipeline.errors import UsageError
 from support.fixture_types import Run
@@ -55,13 +56,26 @@ def test_a_table_for_people_shows_both_countings(dwplus: Run) -> None:
     assert "69.86 as they do" in printed
 
 
-def test_speed_is_measured_in_a_process_of_its_own(dwplus: Run) -> None:
+def test_speed_is_measured_in_a_process_of_its_own(dwplus: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given images of 64 px, and steps that are not repeated for seconds.
+    monkeypatch.setattr(speed, "measure", partial(speed.measure, size=64, longest_s=0.0))
+
     (row,) = json.loads(dwplus("cost", "dynamic-world-fcn-small", "--speed", "--json", "-q")[1])
 
-    speed = row["speed"]
-    assert (speed["precision"], speed["size"], speed["batch"]) == ("fp32", 510, 2)
-    assert speed["frames_per_second"] > 0 < speed["samples_per_second"]
-    assert 0 < speed["inference_mb"] <= speed["training_mb"]
+    check_speed(row["speed"], size=64)
+
+
+@pytest.mark.slow  # the same at full size
+def test_speed_is_measured_on_tiles_of_510_px(dwplus: Run) -> None:
+    (row,) = json.loads(dwplus("cost", "dynamic-world-fcn-small", "--speed", "--json", "-q")[1])
+
+    check_speed(row["speed"], size=510)
+
+
+def check_speed(found: dict[str, Any], *, size: int) -> None:
+    assert (found["precision"], found["size"], found["batch"]) == ("fp32", size, 2)
+    assert found["frames_per_second"] > 0 < found["samples_per_second"]
+    assert 0 < found["inference_mb"] <= found["training_mb"]
 
 
 def test_models_are_listed_with_inputs_size_and_citation(dwplus: Run, monkeypatch: pytest.MonkeyPatch) -> None:

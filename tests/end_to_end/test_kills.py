@@ -5,11 +5,13 @@ from pathlib import Path
 import pytest
 from rigs.killed_builds import IN_FLIGHT, INSTEAD, Comparison, Moment, compare, hashes, ledger_states, leftovers
 
+TILES = 6
+
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
-    """Eight tiles of the local Earth Engine, built in one go, and built with three kills."""
-    return compare(tmp_path_factory.mktemp("kills"), tiles=8, kills=3, seed=1)
+    """Six tiles of the local Earth Engine, built in one go, and built with three kills."""
+    return compare(tmp_path_factory.mktemp("kills"), tiles=TILES, kills=3, seed=1)
 
 
 def test_each_kill_came_at_its_moment(killed: Comparison) -> None:
@@ -22,7 +24,7 @@ def test_each_kill_came_at_its_moment(killed: Comparison) -> None:
 
 
 def test_killed_builds_end_with_the_shards_and_labels_of_an_undisturbed_one(killed: Comparison) -> None:
-    assert len(hashes(killed.root)) == 8
+    assert len(hashes(killed.root)) == TILES
     assert hashes(killed.root) == hashes(killed.undisturbed)
     assert hashes(killed.root, "labels") == hashes(killed.undisturbed, "labels")
 
@@ -40,7 +42,7 @@ def test_only_tiles_in_flight_at_a_kill_are_fetched_twice(killed: Comparison) ->
 def test_the_ledger_of_killed_builds_can_be_read_and_says_done(killed: Comparison) -> None:
     states = ledger_states(killed.root)
 
-    assert len(states) == 8
+    assert len(states) == TILES
     assert set(states.values()) == {"done"}
 
 

@@ -15,8 +15,6 @@ from dwplus.workflow.training import epoch_as_text
 from numpy.typing import NDArray
 from support.paths import REPOSITORY
 
-sklearn_metrics = pytest.importorskip("sklearn.metrics")
-
 
 def a_map(seed: int, *, ignored: float = 0.2) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     rng = np.random.default_rng(seed)
@@ -57,6 +55,7 @@ def test_counts_equal_a_plain_loop():
 
 
 def test_scores_equal_scikit_learns():
+    sklearn_metrics = pytest.importorskip("sklearn.metrics")
     truth, prediction = a_map(1)
     matrix, marked = ConfusionMatrix.of(truth, prediction), truth != 255
     t, p = truth[marked], prediction[marked]

@@ -22,16 +22,20 @@ SMALL = [f"{name}-small" for name in SMALL_SETTINGS if not name.startswith("smp/
 WITH_SMALL = list(dict.fromkeys([*MODELS, *SMALL]))
 
 
-def slow_if(has_small_form: bool) -> tuple[pytest.MarkDecorator, ...]:
-    """The full size of a network says nothing here that its small form does not."""
-    return (pytest.mark.slow,) if has_small_form else ()
+DEEPER = ("-b3", "-b4", "-b5")
+"""Encoders that are like b2 with more blocks."""
+
+
+def slow_if_large(name: str) -> tuple[pytest.MarkDecorator, ...]:
+    """The full size of a network says nothing here that its small form, or a less deep one, does not."""
+    return (pytest.mark.slow,) if name in SMALL_SETTINGS or name.endswith(DEEPER) else ()
 
 
 def test_the_networks_are_these():
     assert set(MODELS) >= {"specsar-former", "specsar-former-small", "segformer", "segformer-small"}
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=slow_if(name in SMALL_SETTINGS)) for name in WITH_SMALL])
+@pytest.mark.parametrize("name", [pytest.param(name, marks=slow_if_large(name)) for name in WITH_SMALL])
 def test_every_network_is_called_the_same_way(name: str):
     with torch.device("meta"):
         network = build(name, primary_bands=5, auxiliary_bands=3)
@@ -42,7 +46,7 @@ def test_every_network_is_called_the_same_way(name: str):
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=slow_if(name in SMALL_SETTINGS)) for name in WITH_SMALL if spec(name).inputs == "single"],
+    [pytest.param(name, marks=slow_if_large(name)) for name in WITH_SMALL if spec(name).inputs == "single"],
 )
 def test_networks_with_one_input_work_without_auxiliary_bands(name: str):
     with torch.device("meta"):

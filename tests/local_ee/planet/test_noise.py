@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from dwplus.local_ee.planet import noise
-from scipy import stats
 
 
 def test_overlapping_windows_hold_the_same_values() -> None:
@@ -37,6 +36,8 @@ def test_keys_are_the_same_on_every_machine() -> None:
 
 
 def test_sixteen_bit_numbers_are_uniform_and_neighbours_independent() -> None:
+    from scipy import stats  # seconds to import: not while tests are collected
+
     values = noise.uniform16(9, (0, 500), (0, 500)).astype(float)
 
     counts, _ = np.histogram(values, bins=64, range=(0, noise.QUANTILES))
@@ -47,6 +48,8 @@ def test_sixteen_bit_numbers_are_uniform_and_neighbours_independent() -> None:
 
 
 def test_speckle_is_gamma_distributed_power_with_mean_1() -> None:
+    from scipy import stats  # seconds to import: not while tests are collected
+
     power = 10 ** (noise.draw(noise.speckle_table(4.4), 3, (0, 400), (0, 400)).astype(float).ravel() / 10)
 
     assert power.mean() == pytest.approx(1, abs=0.01)
