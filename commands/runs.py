@@ -52,6 +52,9 @@ def runs(source: str, data: Path, runs: Path | None, as_json: bool) -> None:
         Column("settings that differ", wraps=True),
     ]
     print_table(columns, [_cells(row, [metric.key for metric in overall()]) for row in rows])
+    for row in rows:
+        if row.fault:
+            click.echo(f"{row.run}: {row.fault}")
     if tag := mark(root.source()):
         click.echo(tag)
 
@@ -60,7 +63,7 @@ def _cells(row: RunRow, keys: list[str]) -> tuple[str, ...]:
     from ..model.estimate import duration_as_text
 
     if row.fault:
-        return (row.run, "", "fault", *("" for _ in keys), "", "", row.fault)
+        return (row.run, "", "fault", *("" for _ in keys), "", "", "")
     values = [row.scores.get(key) for key in keys]
     return (
         row.run,

@@ -4,7 +4,7 @@ Micro-batches add up sums of losses, not means, and the gradient is divided by t
 mean of means would weigh a pixel of a tile with few marked pixels more than one of a tile with many.
 
 Where several processes train together, they add up their gradients (DistributedDataParallel). The running statistics of
-BatchNorm are of the micro-batches of the first process: it sends its own to the others before each micro-batch.
+BatchNorm are of the micro-batches of the first process: it sends its own to the others at the beginning of a step.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ class StepGradient:
     ) -> None:
         self._accelerator, self._network, self._objective = accelerator, network, objective
         self._optimiser, self._clip_norm = optimiser, clip_norm
+        self._parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
         device = accelerator.device
         # Counts of pixels are exact in float64; Apple's GPUs have none.
         self._exact = torch.float32 if device.type == "mps" else torch.float64
@@ -72,8 +73,8 @@ class StepGradient:
         if self._accelerator.scaler is not None:
             # Also notes gradients that are no numbers: that step is left out, and the scale made smaller.
             self._accelerator.scaler.unscale_(self._optimiser.optimizer)
-        gradients = [one.grad for one in self._network.parameters() if one.grad is not None]
+        gradients = [one.grad for one in self._parameters if one.grad is not None]
         torch._foreach_mul_(gradients, factor.to(gradients[0].dtype))
         if self._clip_norm is not None:
-            nn.utils.clip_grad_norm_(self._network.parameters(), self._clip_norm)
+            nn.utils.clip_grad_norm_(self._parameters, self._clip_norm)
         return totals

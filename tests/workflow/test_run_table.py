@@ -41,11 +41,13 @@ def test_runs_have_their_scores_their_time_and_what_sets_them_apart(root: DataRo
     assert "is not a JSON document" in broken.fault
 
 
-def test_the_table_has_a_line_for_each_run(dwplus: Run, root: DataRoot) -> None:
+def test_the_table_has_a_line_for_each_run(dwplus: Run, root: DataRoot, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
     code, out, err = dwplus("runs", "--source", "sandbox")
 
     assert code == 0, err
     lines = {line.split()[0]: line for line in out.splitlines() if line}
+    assert "is not a JSON document" in lines["broken:"]
     assert "80.00" in lines["one"]
     assert "lr=0.0005 seed=0" in lines["one"]
     assert "not complete" in lines["two"]

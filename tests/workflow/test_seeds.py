@@ -70,6 +70,17 @@ def test_seeds_are_trained_scored_and_reported_under_one_name(dwplus: Run, root:
     assert 'data-title="run">pair-s0' not in page
 
 
+def test_processes_that_train_together_train_one_seed(
+    dwplus: Run, root: DataRoot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+
+    code, _, said = dwplus("train", "--name", "pair", "--seeds", "0,1", *FAST)
+
+    assert code == 2
+    assert "start one command per seed: --name pair-s0 --set seed=0" in said
+
+
 def test_runs_of_other_settings_are_no_row(dwplus: Run, root: DataRoot) -> None:
     assert dwplus("train", "--name", "pair", "--seeds", "0", *FAST)[0] == 0
     assert dwplus("train", "--name", "pair-s1", "--set", "seed=1", "--set", "lr=1e-3", *FAST)[0] == 0
