@@ -7,7 +7,7 @@
 - ``baselines``: the networks it is compared with.
 - ``outside``: networks of modules and packages that are not of dwplus.
 - ``registry``: every network by name.
-- ``cost``, ``speed``: parameters, GFLOPs, time and memory.
+- ``cost``, ``kept_costs``, ``speed``: parameters, GFLOPs, time and memory.
 - ``loader``: stored samples to batches on the device.
 - ``label_share``: a part of the training tiles.
 - ``losses``, ``metrics``: what is minimised, what is reported.

@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cache
 from math import prod
 from typing import Any
@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from .registry import build, configure, spec
+from . import kept_costs
+from .registry import MODELS, build, configure, spec
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def count(model: nn.Module, primary: int, auxiliary: int, size: int = 512, *, fl
 
 @cache
 def cost_of(name: str, primary: int | None = None, size: int = 512) -> Cost:
-    """Cost of a network of the registry, counted once in each process: commands and pages ask for the same ones.
+    """Cost of a network of the registry, counted once: commands and pages ask for the same ones (``kept_costs``).
 
     Args:
         primary: bands of its primary input; None: those of its row.
@@ -83,6 +84,17 @@ def cost_of(name: str, primary: int | None = None, size: int = 512) -> Cost:
     Raises:
         UsageError: there is no such network, or an extra is missing.
     """
+    ours = name in MODELS
+    found = kept_costs.kept(name, primary, size) if ours else None
+    if found is not None and found.keys() == {field.name for field in fields(Cost)}:
+        return Cost(**found)
+    cost = _counted(name, primary, size)
+    if ours:
+        kept_costs.keep(name, primary, size, asdict(cost))
+    return cost
+
+
+def _counted(name: str, primary: int | None, size: int) -> Cost:
     settings = configure(name, primary)
     with torch.device("meta"):
         network = build(name, primary)
