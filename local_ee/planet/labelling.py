@@ -67,7 +67,7 @@ _CONFUSED = np.array(
 )
 
 _PATCHES: Octaves = ((50, 1.0), (15, 0.7), (5, 0.4))
-_SPECKS: Octaves = ((50, 1.0), (15, 0.7), (5, 0.5), (2, 0.3))
+_SPECKS: Octaves = ((50, 1.0), (15, 0.7), (5, 0.5), (2, 0.2))
 """Mistakes of map products: a network decides pixel by pixel, so that many are specks."""
 
 _GAPS: Octaves = ((60, 1.0), (18, 0.6), (6, 0.3))

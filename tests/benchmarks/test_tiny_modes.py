@@ -21,6 +21,8 @@ KEY_FIGURES = {
     "local_ee_tile.py": "CPU-s",
     "network_speed.py": "speed against plain",
     "planet_difficulty.py": "S1 and S2",
+    "planet_pictures.py": "planet-tiles.png",
+    "planet_properties.py": "kurtosis",
     "real_imagery.py": "forest on single pixels",
     "shard_size.py": "ratio",
     "startup.py": "--help",
