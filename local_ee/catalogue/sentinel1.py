@@ -240,7 +240,7 @@ def _misplaced(relative: int, seed: int) -> tuple[float, float]:
 
     The mean of several tracks is off by about half a pixel, as Sentinel-1 was found to be against Sentinel-2.
     """
-    down, right = (_MISPLACED_M * normal_number(seed, "misplaced", relative, way) for way in ("down", "right"))
+    down, right = (-_MISPLACED_M * normal_number(seed, "misplaced", relative, way) for way in ("down", "right"))
     return down, right
 
 

@@ -194,7 +194,7 @@ class EarthPlanet:
         """float32 (rows, cols): sigma0 in dB, strip by strip, since a strip fits into the processor's cache."""
         cross = polarisation in ("VH", "HV")
         down, right = geometry.shift_m
-        seen = replace(grid, x=grid.x + right, y=grid.y - down) if down or right else grid
+        seen = replace(grid, x=grid.x - right, y=grid.y + down) if down or right else grid
         place, level = self.truth(seen), self._radar_level(cross, geometry)
         texture = place[f"{'VH' if cross else 'VV'} {'ASCENDING' if geometry.ascending else 'DESCENDING'}"]
         a, b, c = geometry.incidence

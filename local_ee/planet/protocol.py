@@ -29,6 +29,8 @@ class ViewGeometry:
         sun: zenith angle of the Sun, degrees; optical scenes only.
         incidence: (degrees at x = y = 0, degrees per metre of easting, of signed northing) in the scene's zone; radar
             only.
+        shift_m: (down, right) metres by which the scene lies beside its place, what is left after registration: a pixel
+            shows ground that lies further up and to the left.
     """
 
     key: int

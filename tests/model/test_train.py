@@ -29,25 +29,7 @@ from dwplus.pipeline.errors import DataError, DwplusError, UsageError
 from dwplus.pipeline.spec.classes import DYNAMIC_WORLD, ClassTable
 from dwplus.pipeline.spec.tiles import Tile
 from safetensors.torch import load_file
-
-TINY: dict[str, Any] = {
-    "widths": [16, 32],
-    "depths": [1, 1],
-    "heads": [1, 2],
-    "reductions": [4, 2],
-    "decoder_width": 16,
-}
-CONFIG = TrainConfig(
-    model="specsar-former-small",
-    model_options=TINY | {"dropout": 0.1, "drop_path": 0.1},
-    epochs=3,
-    batch=4,
-    batch_per_device=2,
-    lr=5e-3,
-    workers=0,
-    device="cpu",
-    seed=3,
-)
+from support.trainings import CONFIG, TINY
 
 
 @dataclass

@@ -25,15 +25,9 @@ from dwplus.pipeline.spec.classes import DYNAMIC_WORLD, ClassTable
 from dwplus.pipeline.spec.radar import Radar
 from safetensors.torch import load_file, save_file
 from support.tile_sets import MemoryTiles, table
+from support.trainings import TINY
 from torch import Tensor
 
-TINY: dict[str, Any] = {
-    "widths": [16, 32],
-    "depths": [1, 1],
-    "heads": [1, 2],
-    "reductions": [4, 2],
-    "decoder_width": 16,
-}
 CONFIG = TrainConfig(
     model="specsar-former-small",
     model_options=TINY,

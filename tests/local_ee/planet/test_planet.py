@@ -266,7 +266,7 @@ def test_a_radar_pixel_shows_the_truth_at_its_centre(earth: EarthPlanet) -> None
 def test_a_misplaced_radar_scene_shows_the_ground_beside(earth: EarthPlanet) -> None:
     """10 m too far down and 20 m too far right: what lies one pixel up and two to the left is shown."""
     still = earth.sigma0("VV", ALPS, SUMMER)
-    moved = earth.sigma0("VV", ALPS, replace(SUMMER, shift_m=(-10.0, -20.0)))
+    moved = earth.sigma0("VV", ALPS, replace(SUMMER, shift_m=(10.0, 20.0)))
 
     assert np.allclose(moved[1:, 2:], still[:-1, :-2], atol=0.05)  # the incidence differs by 20 m
 
