@@ -73,12 +73,7 @@ def _fold(
     number: int, folds: Sequence[Sequence[real_chips.Chip]], options: argparse.Namespace, folder: Path
 ) -> list[Result]:
     """Train and score on one fold; the next one validates."""
-    after = (number + 1) % len(folds)
-    splits = {
-        chip.folder.name: "test" if n == number else "val" if n == after else "train"
-        for n, fold in enumerate(folds)
-        for chip in fold
-    }
+    splits = real_chips.splits_of(folds, number)
     real_chips.data_set([chip for fold in folds for chip in fold], splits, folder)
     data = folder / "data"
     found = [Result(number, "forest on single pixels", _forest(data))]

@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from ..pipeline.errors import DataError, DwplusError, MachineError, UsageError, in_brief
 from ..pipeline.machine import usable_cores
-from ..pipeline.spec.bands import BANDS, NODATA
+from ..pipeline.spec.bands import BANDS, LOG_GAIN, NODATA
 from ..pipeline.spec.classes import IGNORE
 
 if TYPE_CHECKING:
@@ -279,32 +279,61 @@ def _as_here(error: DwplusError) -> DwplusError:
     return kind(sentence.strip()) if mark else error
 
 
+InputScaling = Literal["linear", "log"]
+"""What is normalised of Sentinel-2: reflectance itself, or log(1 + 0.005 DN). Sentinel-1 is in dB, a logarithm already.
+"""
+
+
 class BandNormaliser(nn.Module):
-    """Stored values of one input -> (physical value - mean) / std, and 0 where there is no data."""
+    """Stored values of one input -> (value - mean) / std, and 0 where there is no data.
+
+    Args:
+        bands: of the input, in channel order.
+        statistics: (mean, std) by band of what is normalised.
+        scaling: what is normalised of Sentinel-2's bands; the other bands' physical values are.
+    """
 
     factor: Tensor
     shift: Tensor
+    gain: Tensor
 
-    def __init__(self, bands: tuple[str, ...], statistics: Mapping[str, tuple[float, float]]) -> None:
+    def __init__(
+        self,
+        bands: tuple[str, ...],
+        statistics: Mapping[str, tuple[float, float]],
+        scaling: InputScaling = "linear",
+    ) -> None:
         super().__init__()
-        rows = [_factor_and_shift(band, statistics) for band in bands]
+        logarithmic = [scaling == "log" and BANDS[band].sensor == "S2" for band in bands]
+        rows = [_factor_and_shift(band, statistics, log) for band, log in zip(bands, logarithmic, strict=True)]
         values = torch.tensor(rows, dtype=torch.float64).reshape(len(bands), 2)
         self.register_buffer("factor", values[:, 0, None, None].float())
         self.register_buffer("shift", values[:, 1, None, None].float())
+        self.logarithmic = [place for place, log in enumerate(logarithmic) if log]
+        gains = [BANDS[bands[place]].scale * LOG_GAIN for place in self.logarithmic]
+        self.register_buffer("gain", torch.tensor(gains)[:, None, None])
 
     def forward(self, stored: Tensor) -> Tensor:
         """Uint16 (B, C, H, W) -> float32 (B, C, H, W)."""
         values = stored.float()  # uint16 knows few operations; float32 holds it exactly
-        return torch.addcmul(self.shift, values, self.factor).masked_fill_(values == NODATA, 0.0)
+        absent = values == NODATA
+        if len(self.logarithmic) == values.shape[1]:
+            values = torch.log1p(values * self.gain)
+        elif self.logarithmic:
+            values[:, self.logarithmic] = torch.log1p(values[:, self.logarithmic] * self.gain)
+        return torch.addcmul(self.shift, values, self.factor).masked_fill_(absent, 0.0)
 
 
-def _factor_and_shift(name: str, statistics: Mapping[str, tuple[float, float]]) -> tuple[float, float]:
+def _factor_and_shift(
+    name: str, statistics: Mapping[str, tuple[float, float]], logarithmic: bool
+) -> tuple[float, float]:
     band = BANDS[name]
     if name not in statistics:
         raise UsageError(f"no statistics of band {name}; there are {', '.join(statistics)} (run dwplus normalise)")
     mean, std = statistics[name]
     std = std or 1.0  # a constant band becomes 0
-    return band.scale / std, (band.offset - mean) / std
+    scale, offset = (1.0, 0.0) if logarithmic else (band.scale, band.offset)
+    return scale / std, (offset - mean) / std
 
 
 class Normaliser(nn.Module):
@@ -312,15 +341,20 @@ class Normaliser(nn.Module):
 
     Args:
         primary, auxiliary: band names.
-        statistics: (mean, std) in physical units by band name.
+        statistics: (mean, std) by band name, in physical units or of the logarithm, as ``scaling`` says.
+        scaling: what is normalised of Sentinel-2.
     """
 
     def __init__(
-        self, primary: tuple[str, ...], auxiliary: tuple[str, ...], statistics: Mapping[str, tuple[float, float]]
+        self,
+        primary: tuple[str, ...],
+        auxiliary: tuple[str, ...],
+        statistics: Mapping[str, tuple[float, float]],
+        scaling: InputScaling = "linear",
     ) -> None:
         super().__init__()
-        self.primary = BandNormaliser(primary, statistics)
-        self.auxiliary = BandNormaliser(auxiliary, statistics)
+        self.primary = BandNormaliser(primary, statistics, scaling)
+        self.auxiliary = BandNormaliser(auxiliary, statistics, scaling)
 
     def forward(self, primary: Tensor, auxiliary: Tensor) -> tuple[Tensor, Tensor]:
         """Uint16 (B, C_p, H, W) and (B, C_a, H, W) -> the same in float32, mean 0, std 1, 0 = no data."""
@@ -343,18 +377,32 @@ def labelers_of(tiles: TileSet) -> tuple[str, ...]:
     return tuple(getattr(tiles, "labelers", ()))
 
 
-def plain_statistics(tiles: TileSet) -> dict[str, tuple[float, float]]:
-    """(mean, std) in physical units of the bands that a data set gives, by name.
+def plain_statistics(tiles: TileSet, scaling: InputScaling = "linear") -> dict[str, tuple[float, float]]:
+    """(mean, std) of the bands that a data set gives, by name: of what ``scaling`` normalises.
 
     Raises:
-        DataError: one is not a number, as of a band without a single observation.
+        DataError: one is not a number, as of a band without a single observation; or the statistics are of an earlier
+            version, which did not count logarithms.
     """
-    bands = tiles.statistics.bands
-    pairs = {name: (float(bands[name].mean), float(bands[name].std)) for name in (*tiles.primary, *tiles.auxiliary)}
+    names = (*tiles.primary, *tiles.auxiliary)
+    pairs = {name: _mean_and_std(tiles.statistics.bands[name], name, scaling) for name in names}
     invalid = [name for name, pair in pairs.items() if not np.isfinite(pair).all()]
     if invalid:
         raise DataError(f"no mean or deviation of band {', '.join(invalid)} in the statistics; run 'dwplus normalise'")
     return pairs
+
+
+def _mean_and_std(band: BandStatistics, name: str, scaling: InputScaling) -> tuple[float, float]:
+    if scaling == "linear" or BANDS[name].sensor != "S2":
+        return float(band.mean), float(band.std)
+    # Sets of others need not have them.
+    mean, std = getattr(band, "log_mean", None), getattr(band, "log_std", None)
+    if mean is None or std is None:
+        raise DataError(
+            f"the statistics hold no mean of the logarithm of {name}: they are of an earlier version; run 'dwplus "
+            "normalise --again', or train with --set input_scaling=linear"
+        )
+    return float(mean), float(std)
 
 
 class Symmetry(NamedTuple):

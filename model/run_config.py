@@ -18,7 +18,7 @@ from ..pipeline.spec.radar import Radar
 from ..pipeline.spec.sources import Source
 from ..pipeline.spec.words import count_of
 from .config import from_mapping, to_mapping
-from .loader import Normaliser, TileSet, plain_statistics, planet_of, radars_of
+from .loader import InputScaling, Normaliser, TileSet, plain_statistics, planet_of, radars_of
 from .registry import completed, older_form
 
 MAY_DIFFER = frozenset(
@@ -45,11 +45,12 @@ class DataCard:
         shards_hash: of the training shards and labels.
         tiles: number of training tiles.
         class_counts: training pixels of each class.
-        statistics: (mean, std) in physical units by band.
+        statistics: (mean, std) by band of what is normalised, see ``input_scaling``.
         classes: the class table of the labels; runs of versions that recorded none had Dynamic World's.
         radars: how the Sentinel-1 that was read was made; empty where none was, or in a run of an earlier version.
         planet: version of the synthetic planet that the pixels show; None for real ones, or in a run of an earlier
             version.
+        input_scaling: what is normalised of Sentinel-2: ``linear``: reflectance; ``log``: log(1 + 0.005 DN).
     """
 
     primary: tuple[str, ...]
@@ -63,9 +64,10 @@ class DataCard:
     classes: ClassTable = DYNAMIC_WORLD
     radars: tuple[Radar, ...] = ()
     planet: int | None = None
+    input_scaling: InputScaling = "linear"
 
     @classmethod
-    def of(cls, tiles: TileSet) -> DataCard:
+    def of(cls, tiles: TileSet, input_scaling: InputScaling = "linear") -> DataCard:
         return cls(
             primary=tuple(tiles.primary),
             auxiliary=tuple(tiles.auxiliary),
@@ -74,10 +76,11 @@ class DataCard:
             shards_hash=tiles.statistics.shards_hash,
             tiles=len(tiles),
             class_counts=tuple(int(pixels) for pixels in tiles.statistics.class_counts),
-            statistics=plain_statistics(tiles),
+            statistics=plain_statistics(tiles, input_scaling),
             classes=tiles.classes,
             radars=radars_of(tiles),
             planet=planet_of(tiles),
+            input_scaling=input_scaling,
         )
 
     def planet_difference(self, other: int | None) -> str:
@@ -107,7 +110,7 @@ class DataCard:
         return "" if self.protocol in ("strict", "paper") else f"protocol is {in_brief(self.protocol)}"
 
     def normaliser(self) -> Normaliser:
-        return Normaliser(self.primary, self.auxiliary, self.statistics)
+        return Normaliser(self.primary, self.auxiliary, self.statistics, self.input_scaling)
 
 
 @dataclass(frozen=True)

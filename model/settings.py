@@ -17,6 +17,7 @@ from ..pipeline.errors import UsageError
 from ..pipeline.files.atomic import read_toml
 from .config import from_mapping, to_mapping
 from .domains import check_domains
+from .loader import InputScaling
 from .losses import ClassScale
 
 
@@ -43,6 +44,7 @@ class TrainConfig:
         class_scale: of the focal losses' class weights: ``class`` scales them to mean 1 over the classes (the paper's
             plain reading), ``pixel`` to mean 1 over the pixels, with a limit, for data with a very rare class.
         expert_weight, non_expert_weight: of a pixel of a tile that experts or non-experts drew; others have 1.
+        input_scaling: what is normalised of Sentinel-2: ``linear``: reflectance; ``log``: log(1 + 0.005 DN).
         sampling: ``each``: every training tile once an epoch; ``classes``: as many tiles an epoch, drawn so that rare
             classes come more often (``balance.py``).
         init: begin with the weights of this run or file, as far as they fit (``transfer.py``); None: from scratch.
@@ -83,6 +85,7 @@ class TrainConfig:
     class_scale: ClassScale = "class"
     expert_weight: float = 1.0
     non_expert_weight: float = 1.0
+    input_scaling: InputScaling = "linear"
     sampling: Literal["each", "classes"] = "each"
     init: str | None = None
     freeze: Literal["encoder"] | None = None

@@ -299,8 +299,16 @@ def check_same_pixels(data: DataCard, made: Plan, before: Pretrained, *, accept_
     was made (files, runs of earlier versions).
 
     Raises:
-        UsageError: it was made in another way, without ``accept_s1``; or the two show different synthetic planets.
+        UsageError: it was made in another way, without ``accept_s1``; the two show different synthetic planets; or
+            Sentinel-2 was scaled in another way, which nobody can want.
     """
+    optical = any(BANDS[band].sensor == "S2" for band in made.bands)
+    if before.run is not None and optical and before.run.data.input_scaling != data.input_scaling:
+        theirs = before.run.data.input_scaling
+        raise UsageError(
+            f"--init {before.given}: its weights were trained with input_scaling={theirs}; train with --set "
+            f"input_scaling={theirs}"
+        )
     if before.run is not None and (difference := before.run.data.planet_difference(data.planet)):
         raise UsageError(
             f"--init {before.given}: its weights were trained on another planet: the data set shows {difference}; "

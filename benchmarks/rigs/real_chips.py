@@ -60,6 +60,16 @@ def folds_by_scene(chips: Sequence[Chip], count: int) -> list[list[Chip]]:
     return folds
 
 
+def splits_of(folds: Sequence[Sequence[Chip]], number: int) -> dict[str, str]:
+    """Name of a chip -> its split: fold ``number`` tests, the next one validates, the others train."""
+    after = (number + 1) % len(folds)
+    return {
+        chip.folder.name: "test" if n == number else "val" if n == after else "train"
+        for n, fold in enumerate(folds)
+        for chip in fold
+    }
+
+
 def data_set(chips: Sequence[Chip], splits: Mapping[str, str], folder: Path) -> None:
     """Make a data set of chips by ``labels add``, ``pixels add`` and ``build``.
 

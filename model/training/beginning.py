@@ -70,9 +70,9 @@ def resolve(config: TrainConfig, dataset_train: TileSet, dataset_val: TileSet | 
     Raises:
         UsageError: the two data sets do not belong together, or the model's settings do not fit.
     """
-    data = DataCard.of(dataset_train)
+    data = DataCard.of(dataset_train, config.input_scaling)
     if dataset_val is not None:
-        other = DataCard.of(dataset_val)
+        other = DataCard.of(dataset_val, config.input_scaling)
         for name in ("primary", "auxiliary", "protocol", "source", "shards_hash"):
             if getattr(data, name) != getattr(other, name):
                 raise UsageError(

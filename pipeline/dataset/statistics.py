@@ -18,7 +18,14 @@ _LARGEST_COUNT = 2**63
 
 @dataclass(frozen=True)
 class BandStatistics:
-    """Of one band over the valid pixels of a split, in physical units (reflectance, dB, count)."""
+    """Of one band over the valid pixels of a split, in physical units (reflectance, dB, count).
+
+    Attributes:
+        count: number of valid pixels.
+        percentiles: by the percentage as text.
+        log_mean, log_std: of Sentinel-2, mean and standard deviation of log(1 + 0.005 DN) (``spec.bands.log_scaled``);
+            None for other bands, and in records of earlier versions.
+    """
 
     count: int
     mean: float
@@ -26,6 +33,8 @@ class BandStatistics:
     min: float
     max: float
     percentiles: Mapping[str, float]
+    log_mean: float | None = None
+    log_std: float | None = None
 
 
 @dataclass(frozen=True)
@@ -75,6 +84,8 @@ class Statistics:
         for name, band in self.bands.items():
             if not (isfinite(band.mean) and isfinite(band.std) and band.std >= 0 and band.min <= band.max):
                 return f"mean, std, min and max of {name} are {band.mean}, {band.std}, {band.min} and {band.max}"
+            if not (isfinite(band.log_mean or 0.0) and isfinite(band.log_std or 0.0) and (band.log_std or 0.0) >= 0):
+                return f"log_mean and log_std of {name} are {band.log_mean} and {band.log_std}"
         return ""
 
 

@@ -133,6 +133,16 @@ def preset(name: str) -> tuple[str, ...]:
         raise UsageError(f"unknown band preset {name!r}; choose one of {', '.join(PRESETS)}") from None
 
 
+LOG_GAIN = 50.0
+"""Factor on reflectance in the logarithm: 0.005 for each DN of 1e-4. Source: input of Dynamic World's own network
+(google/dynamicworld, single_image_runner.ipynb)."""
+
+
+def log_scaled(reflectance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """log(1 + 0.005 DN) of Sentinel-2: dark surfaces, water and forest, get the room that clouds and snow have else."""
+    return np.log1p(LOG_GAIN * reflectance)
+
+
 def decode(stored: NDArray[np.uint16], bands: tuple[str, ...]) -> NDArray[np.float32]:
     """Physical values of stored ones.
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ..dataset.manifest import Protocol
 from ..dataset.statistics import BandStatistics, Statistics
 from ..errors import DataError
-from ..spec.bands import BANDS, NODATA, SHARD_BANDS
+from ..spec.bands import BANDS, NODATA, SHARD_BANDS, log_scaled
 from .histograms import Cell, Counts, Histograms, merged
 
 PERCENTILES = (1, 2, 25, 50, 75, 98, 99)
@@ -53,7 +53,17 @@ def band_statistics(counts: NDArray[np.int64], band: str) -> BandStatistics:
         min=int(values[0]) * scale + offset,
         max=int(values[-1]) * scale + offset,
         percentiles={p: value * scale + offset for p, value in at.items()},
+        **_of_logarithms(values, numbers, band),
     )
+
+
+def _of_logarithms(values: NDArray[np.int64], numbers: NDArray[np.int64], band: str) -> dict[str, float]:
+    """``log_mean`` and ``log_std`` of a band of Sentinel-2 from its stored values and how often each occurs."""
+    if BANDS[band].sensor != "S2":
+        return {}
+    logs = log_scaled(np.asarray(values * BANDS[band].scale, dtype=np.float64))
+    mean = float(np.average(logs, weights=numbers))
+    return {"log_mean": mean, "log_std": math.sqrt(np.average((logs - mean) ** 2, weights=numbers))}
 
 
 def summarise(

@@ -210,6 +210,37 @@ def test_normalised_values_are_physical_ones_minus_mean_over_deviation():
     assert primary[0, 0, 0, 0] == 0  # no data
 
 
+def test_logarithms_are_normalised_where_they_are_wanted_and_of_sentinel_2_alone():
+    # log(1 + 0.005 DN): 0.6931 of DN 200, 2.3979 of DN 2000.
+    statistics = {"B2": (0.5, 0.1), "VV": (-10.0, 2.0)}
+    one_input = Normaliser(("B2", "VV"), (), statistics, "log")
+    two_inputs = Normaliser(("B2",), ("VV",), statistics, "log")
+    optical = torch.tensor([[[[0, 200, 2000]]]], dtype=torch.uint16)
+    radar = torch.tensor([[[[9000, 0, 9200]]]], dtype=torch.uint16)  # -10 dB, nothing, -8 dB
+
+    together, _ = one_input(torch.cat([optical, radar], dim=1), torch.zeros(1, 0, 1, 3))
+    apart = two_inputs(optical, radar)
+
+    assert together[0, 0, 0].tolist() == pytest.approx([0, 1.931472, 18.978953], abs=1e-5)
+    assert together[0, 1, 0].tolist() == pytest.approx([0, 0, 1], abs=1e-5)
+    assert torch.equal(torch.cat(apart, dim=1), together)
+
+
+def test_logarithms_need_statistics_that_counted_them():
+    @dataclass
+    class LogBand(Band):
+        log_mean: float
+        log_std: float
+
+    counted = Tiles()
+    counted.statistics = Statistics({name: LogBand(1.0, 2.0, 0.5, 0.25) for name in counted.statistics.bands})
+
+    assert plain_statistics(counted, "log")["B2"] == (0.5, 0.25)
+    assert plain_statistics(counted, "log")["VV"] == (1.0, 2.0)
+    with pytest.raises(DataError, match=r"no mean of the logarithm of B2: .* run 'dwplus normalise --again'"):
+        plain_statistics(Tiles(), "log")
+
+
 def test_a_constant_band_becomes_zero_and_a_missing_one_is_named():
     constant = Normaliser(("B2",), (), {"B2": (0.1, 0.0)})
 

@@ -252,6 +252,20 @@ def test_weights_of_another_synthetic_planet_are_refused(
             begin(first, tmp_path / "run", MemoryTiles(THREE, planet=now))
 
 
+def test_a_run_remembers_how_its_input_was_scaled_and_weights_keep_that_scaling(tmp_path: Path) -> None:
+    on_logs = replace(CONFIG, input_scaling="log")
+    first = train(on_logs, dataset_train=MemoryTiles(THREE), run_dir=tmp_path / "first")
+
+    loaded = load(first, device="cpu")
+
+    # DN 2000: log(1 + 0.005 x 2000) = 2.3979, mean 2.5 and deviation 0.8.
+    value = loaded.normaliser.primary(torch.full((1, 2, 1, 1), 2000, dtype=torch.uint16))
+    assert value[0, 0].item() == pytest.approx((2.3978953 - 2.5) / 0.8, abs=1e-5)
+    with pytest.raises(UsageError, match="trained with input_scaling=log; train with --set input_scaling=log"):
+        begin(first, tmp_path / "linear", MemoryTiles(THREE))
+    assert RunFolder(begin(first, tmp_path / "log", MemoryTiles(THREE), input_scaling="log")).complete
+
+
 def test_weights_that_were_trained_on_another_sentinel_1_are_refused(of_a_year: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         begin(of_a_year, tmp_path / "run", MemoryTiles(THREE, radars=(ONE_DATE,)))

@@ -28,6 +28,8 @@ def numbered(count: int) -> ClassTable:
 class Band:
     mean: float
     std: float
+    log_mean: float | None = None
+    log_std: float | None = None
 
 
 @dataclass
@@ -68,7 +70,7 @@ class MemoryTiles:
 
     @property
     def statistics(self) -> BandsAndClasses:
-        bands = {name: PHYSICAL.get(name, Band(0.3, 0.2)) for name in (*self.primary, *self.auxiliary)}
+        bands = {name: PHYSICAL.get(name, Band(0.3, 0.2, 2.5, 0.8)) for name in (*self.primary, *self.auxiliary)}
         return BandsAndClasses(bands, (100,) * len(self.classes), self.shards_hash)
 
     def __len__(self) -> int:

@@ -3,6 +3,7 @@
 import json
 import pickle
 from dataclasses import replace
+from math import log, sqrt
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,18 @@ def test_statistics_of_four_pixels_by_hand() -> None:
     assert statistics.mean == pytest.approx(0.5 / 3, rel=1e-15)
     assert statistics.std == pytest.approx(np.std([0.1, 0.1, 0.3]), rel=1e-14)
     assert (statistics.min, statistics.max, statistics.percentiles["50"]) == pytest.approx((0.1, 0.3, 0.1))
+
+
+def test_logarithms_of_four_pixels_by_hand() -> None:
+    counts = np.zeros(65536, dtype=np.int64)
+    counts[0], counts[200], counts[600] = 5, 3, 1  # DN 200 and 600: log(2) and log(4), nothing five times
+
+    optical, radar = band_statistics(counts, "B2"), band_statistics(counts, "VV")
+
+    mean = (3 * log(2) + log(4)) / 4
+    assert optical.log_mean == pytest.approx(mean)
+    assert optical.log_std == pytest.approx(sqrt((3 * (log(2) - mean) ** 2 + (log(4) - mean) ** 2) / 4))
+    assert radar.log_mean is radar.log_std is None
 
 
 def test_statistics_equal_those_of_numpy_over_all_training_pixels(validated: DataRoot) -> None:
