@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-PIXELS_AT_ONCE = 4096
-"""12 MiB of 768 channels."""
+PIXELS_AT_ONCE = 512
+"""1.5 MiB of 768 channels: what fits the cache of a core takes half the time of 12 MiB."""
 
 
 def norm_relu_classify(x: Tensor, norm: nn.BatchNorm2d, weight: Tensor) -> Tensor:
@@ -63,10 +63,10 @@ class _NormReluClassify(torch.autograd.Function):
         ctx: Any, x: Tensor, gamma: Tensor, beta: Tensor, weight: Tensor, mean: Tensor, scale: Tensor
     ) -> Tensor:
         ctx.save_for_backward(x, gamma, beta, weight, mean, scale)
+        factor, shift = _affine(gamma, beta, mean, scale)
         logits = x.new_empty(x.shape[0], x.shape[1], weight.shape[1])
         for image, strip in _strips(x):
-            _, active = _activated(x[image, strip], gamma * scale, beta, mean)
-            logits[image, strip] = active @ weight[image].t()
+            logits[image, strip] = _activated(x[image, strip], factor, shift) @ weight[image].t()
         return logits
 
     @staticmethod
@@ -74,15 +74,16 @@ class _NormReluClassify(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, gamma, beta, weight, mean, scale = ctx.saved_tensors
         grad_weight = torch.zeros_like(weight)
-        grad_beta, grad_gamma = torch.zeros_like(beta), torch.zeros_like(gamma)
-        factor = gamma * scale
+        factor, shift = _affine(gamma, beta, mean, scale)
+        # In double precision: the first moment of the gradient is taken from its moment about 0.
+        total, moment = (torch.zeros_like(beta, dtype=torch.float64) for _ in range(2))
         for image, strip in _strips(x):
-            centred, active = _activated(x[image, strip], factor, beta, mean)
+            active = _activated(x[image, strip], factor, shift)
             grad_weight[image] += grad[image, strip].t() @ active
             back = _before_relu(grad[image, strip] @ weight[image], active)
-            grad_beta += back.sum(0)
-            grad_gamma += centred.mul_(back).sum(0)
-        grad_gamma *= scale
+            total += back.sum(0)
+            moment += back.mul_(x[image, strip]).sum(0)
+        grad_beta, grad_gamma = total.to(beta.dtype), ((moment - total * mean) * scale).to(gamma.dtype)
         # Mean and variance hang on every pixel too. The map's gradient takes the map's own place; autograd refuses to
         # go back a second time then, which no training does.
         count = x.shape[0] * x.shape[1]
@@ -90,8 +91,7 @@ class _NormReluClassify(torch.autograd.Function):
         constant = -factor * grad_beta / count - slope * mean
         for image, strip in _strips(x):
             part = x[image, strip]
-            _, active = _activated(part, factor, beta, mean)
-            back = _before_relu(grad[image, strip] @ weight[image], active)
+            back = _before_relu(grad[image, strip] @ weight[image], _activated(part, factor, shift))
             part.mul_(slope).addcmul_(back, factor).add_(constant)
         return x, grad_gamma, grad_beta, grad_weight, None, None
 
@@ -108,7 +108,12 @@ def _strips(x: Tensor) -> Iterator[tuple[int, slice]]:
             yield image, slice(start, start + PIXELS_AT_ONCE)
 
 
-def _activated(x: Tensor, factor: Tensor, beta: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
-    """(P, D) -> x - mean, and relu(norm(x))."""
-    centred = x - mean
-    return centred, torch.addcmul(beta, centred, factor).relu_()
+def _affine(gamma: Tensor, beta: Tensor, mean: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+    """What the norm multiplies by and what it adds then, each (D,)."""
+    factor = gamma * scale
+    return factor, beta - mean * factor
+
+
+def _activated(x: Tensor, factor: Tensor, shift: Tensor) -> Tensor:
+    """(P, D) -> relu(norm(x))."""
+    return torch.addcmul(shift, x, factor).relu_()
