@@ -13,7 +13,6 @@ trial may be stopped at any time, and several processes with other ``--seeds`` m
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import tempfile
 import time
@@ -27,7 +26,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from rigs import arguments, paired, real_chips
-from rigs.real_scores import corine_share, esri_accuracy, predictions, scores_of
+from rigs.real_scores import chips_by_place, corine_share, esri_accuracy, predictions, scores_of
 
 RESULTS = Path(__file__).with_name("choices.jsonl")
 LOSSES: dict[str, dict[str, Any]] = {
@@ -151,17 +150,12 @@ def _run(
         counts, predicted = predictions(run, test)
     found: dict[str, Any] = {**scores_of(counts), "counts": counts.tolist()}
     if chips is not None:
-        found |= {"corine": corine_share(predicted, _corine(chips)), "esri": esri_accuracy(predicted, chips)}
+        named = chips_by_place(chips)
+        found |= {"corine": corine_share(predicted, named), "esri": esri_accuracy(predicted, named, chips)}
     line = {"cell": asdict(cell), "budget": budget, "seconds": round(time.perf_counter() - start, 1), **found}
     with options.results.open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
     print(f"{cell}  OA {found['oa']:.3f}  mIoU {found['miou']:.3f}  {line['seconds']} s", flush=True)
-
-
-def _corine(folder: Path) -> dict[str, str]:
-    """Name of a chip -> its CORINE classes, as its table has them; empty where it names none."""
-    with (folder / "chips.csv").open(encoding="utf-8", newline="") as file:
-        return {row["chip"]: row.get("corine") or "" for row in csv.DictReader(file)}
 
 
 def _numbers(text: str) -> list[int]:

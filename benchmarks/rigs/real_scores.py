@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -63,15 +64,36 @@ def scores_of(counts: NDArray[np.int64]) -> dict[str, float]:
     }
 
 
-def corine_share(predicted: Predicted, classes_of: Mapping[str, str]) -> float | None:
+Chips = Mapping[tuple[str, ...], dict[str, str]]
+"""CRS, x, y (whole metres) and day of a chip -> its row of the table of chips."""
+
+
+def chips_by_place(folder: Path) -> Chips:
+    """Rows of a table of chips by place and day, as far as it says them."""
+    with (folder / "chips.csv").open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row.get("x") and row.get("y")]
+    return {_place(row["crs"].split(":")[-1], row["x"], row["y"], row["date"].replace("-", "")): row for row in rows}
+
+
+def _place(crs: str, x: str, y: str, day: str) -> tuple[str, ...]:
+    return crs, f"{float(x):.0f}", f"{float(y):.0f}", day
+
+
+def _chip_of(tile: str, chips: Chips) -> dict[str, str]:
+    """Row of the chip that a tile was made of, by its id, such as ``label_dw-32633-344400-5292000-20170613``."""
+    return chips.get(_place(*tile.rsplit("-", 4)[1:]), {}) if tile.count("-") >= 4 else {}
+
+
+def corine_share(predicted: Predicted, chips: Chips) -> float | None:
     """Share of pixels whose class may stand for one of the chip's CORINE classes; None without such chips.
 
     Args:
-        classes_of: name of a chip -> its CORINE classes, ``a / b``.
+        chips: see ``chips_by_place``; ``corine`` is ``class / class``.
     """
     allowed = total = 0
     for tile, classes in predicted.items():
-        names = _allowed(next((text for chip, text in classes_of.items() if chip in tile), ""))
+        named = _chip_of(tile, chips).get("corine", "")
+        names = {name for one in named.split(" / ") for name in CORINE.get(one, ())}
         if names:
             counted = classes[classes != IGNORE]
             indices = [DYNAMIC_WORLD.names.index(name) for name in names]
@@ -79,18 +101,12 @@ def corine_share(predicted: Predicted, classes_of: Mapping[str, str]) -> float |
     return allowed / total if total else None
 
 
-def _allowed(text: str) -> set[str]:
-    return {name for one in text.split(" / ") for name in CORINE.get(one, ())}
-
-
-def esri_accuracy(predicted: Predicted, folder: Path) -> float | None:
+def esri_accuracy(predicted: Predicted, chips: Chips, folder: Path) -> float | None:
     """Overall accuracy against ESRI's map, where chips have one on their own grid; None where none has."""
     right = total = 0
     for tile, classes in predicted.items():
-        for chip in (folder / "chips").iterdir():
-            path = chip / "LULC_esri_as_dw_codes.tif"
-            if chip.name not in tile or not path.is_file():
-                continue
+        path = folder / "chips" / _chip_of(tile, chips).get("chip", "none") / "LULC_esri_as_dw_codes.tif"
+        if path.is_file():
             with rasterio.open(path) as file:
                 truth = DYNAMIC_WORLD.class_indices(file.read(1))
             counted = (truth != IGNORE) & (classes != IGNORE)
