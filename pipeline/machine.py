@@ -37,6 +37,11 @@ def is_first_process() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
+def processes_together() -> int:
+    """How many processes train one run together with this one, itself included."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def usable_memory_bytes() -> int | None:
     """Memory that this process can still get: of the machine, or of its container where that allows less.
 

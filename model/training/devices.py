@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from importlib.util import find_spec
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
 
-from ...pipeline.errors import UsageError
-from ..settings import TrainConfig
+from ...pipeline.errors import MachineError, UsageError
+from ...pipeline.machine import processes_together, usable_cores
+from ...pipeline.spec.words import count_of
+from ..settings import TrainConfig, accumulation
 
 
 def true_precision(accelerator: Accelerator) -> str:
@@ -21,6 +24,23 @@ def true_precision(accelerator: Accelerator) -> str:
     # Ampere and later GPUs round so unless they are told otherwise.
     rounded = kind == "cuda" and torch.cuda.get_device_capability()[0] >= 8 and torch.backends.cudnn.allow_tf32
     return "fp32, convolutions tf32" if rounded else "fp32"
+
+
+def check_devices(config: TrainConfig, count: int) -> bool:
+    """Make sure that so many processes can train on this machine; whether they do so on GPUs, one on each.
+
+    Raises:
+        UsageError: there are fewer GPUs, or cores, or they do not divide the batch.
+    """
+    on_gpus = torch.cuda.is_available() and config.device == "auto"
+    there = torch.cuda.device_count() if on_gpus else usable_cores()
+    if count > there:
+        kind = "GPU" if on_gpus else "core"
+        raise UsageError(
+            f"--devices {count}: there are {count_of(there, kind)} here; choose --devices {there} or fewer"
+        )
+    accumulation(config, count)
+    return on_gpus
 
 
 def accelerator_of(config: TrainConfig, run_dir: Path) -> Accelerator:
@@ -39,12 +59,22 @@ def accelerator_of(config: TrainConfig, run_dir: Path) -> Accelerator:
         mixed = "bf16"
     if config.tracker and find_spec(config.tracker) is None:
         raise UsageError(f"tracker {config.tracker} is not installed; install it with: pip install 'dwplus[trackers]'")
+    together = processes_together()
     accelerator = Accelerator(
         mixed_precision=mixed,
-        cpu=config.device == "cpu",
+        # Without a GPU accelerate would have each process train alone.
+        cpu=config.device == "cpu" or (together > 1 and not torch.accelerator.is_available()),
         log_with=config.tracker,
         project_dir=str(run_dir) if config.tracker else None,
     )
+    if accelerator.num_processes < together:
+        raise MachineError(
+            f"{together} processes were started, and cannot train together on {accelerator.device.type}; choose --set "
+            "device=cpu, or one process"
+        )
+    if together > 1:
+        # DistributedDataParallel on a layout of single gradients, which costs nothing here.
+        warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
     if config.tracker:
         accelerator.init_trackers("curves")
     return accelerator
