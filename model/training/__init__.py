@@ -4,6 +4,7 @@
 - ``beginning``: what a run learns, and whether it is the one that its folder holds.
 - ``schedule``: the learning rate of each step.
 - ``devices``: what computes, and in which precision.
+- ``together``: whether several processes see the same run, data and settings.
 - ``order``: which samples make a step, and how it is cut into micro-batches.
 - ``balance``: how often a tile is drawn, and how much its pixels count.
 - ``learner``: the network and its optimiser.

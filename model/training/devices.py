@@ -44,7 +44,7 @@ def check_devices(config: TrainConfig, count: int) -> bool:
 
 
 def accelerator_of(config: TrainConfig, run_dir: Path) -> Accelerator:
-    """The devices and the precision that settings ask for; curves of a tracker go below ``run_dir``.
+    """The devices and the precision that settings ask for; curves of a tracker will go below ``run_dir``.
 
     Raises:
         UsageError: this machine does not have them.
@@ -75,6 +75,4 @@ def accelerator_of(config: TrainConfig, run_dir: Path) -> Accelerator:
     if together > 1:
         # DistributedDataParallel on a layout of single gradients, which costs nothing here.
         warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
-    if config.tracker:
-        accelerator.init_trackers("curves")
     return accelerator

@@ -67,6 +67,8 @@ class Trainer:
         # Some tiles are smaller than the crop; where all are, the crop is a mistake.
         self.fill_up = any(min(tile.shape) >= (config.crop_px or 0) for tile in dataset_train.tiles)
         self.accelerator = accelerator_of(config, folder.path)
+        if config.tracker:
+            self.accelerator.init_trackers("curves")
         accumulation(config, self.accelerator.num_processes)  # refuses devices that do not divide the batch
         learner = make_learner(config, begins)
         self.resting = learner.resting
