@@ -62,8 +62,9 @@ class TrainConfig:
         validate_every: epochs between scores of the validation split; the last epoch is always scored.
         checkpoint_every: epochs between checkpoints; the last epoch always leaves one.
         checkpoint_minutes: between checkpoints within an epoch; 0 leaves one after each step.
-        keep_best: also keep the weights of the epoch with the best validation mIoU, in a file of their own. Under the
-            protocol ``paper``, that is a choice made on the test split.
+        keep_best: also keep the weights of the epoch with the best validation mIoU, in a file of their own. Under
+            ``strict``, tiles that experts drew choose it, where there are any. Under ``paper``, it is a choice made on
+            the test split.
         workers: loader processes; None: as many as pay off.
         keep_mb: megabytes of decoded tiles kept in memory, without workers.
         tracker: write curves for this program too.

@@ -17,6 +17,7 @@ from ..model.score import Scores, score
 from ..model.settings import TrainConfig, profile
 from ..model.train import train
 from ..model.training.listener import EpochRow, Listener
+from ..model.training.validation import expert_tiles
 from ..model.transfer import initial_as_text
 from ..pipeline.dataset.manifest import Protocol
 from ..pipeline.dataset.root import DataRoot
@@ -214,6 +215,8 @@ def train_run(
     dataset_val = _validation(root, protocol, inputs, progress)
     for line in (*tiles_as_text(dataset_train), *(tiles_as_text(dataset_val) if dataset_val else ())):
         progress.say(line)
+    if dataset_val is not None and config.keep_best:
+        progress.say(choice_as_text(dataset_val))
     if dataset_train.reading != "shards":
         progress.say(f"samples are read from {dataset_train.reading}")
     if RunFolder(run_dir).complete:
@@ -267,6 +270,15 @@ def _validation(root: DataRoot, protocol: Protocol, inputs: Inputs, progress: Pr
         progress.say(f"no validation tile under protocol {protocol}: epochs are not scored")
         return None
     return open_split(root, "val", protocol, inputs)
+
+
+def choice_as_text(dataset_val: Dataset) -> str:
+    """Which validation tiles choose the best epoch: ``6 of 9 validation tiles, drawn by experts, choose ...``."""
+    experts, count = len(expert_tiles(dataset_val)), len(dataset_val)
+    if experts:
+        return f"{experts} of {count_of(count, 'validation tile')}, drawn by experts, choose the best epoch"
+    reason = "experts drew none of them" if dataset_val.protocol == "strict" else "the protocol is paper"
+    return f"all {count_of(count, 'validation tile')} choose the best epoch: {reason}"
 
 
 def epoch_as_text(row: EpochRow) -> str:

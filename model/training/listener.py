@@ -37,4 +37,4 @@ class Listener:
 
 EpochRow = dict[str, Any]
 """One row of ``metrics.jsonl``: epoch (from 1), lr, loss, seconds, samples_per_second, and miou, oa, f1 where the epoch
-was validated."""
+was validated; also miou_expert, expert_tiles where some validation tiles were drawn by experts."""

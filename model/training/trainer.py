@@ -39,7 +39,7 @@ from .order import Cut, EpochOrder, MicroBatch
 from .schedule import learning_rate
 from .signals import StopRequest
 from .step import StepGradient
-from .validation import Validation
+from .validation import Validation, is_best
 
 log = logging.getLogger(__name__)
 
@@ -294,7 +294,7 @@ class Trainer:
         weights, rows = self.checkpoints.weights(), self.progress.rows
         check_weights(weights, epoch=self.done)
         self.folder.write_rows(rows)
-        if self.config.keep_best and _is_best(rows):
+        if self.config.keep_best and is_best(rows):
             self.folder.write_weights(BEST_WEIGHTS, weights)
         by_epochs = self.done % self.config.checkpoint_every == 0 or self.done == self.config.epochs
         if by_epochs or self.checkpoints.due:
@@ -309,12 +309,6 @@ class Trainer:
             self.folder.keep_checkpoints(1)
             self.folder.write_weights(WEIGHTS, weights)
         self.accelerator.wait_for_everyone()
-
-
-def _is_best(rows: list[EpochRow]) -> bool:
-    """Whether the last row has a validation mIoU above all earlier ones."""
-    last = rows[-1].get("miou")
-    return last is not None and all(last > row["miou"] for row in rows[:-1] if row.get("miou") is not None)
 
 
 def _seed(seed: int, device: torch.device) -> None:
