@@ -24,7 +24,7 @@ from .registry import completed, older_form
 MAY_DIFFER = frozenset(
     {
         *("dwplus", "train.workers", "train.keep_mb", "train.tracker", "train.device", "computing"),
-        *("train.batch_per_device", "train.checkpoint_minutes", "train.init", "initial.given"),
+        *("train.batch_per_device", "train.checkpoint_minutes", "train.pictures_every", "train.init", "initial.given"),
     }
 )
 """Keys that a run may be resumed with others of. ``computing`` is written down each time that it changes."""

@@ -65,6 +65,7 @@ class TrainConfig:
         keep_best: also keep the weights of the epoch with the best validation mIoU, in a file of their own. Under
             ``strict``, tiles that experts drew choose it, where there are any. Under ``paper``, it is a choice made on
             the test split.
+        pictures_every: epochs between pictures of four validation tiles, drawn where an epoch is validated; 0: none.
         workers: loader processes; None: as many as pay off.
         keep_mb: megabytes of decoded tiles kept in memory, without workers.
         tracker: write curves for this program too.
@@ -103,6 +104,7 @@ class TrainConfig:
     checkpoint_every: int = 1
     checkpoint_minutes: float = 15.0
     keep_best: bool = False
+    pictures_every: int = 10
     workers: int | None = None
     keep_mb: int = 0
     tracker: Literal["tensorboard"] | None = None

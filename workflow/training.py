@@ -9,6 +9,9 @@ from math import prod
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..model.estimate import duration_as_text
 from ..model.metrics import overall
 from ..model.run_config import RunConfig, run_name
@@ -22,7 +25,7 @@ from ..model.transfer import initial_as_text
 from ..pipeline.dataset.manifest import Protocol
 from ..pipeline.dataset.root import DataRoot
 from ..pipeline.dataset.samples import Dataset, ReadFrom
-from ..pipeline.errors import DataError, LeftOutError, UsageError
+from ..pipeline.errors import DataError, DwplusError, LeftOutError, UsageError
 from ..pipeline.own.blocks import block_at as own_block_at
 from ..pipeline.progress import Progress, Step
 from ..pipeline.spec.bands import preset
@@ -32,6 +35,7 @@ from ..pipeline.spec.sources import Source
 from ..pipeline.spec.tiles import TILE_SIZE_PX, Tile
 from ..pipeline.spec.words import count_of
 from .pace import Pace
+from .pictures import Pictures
 
 READ_VARIABLE = "DWPLUS_READ"
 """Environment variable: ``shards`` or ``store`` where the choice of ``auto`` shall not do."""
@@ -223,6 +227,7 @@ def train_run(
         progress.say(f"run {name} is complete already")
         # Nothing is trained; settings that differ from those of the run are still refused.
         return train(config, dataset_train=dataset_train, dataset_val=dataset_val, run_dir=run_dir, accept_s1=accept_s1)
+    pictures = None if dataset_val is None else Pictures(name, dataset_val, block_at)
     with progress.stage(f"Training {name}", None, unit="epochs") as step:
         train(
             config,
@@ -230,7 +235,7 @@ def train_run(
             dataset_val=dataset_val,
             run_dir=run_dir,
             on_epoch=lambda row: step.advance(note=epoch_as_text(row)),
-            listener=_Teller(name, config, step, progress),
+            listener=_Teller(name, config, step, progress, pictures),
             held_out=held_out,
             block_at=block_at,
             accept_s1=accept_s1,
@@ -239,10 +244,13 @@ def train_run(
 
 
 class _Teller(Listener):
-    """Tells a person what the training begins with, how long it will take, and how far it is."""
+    """Tells a person what the training begins with, how long it will take, and how far it is; draws its pictures."""
 
-    def __init__(self, name: str, config: TrainConfig, step: Step, progress: Progress) -> None:
+    def __init__(
+        self, name: str, config: TrainConfig, step: Step, progress: Progress, pictures: Pictures | None = None
+    ) -> None:
         self._name, self._config, self._step, self._progress = name, config, step, progress
+        self._pictures = pictures
         self._pace = Pace(config.epochs)
 
     def begins(self, run: RunConfig, epochs: int) -> None:
@@ -263,6 +271,17 @@ class _Teller(Listener):
     def batch(self, epoch: int, done: int, count: int, samples: int) -> None:
         pace = self._pace.batch(epoch, done, count, samples)
         self._step.advance(0, note=", ".join(filter(None, [f"epoch {epoch}, batch {done} of {count}", pace])))
+
+    def shown(self) -> Sequence[int]:
+        try:
+            return () if self._pictures is None else self._pictures.places
+        except DwplusError as error:
+            # A store may be trained from without labels and shards.
+            self._progress.say(f"no pictures of validation tiles: {error}")
+            return ()
+
+    def picture(self, epoch: int, predicted: Mapping[int, NDArray[np.uint8]]) -> bytes | None:
+        return None if self._pictures is None else self._pictures.draw(epoch, predicted)
 
 
 def _validation(root: DataRoot, protocol: Protocol, inputs: Inputs, progress: Progress) -> Dataset | None:

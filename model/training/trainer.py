@@ -36,6 +36,7 @@ from .learner import make_learner
 from .listener import EpochRow, Listener, Position
 from .objective import Objective
 from .order import Cut, EpochOrder, MicroBatch
+from .pictures import is_due, keep_picture
 from .schedule import learning_rate
 from .signals import StopRequest
 from .step import StepGradient
@@ -94,6 +95,8 @@ class Trainer:
         )
         self.progress = Progress()
         self.validation = None if dataset_val is None else Validation(config, dataset_val, self.accelerator)
+        draws = config.pictures_every > 0 and self.validation is not None
+        self.shown = tuple(listener.shown()) if draws else ()
         device = self.accelerator.device
         self.normaliser = run.data.normaliser().to(device)
         loss = build_loss(
@@ -212,11 +215,19 @@ class Trainer:
         }
         due = (epoch + 1) % self.config.validate_every == 0 or epoch + 1 == self.config.epochs
         if self.validation is not None and due:
-            row |= self.validation.scores(self.network, self.normaliser, between=self._stop_if_asked)
+            show = self.shown if self._is_pictured(epoch + 1) else ()
+            row |= self.validation.scores(self.network, self.normaliser, between=self._stop_if_asked, show=show)
         self.accelerator.log({key: value for key, value in row.items() if value is not None}, step=epoch + 1)
         now.end_epoch(row)
         self._keep()
+        if self.validation is not None and self.validation.predicted and self.accelerator.is_main_process:
+            keep_picture(self.listener, self.folder, self.accelerator, epoch + 1, self.validation.predicted)
+            self.validation.predicted = {}
         return row
+
+    def _is_pictured(self, epoch: int) -> bool:
+        config = self.config
+        return is_due(epoch, every=config.pictures_every, validate_every=config.validate_every, epochs=config.epochs)
 
     def _train_epoch(self, epoch: int) -> None:
         now, steps = self.progress, self.order.steps
