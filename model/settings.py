@@ -68,7 +68,7 @@ class TrainConfig:
         pictures_every: epochs between pictures of four validation tiles, drawn where an epoch is validated; 0: none.
         workers: loader processes; None: as many as pay off.
         keep_mb: megabytes of decoded tiles kept in memory, without workers.
-        tracker: write curves for this program too.
+        tracker: write curves for this program too; any that accelerate knows by name (``training/trackers.py``).
     """
 
     model: str = "specsar-former"
@@ -107,10 +107,14 @@ class TrainConfig:
     pictures_every: int = 10
     workers: int | None = None
     keep_mb: int = 0
-    tracker: Literal["tensorboard"] | None = None
+    tracker: str | None = None
 
     def __post_init__(self) -> None:
         check_domains(self)
+        if self.tracker is not None:
+            from .training.trackers import check_tracker_name  # brings accelerate, which takes a second
+
+            check_tracker_name(self.tracker)
         if fixed := sorted({"primary_bands", "auxiliary_bands", "name"} & self.model_options.keys()):
             raise UsageError(
                 f"model_options: {', '.join(fixed)} cannot be set; bands are chosen with --primary and --auxiliary"

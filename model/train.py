@@ -25,7 +25,7 @@ from .loader import TileSet
 from .runs import RunFolder
 from .settings import TrainConfig, in_epochs
 from .training.beginning import beginning, check_same_run, resolve
-from .training.devices import accelerator_of
+from .training.devices import accelerator_of, check_machine
 from .training.listener import EpochRow, Listener, Position
 from .training.signals import stop_on_signals
 from .training.together import View, check_together, view_of
@@ -74,6 +74,8 @@ def train(
     folder, listener = RunFolder(run_dir), listener or Listener()
     dataset_train = part_of(dataset_train, config.labels_share)
     run = resolve(config, dataset_train, dataset_val)
+    if not folder.complete:
+        check_machine(config)
     if processes_together() > 1:
         _meet(config, view_of(run, run_dir, (dataset_train, dataset_val)))
     held = folder.read_config() if folder.started and folder.has_progress else None

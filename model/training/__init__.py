@@ -11,6 +11,7 @@
 - ``objective``: a batch to the sum of its losses.
 - ``step``: the gradient of a step.
 - ``validation``: scores between epochs.
+- ``trackers``: programs that show curves.
 - ``pictures``: what a few validation tiles look like, every few epochs.
 - ``checkpoint``: how far a training is, and the state that it had there.
 - ``computing``: what computes a run, on its record.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -13,6 +12,7 @@ from ...pipeline.errors import MachineError, UsageError
 from ...pipeline.machine import processes_together, usable_cores
 from ...pipeline.spec.words import count_of
 from ..settings import TrainConfig, accumulation
+from .trackers import check_tracker_installed
 
 
 def true_precision(accelerator: Accelerator) -> str:
@@ -32,7 +32,7 @@ def check_devices(config: TrainConfig, count: int) -> bool:
     Raises:
         UsageError: there are fewer GPUs, or cores, or they do not divide the batch.
     """
-    on_gpus = torch.cuda.is_available() and config.device == "auto"
+    on_gpus = _on_gpu(config)
     there = torch.cuda.device_count() if on_gpus else usable_cores()
     if count > there:
         kind = "GPU" if on_gpus else "core"
@@ -43,22 +43,34 @@ def check_devices(config: TrainConfig, count: int) -> bool:
     return on_gpus
 
 
+def check_machine(config: TrainConfig) -> None:
+    """Make sure that this machine has what settings ask for, before anything is written.
+
+    Raises:
+        UsageError: it has no GPU for the precision, or not the tracker's package.
+    """
+    if config.precision in ("bf16", "fp16") and not _on_gpu(config):
+        raise UsageError(
+            f"precision {config.precision} needs a GPU: on CPUs it is many times slower; choose fp32 or auto"
+        )
+    if config.tracker:
+        check_tracker_installed(config.tracker)
+
+
+def _on_gpu(config: TrainConfig) -> bool:
+    return torch.cuda.is_available() and config.device == "auto"
+
+
 def accelerator_of(config: TrainConfig, run_dir: Path) -> Accelerator:
     """The devices and the precision that settings ask for; curves of a tracker will go below ``run_dir``.
 
     Raises:
-        UsageError: this machine does not have them.
+        MachineError: several processes were started, and cannot train together here.
     """
-    cuda = torch.cuda.is_available() and config.device == "auto"
-    if config.precision in ("bf16", "fp16") and not cuda:
-        raise UsageError(
-            f"precision {config.precision} needs a GPU: on CPUs it is many times slower; choose fp32 or auto"
-        )
+    cuda = _on_gpu(config)
     mixed = config.precision if config.precision in ("bf16", "fp16") else "no"
     if config.precision == "auto" and cuda and torch.cuda.is_bf16_supported():
         mixed = "bf16"
-    if config.tracker and find_spec(config.tracker) is None:
-        raise UsageError(f"tracker {config.tracker} is not installed; install it with: pip install 'dwplus[trackers]'")
     together = processes_together()
     accelerator = Accelerator(
         mixed_precision=mixed,

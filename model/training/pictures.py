@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import logging
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 from accelerate import Accelerator
@@ -15,6 +13,7 @@ from ...pipeline.errors import in_brief
 from ..run_files import PICTURES
 from ..runs import RunFolder
 from .listener import Listener
+from .trackers import send_picture
 
 log = logging.getLogger(__name__)
 
@@ -52,22 +51,6 @@ def keep_picture(
         if png is None:
             return
         folder.write(f"{PICTURES}/epoch-{epoch:04d}.png", lambda path: path.write_bytes(png))
-        _send(accelerator.trackers, png, epoch)
+        send_picture(accelerator.trackers, png, epoch)
     except Exception as error:  # libraries that draw and trackers raise whatever they raise
         log.warning("no picture of epoch %d: %s", epoch, in_brief(error))
-
-
-def _send(trackers: Sequence[Any], png: bytes, epoch: int) -> None:
-    """Send a picture to the trackers that take some; each wants it in its own form."""
-    takers = [tracker for tracker in trackers if hasattr(tracker, "log_images")]
-    if not takers:
-        return
-    from matplotlib.image import imread
-
-    image: NDArray[np.uint8] = (imread(io.BytesIO(png))[..., :3] * 255).round().astype(np.uint8)
-    for tracker in takers:
-        if tracker.name == "tensorboard":
-            tracker.log_images({"tiles": image[None]}, step=epoch, dataformats="NHWC")
-        else:
-            one_by_one = tracker.name in ("aim", "clearml")
-            tracker.log_images({"tiles": image if one_by_one else [image]}, step=epoch)

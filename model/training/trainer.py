@@ -40,6 +40,7 @@ from .pictures import is_due, keep_picture
 from .schedule import learning_rate
 from .signals import StopRequest
 from .step import StepGradient
+from .trackers import send_row, start_tracker
 from .validation import Validation, is_best
 
 log = logging.getLogger(__name__)
@@ -69,7 +70,7 @@ class Trainer:
         self.fill_up = any(min(tile.shape) >= (config.crop_px or 0) for tile in dataset_train.tiles)
         self.accelerator = accelerator_of(config, folder.path)
         if config.tracker:
-            self.accelerator.init_trackers("curves")
+            start_tracker(self.accelerator, config.tracker, run, folder.path)
         accumulation(config, self.accelerator.num_processes)  # refuses devices that do not divide the batch
         learner = make_learner(config, begins)
         self.resting = learner.resting
@@ -217,7 +218,7 @@ class Trainer:
         if self.validation is not None and due:
             show = self.shown if self._is_pictured(epoch + 1) else ()
             row |= self.validation.scores(self.network, self.normaliser, between=self._stop_if_asked, show=show)
-        self.accelerator.log({key: value for key, value in row.items() if value is not None}, step=epoch + 1)
+        send_row(self.accelerator, row)
         now.end_epoch(row)
         self._keep()
         if self.validation is not None and self.validation.predicted and self.accelerator.is_main_process:
