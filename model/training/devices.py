@@ -9,7 +9,7 @@ import torch
 from accelerate import Accelerator
 
 from ...pipeline.errors import MachineError, UsageError
-from ...pipeline.machine import processes_together, usable_cores
+from ...pipeline.machine import processes_together, processor_name, usable_cores
 from ...pipeline.spec.words import count_of
 from ..settings import TrainConfig, accumulation
 from .trackers import check_tracker_installed
@@ -24,6 +24,11 @@ def true_precision(accelerator: Accelerator) -> str:
     # Ampere and later GPUs round so unless they are told otherwise.
     rounded = kind == "cuda" and torch.cuda.get_device_capability()[0] >= 8 and torch.backends.cudnn.allow_tf32
     return "fp32, convolutions tf32" if rounded else "fp32"
+
+
+def device_name(device: torch.device) -> str:
+    """Model of a GPU or of the processor."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else processor_name()
 
 
 def check_devices(config: TrainConfig, count: int) -> bool:

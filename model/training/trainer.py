@@ -29,8 +29,8 @@ from ..settings import TrainConfig, accumulation
 from .balance import sample_weights, tile_chances
 from .beginning import Beginning
 from .checkpoint import Checkpoints, Progress
-from .computing import write_down
-from .devices import accelerator_of, true_precision
+from .computing import versions, write_down
+from .devices import accelerator_of, device_name, true_precision
 from .divergence import check_losses, check_weights
 from .learner import make_learner
 from .listener import EpochRow, Listener, Position
@@ -136,6 +136,8 @@ class Trainer:
                 precision=true_precision(self.accelerator),
                 from_step=now.steps,
                 batch_per_device=self.config.batch_per_device,
+                device_name=device_name(self.accelerator.device),
+                versions=versions(),
             )
             before = () if self.before is None else self.before.tiles or ()
             write_down(self.folder, self.run, computing, tiles=self.tiles.tiles, pretrained_on=before)
