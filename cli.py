@@ -19,7 +19,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from .pipeline.errors import DwplusError, ExitCode, UsageError, in_brief
+from .pipeline.errors import DisagreementError, DwplusError, ExitCode, UsageError, in_brief
 from .pipeline.files.atomic import read_toml
 from .pipeline.machine import is_first_process
 from .pipeline.spec.version import __version__
@@ -170,7 +170,8 @@ def main() -> None:
     try:
         cli.main(prog_name="dwplus", standalone_mode=False)
     except DwplusError as error:
-        click.echo(f"dwplus: {error}", err=True)
+        if is_first_process() or not isinstance(error, DisagreementError):
+            click.echo(f"dwplus: {error}", err=True)
         sys.exit(error.exit_code)
     except click.ClickException as error:
         error.show()

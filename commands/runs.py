@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 @runs_option
 @click.option("--json", "as_json", is_flag=True, help="Print a list of JSON objects.")
 def runs(source: str, data: Path, runs: Path | None, as_json: bool) -> None:
-    """Compare runs: how far each is, scores, time of training, and the settings in which they differ.
+    """Compare runs: how far each is, scores, time of training, and the settings in which they differ, among them
+    devices, precision and versions of packages.
 
     Scores are those of the test tiles where the run was scored, else of its last validation (val).
 
@@ -77,5 +78,6 @@ def _cells(row: RunRow, keys: list[str]) -> tuple[str, ...]:
 
 
 def _short(value: object) -> str:
-    """A value without spaces, so that a line breaks between settings alone."""
-    return f"{value:g}" if isinstance(value, float) else json.dumps(value, separators=(",", ":")).strip('"')
+    """A value without spaces to break a line at, so that it breaks between settings alone."""
+    text = f"{value:g}" if isinstance(value, float) else json.dumps(value, separators=(",", ":")).strip('"')
+    return text.replace(" ", "\N{NO-BREAK SPACE}")

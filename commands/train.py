@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +12,7 @@ import click
 
 from ..pipeline.errors import UsageError
 from ..pipeline.files.atomic import parse_toml
-from ..pipeline.machine import is_first_process
+from ..pipeline.machine import is_first_process, processes_together
 from .options import data_option, quiet_option, runs_option, source_option, training_options, transfer_options
 from .output import mark
 
@@ -27,6 +26,13 @@ if TYPE_CHECKING:
 @training_options
 @click.option(
     "--seeds", metavar="0,1,2", help="Train one run per seed, NAME-s0, NAME-s1, ...; score and report give their mean."
+)
+@click.option(
+    "--devices",
+    type=click.IntRange(1, 1024),
+    metavar="N",
+    default=1,
+    help="Train with N processes of this machine: on a GPU each, or on its cores. Default: one.",
 )
 @transfer_options
 @source_option
@@ -47,6 +53,7 @@ def train(
     epochs: int | None,
     changes: tuple[str, ...],
     seeds: str | None,
+    devices: int,
     init: str | None,
     freeze: str | None,
     labels_share: float | None,
@@ -63,10 +70,13 @@ def train(
     dwplus train --name mine --init runs/one --freeze encoder
     dwplus train --name tenth --labels-share 0.1      a tenth of the training tiles
     dwplus train --model my_module:build              a network of yours
-    accelerate launch -m dwplus.cli train             on several GPUs
+    dwplus train --devices 4                          on four GPUs of this machine, together
     """
     from ..model.registry import spec
+    from ..model.run_config import run_name
+    from ..model.training.devices import check_devices
     from ..workflow.console import console
+    from ..workflow.launch import Job, train_together
     from ..workflow.seeds import parse_seeds, settings_of_seeds
     from ..workflow.source import root_with_runs
     from ..workflow.training import Inputs, proposal, train_run, training_settings
@@ -80,14 +90,36 @@ def train(
     row = spec(settings.model)
     inputs: Inputs = Inputs(primary or row.primary, auxiliary or row.auxiliary or "none")
     name = name or re.sub("[^A-Za-z0-9._-]", "-", settings.model)
-    if seeds is not None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    together = processes_together()
+    if devices > 1 and together > 1:
+        raise UsageError(
+            f"--devices {devices} starts processes, and WORLD_SIZE says that {together} are started already; leave "
+            "--devices out"
+        )
+    if seeds is not None and together > 1:
         raise UsageError(
             f"--seeds trains one run after the other, in one process; start one command per seed: --name {name}-s0 "
             "--set seed=0"
         )
+    on_gpus = devices > 1 and check_devices(settings, devices)
     configs = {name: settings} if seeds is None else settings_of_seeds(name, settings, parse_seeds(seeds))
     for one, config in configs.items():
-        run_dir = train_run(root, one, config, protocol=protocol, inputs=inputs, progress=progress, accept=accept)
+        run_dir = root.runs / run_name(one)
+        if devices == 1:
+            train_run(root, one, config, protocol=protocol, inputs=inputs, progress=progress, accept=accept)
+            continue
+        job = Job(
+            folder=str(root.folder),
+            runs=None if runs is None else str(runs),
+            name=one,
+            config=config.to_dict(),
+            protocol=protocol,
+            primary=inputs.primary,
+            auxiliary=inputs.auxiliary,
+            accept=accept,
+            quiet=quiet,
+        )
+        train_together(job, devices, on_gpus=on_gpus)
     if is_first_process():
         click.echo(f"{run_dir}  next: {root.command(f'dwplus score runs/{name}')}")
 

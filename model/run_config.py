@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import isfinite
 from typing import Any
 
@@ -24,7 +24,7 @@ from .registry import completed, older_form
 MAY_DIFFER = frozenset(
     {
         *("dwplus", "train.workers", "train.keep_mb", "train.tracker", "train.device", "computing"),
-        *("train.batch_per_device", "train.checkpoint_minutes", "train.init", "initial.given"),
+        *("train.batch_per_device", "train.checkpoint_minutes", "train.pictures_every", "train.init", "initial.given"),
     }
 )
 """Keys that a run may be resumed with others of. ``computing`` is written down each time that it changes."""
@@ -158,6 +158,9 @@ class Computing:
         batch_per_device: samples at a time on each; 0 for a run of an earlier version.
         precision: what the network really computed in, whatever was asked for: ``bf16`` where autocast was on, else
             ``fp32``, or ``fp32, convolutions tf32`` on GPUs that round the inputs of convolutions.
+        device_name: of the first process's GPU or processor; empty for a run of an earlier version, or where the system
+            does not say.
+        versions: of the packages that compute, and of dwplus, by name; empty for a run of an earlier version.
     """
 
     from_epoch: int
@@ -166,6 +169,8 @@ class Computing:
     precision: str
     from_step: int = 0
     batch_per_device: int = 0
+    device_name: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         at_once = f", {count_of(self.batch_per_device, 'sample')} at a time" if self.batch_per_device else ""
@@ -177,8 +182,19 @@ class Computing:
         return self.from_epoch, self.from_step
 
     def same_as(self, other: Computing) -> bool:
-        """Whether nothing but the beginning differs."""
-        return replace(self, from_epoch=other.from_epoch, from_step=other.from_step) == other
+        """Whether nothing but the beginning differs, as far as both know."""
+        found = replace(self, from_epoch=other.from_epoch, from_step=other.from_step)
+        return found.completed(other) == other
+
+    def completed(self, other: Computing) -> Computing:
+        """With the name of the device and the versions of ``other``, where an earlier version recorded none."""
+        return self if self.versions else replace(self, device_name=other.device_name, versions=other.versions)
+
+    def beside(self, other: Computing) -> str:
+        """As text, with the device's name and the versions that differ from those of ``other``."""
+        name = f" on {self.device_name}" if self.device_name != other.device_name else ""
+        packages = [name for name in self.versions if self.versions[name] != other.versions.get(name)]
+        return "".join([str(self), name, *(f", {package} {self.versions[package]}" for package in packages)])
 
 
 @dataclass(frozen=True)

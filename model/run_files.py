@@ -23,6 +23,7 @@ from ..pipeline.files.locks import lock_soon
 
 SUMS = "SHA256SUMS"
 CHECKPOINTS = "checkpoints"
+PICTURES = "pictures"
 
 _WRITING_TAKES_S = 600.0
 """Seconds after which a write is taken for stuck: the checkpoint of the largest network takes some, on a slow disk."""
@@ -78,7 +79,7 @@ class RunFiles:
         with file:
             held = f"another command does not end its writing in {self.path}; end that command, then run this one again"
             lock_soon(file, held=held, within_s=_WRITING_TAKES_S)
-            for left in (*self.path.glob(".*.tmp"), *(self.path / CHECKPOINTS).glob(".*.tmp")):
+            for left in (one for folder in ("", CHECKPOINTS, PICTURES) for one in (self.path / folder).glob(".*.tmp")):
                 left.unlink(missing_ok=True)
             yield
 

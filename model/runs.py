@@ -1,9 +1,10 @@
 """A run's folder: settings, progress and results. Every file in it is written whole or not at all.
 
 ``config.json`` (resolved settings), ``tiles.json`` (the tiles it was trained on), ``checkpoints/`` (to resume from),
-``metrics.jsonl`` (a row an epoch), ``model.safetensors`` (weights after the last epoch: the result; its presence means
-the run is complete), ``best.safetensors`` (only with ``keep_best``), ``scores.json`` (``score.py``) and ``SHA256SUMS``,
-which names the hash of each of them: a file that changed since it was written is refused when it is read.
+``metrics.jsonl`` (a row an epoch), ``pictures/`` (a few validation tiles), ``model.safetensors`` (weights after the
+last epoch: the result; its presence means the run is complete), ``best.safetensors`` (only with ``keep_best``),
+``scores.json`` (``score.py``) and ``SHA256SUMS``, which names the hash of each of them: a file that changed since it
+was written is refused when it is read.
 """
 
 from __future__ import annotations

@@ -62,11 +62,13 @@ class TrainConfig:
         validate_every: epochs between scores of the validation split; the last epoch is always scored.
         checkpoint_every: epochs between checkpoints; the last epoch always leaves one.
         checkpoint_minutes: between checkpoints within an epoch; 0 leaves one after each step.
-        keep_best: also keep the weights of the epoch with the best validation mIoU, in a file of their own. Under the
-            protocol ``paper``, that is a choice made on the test split.
+        keep_best: also keep the weights of the epoch with the best validation mIoU, in a file of their own. Under
+            ``strict``, tiles that experts drew choose it, where there are any. Under ``paper``, it is a choice made on
+            the test split.
+        pictures_every: epochs between pictures of four validation tiles, drawn where an epoch is validated; 0: none.
         workers: loader processes; None: as many as pay off.
         keep_mb: megabytes of decoded tiles kept in memory, without workers.
-        tracker: write curves for this program too.
+        tracker: write curves for this program too; any that accelerate knows by name (``training/trackers.py``).
     """
 
     model: str = "specsar-former"
@@ -102,12 +104,17 @@ class TrainConfig:
     checkpoint_every: int = 1
     checkpoint_minutes: float = 15.0
     keep_best: bool = False
+    pictures_every: int = 10
     workers: int | None = None
     keep_mb: int = 0
-    tracker: Literal["tensorboard"] | None = None
+    tracker: str | None = None
 
     def __post_init__(self) -> None:
         check_domains(self)
+        if self.tracker is not None:
+            from .training.trackers import check_tracker_name  # brings accelerate, which takes a second
+
+            check_tracker_name(self.tracker)
         if fixed := sorted({"primary_bands", "auxiliary_bands", "name"} & self.model_options.keys()):
             raise UsageError(
                 f"model_options: {', '.join(fixed)} cannot be set; bands are chosen with --primary and --auxiliary"

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from ..pipeline.errors import DwplusError
-from ..pipeline.machine import usable_cores
+from ..pipeline.machine import processor_name
 from .losses import build_loss
 from .registry import build, configure, spec
 
@@ -134,7 +134,7 @@ def _measured(
     )
     inference_s, inference_mb = _timed(inference_step(network, images(1), precision), before, longest_s)
     training_s, training_mb = _timed(training_step(network, images(batch), precision), before, longest_s)
-    kind = torch.cuda.get_device_name() if cuda else _processor()
+    kind = torch.cuda.get_device_name() if cuda else processor_name()
     threads = 0 if cuda else torch.get_num_threads()
     words = "bf16" if bf16 else "fp32"
     return kind, threads, words, size, batch, 1 / inference_s, batch / training_s, inference_mb, training_mb
@@ -202,11 +202,3 @@ def held_mb() -> float:
             return next(int(line.split()[1]) for line in file if line.startswith("VmHWM")) * 1024 / 1e6
     except (OSError, StopIteration):
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-
-
-def _processor() -> str:
-    try:
-        with Path("/proc/cpuinfo").open(encoding="utf-8") as file:
-            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return f"{usable_cores()} cores"

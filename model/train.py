@@ -16,7 +16,8 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
-from ..pipeline.machine import is_first_process
+from ..pipeline.errors import DwplusError
+from ..pipeline.machine import is_first_process, processes_together
 from ..pipeline.spec.overlaps import block_of
 from ..pipeline.spec.tiles import Tile
 from .label_share import part_of
@@ -24,8 +25,10 @@ from .loader import TileSet
 from .runs import RunFolder
 from .settings import TrainConfig, in_epochs
 from .training.beginning import beginning, check_same_run, resolve
+from .training.devices import accelerator_of, check_machine
 from .training.listener import EpochRow, Listener, Position
 from .training.signals import stop_on_signals
+from .training.together import View, check_together, view_of
 from .training.trainer import Trainer
 from .transfer import BlockAt
 
@@ -63,15 +66,19 @@ def train(
         ``run_dir``.
 
     Raises:
-        UsageError: the settings do not fit each other or the data, ``run_dir`` holds a run with others, or weights to
-            begin with were trained on another Sentinel-1.
+        UsageError: the settings do not fit each other or the data, ``run_dir`` holds a run with others, weights to
+            begin with were trained on another Sentinel-1, or processes that train together see different things.
         DwplusError: the loss is not a number any more.
         KeyboardInterrupt: SIGTERM or SIGUSR1 came; the same call resumes.
     """
     folder, listener = RunFolder(run_dir), listener or Listener()
-    held = folder.read_config() if folder.started and folder.has_progress else None
     dataset_train = part_of(dataset_train, config.labels_share)
     run = resolve(config, dataset_train, dataset_val)
+    if not folder.complete:
+        check_machine(config)
+    if processes_together() > 1:
+        _meet(config, view_of(run, run_dir, (dataset_train, dataset_val)))
+    held = folder.read_config() if folder.started and folder.has_progress else None
     if held is not None:
         run = run.resuming(held)
     validated = () if dataset_val is None else dataset_val.tiles
@@ -90,6 +97,16 @@ def train(
         finally:
             trainer.accelerator.end_training()
     return run_dir
+
+
+def _meet(config: TrainConfig, view: View) -> None:
+    """Wait for the other processes of this training, and make sure that they see the same."""
+    accelerator = accelerator_of(config, Path(view.run_dir))
+    try:
+        check_together(view)
+    except DwplusError:
+        accelerator.end_training()
+        raise
 
 
 def _run_epochs(trainer: Trainer, on_epoch: Callable[[EpochRow], None] | None) -> None:

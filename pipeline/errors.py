@@ -39,6 +39,10 @@ class UsageError(DwplusError):
     exit_code = ExitCode.USAGE
 
 
+class DisagreementError(UsageError):
+    """Processes that train together see different runs, data or settings; all raise it, and the first one says it."""
+
+
 class DataError(DwplusError):
     """A file (label, shard, manifest, statistics) is missing, damaged or of another kind than it claims."""
 

@@ -32,9 +32,24 @@ def _share(group: Path) -> float | None:
     return quota / period if quota > 0 and period > 0 else None
 
 
+def processor_name() -> str:
+    """Model of the processor, or the number of its cores where the system does not say."""
+    # Not as ASCII: some names carry a trade mark.
+    try:
+        with Path("/proc/cpuinfo").open(encoding="utf-8", errors="replace") as file:
+            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return f"{usable_cores()} cores"
+
+
 def is_first_process() -> bool:
     """Whether this process speaks for a training: of several on one run (``accelerate launch``), the first does."""
     return os.environ.get("RANK", "0") == "0"
+
+
+def processes_together() -> int:
+    """How many processes train one run together with this one, itself included."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def usable_memory_bytes() -> int | None:

@@ -4,6 +4,8 @@
 - ``source``: opening a source of pixels; starting the local Earth Engine.
 - ``pace``: samples a second, time left.
 - ``training``: opening splits, naming runs, training and scoring on a data root.
+- ``pictures``: four validation tiles, drawn while a network trains.
+- ``launch``, ``launched``: one training by several processes of this machine.
 - ``seeds``: runs that differ in their seed alone.
 - ``run_table``: runs side by side.
 - ``reproduce``: everything in one command.

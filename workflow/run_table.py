@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..model.metrics import overall
-from ..model.run_config import MAY_DIFFER, RunConfig
+from ..model.run_config import MAY_DIFFER, Computing, RunConfig
 from ..model.runs import RunFolder
 from ..model.settings import TrainConfig
 from ..pipeline.dataset.root import DataRoot
@@ -74,7 +74,7 @@ def _row(folder: RunFolder) -> RunRow:
 
 
 def settings_of_run(config: RunConfig) -> dict[str, Any]:
-    """Settings by name, those of the network among them; what changes nothing that is learnt is left out."""
+    """Settings by name, those of the network among them, and what computed the run; others change nothing."""
     # Settings that an earlier version did not know yet had their defaults.
     train = {**TrainConfig().to_dict(), **config.train}
     options: Mapping[str, Any] = train.pop("model_options") or {}
@@ -88,7 +88,22 @@ def settings_of_run(config: RunConfig) -> dict[str, Any]:
         "protocol": data.protocol,
         "tiles": data.tiles,
         "shards": data.shards_hash,
+        **computed_on(config.computing),
     }
+
+
+def computed_on(computing: Sequence[Computing]) -> dict[str, str]:
+    """What computed a run, and the versions of packages, by name; ``1 x cpu, then 2 x cuda`` where that changed.
+
+    Runs of earlier versions do not record all of it.
+    """
+    columns: dict[str, list[str]] = {}
+    for one in computing:
+        name = f" {one.device_name}" if one.device_name else ""
+        known = {"devices": f"{one.processes} x {one.device}{name}", "computed_in": one.precision, **one.versions}
+        for column, value in known.items():
+            columns.setdefault(column, []).append(value)
+    return {column: ", then ".join(dict.fromkeys(values)) for column, values in columns.items()}
 
 
 def different(settings: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -9,6 +9,9 @@ from math import prod
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..model.estimate import duration_as_text
 from ..model.metrics import overall
 from ..model.run_config import RunConfig, run_name
@@ -17,11 +20,12 @@ from ..model.score import Scores, score
 from ..model.settings import TrainConfig, profile
 from ..model.train import train
 from ..model.training.listener import EpochRow, Listener
+from ..model.training.validation import expert_tiles
 from ..model.transfer import initial_as_text
 from ..pipeline.dataset.manifest import Protocol
 from ..pipeline.dataset.root import DataRoot
 from ..pipeline.dataset.samples import Dataset, ReadFrom
-from ..pipeline.errors import DataError, LeftOutError, UsageError
+from ..pipeline.errors import DataError, DwplusError, LeftOutError, UsageError
 from ..pipeline.own.blocks import block_at as own_block_at
 from ..pipeline.progress import Progress, Step
 from ..pipeline.spec.bands import preset
@@ -31,6 +35,7 @@ from ..pipeline.spec.sources import Source
 from ..pipeline.spec.tiles import TILE_SIZE_PX, Tile
 from ..pipeline.spec.words import count_of
 from .pace import Pace
+from .pictures import Pictures
 
 READ_VARIABLE = "DWPLUS_READ"
 """Environment variable: ``shards`` or ``store`` where the choice of ``auto`` shall not do."""
@@ -214,12 +219,15 @@ def train_run(
     dataset_val = _validation(root, protocol, inputs, progress)
     for line in (*tiles_as_text(dataset_train), *(tiles_as_text(dataset_val) if dataset_val else ())):
         progress.say(line)
+    if dataset_val is not None and config.keep_best:
+        progress.say(choice_as_text(dataset_val))
     if dataset_train.reading != "shards":
         progress.say(f"samples are read from {dataset_train.reading}")
     if RunFolder(run_dir).complete:
         progress.say(f"run {name} is complete already")
         # Nothing is trained; settings that differ from those of the run are still refused.
         return train(config, dataset_train=dataset_train, dataset_val=dataset_val, run_dir=run_dir, accept_s1=accept_s1)
+    pictures = None if dataset_val is None else Pictures(name, dataset_val, block_at)
     with progress.stage(f"Training {name}", None, unit="epochs") as step:
         train(
             config,
@@ -227,7 +235,7 @@ def train_run(
             dataset_val=dataset_val,
             run_dir=run_dir,
             on_epoch=lambda row: step.advance(note=epoch_as_text(row)),
-            listener=_Teller(name, config, step, progress),
+            listener=_Teller(name, config, step, progress, pictures),
             held_out=held_out,
             block_at=block_at,
             accept_s1=accept_s1,
@@ -236,10 +244,13 @@ def train_run(
 
 
 class _Teller(Listener):
-    """Tells a person what the training begins with, how long it will take, and how far it is."""
+    """Tells a person what the training begins with, how long it will take, and how far it is; draws its pictures."""
 
-    def __init__(self, name: str, config: TrainConfig, step: Step, progress: Progress) -> None:
+    def __init__(
+        self, name: str, config: TrainConfig, step: Step, progress: Progress, pictures: Pictures | None = None
+    ) -> None:
         self._name, self._config, self._step, self._progress = name, config, step, progress
+        self._pictures = pictures
         self._pace = Pace(config.epochs)
 
     def begins(self, run: RunConfig, epochs: int) -> None:
@@ -261,12 +272,32 @@ class _Teller(Listener):
         pace = self._pace.batch(epoch, done, count, samples)
         self._step.advance(0, note=", ".join(filter(None, [f"epoch {epoch}, batch {done} of {count}", pace])))
 
+    def shown(self) -> Sequence[int]:
+        try:
+            return () if self._pictures is None else self._pictures.places
+        except DwplusError as error:
+            # A store may be trained from without labels and shards.
+            self._progress.say(f"no pictures of validation tiles: {error}")
+            return ()
+
+    def picture(self, epoch: int, predicted: Mapping[int, NDArray[np.uint8]]) -> bytes | None:
+        return None if self._pictures is None else self._pictures.draw(epoch, predicted)
+
 
 def _validation(root: DataRoot, protocol: Protocol, inputs: Inputs, progress: Progress) -> Dataset | None:
     if not root.usable("val", protocol):
         progress.say(f"no validation tile under protocol {protocol}: epochs are not scored")
         return None
     return open_split(root, "val", protocol, inputs)
+
+
+def choice_as_text(dataset_val: Dataset) -> str:
+    """Which validation tiles choose the best epoch: ``6 of 9 validation tiles, drawn by experts, choose ...``."""
+    experts, count = len(expert_tiles(dataset_val)), len(dataset_val)
+    if experts:
+        return f"{experts} of {count_of(count, 'validation tile')}, drawn by experts, choose the best epoch"
+    reason = "experts drew none of them" if dataset_val.protocol == "strict" else "the protocol is paper"
+    return f"all {count_of(count, 'validation tile')} choose the best epoch: {reason}"
 
 
 def epoch_as_text(row: EpochRow) -> str:

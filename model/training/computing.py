@@ -5,11 +5,22 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib.metadata import version
 
 from ...pipeline.spec.tiles import Tile
+from ...pipeline.spec.version import __version__
 from ..run_config import Computing, RunConfig
 from ..runs import TILES, RunFolder
 from ..transfer import Place, places_of
+
+PACKAGES = ("torch", "accelerate", "numpy")
+"""Whose versions decide, beside ours, what is computed."""
+
+
+def versions() -> dict[str, str]:
+    """Versions of ``PACKAGES`` and of dwplus, by name."""
+    return {"dwplus": __version__, **{name: version(name) for name in PACKAGES}}
+
 
 log = logging.getLogger(__name__)
 
@@ -46,5 +57,7 @@ def write_down(
     if last is not None and last.same_as(now):
         return
     if last is not None:
-        log.warning("%s: computed on %s so far, and on %s from here on", folder.path, last, now)
+        last = last.completed(now)
+        so_far, from_here = last.beside(now), now.beside(last)
+        log.warning("%s: computed on %s so far, and on %s from here on", folder.path, so_far, from_here)
     folder.write_config(replace(run, computing=(*before, now)))

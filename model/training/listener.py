@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ..run_config import RunConfig
 
@@ -19,7 +23,7 @@ class Position:
 
 
 class Listener:
-    """Hears of a training, in the main process; this one does nothing."""
+    """Hears of a training, in the main process, and draws pictures of it; this one does nothing."""
 
     def begins(self, run: RunConfig, epochs: int) -> None:
         """Settings of the run, and its epochs in all; before the first step."""
@@ -34,7 +38,15 @@ class Listener:
         """``done`` of ``count`` batches of an epoch (from 1) are computed; the last one, of all devices together, had
         ``samples``."""
 
+    def shown(self) -> Sequence[int]:
+        """Places of the validation tiles that ``picture`` draws, the same for all epochs; asked in every process."""
+        return ()
+
+    def picture(self, epoch: int, predicted: Mapping[int, NDArray[np.uint8]]) -> bytes | None:  # noqa: ARG002 - for others
+        """A PNG of an epoch (from 1), or None; ``predicted`` has uint8 (H, W), class indices, of each tile by place."""
+        return None
+
 
 EpochRow = dict[str, Any]
 """One row of ``metrics.jsonl``: epoch (from 1), lr, loss, seconds, samples_per_second, and miou, oa, f1 where the epoch
-was validated."""
+was validated; also miou_expert, expert_tiles where some validation tiles were drawn by experts."""

@@ -29,17 +29,19 @@ from ..settings import TrainConfig, accumulation
 from .balance import sample_weights, tile_chances
 from .beginning import Beginning
 from .checkpoint import Checkpoints, Progress
-from .computing import write_down
-from .devices import accelerator_of, true_precision
+from .computing import versions, write_down
+from .devices import accelerator_of, device_name, true_precision
 from .divergence import check_losses, check_weights
 from .learner import make_learner
 from .listener import EpochRow, Listener, Position
 from .objective import Objective
 from .order import Cut, EpochOrder, MicroBatch
+from .pictures import is_due, keep_picture
 from .schedule import learning_rate
 from .signals import StopRequest
 from .step import StepGradient
-from .validation import Validation
+from .trackers import send_row, start_tracker
+from .validation import Validation, is_best
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +69,8 @@ class Trainer:
         # Some tiles are smaller than the crop; where all are, the crop is a mistake.
         self.fill_up = any(min(tile.shape) >= (config.crop_px or 0) for tile in dataset_train.tiles)
         self.accelerator = accelerator_of(config, folder.path)
+        if config.tracker:
+            start_tracker(self.accelerator, config.tracker, run, folder.path)
         accumulation(config, self.accelerator.num_processes)  # refuses devices that do not divide the batch
         learner = make_learner(config, begins)
         self.resting = learner.resting
@@ -92,6 +96,8 @@ class Trainer:
         )
         self.progress = Progress()
         self.validation = None if dataset_val is None else Validation(config, dataset_val, self.accelerator)
+        draws = config.pictures_every > 0 and self.validation is not None
+        self.shown = tuple(listener.shown()) if draws else ()
         device = self.accelerator.device
         self.normaliser = run.data.normaliser().to(device)
         loss = build_loss(
@@ -130,6 +136,8 @@ class Trainer:
                 precision=true_precision(self.accelerator),
                 from_step=now.steps,
                 batch_per_device=self.config.batch_per_device,
+                device_name=device_name(self.accelerator.device),
+                versions=versions(),
             )
             before = () if self.before is None else self.before.tiles or ()
             write_down(self.folder, self.run, computing, tiles=self.tiles.tiles, pretrained_on=before)
@@ -210,11 +218,19 @@ class Trainer:
         }
         due = (epoch + 1) % self.config.validate_every == 0 or epoch + 1 == self.config.epochs
         if self.validation is not None and due:
-            row |= self.validation.scores(self.network, self.normaliser, between=self._stop_if_asked)
-        self.accelerator.log({key: value for key, value in row.items() if value is not None}, step=epoch + 1)
+            show = self.shown if self._is_pictured(epoch + 1) else ()
+            row |= self.validation.scores(self.network, self.normaliser, between=self._stop_if_asked, show=show)
+        send_row(self.accelerator, row)
         now.end_epoch(row)
         self._keep()
+        if self.validation is not None and self.validation.predicted and self.accelerator.is_main_process:
+            keep_picture(self.listener, self.folder, self.accelerator, epoch + 1, self.validation.predicted)
+            self.validation.predicted = {}
         return row
+
+    def _is_pictured(self, epoch: int) -> bool:
+        config = self.config
+        return is_due(epoch, every=config.pictures_every, validate_every=config.validate_every, epochs=config.epochs)
 
     def _train_epoch(self, epoch: int) -> None:
         now, steps = self.progress, self.order.steps
@@ -292,7 +308,7 @@ class Trainer:
         weights, rows = self.checkpoints.weights(), self.progress.rows
         check_weights(weights, epoch=self.done)
         self.folder.write_rows(rows)
-        if self.config.keep_best and _is_best(rows):
+        if self.config.keep_best and is_best(rows):
             self.folder.write_weights(BEST_WEIGHTS, weights)
         by_epochs = self.done % self.config.checkpoint_every == 0 or self.done == self.config.epochs
         if by_epochs or self.checkpoints.due:
@@ -307,12 +323,6 @@ class Trainer:
             self.folder.keep_checkpoints(1)
             self.folder.write_weights(WEIGHTS, weights)
         self.accelerator.wait_for_everyone()
-
-
-def _is_best(rows: list[EpochRow]) -> bool:
-    """Whether the last row has a validation mIoU above all earlier ones."""
-    last = rows[-1].get("miou")
-    return last is not None and all(last > row["miou"] for row in rows[:-1] if row.get("miou") is not None)
 
 
 def _seed(seed: int, device: torch.device) -> None:

@@ -422,21 +422,6 @@ def test_bf16_is_refused_without_a_gpu(tmp_path: Path):
         train(replace(CONFIG, precision="bf16"), dataset_train=Tiles(), run_dir=tmp_path)
 
 
-def test_a_tracker_that_is_not_installed_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("dwplus.model.training.devices.find_spec", lambda _name: None)
-
-    with pytest.raises(UsageError, match=r"pip install 'dwplus\[trackers\]'"):
-        train(replace(CONFIG, tracker="tensorboard"), dataset_train=Tiles(), run_dir=tmp_path)
-
-
-def test_a_tracker_writes_curves(tmp_path: Path):
-    pytest.importorskip("tensorboard", reason="extra 'trackers' is not installed")
-
-    train(replace(CONFIG, epochs=1, tracker="tensorboard"), dataset_train=Tiles(), run_dir=tmp_path)
-
-    assert list((tmp_path / "curves").rglob("events.*"))
-
-
 def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path):
     path = tmp_path / "file"
     path.write_text("old")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from dwplus.model.run_config import Computing
 from dwplus.model.runs import RunFolder
 from dwplus.pipeline.dataset.root import DataRoot
 from dwplus.workflow.pace import Pace
-from dwplus.workflow.run_table import different, run_rows
+from dwplus.workflow.run_table import computed_on, different, run_rows
 from support.fixture_types import LayOut, Run
 from support.runs import lay_out, make_run
 
@@ -69,6 +71,22 @@ def test_without_runs_the_next_command_is_named(dwplus: Run, data_root: LayOut, 
     code, out, _ = dwplus("runs", "--source", "sandbox", "--runs", str(tmp_path / "none"))
 
     assert (code, "train one with 'dwplus train" in out) == (0, True)
+
+
+def test_what_computed_runs_differs_too(data_root: LayOut) -> None:
+    root = data_root(train=2, test=1, size=32)
+    on_cpu = Computing(1, 1, "cpu", "fp32", 0, 4, "EPYC", {"torch": "2.14", "numpy": "2.4"})
+    on_gpus = Computing(3, 2, "cuda", "bf16", 0, 4, "H100", {"torch": "2.15", "numpy": "2.4"})
+    for name, computing in (("a", (on_cpu,)), ("b", (on_cpu, on_gpus)), ("old", ())):
+        RunFolder(root.runs / name).write_config(replace(make_run(name).config, computing=computing))
+
+    a, b, old = run_rows(root)
+
+    assert a.settings == {"devices": "1 x cpu EPYC", "computed_in": "fp32", "torch": "2.14", "numpy": "2.4"}
+    assert (b.settings["devices"], b.settings["torch"]) == ("1 x cpu EPYC, then 2 x cuda H100", "2.14, then 2.15")
+    assert old.settings == {}
+    # Nothing that all share is listed.
+    assert "numpy" not in different([computed_on((on_cpu,)), computed_on((on_gpus,))])
 
 
 def test_settings_that_one_run_does_not_have_differ() -> None:

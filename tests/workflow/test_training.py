@@ -82,8 +82,9 @@ def test_the_signal_of_a_batch_system_leaves_a_checkpoint_and_exits_130(
 def test_a_run_begins_with_another_of_the_data_root_and_says_what_it_takes(dwplus: Run, data_root: LayOut) -> None:
     root = ready(data_root(train=4, test=1, size=32))
     common = ("--source", "sandbox", "--epochs", "1", "--set", "device=cpu", "--set", "workers=0", *SMALL_NETWORK)
-    code, _, said = dwplus("train", "--name", "one", *common)
+    code, _, said = dwplus("train", "--name", "one", *common, "--set", "keep_best=true")
     assert code == 0, said
+    assert "1 of 1 validation tile, drawn by experts, choose the best epoch" in said
     assert "settings: profile small, by the size of the training split (3 tiles); --profile names another" in said
     assert "one: specsar-former-small on 3 training tiles" in said
     assert "timing a first batch" in said

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import matplotlib as mpl
 import numpy as np
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 mpl.use("Agg")
 
+_Below = Literal["outside lower center", "lower center"]
+_DPI = 110
 _GREY = (0.93, 0.93, 0.93)
 _SPLIT_COLOURS = {"train": "#3a6ea5", "val": "#e0a030", "test": "#c0392b", "inspect": "#555555"}
 
@@ -92,6 +94,54 @@ def _prediction(view: TileView, run: str, classes: ClassTable) -> NDArray[np.flo
     """Colours of a run's classes; grey where it was not scored on this tile."""
     found = view.predictions.get(run)
     return class_colours(np.full_like(view.label, IGNORE) if found is None else found, classes)
+
+
+_PANEL_PX, _GAP_PX, _HEAD_PX, _FOOT_PX = 256, 6, 40, 64
+"""Of ``panels_figure``: side of a panel, space between panels, above them and below."""
+
+
+def panels_figure(
+    views: Sequence[TileView], *, title: str, classes: ClassTable = DYNAMIC_WORLD, mark: str = ""
+) -> bytes:
+    """The rows of ``tiles_figure`` at a fixed size, in a third of its time, for pictures that are drawn while a network
+    trains: views have one prediction each.
+    """
+    from matplotlib.figure import Figure
+
+    panels = [
+        [true_colour(one.rgb), np.repeat(backscatter(one.vv)[..., None], 3, 2), class_colours(one.label, classes)]
+        + [_prediction(one, run, classes) for run in one.predictions]
+        for one in views
+    ]
+    titles = ["Sentinel-2 true colour", "Sentinel-1 VV, mean", "Label", *views[0].predictions]
+    step = _PANEL_PX + _GAP_PX
+    width, height = step * len(titles) + _GAP_PX, step * len(views) + _HEAD_PX + _FOOT_PX
+    canvas = np.ones((height, width, 3), dtype=np.float32)
+    for row, of_tile in enumerate(panels):
+        for column, panel in enumerate(of_tile):
+            top, left = _HEAD_PX + row * step, _GAP_PX + column * step
+            canvas[top : top + _PANEL_PX, left : left + _PANEL_PX] = _at_size(panel, _PANEL_PX)
+    figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI)
+    figure.figimage(canvas, origin="upper")
+    for column, text in enumerate(titles):
+        x = (_GAP_PX + column * step + _PANEL_PX / 2) / width
+        figure.text(x, 1 - (_HEAD_PX - 6) / height, text, ha="center", va="bottom", fontsize=8)
+    figure.text(0.005, 0.998, title, ha="left", va="top", fontsize=8, weight="bold")
+    for row, view in enumerate(views):
+        y = 1 - (_HEAD_PX + row * step + _PANEL_PX - 4) / height
+        box = {"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 1.5}
+        figure.text((_GAP_PX + 4) / width, y, view.title, ha="left", va="bottom", fontsize=5, bbox=box)
+    _class_legend(figure, classes, place="lower center")
+    return _png(figure, mark)
+
+
+def _at_size(picture: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+    """The nearest pixels of a picture (H, W, 3), whose longer side becomes ``side``; white beside it."""
+    scale = side / max(picture.shape[:2])
+    rows, columns = (((np.arange(round(n * scale)) + 0.5) / scale).astype(int) for n in picture.shape[:2])
+    shown = np.ones((side, side, 3), dtype=np.float32)
+    shown[: len(rows), : len(columns)] = picture[rows[:, None], columns]
+    return shown
 
 
 def labels_figure(
@@ -261,11 +311,11 @@ def _grid(
     return figure, axes.tolist()
 
 
-def _class_legend(figure: Figure, classes: ClassTable) -> None:
+def _class_legend(figure: Figure, classes: ClassTable, *, place: _Below = "outside lower center") -> None:
     from matplotlib.patches import Patch
 
     patches = [Patch(color=f"#{c.colour}", label=c.title) for c in classes.classes]
-    figure.legend(handles=patches, loc="outside lower center", ncol=5, fontsize=7, frameon=False)
+    figure.legend(handles=patches, loc=place, ncol=5, fontsize=7, frameon=False)
 
 
 def _as_written(figure: Figure) -> None:
@@ -285,6 +335,6 @@ def _png(figure: Figure, mark: str) -> bytes:
     _as_written(figure)
     content = io.BytesIO()
     # No software tag: the same numbers draw the same bytes.
-    figure.savefig(content, format="png", dpi=110, metadata={"Software": None})
+    figure.savefig(content, format="png", dpi=_DPI, metadata={"Software": None})
     plt.close(figure)
     return content.getvalue()

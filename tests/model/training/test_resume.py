@@ -6,6 +6,8 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,10 @@ import pytest
 import torch
 from dwplus.model.runs import RunFolder
 from dwplus.model.training.checkpoint import Progress
+from dwplus.model.training.computing import write_down
 from dwplus.model.training.listener import Position
+from dwplus.pipeline.machine import processor_name
+from dwplus.pipeline.spec.version import __version__
 from support.trainings import STEPS, newest, result, start, train_here
 
 KILLED = -signal.SIGKILL
@@ -136,3 +141,26 @@ def test_progress_is_kept_as_it_is_and_older_checkpoints_are_of_whole_epochs() -
 
     assert Progress.of_state(now.to_state()) == now == Progress([{"epoch": 1}], 2, 4.0, 8.0, 5.0)
     assert Progress.of_state({"rows": [{"epoch": 1}], "network": {}}) == Progress([{"epoch": 1}])
+
+
+def test_packages_and_device_of_a_run_are_on_record_and_a_change_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, run = RunFolder(tmp_path), RunFolder(train_here(tmp_path, epochs=1)).read_config()
+    (found,) = run.computing
+    assert found.versions == {
+        "dwplus": __version__,
+        **{name: version(name) for name in ("torch", "accelerate", "numpy")},
+    }
+    assert found.device_name == processor_name()
+
+    # Given that the next epoch is computed by another torch on another processor.
+    later = replace(found, from_epoch=3, device_name="abacus", versions={**found.versions, "torch": "0.4"})
+    write_down(folder, run, later, tiles=(), pretrained_on=())
+
+    assert [one.from_epoch for one in folder.read_config().computing] == [1, 3]
+    torch_now = found.versions["torch"]
+    assert f"at a time on {found.device_name}, torch {torch_now} so far, and on 1 x cpu in fp32" in caplog.text
+    assert "at a time on abacus, torch 0.4 from here on" in caplog.text
+    # A run of an earlier version recorded neither: that is no change.
+    assert replace(found, device_name="", versions={}).same_as(found)

@@ -140,7 +140,35 @@ def _in_process(rank: int, port: int, folder: Path) -> None:
     torch.set_num_threads(1)
     # Three tiles at a time: the first process has two micro-batches, the second one.
     torch.save(by_steps(3, processes=2, rank=rank), folder / f"{rank}.pt")
+    torch.save(running_means(3, processes=2, rank=rank), folder / f"means-{rank}.pt")
     Accelerator().end_training()
+
+
+class Normed(nn.Module):
+    """A network that is BatchNorm and little else."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.head = nn.BatchNorm2d(2), nn.Conv2d(2, 9, 1)
+
+    def forward(self, primary: Tensor, auxiliary: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.norm(primary.float()))
+        return logits
+
+
+def running_means(at_once: int, processes: int, rank: int) -> Tensor:
+    """Of BatchNorm, where the weights of a training are taken from, after a step."""
+    torch.manual_seed(2)
+    accelerator = Accelerator(cpu=True)
+    model, batch = accelerator.prepare(Normed()).train(), tiles()
+    gradient = StepGradient(
+        accelerator, model, Objective(model, Doubled(), build_loss("focal", counts=COUNTS), classes=9)
+    )
+    parts = Cut(8, at_once, processes, rank).step(range(8), 0)
+    for part in parts:
+        gradient.add(some(batch, part.numbers), last=part is parts[-1])
+    gradient.finish()
+    return accelerator.unwrap_model(model).norm.running_mean
 
 
 def test_a_step_of_two_processes_has_the_gradient_of_one_large_batch(tmp_path: Path) -> None:
@@ -156,3 +184,8 @@ def test_a_step_of_two_processes_has_the_gradient_of_one_large_batch(tmp_path: P
         assert pixels == int((tiles().label != 255).sum())
         assert loss == pytest.approx(wanted_loss, rel=1e-6)
         assert largest_difference(found, wanted) < 1e-6
+    # The running statistics that are kept saw the two micro-batches of the first process: tiles 0-2 and 6-7, not 3-5.
+    kept = torch.zeros(2)
+    for seen in (slice(0, 3), slice(6, 8)):
+        kept = 0.9 * kept + 0.1 * (tiles().primary[seen].double() / 1e4).mean(dim=(0, 2, 3))
+    assert torch.allclose(torch.load(tmp_path / "means-0.pt").double(), kept, rtol=1e-5)
