@@ -66,6 +66,22 @@ def _weights_by_pixel(share: Tensor) -> Tensor:
         limited |= weights > MOST_WEIGHT
 
 
+LEAST_WEIGHT = 0.01
+"""Where the mean pixel weighs less than this, the loss is that of the rarest class and of little else."""
+
+
+def too_rare(counts: Sequence[int], scale: ClassScale) -> int | None:
+    """The class that is so rare that its weight makes those of all others vanish; None where there is none.
+
+    Args:
+        counts: training pixels of each class.
+        scale: see ``class_weights``; with ``pixel`` there is none.
+    """
+    weights, pixels = class_weights(counts, scale).double(), torch.tensor(list(counts), dtype=torch.float64)
+    mean = float((weights * pixels).sum() / pixels.sum())
+    return int(weights.argmax()) if mean < LEAST_WEIGHT else None
+
+
 class PixelLoss(nn.Module):
     """Mean over the counted pixels of one number per pixel; 0, with a gradient of 0, where none counts."""
 

@@ -22,6 +22,8 @@ from ..pipeline.spec.overlaps import block_of
 from ..pipeline.spec.tiles import Tile
 from .label_share import part_of
 from .loader import TileSet
+from .losses import too_rare
+from .run_config import RunConfig
 from .runs import RunFolder
 from .settings import TrainConfig, in_epochs
 from .training.beginning import beginning, check_same_run, resolve
@@ -88,6 +90,8 @@ def train(
     if folder.complete:
         log.info("%s is complete: nothing to do", run_dir)
         return run_dir
+    if is_first_process():
+        _warn_of_rare_class(config, run)
     config = in_epochs(config, len(dataset_train))
     # One process of several on one run holds the lock for all of them.
     with folder.locked() if is_first_process() else nullcontext(), stop_on_signals() as stop:
@@ -107,6 +111,17 @@ def _meet(config: TrainConfig, view: View) -> None:
     except DwplusError:
         accelerator.end_training()
         raise
+
+
+def _warn_of_rare_class(config: TrainConfig, run: RunConfig) -> None:
+    counts = run.data.class_counts
+    if not config.loss.startswith("focal") or (rarest := too_rare(counts, config.class_scale)) is None:
+        return
+    log.warning(
+        "class %s has %d of %d training pixels: its weight in the loss makes those of all other classes vanish; train "
+        "with --set class_scale=pixel, which limits it",
+        *(run.data.classes.names[rarest], counts[rarest], sum(counts)),
+    )
 
 
 def _run_epochs(trainer: Trainer, on_epoch: Callable[[EpochRow], None] | None) -> None:

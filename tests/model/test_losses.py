@@ -14,6 +14,7 @@ from dwplus.model.losses import (
     FocalLoss,
     build_loss,
     class_weights,
+    too_rare,
 )
 from dwplus.pipeline.errors import UsageError
 from torch import Tensor
@@ -143,6 +144,19 @@ def test_a_stray_pixel_of_a_rare_class_does_not_silence_all_others_where_pixels_
 
     assert float(by_class[:2].max()) < 1e-7  # below the eps of AdamW, 1e-8, once a gradient is multiplied with it
     assert by_pixel.tolist() == pytest.approx([1, 1, MOST_WEIGHT, 0, 0, 0, 0, 0, 0], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("counts", "scale", "rarest"),
+    [
+        ((100_000_000, 60_000_000, 1), "class", 2),
+        ((100_000_000, 60_000_000, 1), "pixel", None),
+        ((700, 250, 50), "class", None),  # 5 %: the mean pixel weighs 0.35
+        ((1000, 0, 500), "class", None),
+    ],
+)
+def test_a_class_that_silences_all_others_is_found(counts, scale, rarest):
+    assert too_rare(counts, scale) == rarest
 
 
 def test_the_mean_weight_of_a_pixel_is_one_where_pixels_set_the_scale():

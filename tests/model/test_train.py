@@ -132,6 +132,34 @@ def test_a_run_leaves_its_configuration_rows_and_weights(finished: Path):
     assert not list(finished.rglob("*.tmp"))
 
 
+def losses(run_dir: Path) -> list[float]:
+    return [json.loads(line)["loss"] for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_one_pixel_of_a_rare_class_changes_less_than_another_seed_does(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    bands = Tiles().statistics.bands
+    two, three = (Statistics(bands, (50_000_000, 0, 0, 0, 50_000_000, rare, 0, 0, 0)) for rare in (0, 1))
+    by_pixel = replace(CONFIG, loss="focal", class_scale="pixel")
+    runs = {"without": (by_pixel, two), "with": (by_pixel, three), "another seed": (replace(by_pixel, seed=5), two)}
+
+    found = {
+        name: losses(train(config, dataset_train=Tiles(statistics=counted), run_dir=tmp_path / name))
+        for name, (config, counted) in runs.items()
+    }
+
+    assert found["with"] == pytest.approx(found["without"], rel=1e-5)
+    assert found["another seed"] != pytest.approx(found["without"], rel=1e-3)
+    assert "vanish" not in caplog.text
+    train(
+        replace(by_pixel, class_scale="class", epochs=1),
+        dataset_train=Tiles(statistics=three),
+        run_dir=tmp_path / "class",
+    )
+    assert "class shrub_and_scrub has 1 of 100000001 training pixels" in caplog.text
+
+
 def test_a_run_says_what_computed_it_in_which_precision(finished: Path):
     # precision was "auto": on a CPU that is float32.
     assert json.loads((finished / "config.json").read_text())["train"]["precision"] == "auto"
