@@ -38,6 +38,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "cost": ("models:cost", "Show what networks cost: parameters, GFLOPs, speed, memory."),
     "train": ("train:train", "Train a network on the data set."),
     "score": ("train:score", "Score a trained run on the test tiles."),
+    "predict": ("predict:predict", "Map the land cover of an image with a trained run."),
     "runs": ("runs:runs", "Compare runs: scores, time, settings that differ."),
     "report": ("report:report", "Write the report: scores beside the paper's."),
     "reproduce": ("reproduce:reproduce", "Build, train, score and report in one command."),

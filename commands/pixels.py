@@ -37,7 +37,7 @@ def pixels() -> None:
     """
 
 
-def _unit_options(function: Any) -> Any:
+def unit_options(function: Any) -> Any:
     return in_order(
         function,
         click.option(
@@ -61,7 +61,7 @@ def _unit_options(function: Any) -> Any:
     )
 
 
-def _radar_options(function: Any) -> Any:
+def radar_options(function: Any) -> Any:
     return in_order(
         function,
         click.option("--s1-calibration", type=click.Choice(["sigma0", "gamma0"]), help="sigma0 (GRD) or gamma0 (RTC)."),
@@ -99,8 +99,8 @@ def _date_options(function: Any) -> Any:
 @pixels.command(short_help="Add Sentinel-2 or Sentinel-1 files to the labels of a data root.")
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--as", "kind", type=click.Choice(list(_SENSORS)), required=True, help="Whose bands the files hold.")
-@_unit_options
-@_radar_options
+@unit_options
+@radar_options
 @_date_options
 @click.option(
     "--resampling",
@@ -238,7 +238,7 @@ def _addition(options: dict[str, Any]) -> Addition:
     return Addition(
         sensors=sensors,
         source=None if options["source"] is None else Source.added_as(options["source"]),
-        radar=_radar(options, sensors),
+        radar=radar_said(options, sensors),
         dates=Dates(
             said=None if day is None else day_of(day, "--date"),
             table=None if table is None else read_date_table(table),
@@ -266,7 +266,7 @@ def _hashes(**files: Path | None) -> dict[str, str]:
     return {name: f"sha256 {sha256_of(path.read_bytes())[:12]}" for name, path in files.items() if path is not None}
 
 
-def _radar(options: dict[str, Any], sensors: tuple[Sensor, ...]) -> Radar | None:
+def radar_said(options: dict[str, Any], sensors: tuple[Sensor, ...]) -> Radar | None:
     """How Sentinel-1 was made, as said.
 
     Raises:

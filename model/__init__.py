@@ -18,4 +18,5 @@
 - ``estimate``: how long a training will take.
 - ``training``: the parts of a training.
 - ``train``, ``score``: the two stages.
+- ``maps``: from windows of an image to a map.
 """

@@ -417,6 +417,11 @@ class Symmetry(NamedTuple):
             image = image.flip(-1)
         return torch.rot90(image, self.turns, (-2, -1)) if self.turns else image
 
+    def undo(self, image: Tensor) -> Tensor:
+        """The way back: ``undo(symmetry(image))`` is the image."""
+        turned = torch.rot90(image, -self.turns, (-2, -1)) if self.turns else image
+        return turned.flip(-1) if self.mirrored else turned
+
 
 def augment(
     batch: Batch,

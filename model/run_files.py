@@ -175,6 +175,11 @@ def _umask() -> int:
     return mask
 
 
+def weights_hash(path: Path) -> str:
+    """SHA-256 of a file of weights: says which network a result is of."""
+    return _sha256_at(path)
+
+
 def _sha256_at(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

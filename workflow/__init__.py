@@ -8,6 +8,7 @@
 - ``launch``, ``launched``: one training by several processes of this machine.
 - ``seeds``: runs that differ in their seed alone.
 - ``run_table``: runs side by side.
+- ``mapping``: a map out of a run and an image.
 - ``reproduce``: everything in one command.
 - ``pages``: the report and the page of findings.
 - ``doctor``: what a build needs, checked before it starts.

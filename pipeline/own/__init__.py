@@ -27,4 +27,8 @@ Pixels (``dwplus pixels add``, ``remove``):
 - ``pixels_tile``: the pixels of one tile: its best acquisition, checked, as a shard.
 - ``pixels``: the stage: products in, shards and ledger rows out.
 - ``pixels_removal``: its undo.
+
+Maps (``dwplus predict``):
+
+- ``image``: files of one day as one image, read by rows.
 """

@@ -113,7 +113,7 @@ def _of_day(tile: Tile, day: Day, method: Resampling) -> Taken | None:
     top: NDArray[np.float64] | None = None
     used: list[Product] = []
     for product in day.products:
-        pixels = _physical(tile, product, method)
+        pixels = physical_of(tile, product, method)
         if top is None:
             if np.isfinite(pixels).any():
                 top = pixels
@@ -144,7 +144,7 @@ def _complete(pixels: NDArray[np.float64], products: Sequence[Product]) -> NDArr
     return found
 
 
-def _physical(tile: Tile, product: Product, method: Resampling) -> NDArray[np.float64]:
+def physical_of(tile: Tile, product: Product, method: Resampling) -> NDArray[np.float64]:
     """Reflectance or dB of one product on the grid of a tile: float64 (bands, H, W), NaN = no data."""
     names = SENSOR_BANDS[product.sensor]
     out = np.full((len(names), *tile.shape), np.nan)

@@ -5,5 +5,6 @@
 - ``geotiff_blocks``: pixels straight from a shard's own blocks, where GDAL would take longer.
 - ``compiled_loops``: the two loops over pixels that numba compiles.
 - ``label_raster``: a label tile as released: its codes and its grid.
+- ``class_map``: maps of classes as cloud-optimised GeoTIFFs.
 - ``targets``: which pixels are trained on and scored.
 """

@@ -1,0 +1,252 @@
+"""Maps of files: classes of a run on the image's grid, resumed to the same bytes, refused where they would mislead."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+import rasterio
+from dwplus.model.score import LoadedRun, load, predict
+from dwplus.pipeline.dataset.samples import Sample
+from dwplus.pipeline.errors import DataError, UsageError
+from dwplus.pipeline.own.image import Image, image_of
+from dwplus.pipeline.own.pixels_dates import Dates
+from dwplus.pipeline.own.pixels_products import Rules, find_products
+from dwplus.pipeline.own.pixels_units import Said
+from dwplus.pipeline.progress import Silent
+from dwplus.pipeline.spec.bands import PRESETS, S2_BANDS
+from dwplus.pipeline.spec.classes import DYNAMIC_WORLD
+from dwplus.pipeline.spec.radar import Radar
+from dwplus.workflow.mapping import MapMade, MapOptions, check_fits, map_image
+from support.fixture_types import Run as CommandLine
+from support.own_tiles import own_tile, s1_values, s2_values, write_raster
+from support.runs import lay_out, make_run
+
+YEAR = Radar("sigma0", "dB", None, ("ASCENDING", "DESCENDING"))
+BANDS = (*PRESETS["ms10"], "VV", "VH")
+
+
+def write_image(folder: Path, height: int, width: int, *, empty_rows: int = 0, seed: int = 0) -> list[Path]:
+    """A stack of Sentinel-2 and one of Sentinel-1 on one grid; the first rows of Sentinel-1 have no data."""
+    affine = own_tile().affine
+    radar = s1_values(height, width, seed=seed)
+    radar[:, :empty_rows] = np.nan
+    return [
+        write_raster(folder / "s2_20190703.tif", s2_values(height, width, seed=seed), affine, names=S2_BANDS, nodata=0),
+        write_raster(folder / "s1_20190703.tif", radar, affine, names=("VV", "VH"), nodata=np.nan),
+    ]
+
+
+def open_image(paths: list[Path]) -> Image:
+    return image_of(find_products(paths, Rules(("S2", "S1"), Dates(), Said())).products, BANDS)
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network that nobody trained, on real pixels by its settings."""
+    made = make_run("net")
+    data = replace(made.config.data, source="user:own", radars=(YEAR,))
+    return lay_out(replace(made, config=replace(made.config, data=data)), tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture(scope="module")
+def run(run_dir: Path) -> LoadedRun:
+    return load(run_dir, device="cpu")
+
+
+def make_map(run: LoadedRun, image: Image, path: Path, *, progress: Any = None, **options: Any) -> MapMade:
+    return map_image(run, "hash", image, path, MapOptions(**options), progress=progress or Silent())
+
+
+def codes_of(path: Path) -> np.ndarray:
+    with rasterio.open(path) as file:
+        return file.read(1)
+
+
+def test_the_map_of_one_window_is_what_the_network_predicts_for_it(tmp_path: Path, run: LoadedRun) -> None:
+    image = open_image(write_image(tmp_path, 64, 96))
+    sample = Sample(image.read(BANDS[:10], 0, 64), image.read(BANDS[10:], 0, 64), np.zeros((64, 96), np.uint8), "x")
+
+    made = make_map(run, image, tmp_path / "map.tif", confidence=True)
+
+    assert np.array_equal(codes_of(made.path), predict(run, sample) + 1)
+    assert sum(made.pixels) == 64 * 96
+    with rasterio.open(made.path) as file, rasterio.open(made.confidence) as sure:
+        assert (file.crs.to_epsg(), file.transform, file.nodata) == (32632, own_tile().affine, 0)
+        assert file.tags()["TRAINED_ON"] == "user:own"
+        assert 100 / 9 - 1 <= sure.read(1).min() <= sure.read(1).max() <= 100
+
+
+def test_a_map_names_its_classes_and_shows_their_colours(tmp_path: Path, run: LoadedRun) -> None:
+    made = make_map(run, open_image(write_image(tmp_path, 40, 40)), tmp_path / "map.tif")
+
+    with rasterio.open(made.path) as file:
+        assert file.colormap(1)[1] == (*DYNAMIC_WORLD.classes[0].rgb, 255)
+        assert file.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
+    band = ElementTree.parse(tmp_path / "map.tif.aux.xml").getroot()[0]
+    assert [one.text for one in band.find("CategoryNames")][:3] == ["no data", "Water", "Trees"]
+    rows = [[cell.text for cell in row] for row in band.iter("Row")]
+    assert [int(row[1]) for row in rows] == list(made.pixels)
+    assert rows[0][:1] == ["1"]
+
+
+def test_pixels_without_data_have_no_class_and_no_confidence(tmp_path: Path, run: LoadedRun) -> None:
+    image = open_image(write_image(tmp_path, 300, 140, empty_rows=131))
+
+    made = make_map(run, image, tmp_path / "map.tif", window=128, overlap=32, confidence=True)
+
+    codes = codes_of(made.path)
+    assert not codes[:131].any()
+    assert codes[131:].all()
+    assert made.without == 131 * 140
+    assert set(np.unique(codes_of(made.confidence)[:131])) == {255}
+
+
+class _Stops(Silent):
+    """Ends the program after so many parts of a map."""
+
+    def __init__(self, parts: int) -> None:
+        super().__init__()
+        self.left = parts
+
+    def stage(self, *arguments: Any, **settings: Any) -> Any:
+        found, outer = super().stage(*arguments, **settings), self
+
+        class Step:
+            def __enter__(self) -> Any:
+                self.inner = found.__enter__()
+                return self
+
+            def __exit__(self, *error: object) -> Any:
+                return found.__exit__(*error)
+
+            def advance(self, *_: object) -> None:
+                outer.left -= 1
+                if outer.left < 0:
+                    raise KeyboardInterrupt
+
+        return Step()
+
+
+@pytest.mark.parametrize("parts", [0, 1, 2])
+def test_a_map_that_was_stopped_ends_with_the_same_bytes(tmp_path: Path, run: LoadedRun, parts: int) -> None:
+    image = open_image(write_image(tmp_path, 333, 150))
+    settings = {"window": 128, "overlap": 32}
+    whole = make_map(run, image, tmp_path / "whole.tif", **settings)
+
+    with pytest.raises(KeyboardInterrupt):
+        make_map(run, image, tmp_path / "map.tif", progress=_Stops(parts), **settings)
+    assert not (tmp_path / "map.tif").exists()
+    resumed = make_map(run, image, tmp_path / "map.tif", **settings)
+
+    assert resumed.path.read_bytes() == whole.path.read_bytes()
+    assert not list(tmp_path.glob(".map*"))
+
+
+def test_windows_of_an_image_give_nearly_the_classes_of_a_larger_window(tmp_path: Path, run: LoadedRun) -> None:
+    image = open_image(write_image(tmp_path, 320, 320))
+
+    small = codes_of(make_map(run, image, tmp_path / "small.tif", window=128).path)
+    large = codes_of(make_map(run, image, tmp_path / "large.tif").path)
+
+    # Context changes with the window; a shift by a pixel would change far more.
+    assert np.mean(small == large) > 0.9
+    assert np.mean(small == np.roll(large, 8, axis=1)) < np.mean(small == large)
+
+
+def test_another_file_is_not_overwritten_and_a_complete_map_is_left_alone(tmp_path: Path, run: LoadedRun) -> None:
+    image = open_image(write_image(tmp_path, 40, 40))
+    (tmp_path / "taken.tif").write_text("mine")
+
+    with pytest.raises(UsageError, match=r"taken.tif exists and is no map of this run, image and options"):
+        make_map(run, image, tmp_path / "taken.tif")
+    made = make_map(run, image, tmp_path / "map.tif")
+    stamp = made.path.stat().st_mtime_ns
+    assert make_map(run, image, tmp_path / "map.tif") == made
+    assert made.path.stat().st_mtime_ns == stamp
+    with pytest.raises(UsageError, match=r"map.tif exists and is no map"):
+        make_map(run, image, tmp_path / "map.tif", tta=True)
+
+
+def test_the_mean_of_eight_symmetries_turns_with_the_image(tmp_path: Path, run: LoadedRun) -> None:
+    from dwplus.model.maps.classifier import Classifier
+
+    rng = np.random.default_rng(0)
+    primary, auxiliary = (rng.integers(500, 9000, (1, count, 64, 64)).astype(np.uint16) for count in (10, 2))
+    classifier = Classifier(run, tta=True)
+
+    straight = classifier(primary, auxiliary)
+    turned = classifier(np.rot90(primary, axes=(2, 3)), np.rot90(auxiliary, axes=(2, 3)))
+
+    assert np.rot90(straight, axes=(2, 3)) == pytest.approx(turned, abs=1e-5)
+    assert straight.sum(axis=1) == pytest.approx(np.ones((1, 64, 64)), abs=1e-5)
+
+
+# --- what is refused --------------------------------------------------------------------------------------------------
+
+
+def test_a_network_of_the_sandbox_makes_no_map_unless_it_is_forced(run: LoadedRun) -> None:
+    config = replace(run.config, data=replace(run.config.data, source="SANDBOX"))
+
+    with pytest.raises(UsageError, match="trained on SANDBOX pixels"):
+        check_fits(config, YEAR)
+    check_fits(config, YEAR, force=True)
+
+
+def test_another_sentinel_1_is_refused_unless_it_is_accepted(run: LoadedRun) -> None:
+    one_date = Radar("gamma0", "none", 1, ("ASCENDING",))
+
+    with pytest.raises(UsageError, match="gamma0, one date, ascending pass instead of sigma0"):
+        check_fits(run.config, one_date)
+    check_fits(run.config, one_date, accept_s1=True)
+
+
+def test_images_that_do_not_fit_the_network_are_refused_in_one_line(tmp_path: Path) -> None:
+    tile = own_tile()
+    s2, s1 = write_image(tmp_path, 40, 40)
+    coarse = write_raster(
+        tmp_path / "coarse_20190703.tif", s2_values(40, 40), tile.affine @ tile.affine.scale(2), names=S2_BANDS
+    )
+    few = write_raster(tmp_path / "few_20190703.tif", s2_values(40, 40)[:4], tile.affine, names=S2_BANDS[:4])
+
+    def products(*paths: Path) -> Any:
+        return find_products(paths, Rules(("S2",), Dates(), Said())).products
+
+    with pytest.raises(UsageError, match=r"reads Sentinel-1.*and no file holds it"):
+        image_of(products(s2), BANDS)
+    with pytest.raises(DataError, match=r"coarse_20190703.tif has pixels of 20 x 20 .* trained on 10 m"):
+        image_of(products(coarse), BANDS[:10])
+    with pytest.raises(UsageError, match="2 images of Sentinel-2"):
+        image_of([*products(s2), *products(coarse)], BANDS[:10])
+    with pytest.raises(DataError, match="few_20190703"):
+        image_of(products(few), BANDS[:10])
+    assert open_image([s2, s1]).shape == (40, 40)
+
+
+def test_an_image_whose_values_are_no_reflectance_is_refused(tmp_path: Path, run: LoadedRun) -> None:
+    s2, s1 = write_image(tmp_path, 40, 40)
+    tenth = Rules(("S2", "S1"), Dates(), Said(scale=0.1))
+    image = image_of(find_products([s2, s1], tenth).products, BANDS)
+
+    with pytest.raises(DataError, match=r"another scale\?; say --scale"):
+        make_map(run, image, tmp_path / "map.tif")
+    assert not list(tmp_path.glob("*map*"))
+
+
+def test_the_command_maps_and_says_that_pixels_are_no_area(dwplus: CommandLine, tmp_path: Path, run_dir: Path) -> None:
+    s2, s1 = write_image(tmp_path, 40, 48)
+    radar = ("--s1-calibration", "sigma0", "--s1-pass", "both", "--s1-mean", "dB", "--s1-scenes", "60")
+    words = ("predict", str(run_dir), "--pixels", str(s2), "--sar", str(s1), *radar, "-o", str(tmp_path / "map.tif"))
+
+    refused = dwplus(*words)
+    code, out, _ = dwplus(*words, "--accept", "s1")
+    again = dwplus(*words, "--accept", "s1")
+
+    assert refused[0] == 2
+    assert "another Sentinel-1" in refused[2]
+    assert (code, out.splitlines()[0]) == (0, f"{tmp_path / 'map.tif'}  1,920 pixels, 0 without data [user:own]")
+    assert "not an estimate of area" in out
+    assert again[0] == 0
+    assert "complete already" in again[2]
