@@ -124,6 +124,7 @@ def test_causes_come_in_the_order_of_what_they_explain(capsys: pytest.CaptureFix
     assert "process 2 of 2 ended with exit code 3: cannot import torch" in told(lost, silent)
     assert told(aborted, End(1, 1, Report(4.0, "disk full", 1))) == "LaunchedError: disk full"
     assert told(End(0, 130), aborted, asked=True) == "KeyboardInterrupt: "
+    assert told(End(0, 130), End(1, 130)) == "KeyboardInterrupt: "
     assert told(End(0, 1, Report(4.0, "disk full", 1)), asked=True) == "LaunchedError: disk full"
     assert told(End(0, 1, Report(4.0, "", memory=True))) == "MemoryError: "
     # A defect keeps its traceback, once.
