@@ -25,7 +25,6 @@ from types import FrameType
 from typing import Any
 
 from ..model.config import from_mapping, to_mapping
-from ..model.settings import TrainConfig
 from ..pipeline.errors import DwplusError, ExitCode, in_brief
 from ..pipeline.machine import usable_cores
 
@@ -58,10 +57,6 @@ class Job:
     auxiliary: str
     accept: tuple[str, ...] = ()
     quiet: bool = False
-
-    @property
-    def settings(self) -> TrainConfig:
-        return TrainConfig.from_dict(self.config)
 
     def to_line(self) -> str:
         return json.dumps(to_mapping(self)) + "\n"
@@ -140,7 +135,7 @@ def cause(ends: Sequence[End], *, asked_to_stop: bool) -> BaseException:
     """The error to tell, out of how the processes ended: the first cause, not what followed from it.
 
     Errors with words of their own come first; then a process that was killed, one that ended without a word, and
-    defects in the order of time. A signal to stop explains all but the first kind.
+    defects in the order of time. A signal to stop, to this process or to one of them, explains all but the first kind.
     """
     count = len(ends)
     told = sorted((end for end in ends if end.report), key=lambda end: end.report.at if end.report else 0)
@@ -149,7 +144,7 @@ def cause(ends: Sequence[End], *, asked_to_stop: bool) -> BaseException:
             return MemoryError(end.report.text)
         if end.report and end.report.code is not None:
             return LaunchedError(end.report.text, end.report.code)
-    if asked_to_stop:
+    if asked_to_stop or any(end.code == ExitCode.INTERRUPTED for end in ends):
         return KeyboardInterrupt()
     for end in ends:
         if end.code < 0 and not end.killed_here:
@@ -215,6 +210,11 @@ class _Together:
             with suppress(OSError):  # it has ended already, and will be found to have
                 process.stdin.write(self.job.to_line().encode())
                 process.stdin.flush()  # and left open: its end is the end of this process
+            if self.asked:
+                # The signal came meanwhile, and may not have reached this one, which has done nothing yet.
+                self.killed.add(rank)
+                process.kill()
+                return
 
     def _watch(self) -> None:
         failed_at: float | None = None

@@ -49,6 +49,8 @@ def main() -> None:
 
 
 def _train(job: Job) -> None:
+    # Here, since it takes seconds: a signal that comes meanwhile ends the process in order.
+    from ..model.settings import TrainConfig
     from ..pipeline.dataset.root import DataRoot
     from .console import console
     from .training import Inputs, train_run
@@ -62,7 +64,7 @@ def _train(job: Job) -> None:
     train_run(
         replace(root, runs_folder=None if job.runs is None else Path(job.runs)),
         job.name,
-        job.settings,
+        TrainConfig.from_dict(job.config),
         protocol=cast("Protocol", job.protocol),
         inputs=Inputs(job.primary, job.auxiliary),
         progress=console(quiet=job.quiet),

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from dwplus.model.runs import RunFolder
 from dwplus.pipeline.build.build import normalise_root, validate_root
@@ -21,6 +22,7 @@ from dwplus.pipeline.errors import DwplusError
 from dwplus.pipeline.progress import Silent
 from dwplus.workflow import launch
 from dwplus.workflow.launch import End, Job, Report, cause, train_together
+from matplotlib.image import imread
 from support.fixture_types import LayOut, Run
 
 JOB = Job("data", None, "one", {}, "strict", "ms10", "sar")
@@ -122,6 +124,7 @@ def test_causes_come_in_the_order_of_what_they_explain(capsys: pytest.CaptureFix
     assert "process 2 of 2 ended with exit code 3: cannot import torch" in told(lost, silent)
     assert told(aborted, End(1, 1, Report(4.0, "disk full", 1))) == "LaunchedError: disk full"
     assert told(End(0, 130), aborted, asked=True) == "KeyboardInterrupt: "
+    assert told(End(0, 130), End(1, 130)) == "KeyboardInterrupt: "
     assert told(End(0, 1, Report(4.0, "disk full", 1)), asked=True) == "LaunchedError: disk full"
     assert told(End(0, 1, Report(4.0, "", memory=True))) == "MemoryError: "
     # A defect keeps its traceback, once.
@@ -185,6 +188,12 @@ def test_two_devices_learn_as_one_and_speak_once(dwplus: Run, root: DataRoot) ->
     )
     assert two.read_weights().keys() == alone.read_weights().keys()
     assert [one.processes for one in two.read_config().computing] == [2]
+    # The picture has the same two tiles, below the title and left of the predictions, which both processes made.
+    pictures = [imread(folder.path / "pictures" / "epoch-0003.png") for folder in (two, alone)]
+    tiles, predictions = (slice(40, 40 + 2 * 262), slice(0, 3 * 262)), (slice(42, 36 + 2 * 262), slice(800, 1040))
+    assert np.array_equal(pictures[0][tiles], pictures[1][tiles])
+    ignored = np.array([237, 237, 237]) / 255
+    assert not np.isclose(pictures[0][predictions][..., :3], ignored, atol=2 / 255).all(axis=2).any()
     lines = said.splitlines()
     assert len(lines) == len(set(lines)), said
     assert sum("timing a first batch" in line for line in lines) == 1
