@@ -227,7 +227,9 @@ def _print_scores(scores: Scores, *, as_json: bool) -> None:
         return
     counts, beside = TileCounts(scores.matrix), mark(scores.source)
     words = "  ".join(f"{metric.title} {metric.value(counts):.2%}" for metric in overall())
-    click.echo(f"{words}  {count_of(scores.tiles, 'tile')} {beside}")
+    lost = [f"{name} in {share:.0%} of the pixels" for name, share in scores.dropped.items() if name != "seed"]
+    without = f", without {' and '.join(lost)}" if lost else ""
+    click.echo(f"{words}  {count_of(scores.tiles, 'tile')}{without} {beside}")
     click.echo(f"majority guess ({scores.majority[0]}): OA {scores.majority[1]:.2%} {beside}")
     for class_name, values in scores.to_dict()["classes"].items():
         iou = "absent" if values["iou"] is None else f"{values['iou']:.2%}"
