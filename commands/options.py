@@ -236,6 +236,25 @@ def training_options(function: F) -> F:
     )
 
 
+def missing_options(function: F) -> F:
+    """Inputs that are left out in training."""
+    return in_order(
+        function,
+        click.option(
+            "--drop-auxiliary",
+            type=click.FloatRange(0, 1),
+            metavar="SHARE",
+            help="Train without the auxiliary input in this share of the pixels, for data that may lack it.",
+        ),
+        click.option(
+            "--drop-primary",
+            type=click.FloatRange(0, 1),
+            metavar="SHARE",
+            help="The same for the primary input; never both for one pixel, so 1 at most together.",
+        ),
+    )
+
+
 def transfer_options(function: F) -> F:
     """What a training begins with, and how many labels it sees."""
     return in_order(

@@ -13,7 +13,15 @@ import click
 from ..pipeline.errors import UsageError
 from ..pipeline.files.atomic import parse_toml
 from ..pipeline.machine import is_first_process, processes_together
-from .options import data_option, quiet_option, runs_option, source_option, training_options, transfer_options
+from .options import (
+    data_option,
+    missing_options,
+    quiet_option,
+    runs_option,
+    source_option,
+    training_options,
+    transfer_options,
+)
 from .output import mark
 
 if TYPE_CHECKING:
@@ -34,6 +42,7 @@ if TYPE_CHECKING:
     default=1,
     help="Train with N processes of this machine: on a GPU each, or on its cores. Default: one.",
 )
+@missing_options
 @transfer_options
 @source_option
 @data_option
@@ -52,6 +61,8 @@ def train(
     model: str | None,
     epochs: int | None,
     changes: tuple[str, ...],
+    drop_auxiliary: float | None,
+    drop_primary: float | None,
     seeds: str | None,
     devices: int,
     init: str | None,
@@ -69,6 +80,7 @@ def train(
     dwplus train --name three --seeds 0,1,2           three runs; score and report give mean and deviation
     dwplus train --name mine --init runs/one --freeze encoder
     dwplus train --name tenth --labels-share 0.1      a tenth of the training tiles
+    dwplus train --name gaps --drop-auxiliary 0.3 --drop-primary 0.3     for data with gaps
     dwplus train --model my_module:build              a network of yours
     dwplus train --devices 4                          on four GPUs of this machine, together
     """
@@ -86,6 +98,7 @@ def train(
         profile, why = proposal(root, protocol)
         progress.say(why)
     given = {"model": model, "epochs": epochs, "init": init, "freeze": freeze, "labels_share": labels_share}
+    given |= {"drop_auxiliary": drop_auxiliary, "drop_primary": drop_primary}
     settings = training_settings(profile, root, _changes(given, changes), protocol=protocol)
     row = spec(settings.model)
     inputs: Inputs = Inputs(primary or row.primary, auxiliary or row.auxiliary or "none")
@@ -140,6 +153,12 @@ def train(
     multiple=True,
     help="s1: Sentinel-1 that was made in another way than that trained on; source: pixels of another source.",
 )
+@click.option(
+    "--drop",
+    multiple=True,
+    metavar="INPUT[:SHARE]",
+    help="Score without an input, auxiliary or primary, or without it in a share of the pixels (auxiliary:0.5).",
+)
 @source_option
 @data_option
 @runs_option
@@ -150,6 +169,7 @@ def score(
     split: str,
     weights: str,
     accept: tuple[str, ...],
+    drop: tuple[str, ...],
     source: str,
     data: Path,
     runs: Path | None,
@@ -163,17 +183,20 @@ def score(
     \b
     dwplus score runs/specsar-former-small
     dwplus score runs/three
+    dwplus score runs/one --drop auxiliary            as if there were no Sentinel-1: scores-drop-auxiliary.json
     """
+    from ..model.missing import parse_shares
     from ..workflow.console import console
     from ..workflow.seeds import check_one_training, find_runs
     from ..workflow.source import root_with_runs
     from ..workflow.training import check_nothing_lost, score_run
 
+    lost = parse_shares(drop)
     root, progress = root_with_runs(data, source, runs), console(quiet=quiet)
     found = find_runs(root, run)
     check_one_training(found)
     scores = {
-        path.name: score_run(root, path, split=split, weights=weights, accept=accept, progress=progress)
+        path.name: score_run(root, path, split=split, weights=weights, accept=accept, drop=lost, progress=progress)
         for path in found
     }
     if len(found) == 1:
@@ -204,7 +227,9 @@ def _print_scores(scores: Scores, *, as_json: bool) -> None:
         return
     counts, beside = TileCounts(scores.matrix), mark(scores.source)
     words = "  ".join(f"{metric.title} {metric.value(counts):.2%}" for metric in overall())
-    click.echo(f"{words}  {count_of(scores.tiles, 'tile')} {beside}")
+    lost = [f"{name} in {share:.0%} of the pixels" for name, share in scores.dropped.items() if name != "seed"]
+    without = f", without {' and '.join(lost)}" if lost else ""
+    click.echo(f"{words}  {count_of(scores.tiles, 'tile')}{without} {beside}")
     click.echo(f"majority guess ({scores.majority[0]}): OA {scores.majority[1]:.2%} {beside}")
     for class_name, values in scores.to_dict()["classes"].items():
         iou = "absent" if values["iou"] is None else f"{values['iou']:.2%}"

@@ -9,6 +9,7 @@
 - ``registry``: every network by name.
 - ``cost``, ``kept_costs``, ``speed``: parameters, GFLOPs, time and memory.
 - ``loader``: stored samples to batches on the device.
+- ``missing``: inputs that are lost in training and scoring, and what is read there.
 - ``label_share``: a part of the training tiles.
 - ``losses``, ``metrics``: what is minimised, what is reported.
 - ``settings``: settings of a training, and profiles of them.

@@ -62,6 +62,7 @@ DOMAINS: dict[str, Domain] = {
     "steps": _COUNT,
     "lr_encoder": Domain(0, 100, above=True, why="it is a factor on lr; freeze leaves the encoder as it is"),
     "labels_share": Domain(0, 1, above=True, why="it is a share of the training tiles"),
+    **dict.fromkeys(("drop_auxiliary", "drop_primary"), Domain(0, 1, why="it is a share of the pixels")),
     "batch": _COUNT,
     "batch_per_device": _COUNT,
     "lr": Domain(0, above=True),

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, replace
 from math import isfinite
 from typing import Any
 
+from torch import nn
+
 from ..pipeline.errors import UsageError, in_brief
 from ..pipeline.spec.bands import BANDS
 from ..pipeline.spec.classes import DYNAMIC_WORLD, ClassTable
@@ -19,7 +21,8 @@ from ..pipeline.spec.sources import Source
 from ..pipeline.spec.words import count_of
 from .config import from_mapping, to_mapping
 from .loader import InputScaling, Normaliser, TileSet, plain_statistics, planet_of, radars_of
-from .registry import completed, older_form
+from .missing import with_tokens
+from .registry import completed, make_network, older_form
 
 MAY_DIFFER = frozenset(
     {
@@ -210,6 +213,7 @@ class RunConfig:
         validation: split that is scored after each epoch, or None.
         initial: weights trained before that it began with, or None.
         computing: what it was computed on, in the order of epochs; empty for a run of an earlier version.
+        tokens: the network reads learned values where an input has no data (``missing.with_tokens``).
     """
 
     dwplus: str
@@ -220,6 +224,7 @@ class RunConfig:
     validation: str | None = None
     initial: Initial | None = None
     computing: tuple[Computing, ...] = ()
+    tokens: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON; what runs of earlier versions do not have is left out where it says nothing."""
@@ -232,6 +237,8 @@ class RunConfig:
             del document["initial"]
         elif not self.initial.accepted:
             del document["initial"]["accepted"]
+        if not self.tokens:
+            del document["tokens"]
         return document
 
     @classmethod
@@ -239,6 +246,15 @@ class RunConfig:
         """Settings that an older version recorded build the network that it built (``registry.completed``)."""
         config = from_mapping(cls, mapping, where=where)
         return replace(config, model_config=completed(config.model, config.model_config))
+
+    def network(self, *, where: str) -> nn.Module:
+        """The network with fresh weights.
+
+        Raises:
+            UsageError: its settings do not fit; ``where`` they are from stands in the message.
+        """
+        made = make_network(self.model, self.model_config, where=where)
+        return with_tokens(made, len(self.data.primary), len(self.data.auxiliary)) if self.tokens else made
 
     def resuming(self, begun: RunConfig) -> RunConfig:
         """These settings, with those of ``begun`` where a default has changed since then and nobody chose a value.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -34,7 +34,7 @@ from .loader import (
     to_batch,
 )
 from .metrics import ConfusionMatrix, TileCounts, count_pixels, predicted_classes
-from .registry import make_network
+from .missing import ALL_THERE, Shares, tiles_without
 from .run_config import RunConfig
 from .runs import WEIGHTS, RunFolder, check_numbers
 
@@ -61,6 +61,7 @@ class Scores:
         seconds: from the first tile to the last, reading included.
         fps: tiles a second through normaliser, network and choice of class, reading not included.
         accepted: what of the data differs from the training data, and was accepted.
+        dropped: share of the pixels without each input that was left out on purpose, and the seed of the choice.
     """
 
     split: str
@@ -77,6 +78,7 @@ class Scores:
     seconds: float
     fps: float
     accepted: tuple[str, ...] = ()
+    dropped: Mapping[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON; scores are fractions, 0..1, None where there is no score."""
@@ -94,6 +96,7 @@ class Scores:
             "seconds": self.seconds,
             "fps": self.fps,
             **({"accepted": list(self.accepted)} if self.accepted else {}),
+            **({"dropped": dict(self.dropped)} if self.dropped else {}),
             "matrix": self.matrix.to_dict(),
             "regions": {name: _part(matrix) for name, matrix in self.regions.items()},
             "biomes": {number: _part(matrix) for number, matrix in self.biomes.items()},
@@ -119,6 +122,7 @@ class Scores:
                 seconds=mapping["seconds"],
                 fps=mapping["fps"],
                 accepted=tuple(mapping.get("accepted", ())),
+                dropped=dict(mapping.get("dropped", {})),
             )
         except (KeyError, TypeError) as error:
             raise DataError(f"these are no scores of dwplus ({error!r}); score the run again") from None
@@ -138,6 +142,7 @@ def score(
     weights: str = WEIGHTS,
     allow_other_source: bool = False,
     accept_s1: bool = False,
+    drop: Shares = ALL_THERE,
     on_tile: Callable[[int, int], None] | None = None,
 ) -> Scores:
     """Score a run's network on a split and write ``scores.json``.
@@ -151,6 +156,7 @@ def score(
         weights: ``model.safetensors``, or ``best.safetensors``, whose scores go into ``scores-best.json``.
         allow_other_source: score on pixels of another source than those trained on; the result says whose.
         accept_s1: score on Sentinel-1 that was made in another way than that trained on; the result says how.
+        drop: what is lost of the inputs; scores go into a file of that name, ``scores-drop-auxiliary.json``.
         on_tile: called with tiles done and tiles in all.
 
     Raises:
@@ -159,6 +165,7 @@ def score(
     """
     network, run, normaliser = load(run_dir, device=device, weights=weights)
     accepted = check_same_data(run, dataset, allow_other_source=allow_other_source, accept_s1=accept_s1)
+    dataset = tiles_without(dataset, drop)
     RunFolder(run_dir).prepare()
     start = time.perf_counter()
     loader = _tile_loader(dataset, batch=batch, workers=workers)
@@ -180,19 +187,22 @@ def score(
         seconds=time.perf_counter() - start,
         fps=len(tiles) / computing,
         accepted=accepted,
+        dropped=drop.to_dict(),
     )
     other = "" if dataset.trained_here else dataset.tiles_hash
-    RunFolder(run_dir).write_json(scores_name(dataset.split, weights, other=other), scores.to_dict())
+    RunFolder(run_dir).write_json(scores_name(dataset.split, weights, other=other, drop=drop), scores.to_dict())
     return scores
 
 
-def scores_name(split: str, weights: str = WEIGHTS, *, other: str = "") -> str:
+def scores_name(split: str, weights: str = WEIGHTS, *, other: str = "", drop: Shares = ALL_THERE) -> str:
     """``scores.json`` for the last epoch on the test split; any other split, weights or data set are part of the name.
 
     Args:
         other: hash of the tiles of another data set than the run was trained on.
+        drop: what was lost of the inputs.
     """
     parts = ["scores", *([] if split == "test" else [split]), *([] if weights == WEIGHTS else [Path(weights).stem])]
+    parts += ["drop", str(drop)] if drop else []
     parts += ["on", other] if other else []
     return "-".join(parts) + ".json"
 
@@ -225,7 +235,7 @@ def load(run: Path | str, *, device: str | None = None, weights: str = WEIGHTS) 
     run_dir = Path(run)
     folder = RunFolder(run_dir)
     config = folder.read_usable_config()
-    network = make_network(config.model, config.model_config, where=f"{run_dir}/config.json")
+    network = config.network(where=f"{run_dir}/config.json")
     state = folder.read_weights(weights)
     check_numbers(state, where=str(run_dir / weights))
     try:

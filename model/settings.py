@@ -19,6 +19,7 @@ from .config import from_mapping, to_mapping
 from .domains import check_domains
 from .loader import InputScaling
 from .losses import ClassScale
+from .missing import Shares
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,9 @@ class TrainConfig:
         init: begin with the weights of this run or file, as far as they fit (``transfer.py``); None: from scratch.
         freeze: ``encoder``: leave what lies before the decoder as it begins, but for weights that do not fit.
         lr_encoder: factor on the learning rate of the encoder.
+        drop_auxiliary, drop_primary: expected share of the pixels without that input in training (``missing.py``).
+            Where one is above 0 the network has a learned token for what is absent, and a pixel counts in training
+            where one of the inputs has data.
         labels_share: share of the training tiles that is trained on, the same ones each time (``label_share.py``).
         aux_weight: of the loss of an auxiliary head, where a network has one (PSPNet's value; the paper is silent).
         crop_px: side of a random crop; None: whole tiles.
@@ -92,6 +96,8 @@ class TrainConfig:
     init: str | None = None
     freeze: Literal["encoder"] | None = None
     lr_encoder: float = 1.0
+    drop_auxiliary: float = 0.0
+    drop_primary: float = 0.0
     labels_share: float = 1.0
     aux_weight: float = 0.4
     crop_px: int | None = None
@@ -119,6 +125,7 @@ class TrainConfig:
             raise UsageError(
                 f"model_options: {', '.join(fixed)} cannot be set; bands are chosen with --primary and --auxiliary"
             )
+        Shares(self.drop_auxiliary, self.drop_primary)  # refuses those that do not fit each other
         if self.freeze and not self.init:
             raise UsageError(f"freeze is {self.freeze}, and there is nothing to keep: name weights with --init")
         if self.epochs == 0 and not self.init:
@@ -127,6 +134,11 @@ class TrainConfig:
             )
         if self.steps is None and self.epochs and not 0 <= self.warmup_epochs < self.epochs:
             raise UsageError(f"warmup_epochs is {self.warmup_epochs}; choose 0 or more, below epochs ({self.epochs})")
+
+    @property
+    def drops(self) -> Shares:
+        """Shares of the pixels without an input in training."""
+        return Shares(self.drop_auxiliary, self.drop_primary)
 
     def to_dict(self) -> dict[str, Any]:
         return to_mapping(self)

@@ -23,6 +23,7 @@ from ..pipeline.spec.tiles import Tile
 from .label_share import part_of
 from .loader import TileSet
 from .losses import too_rare
+from .missing import counting_either
 from .run_config import RunConfig
 from .runs import RunFolder
 from .settings import TrainConfig, in_epochs
@@ -74,6 +75,8 @@ def train(
         KeyboardInterrupt: SIGTERM or SIGUSR1 came; the same call resumes.
     """
     folder, listener = RunFolder(run_dir), listener or Listener()
+    if config.drops:
+        dataset_train = counting_either(dataset_train)
     dataset_train = part_of(dataset_train, config.labels_share)
     run = resolve(config, dataset_train, dataset_val)
     if not folder.complete:

@@ -26,6 +26,7 @@ from ..pipeline.spec.overlaps import block_of
 from ..pipeline.spec.radar import radar_differences
 from ..pipeline.spec.tiles import Tile, locate
 from ..pipeline.spec.words import count_of
+from .missing import with_tokens
 from .registry import NetworkConfig, spec
 from .run_config import DataCard, Initial, RunConfig
 from .runs import BEST_WEIGHTS, TILES, WEIGHTS, RunFolder, check_numbers
@@ -117,27 +118,35 @@ Shapes = dict[str, tuple[int, ...]]
 _COUNTS = ("primary_bands", "auxiliary_bands", "classes")
 
 
-def _shapes(model: str, settings: NetworkConfig) -> Shapes:
+def _shapes(model: str, settings: NetworkConfig, tokens: bool) -> Shapes:
     network = spec(model).network
     try:
         with torch.device("meta"):
             made = network(settings)
     except (RuntimeError, NotImplementedError):  # some encoders compute while they are made
         made = network(settings)
+    if tokens:
+        made = with_tokens(made, settings.primary_bands, settings.auxiliary_bands)
     return {name: tuple(values.shape) for name, values in made.state_dict().items()}
 
 
-def counted_axes(model: str, settings: NetworkConfig) -> tuple[Shapes, dict[str, dict[int, tuple[str, ...]]]]:
+def counted_axes(
+    model: str, settings: NetworkConfig, *, tokens: bool = False
+) -> tuple[Shapes, dict[str, dict[int, tuple[str, ...]]]]:
     """Shapes of a network's weights, and which of their axes grow with bands or classes.
+
+    Args:
+        tokens: the network has those of ``missing`` too.
 
     Returns:
         shapes by name; name -> axis -> settings (``primary_bands``, ``auxiliary_bands``, ``classes``) that it counts.
     """
-    base = _shapes(model, settings)
+    base = _shapes(model, settings, tokens)
     axes: dict[str, dict[int, tuple[str, ...]]] = {}
     for count in _COUNTS:
         try:
-            grown = _shapes(model, replace(settings, **{count: getattr(settings, count) + 1}))  # type: ignore[type-var]  # settings are a dataclass
+            more: Any = replace(settings, **{count: getattr(settings, count) + 1})  # type: ignore[type-var]  # settings are a dataclass
+            grown = _shapes(model, more, tokens)
         except Exception:  # a network that cannot have one more is matched by whole shapes
             continue
         for name, shape in base.items():
@@ -195,16 +204,17 @@ class Plan:
                     here[mine] = there[theirs].to(here)
 
 
-def plan(model: str, settings: NetworkConfig, data: DataCard, before: Pretrained) -> Plan:
+def plan(model: str, settings: NetworkConfig, data: DataCard, before: Pretrained, *, tokens: bool = False) -> Plan:
     """Match the weights of a network with those trained before.
 
     Args:
         model, settings, data: the network that is to be trained, and on what.
+        tokens: it has those of ``missing``.
 
     Raises:
         UsageError: nothing fits.
     """
-    shapes, axes = counted_axes(model, settings)
+    shapes, axes = counted_axes(model, settings, tokens=tokens)
     whole: list[str] = []
     anew: list[str] = []
     parts: dict[str, tuple[int, tuple[tuple[int, int], ...]]] = {}

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ..model.estimate import duration_as_text
 from ..model.metrics import overall
+from ..model.missing import ALL_THERE, Shares
 from ..model.run_config import RunConfig, run_name
 from ..model.runs import RunFolder
 from ..model.score import Scores, score
@@ -345,11 +346,13 @@ def score_run(
     progress: Progress,
     weights: str = "model",
     accept: Collection[str] = (),
+    drop: Shares = ALL_THERE,
 ) -> Scores:
     """Score a run's network on a split; also writes its ``scores.json``.
 
     Args:
         accept: ``s1`` for Sentinel-1 that was made in another way than that trained on, ``source`` for another source.
+        drop: what is lost of the inputs.
 
     Raises:
         DataError: the run is not complete, or the data set is not the one it was trained on.
@@ -372,6 +375,11 @@ def score_run(
         progress.say(line)
     for difference in radar_differences(config.data.radars, dataset.radars) if "s1" in accept else ():
         progress.say(f"Sentinel-1 of another kind is accepted: {difference}")
+    if drop and not config.tokens:
+        progress.say(
+            f"{run_dir.name} was trained without --drop-auxiliary and --drop-primary: what is lost is read as 0, the "
+            "mean of each band"
+        )
     with progress.stage(f"Scoring {run_dir.name}", len(dataset)) as step:
         return score(
             run_dir,
@@ -379,5 +387,6 @@ def score_run(
             weights=f"{weights}.safetensors",
             allow_other_source="source" in accept,
             accept_s1="s1" in accept,
+            drop=drop,
             on_tile=lambda done, total: step.set(done, total),
         )

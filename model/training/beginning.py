@@ -14,6 +14,7 @@ from ...pipeline.spec.tiles import Tile
 from ...pipeline.spec.version import __version__
 from ..config import to_mapping
 from ..loader import TileSet
+from ..missing import check_two_inputs
 from ..registry import configure, settings_of, spec
 from ..run_config import DataCard, RunConfig, differing_keys
 from ..runs import RunFolder
@@ -58,7 +59,8 @@ def beginning(
         kept = replace(run.data, statistics=held.data.statistics)
         return Beginning(replace(run, initial=held.initial, data=kept))
     before = read_pretrained(config.init)
-    made = plan(run.model, settings_of(run.model, run.model_config, where="model"), run.data, before)
+    settings = settings_of(run.model, run.model_config, where="model")
+    made = plan(run.model, settings, run.data, before, tokens=run.tokens)
     accepted = check_same_pixels(run.data, made, before, accept_s1=accept_s1)
     shared = sharing_blocks(before.tiles or (), held_out, block_at)
     return Beginning(begun(run, made, before, shared, accepted), before, made)
@@ -82,6 +84,8 @@ def resolve(config: TrainConfig, dataset_train: TileSet, dataset_val: TileSet | 
         if difference := data.classes.difference(other.classes):
             raise UsageError(f"the training and the validation split have different classes: {difference}")
     _check_batch(config, data)
+    if config.drops:
+        check_two_inputs(data.auxiliary, "drop_auxiliary and drop_primary")
     shapes = {tile.shape for tile in dataset_train.tiles}
     if len(shapes) > 1 and config.crop_px is None:
         listed = ", ".join(f"{height} x {width}" for height, width in sorted(shapes))
@@ -96,6 +100,7 @@ def resolve(config: TrainConfig, dataset_train: TileSet, dataset_val: TileSet | 
         train=config.to_dict(),
         data=data,
         validation=None if dataset_val is None else dataset_val.split,
+        tokens=bool(config.drops),
     )
 
 

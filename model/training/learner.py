@@ -7,7 +7,6 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from ..registry import make_network
 from ..settings import TrainConfig
 from ..transfer import encoder_names, freeze, parameter_groups
 from .beginning import Beginning
@@ -37,7 +36,7 @@ def make_learner(config: TrainConfig, begins: Beginning) -> Learner:
     """
     run = begins.run
     torch.manual_seed(config.seed)
-    network = make_network(config.model, run.model_config, where="model")
+    network = run.network(where="model")
     if begins.before is not None and begins.made is not None:
         begins.made.apply(network, begins.before.weights)
     has_aux = bool(getattr(network, "has_aux", False))

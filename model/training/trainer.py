@@ -22,6 +22,7 @@ from ..estimate import TimedBatch, seconds_of_training, times_of, unchanged_buff
 from ..label_share import class_pixels
 from ..loader import Batch, TileSet, augment, batch_to, batches, collate, make_loader
 from ..losses import build_loss
+from ..missing import drop_in_training
 from ..registry import spec
 from ..run_config import Computing
 from ..runs import BEST_WEIGHTS, WEIGHTS, RunFolder
@@ -184,7 +185,7 @@ class Trainer:
 
     def _augmented(self, batch: Batch, epoch: int, *, again: Sequence[int] = ()) -> Batch:
         config = self.config
-        return augment(
+        batch = augment(
             batch,
             seed=config.seed,
             epoch=epoch,
@@ -193,6 +194,7 @@ class Trainer:
             fill_up=self.fill_up,
             again=again,
         )
+        return drop_in_training(batch, config.drops, seed=config.seed, epoch=epoch, again=again)
 
     def _in_training(self) -> nn.Module:
         self.network.train()

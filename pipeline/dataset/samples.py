@@ -7,6 +7,7 @@ the device.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
@@ -15,7 +16,8 @@ from numpy.typing import NDArray
 
 from ..errors import DataError, UsageError
 from ..raster.geotiff import read_bands, read_codes
-from ..spec.bands import BANDS, PRESETS, SHARD_BANDS
+from ..spec.bands import BANDS, NODATA, PRESETS, SHARD_BANDS
+from ..spec.classes import IGNORE
 from ..spec.radar import Radar
 from ..spec.tiles import Tile
 from .class_pixels import class_pixels
@@ -123,6 +125,7 @@ class Dataset(Sequence[Sample]):
             )
         self.radars: tuple[Radar, ...] = root.radars() if reads_s1 else ()
         self._store, self.reading = _open_store(root, self.rows, read)
+        self._either = False
 
     @property
     def statistics(self) -> Statistics:
@@ -159,6 +162,27 @@ class Dataset(Sequence[Sample]):
         return len(self.rows)
 
     def __getitem__(self, index: int) -> Sample:  # type: ignore[override]  # torch leaves the type of samples open
+        sample = self._counting_all(index)
+        return self._counting_more(sample, self.rows[index]) if self._either else sample
+
+    def counting_either(self) -> Dataset:
+        """The same tiles; a pixel counts where its label is marked and one of the two inputs has data in all its bands.
+
+        For training networks that do without an input. The other rule (``raster.targets``) asks for all bands of both,
+        and is the one of scores, of statistics and of ``class_pixels``.
+        """
+        either = copy(self)
+        either._either = True
+        return either
+
+    def _counting_more(self, sample: Sample, row: ManifestRow) -> Sample:
+        codes = read_codes(self.root.label(row), sha256=row.label_written_sha256)
+        label = self.classes.class_indices(codes)
+        found = [(pixels != NODATA).all(0) for pixels in (sample.primary, sample.auxiliary) if len(pixels)]
+        label[~np.logical_or.reduce(found)] = IGNORE
+        return sample._replace(label=label)
+
+    def _counting_all(self, index: int) -> Sample:
         row = self.rows[index]
         if self._store is not None:
             label, (primary, auxiliary) = self._store.read(row.tile.id, self.primary, self.auxiliary)
@@ -183,7 +207,9 @@ class Dataset(Sequence[Sample]):
         """
         count = len(self.classes)
         return class_pixels(
-            self.root, self.rows, lambda place: np.bincount(self[place].label.ravel(), minlength=256)[:count]
+            self.root,
+            self.rows,
+            lambda place: np.bincount(self._counting_all(place).label.ravel(), minlength=256)[:count],
         )
 
     def _no_tiles(self) -> str:

@@ -20,6 +20,7 @@ KEY_FIGURES = {
     "export_throughput.py": "tiles/s",
     "local_ee_scaling.py": '"ratio"',
     "local_ee_tile.py": "CPU-s",
+    "missing_modalities.py": "points against",
     "network_speed.py": "speed against plain",
     "planet_difficulty.py": "S1 and S2",
     "planet_pictures.py": "planet-tiles.png",

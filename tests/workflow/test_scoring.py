@@ -205,3 +205,19 @@ def test_a_run_of_an_earlier_version_is_resumed_without_what_it_does_not_record(
     now = replace(earlier, data=DataCard.of(Dataset(root, split="train")))
 
     assert now.resuming(earlier).data.radars == earlier.data.radars == ()
+
+
+def test_a_run_is_scored_without_an_input_beside_its_own_scores(root: DataRoot) -> None:
+    run = make_run(root, root.runs / "one")
+    assert score(root, run)[0] == 0
+    before = (run / "scores.json").read_bytes()
+
+    code, text = score(root, run, "--drop", "auxiliary", "--drop", "primary:0")
+    assert (code, "--drop primary:0: write auxiliary, primary" in text) == (2, True)
+    code, text = score(root, run, "--drop", "auxiliary:0.5")
+
+    assert code == 0
+    assert "one was trained without --drop-auxiliary and --drop-primary: what is lost is read as 0" in text
+    assert "4 tiles, without auxiliary in 50% of the pixels [SANDBOX]" in text
+    assert json.loads((run / "scores-drop-auxiliary-0.5.json").read_text())["dropped"] == {"auxiliary": 0.5, "seed": 0}
+    assert (run / "scores.json").read_bytes() == before

@@ -193,3 +193,27 @@ def test_statistics_of_another_shape_are_one_error(root: DataRoot, text: str) ->
 
     with pytest.raises(DataError, match=r"stats-strict\.json.*run 'dwplus normalise' again"):
         Dataset(root, split="train")
+
+
+def test_pixels_count_where_either_input_has_data_if_that_is_asked_for(root: DataRoot) -> None:
+    # Given a tile whose Sentinel-1 lacks rows 0 and 1, and whose B4 lacks rows 1 and 2.
+    dataset = Dataset(root, split="train")
+    row = dataset.rows[0]
+    pixels = read_bands(root.shard(row.tile), SHARD_BANDS)
+    pixels[[SHARD_BANDS.index("VV"), SHARD_BANDS.index("VH")], :2] = 0
+    pixels[SHARD_BANDS.index("B4"), 1:3] = 0
+    content = encode_shard(pixels, row.tile, read_header(root.shard(row.tile)).tags)
+    root.own_shard(row.tile).write_bytes(content)
+    dataset._sha256[row.tile.id] = sha256_of(content)
+    marked = DYNAMIC_WORLD.class_indices(read_codes(root.label(row))) != 255
+
+    both, either = dataset[0].label != 255, dataset.counting_either()[0].label != 255
+
+    lacking = np.zeros_like(marked)
+    lacking[:3] = True
+    np.testing.assert_array_equal(both, marked & ~lacking)
+    lacking[[0, 2]] = False
+    np.testing.assert_array_equal(either, marked & ~lacking)
+    # Classes are counted by the one rule, whoever asks; a part keeps the rule of the whole.
+    np.testing.assert_array_equal(dataset.counting_either().class_pixels(), dataset.class_pixels())
+    assert dataset.class_pixels()[0].sum() == both.sum()
