@@ -17,7 +17,7 @@ from .options import data_option, quiet_option, runs_option, source_option, trai
 from .output import mark
 
 if TYPE_CHECKING:
-    from ..model.score import Scores
+    from ..model.scores.document import Scores
     from ..workflow.training import Inputs
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ..model.metrics import TileCounts, overall
 from ..model.runs import RunFolder
-from ..model.score import Scores
+from ..model.scores.document import Scores, tiles_name
 from ..pipeline.build.build import BuildResult
 from ..pipeline.dataset.root import DataRoot
 from ..pipeline.progress import Progress
@@ -84,7 +84,8 @@ def set_aside_other_data(root: DataRoot, trial: Trial, progress: Progress) -> No
     if trained_on != open_split(root, "train", "strict", trial.inputs).statistics.shards_hash:
         aside = free_name(folder.path.with_name(f"{trial.name}-{trained_on}"))
         folder.path.rename(aside)
-        (aside / "scores.json").unlink(missing_ok=True)
+        for name in ("scores.json", tiles_name("scores.json")):
+            (aside / name).unlink(missing_ok=True)
         progress.say(f"run {trial.name} was trained on other tiles: kept as {aside.name}, trained again")
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from ..model.run_config import RunConfig, differing_keys
 from ..model.runs import RunFolder
-from ..model.score import Scores
+from ..model.scores.document import Scores
 from ..model.settings import TrainConfig
 from ..pipeline.dataset.root import DataRoot
 from ..pipeline.errors import DataError, UsageError

@@ -16,7 +16,8 @@ from ..model.estimate import duration_as_text
 from ..model.metrics import overall
 from ..model.run_config import RunConfig, run_name
 from ..model.runs import RunFolder
-from ..model.score import Scores, score
+from ..model.score import score
+from ..model.scores.document import Scores
 from ..model.settings import TrainConfig, profile
 from ..model.train import train
 from ..model.training.listener import EpochRow, Listener
@@ -36,6 +37,7 @@ from ..pipeline.spec.tiles import TILE_SIZE_PX, Tile
 from ..pipeline.spec.words import count_of
 from .pace import Pace
 from .pictures import Pictures
+from .tile_records import tile_records
 
 READ_VARIABLE = "DWPLUS_READ"
 """Environment variable: ``shards`` or ``store`` where the choice of ``auto`` shall not do."""
@@ -379,5 +381,6 @@ def score_run(
             weights=f"{weights}.safetensors",
             allow_other_source="source" in accept,
             accept_s1="s1" in accept,
+            records=tile_records(root, dataset, run_dir),
             on_tile=lambda done, total: step.set(done, total),
         )
