@@ -39,6 +39,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("train:train", "Train a network on the data set."),
     "score": ("train:score", "Score a trained run on the test tiles."),
     "runs": ("runs:runs", "Compare runs: scores, time, settings that differ."),
+    "compare": ("compare:compare", "Compare scored runs on the same tiles, with intervals and p values."),
     "report": ("report:report", "Write the report: scores beside the paper's."),
     "reproduce": ("reproduce:reproduce", "Build, train, score and report in one command."),
     "doctor": ("doctor:doctor", "Check that this machine is ready for a build."),

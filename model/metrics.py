@@ -165,8 +165,10 @@ class Sums:
 
     Attributes:
         hit, truth, predicted: (..., K) pixels of each class that are right, true, predicted.
-        bins: (..., 3, BINS): pixels, right pixels, and the sum of confidences in millionths; None where not counted.
-        squared_errors: (...) sum over pixels of the squared distance between probabilities and truth, in millionths.
+        bins: (..., 3, BINS): pixels, right pixels, and the sum of confidences in millionths, of the pixels whose
+            calibration was counted; None where none were.
+        squared_errors: (...) sum over these pixels of the squared distance between probabilities and truth, in
+            millionths.
     """
 
     hit: NDArray[Any]
@@ -240,9 +242,9 @@ def brier(sums: Sums) -> NDArray[np.float64]:
 
     Source: Brier 1950, in its form for several classes.
     """
-    if sums.squared_errors is None:
+    if sums.squared_errors is None or sums.bins is None:
         return np.full(sums.pixels.shape, np.nan)
-    return _ratio(sums.squared_errors / MILLION, sums.pixels)
+    return _ratio(sums.squared_errors / MILLION, sums.bins[..., 0, :].sum(-1))
 
 
 @dataclass(frozen=True)

@@ -115,6 +115,7 @@ def score(
         accepted=accepted,
         ece=or_none(float(calibration_error(total.sums))),
         brier=or_none(float(brier(total.sums))),
+        weights_sha256=next(reversed(RunFolder(run_dir).sums().get(weights, ())), None),
         mask=Mask(mask_of(dataset), table.mask_hash),
         intervals=intervals_of(table.sums, design_of(table.records), names),
     )

@@ -9,6 +9,7 @@
 - ``tile_records``: what is known of each scored tile.
 - ``seeds``: runs that differ in their seed alone.
 - ``run_table``: runs side by side.
+- ``comparing``: differences of runs on the same tiles.
 - ``reproduce``: everything in one command.
 - ``pages``: the report and the page of findings.
 - ``doctor``: what a build needs, checked before it starts.

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-from ..model.metrics import TileCounts, overall
+from ..model.metrics import overall
 from ..model.runs import RunFolder
 from ..model.scores.document import Scores, tiles_name
+from ..model.scores.words import of_scores
 from ..pipeline.build.build import BuildResult
 from ..pipeline.dataset.root import DataRoot
 from ..pipeline.progress import Progress
@@ -125,6 +126,5 @@ def scores_as_text(scores: Mapping[str, Scores]) -> list[str]:
 
 
 def words_of_scores(scores: Scores) -> str:
-    """``mIoU 41.20%  OA 70.10%  F1 52.00%``."""
-    counts = TileCounts(scores.matrix)
-    return "  ".join(f"{metric.title} {metric.value(counts):.2%}" for metric in overall())
+    """``mIoU 41.20% [38.10, 44.02]  OA ...``, with 95 % intervals where there are any."""
+    return of_scores(scores, overall())

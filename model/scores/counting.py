@@ -15,14 +15,21 @@ from torch import Tensor
 from ...pipeline.spec.classes import IGNORE
 from ..metrics import BINS, MILLION, count_pixels
 
+ROWS = 2
+"""Calibration is counted in one of so many rows of a tile, from the first one on."""
+
+_SAFE = 1e15
+"""Where the largest e^logit of each pixel is within this, its square and sums over classes fit float32 as they are."""
+
 
 class Counted(NamedTuple):
     """Counts of the tiles of a batch; whole numbers, so that sums over tiles are exact in any order.
 
     Attributes:
         matrices: int64 (B, K, K), rows truth, columns prediction.
-        bins: int64 (B, 3, BINS), as ``metrics.Sums``: pixels, right pixels, confidences in millionths.
-        squared_errors: int64 (B,), in millionths.
+        bins: int64 (B, 3, BINS), as ``metrics.Sums``: pixels, right pixels, confidences in millionths, of every second
+            row.
+        squared_errors: int64 (B,), in millionths, of the same rows.
     """
 
     matrices: Tensor
@@ -33,6 +40,9 @@ class Counted(NamedTuple):
 def count_batch(label: Tensor, prediction: Tensor, logits: Tensor) -> Counted:
     """Counts of each tile of a batch; values are trusted.
 
+    The matrix is of all pixels. Calibration is counted in every second row, whose neighbours resemble it: it would cost
+    more than all the rest, and one percent of the time of the network is what scores may cost.
+
     Args:
         label: uint8 (B, H, W), class index or ``IGNORE``.
         prediction: uint8 (B, H, W), class of the largest logit.
@@ -40,29 +50,37 @@ def count_batch(label: Tensor, prediction: Tensor, logits: Tensor) -> Counted:
     """
     classes = logits.shape[1]
     matrices = count_pixels(label, prediction, classes)
-    confidence, errors = _confidence_and_errors(logits.float(), label)
+    label, prediction = label[:, ::ROWS], prediction[:, ::ROWS]
+    # Put apart class by class: what follows is several times as fast as on channels that lie side by side.
+    confidence, errors = _confidence_and_errors(logits[:, :, ::ROWS].float().contiguous(), label)
     marked = label != IGNORE
     # Ignored pixels go to one more bin, which is dropped: a mask of the pixels would cost more than all of this.
-    place = (confidence * BINS).to(torch.uint8).clamp_(max=BINS - 1) + BINS * (prediction == label)
-    place = torch.where(marked, place, torch.tensor(2 * BINS, dtype=torch.uint8, device=place.device))
+    # Bytes throughout: a bool times a number would be eight of them.
+    place = (confidence * BINS).to(torch.uint8).clamp_(max=BINS - 1)
+    place += (prediction == label).to(torch.uint8).mul_(BINS)
+    place.masked_fill_(~marked, 2 * BINS)
     millionths = (confidence * MILLION).round_().double()
     bins = torch.stack([_bins(one, weights) for one, weights in zip(place, millionths, strict=True)])
-    squared = torch.where(marked, (errors * MILLION).round_(), 0.0).flatten(1).sum(1, dtype=torch.float64)
+    squared = errors.mul_(MILLION).round_().mul_(marked).flatten(1).sum(1, dtype=torch.float64)
     return Counted(matrices, bins, squared.long())
 
 
 def _confidence_and_errors(logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
     """float32 (B, H, W) each: the largest probability, and the squared distance of probabilities and truth.
 
-    With e = exp(logit - largest): the largest probability is 1 / sum(e), and the squared distance is
+    With e = exp(logit): the largest probability is max(e) / sum(e), and the squared distance is
     sum(e^2) / sum(e)^2 - 2 e[truth] / sum(e) + 1. ``amax`` is vectorised where ``max`` is not.
     """
-    powers = (logits - logits.amax(1, keepdim=True)).exp_()
-    confidence = powers.sum(1).reciprocal_()
+    powers = logits.exp()
+    largest = powers.amax(1)
+    if not (float(largest.min()) > 1 / _SAFE and float(largest.max()) < _SAFE):
+        powers = (logits - logits.amax(1, keepdim=True)).exp_()
+        largest = torch.ones_like(largest)
+    share = powers.sum(1).reciprocal_()
     truth = label.clamp(max=logits.shape[1] - 1)[:, None].long()
-    of_truth = powers.gather(1, truth)[:, 0]
-    squares = powers.square_().sum(1)
-    return confidence, (squares * confidence - 2 * of_truth) * confidence + 1
+    of_truth = powers.gather(1, truth)[:, 0].mul_(2)
+    errors = powers.square_().sum(1).mul_(share).sub_(of_truth).mul_(share).add_(1)
+    return largest.mul_(share), errors
 
 
 def _bins(place: Tensor, millionths: Tensor) -> Tensor:

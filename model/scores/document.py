@@ -60,6 +60,7 @@ class Scores:
         fps: tiles a second through normaliser, network and choice of class, reading not included.
         accepted: what of the data differs from the training data, and was accepted.
         ece, brier: calibration error and Brier score; None where they were not counted.
+        weights_sha256: of the file of weights; None where the run has no record of it.
         tiles_file, mask, intervals: None in scores of an earlier version.
     """
 
@@ -79,6 +80,7 @@ class Scores:
     accepted: tuple[str, ...] = ()
     ece: float | None = None
     brier: float | None = None
+    weights_sha256: str | None = None
     tiles_file: TilesFile | None = None
     mask: Mask | None = None
     intervals: Intervals | None = None
@@ -90,6 +92,7 @@ class Scores:
     def to_dict(self) -> dict[str, Any]:
         """For JSON; scores are fractions, 0..1, None where there is no score."""
         later = {
+            "weights_sha256": self.weights_sha256,
             "mask": None if self.mask is None else vars(self.mask),
             "intervals": None if self.intervals is None else self.intervals.to_dict(),
             "tile_counts": None if self.tiles_file is None else vars(self.tiles_file),
@@ -136,6 +139,7 @@ class Scores:
                 accepted=tuple(mapping.get("accepted", ())),
                 ece=mapping.get("ece"),
                 brier=mapping.get("brier"),
+                weights_sha256=mapping.get("weights_sha256"),
                 tiles_file=TilesFile(**mapping["tile_counts"]) if "tile_counts" in mapping else None,
                 mask=Mask(**mapping["mask"]) if "mask" in mapping else None,
                 intervals=Intervals.from_dict(mapping["intervals"]) if "intervals" in mapping else None,

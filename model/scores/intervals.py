@@ -121,8 +121,8 @@ class Estimate:
         return self.draws.design.by_unit(self.sums)
 
     def units_with_class(self) -> NDArray[np.int64]:
-        """(K,) units that hold a class, in the truth or in the prediction."""
-        held: NDArray[np.int64] = (self.units.truth + self.units.predicted > 0).sum(0)
+        """(K,) units in whose truth a class occurs."""
+        held: NDArray[np.int64] = (self.units.truth > 0).sum(0)
         return held
 
     def interval(self, metric: Metric) -> Bounds | None:
@@ -130,19 +130,28 @@ class Estimate:
         return self.intervals(metric)[0]
 
     def intervals(self, metric: Metric) -> list[Bounds | None]:
-        """Of each class of a class metric."""
+        """Of each class of a class metric; of the one score of an overall metric."""
         design = self.draws.design
-        value, replicates = (np.atleast_1d(metric.formula(self.total)), self._shaped(metric, self.replicates))
+        value = np.atleast_1d(self.value(metric))
         if design.units < FEWEST_UNITS:
             return [None] * len(value)
-        freedom = freedom_of(self._influence(metric), design)
-        error = _deviation(replicates)
+        if metric.per_class:
+            value = np.where(self.units_with_class() < FEWEST_UNITS, np.nan, value)
+        freedom, error = freedom_of(self.without(metric), design), _deviation(self.replicated(metric))
         return [
             _logit_bounds(float(v), float(e), float(f), metric.largest)
             for v, e, f in zip(value, error, freedom, strict=True)
         ]
 
-    def _influence(self, metric: Metric) -> NDArray[np.float64]:
+    def value(self, metric: Metric) -> NDArray[np.float64]:
+        """The score itself: without axes, or (K,) of a class metric."""
+        return metric.formula(self.total)
+
+    def replicated(self, metric: Metric) -> NDArray[np.float64]:
+        """(replicates, n): the score of each replicate; n is 1, or K of a class metric."""
+        return self._shaped(metric, self.replicates)
+
+    def without(self, metric: Metric) -> NDArray[np.float64]:
         """(units, n): the score without each unit, NaN where there is none then."""
         pairs = zip(parts_of(self.total), parts_of(self.units), strict=True)
         without = sums_of([None if whole is None or part is None else whole - part for whole, part in pairs])
@@ -211,11 +220,7 @@ def intervals_of(sums: Sums, design: Design, names: tuple[str, ...], draws: Draw
     estimate = Estimate(sums, draws)
     values = {m.key: estimate.interval(m) for m in METRICS if not m.per_class}
     per_class = {m.key: estimate.intervals(m) for m in METRICS if m.per_class}
-    enough = estimate.units_with_class() >= FEWEST_UNITS
-    classes = {
-        name: {key: bounds[index] if enough[index] else None for key, bounds in per_class.items()}
-        for index, name in enumerate(names)
-    }
+    classes = {name: {key: bounds[index] for key, bounds in per_class.items()} for index, name in enumerate(names)}
     present = int((estimate.total.truth + estimate.total.predicted > 0).sum())
     unit = "block" if design.of_blocks else "tile"
     return Intervals(values, classes, design.units, unit, len(design.cells), present, draws.replicates, draws.seed)

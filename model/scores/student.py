@@ -20,10 +20,21 @@ def quantile(two_sided: float, freedom: float) -> float:
     low, high = 0.0, 1.0
     while two_sided_p(high, freedom) > two_sided:
         low, high = high, 2 * high
-    for _ in range(80):
-        middle = (low + high) / 2
-        low, high = (middle, high) if two_sided_p(middle, freedom) > two_sided else (low, middle)
-    return (low + high) / 2
+    found = high
+    for _ in range(_STEPS):
+        # Newton's step where it stays between the bounds, halving where it does not.
+        excess = two_sided_p(found, freedom) - two_sided
+        low, high = (found, high) if excess > 0 else (low, found)
+        step = found + excess / (2 * _density(found, freedom))
+        before, found = found, step if low < step < high else (low + high) / 2
+        if abs(found - before) <= 1e-13 * found:
+            break
+    return found
+
+
+def _density(t: float, freedom: float) -> float:
+    front = math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2) - 0.5 * math.log(freedom * math.pi)
+    return math.exp(front - (freedom + 1) / 2 * math.log1p(t * t / freedom))
 
 
 def _incomplete_beta(a: float, b: float, x: float) -> float:

@@ -159,10 +159,19 @@ class TileTable:
         text = "".join(f"{one.id} {one.mask}\n" for one in self.records)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
-    def chosen(self, places: Sequence[int]) -> TileTable:
-        """Some of the tiles."""
-        counts = [self.counts(np.arange(len(self)) == place) for place in places]
-        return TileTable.of([self.records[place] for place in places], counts, self.names)
+    def part(self, chosen: NDArray[np.bool_]) -> TileTable:
+        """Some of the tiles; ``chosen`` is bool (tiles,)."""
+        inside = chosen[self.tile]
+        places = np.cumsum(chosen) - 1
+        return TileTable(
+            tuple(record for record, kept in zip(self.records, chosen, strict=True) if kept),
+            self.names,
+            places[self.tile[inside]],
+            self.field[inside],
+            self.pixels[inside],
+            self.bins[chosen],
+            self.squared_errors[chosen],
+        )
 
     # --- file ---------------------------------------------------------------------------------------------------------
 

@@ -20,6 +20,9 @@ from ...manifests import load_toml
 from ...model.metrics import overall
 from ...model.runs import RunFolder
 from ...model.score import load, predict
+from ...model.scores.document import scores_name
+from ...model.scores.intervals import Bounds
+from ...model.scores.words import note
 from ...pipeline.dataset.makers import makers_of_root
 from ...pipeline.dataset.manifest import SPLITS, ManifestRow
 from ...pipeline.dataset.root import DataRoot
@@ -30,6 +33,7 @@ from ...pipeline.progress import Progress
 from ...pipeline.raster.geotiff import read_bands, read_codes
 from ...pipeline.spec.tiles import biome_names, region_names
 from ...pipeline.spec.version import __version__
+from ..comparing import seed_bounds
 from ..seeds import groups_of, spread
 from ..training import open_as_trained
 from . import figures
@@ -198,6 +202,9 @@ def run_summary(run: Run, faults: Faults | None = None) -> dict[str, Any]:
         "source": scores.source,
         "tiles": scores.tiles,
         "scores": overall_scores(run),
+        "intervals": {} if scores.intervals is None else scores.intervals.values,
+        "interval_note": note(scores.intervals),
+        "folder": run.folder,
         "majority_class": scores.majority[0],
         "majority_oa": scores.majority[1],
         "absent": scores.matrix.absent,
@@ -222,12 +229,17 @@ def score_rows(summaries: Sequence[dict[str, Any]], groups: Mapping[str, Sequenc
             one
             | {
                 "name": f"{common} ({len(members)} seeds)" if len(members) > 1 else name,
+                "intervals": one["intervals"] if len(members) == 1 else _of_seeds([by_name[m] for m in members]),
                 "scores": {key: value.mean for key, value in spreads.items()},
                 "deviations": {key: value.deviation for key, value in spreads.items()},
                 "stale": any(by_name[member]["stale"] for member in members),
             },
         )
     return list(rows.values())
+
+
+def _of_seeds(summaries: Sequence[dict[str, Any]]) -> dict[str, Bounds | None]:
+    return seed_bounds([one["folder"] for one in summaries], scores_name(summaries[0]["split"]), overall())
 
 
 def is_stale(run: Run, root: DataRoot) -> bool:
