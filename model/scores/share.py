@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
+
+from ...pipeline.machine import processes_together
 
 T = TypeVar("T")
 
@@ -30,7 +31,7 @@ class Share:
         Args:
             device: ``cpu`` where no GPU shall be used.
         """
-        if int(os.environ.get("WORLD_SIZE", "1")) < 2:
+        if processes_together() < 2:
             return cls()
         from accelerate import PartialState
 
