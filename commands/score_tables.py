@@ -65,13 +65,14 @@ _CLASS_COLUMNS = (
 
 
 def _class_cells(scores: Scores, name: str, values: Mapping[str, Any]) -> tuple[str, ...]:
-    """``absent`` where a class is neither true nor predicted; ``too few tiles`` where it has no interval for that."""
+    """``absent`` where a class is neither true nor predicted; ``too few tiles`` where these give no interval."""
     found = None if scores.intervals is None else scores.intervals.classes[name]["iou"]
     interval = "" if found is None else f"[{100 * found[0]:.2f}, {100 * found[1]:.2f}]"
     if values["iou"] is None:
         return (name, "absent", "", "", "", "", "0")
     if found is None and scores.intervals is not None:
-        interval = "too few tiles"
+        # 0 and 1 have none, however many tiles there are.
+        interval = "too few tiles" if 0 < values["iou"] < 1 else "none"
     numbers = {
         key: "-" if values[key] is None else f"{values[key]:.2%}" for key in ("iou", "f1", "precision", "recall")
     }
