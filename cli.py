@@ -40,6 +40,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "score": ("train:score", "Score a trained run on the test tiles."),
     "predict": ("predict:predict", "Map the land cover of an image with a trained run."),
     "runs": ("runs:runs", "Compare runs: scores, time, settings that differ."),
+    "compare": ("compare:compare", "Compare scored runs on the same tiles, with intervals and p values."),
     "report": ("report:report", "Write the report: scores beside the paper's."),
     "reproduce": ("reproduce:reproduce", "Build, train, score and report in one command."),
     "doctor": ("doctor:doctor", "Check that this machine is ready for a build."),

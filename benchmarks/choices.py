@@ -24,6 +24,7 @@ from typing import Any
 import dwplus
 import numpy as np
 import torch
+from dwplus.model.scores.comparison import holm
 from numpy.typing import NDArray
 from rigs import arguments, paired, real_chips
 from rigs.real_scores import chips_by_place, corine_share, esri_accuracy, predictions, scores_of
@@ -199,7 +200,7 @@ def _questions(of: Sequence[dict[str, Any]], side: str, unit: str) -> list[str]:
     rows = ["| question | score | difference | 95 % interval | p after Holm |", "|---|---|---|---|---|"]
     for name in names:
         each = [(title, paired.differences(of, ours, theirs, score=name, unit=unit)) for title, ours, theirs in asked]
-        adjusted = paired.holm([paired.p_value(values) for _, values in each])
+        adjusted = holm([paired.p_value(values) for _, values in each])
         for (title, values), p in zip(each, adjusted, strict=True):
             low, high = paired.interval(values)
             rows.append(f"| {title} | {name} | {np.mean(values):+.3f} | {low:+.3f} to {high:+.3f} | {p:.3f} |")

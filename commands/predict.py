@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     "paths",
     multiple=True,
     required=True,
-    type=click.Path(exists=True, path_type=Path),
+    type=click.Path(path_type=Path),
     help="Sentinel-2 L2A file, SAFE folder or stack of both sensors; may be given several times.",
 )
 @click.option(
     "--sar",
     "sar_paths",
     multiple=True,
-    type=click.Path(exists=True, path_type=Path),
+    type=click.Path(path_type=Path),
     help="Sentinel-1 file with VV and VH, where --pixels does not hold them.",
 )
 @click.option("-o", "--output", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The map, a .tif.")

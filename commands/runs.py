@@ -70,11 +70,18 @@ def _cells(row: RunRow, keys: list[str]) -> tuple[str, ...]:
         row.run,
         str(row.epochs),
         "complete" if row.complete else "not complete",
-        *("-" if value is None else f"{100 * value:.2f}" for value in values),
+        *(_score(value, row.intervals.get(key)) for key, value in zip(keys, values, strict=True)),
         row.scored,
         duration_as_text(row.seconds) if row.epochs else "",
         " ".join(f"{name}={_short(value)}" for name, value in row.settings.items()),
     )
+
+
+def _score(value: float | None, interval: list[float] | None) -> str:
+    """``41.20 [38.1, 44.0]``, with the 95 % interval where there is one."""
+    if value is None:
+        return "-"
+    return f"{100 * value:.2f}" + ("" if interval is None else f" [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]")
 
 
 def _short(value: object) -> str:

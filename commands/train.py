@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,10 +21,9 @@ from .options import (
     training_options,
     transfer_options,
 )
-from .output import mark
+from .score_tables import print_groups, print_scores, print_seeds
 
 if TYPE_CHECKING:
-    from ..model.score import Scores
     from ..workflow.training import Inputs
 
 
@@ -159,24 +157,40 @@ def train(
     metavar="INPUT[:SHARE]",
     help="Score without an input, auxiliary or primary, or without it in a share of the pixels (auxiliary:0.5).",
 )
+@click.option(
+    "--mask",
+    type=click.Choice(["dataset", "own"]),
+    default="dataset",
+    show_default=True,
+    help="Pixels that count: where all stored sensors have data, or where the network's own inputs have.",
+)
+@click.option(
+    "--group",
+    type=click.Choice(["class", "biome", "region", "annotator", "season", "distance"]),
+    help="Scores of each part; the network runs only where the scores are not current.",
+)
 @source_option
 @data_option
 @runs_option
 @quiet_option
 @click.option("--json", "as_json", is_flag=True, help="Print the scores as one JSON document.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print a table as CSV: classes, or the parts of --group.")
 def score(
     run: str,
     split: str,
     weights: str,
     accept: tuple[str, ...],
     drop: tuple[str, ...],
+    mask: Any,
+    group: str | None,
     source: str,
     data: Path,
     runs: Path | None,
     quiet: bool,
     as_json: bool,
+    as_csv: bool,
 ) -> None:
-    """Score a trained run on the test tiles: mIoU, OA, F1 and IoU per class from one confusion matrix.
+    """Score a trained run on the test tiles: mIoU, OA, F1 and IoU per class, with 95 % intervals.
 
     Runs of several seeds (train --seeds) are scored by their common name: mean and standard deviation.
 
@@ -184,56 +198,52 @@ def score(
     dwplus score runs/specsar-former-small
     dwplus score runs/three
     dwplus score runs/one --drop auxiliary            as if there were no Sentinel-1: scores-drop-auxiliary.json
+    dwplus score runs/specsar-former-small --group biome
+    accelerate launch -m dwplus.cli score runs/one    on several GPUs
     """
+    from ..model.metrics import overall
     from ..model.missing import parse_shares
+    from ..model.runs import RunFolder
+    from ..model.scores.document import scores_name
+    from ..model.scores.kept import read_table
+    from ..workflow.comparing import seed_bounds
     from ..workflow.console import console
     from ..workflow.seeds import check_one_training, find_runs
     from ..workflow.source import root_with_runs
-    from ..workflow.training import check_nothing_lost, score_run
+    from ..workflow.training import check_nothing_lost, current_scores, score_run
 
     lost = parse_shares(drop)
     root, progress = root_with_runs(data, source, runs), console(quiet=quiet)
     found = find_runs(root, run)
     check_one_training(found)
+    if group or as_csv:
+        if len(found) > 1:
+            raise UsageError(f"--group and --csv are of one run: name one of {', '.join(path.name for path in found)}")
+        kept = current_scores(root, found[0], split=split, weights=weights, mask=mask, drop=lost)
+        if kept is None:
+            made = score_run(
+                root, found[0], split=split, weights=weights, accept=accept, drop=lost, mask=mask, progress=progress
+            )
+            kept = made, read_table(RunFolder(found[0]), made)
+        if is_first_process():
+            print_groups(*kept, group or "class", as_json=as_json, as_csv=as_csv)
+        check_nothing_lost(root, found[0], split)
+        return
     scores = {
-        path.name: score_run(root, path, split=split, weights=weights, accept=accept, drop=lost, progress=progress)
+        path.name: score_run(
+            root, path, split=split, weights=weights, accept=accept, drop=lost, mask=mask, progress=progress
+        )
         for path in found
     }
+    if not is_first_process():
+        return
     if len(found) == 1:
-        _print_scores(scores[found[0].name], as_json=as_json)
+        print_scores(scores[found[0].name], as_json=as_json)
     else:
-        _print_seeds(Path(run).name, scores, as_json=as_json)
+        bounds = seed_bounds(found, scores_name(split, f"{weights}.safetensors", mask=mask, drop=str(lost)), overall())
+        print_seeds(Path(run).name, scores, bounds, as_json=as_json)
     for path in found:
         check_nothing_lost(root, path, split)
-
-
-def _print_seeds(name: str, scores: Mapping[str, Scores], *, as_json: bool) -> None:
-    from ..model.metrics import overall
-    from ..workflow.seeds import as_text, scores_of_seeds
-
-    if as_json:
-        click.echo(json.dumps(scores_of_seeds(name, scores, overall()), indent=1))
-        return
-    first, *rest = as_text(name, scores, overall())
-    click.echo("\n".join([f"{first} {mark(next(iter(scores.values())).source)}".rstrip(), *rest]))
-
-
-def _print_scores(scores: Scores, *, as_json: bool) -> None:
-    from ..model.metrics import TileCounts, overall
-    from ..pipeline.spec.words import count_of
-
-    if as_json:
-        click.echo(json.dumps(scores.to_dict(), indent=1))
-        return
-    counts, beside = TileCounts(scores.matrix), mark(scores.source)
-    words = "  ".join(f"{metric.title} {metric.value(counts):.2%}" for metric in overall())
-    lost = [f"{name} in {share:.0%} of the pixels" for name, share in scores.dropped.items() if name != "seed"]
-    without = f", without {' and '.join(lost)}" if lost else ""
-    click.echo(f"{words}  {count_of(scores.tiles, 'tile')}{without} {beside}")
-    click.echo(f"majority guess ({scores.majority[0]}): OA {scores.majority[1]:.2%} {beside}")
-    for class_name, values in scores.to_dict()["classes"].items():
-        iou = "absent" if values["iou"] is None else f"{values['iou']:.2%}"
-        click.echo(f"  {class_name:<20} IoU {iou}")
 
 
 def _changes(given: Mapping[str, Any], changes: tuple[str, ...]) -> dict[str, Any]:

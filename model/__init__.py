@@ -18,6 +18,7 @@
 - ``transfer``: what a training takes over from weights trained before.
 - ``estimate``: how long a training will take.
 - ``training``: the parts of a training.
+- ``scores``: what a score is made of, and how sure it is.
 - ``train``, ``score``: the two stages.
 - ``maps``: from windows of an image to a map.
 """

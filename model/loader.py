@@ -377,6 +377,11 @@ def labelers_of(tiles: TileSet) -> tuple[str, ...]:
     return tuple(getattr(tiles, "labelers", ()))
 
 
+def mask_of(tiles: TileSet) -> str:
+    """Which pixels of a data set count: ``dataset``, or ``own`` of the bands that are read."""
+    return str(getattr(tiles, "mask", "dataset"))
+
+
 def plain_statistics(tiles: TileSet, scaling: InputScaling = "linear") -> dict[str, tuple[float, float]]:
     """(mean, std) of the bands that a data set gives, by name: of what ``scaling`` normalises.
 

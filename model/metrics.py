@@ -1,7 +1,8 @@
-"""Scores, all of them functions of one confusion matrix (paper, section V-C).
+"""Scores, all of them functions of sums over tiles: a confusion matrix (paper, section V-C) and calibration counts.
 
-Rows are the truth, columns the prediction, in pixels; pixels whose truth is ``IGNORE`` are not in it. Scores are
-fractions, 0..1.
+Rows of a matrix are the truth, columns the prediction, in pixels; pixels whose truth is ``IGNORE`` are not in it.
+Scores are fractions, 0..1. Formulas take sums with any leading axes, so that thousands of bootstrap replicates are
+scored at once (``scores/bootstrap.py``).
 
 Which classes there are, a matrix says itself: it carries their names, in the order of their indices.
 
@@ -12,7 +13,7 @@ the means. A class that is in the truth and never predicted, or predicted and ne
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -100,34 +101,34 @@ class ConfusionMatrix:
         return tuple(name for name, pixels in zip(self.names, seen, strict=True) if pixels == 0)
 
     @property
+    def sums(self) -> Sums:
+        """Its margins and its diagonal, of which every score is computed."""
+        return Sums(np.diagonal(self.counts), self.counts.sum(1), self.counts.sum(0))
+
+    @property
     def iou(self) -> NDArray[np.float64]:
         """(K,) intersection over union; NaN for an absent class."""
-        hit, union = self._hit, self.counts.sum(0) + self.counts.sum(1) - self._hit
-        return _ratio(hit, union)
+        return iou(self.sums)
 
     @property
     def f1(self) -> NDArray[np.float64]:
         """(K,) F1 = 2 IoU / (1 + IoU); NaN for an absent class."""
-        return _ratio(2 * self._hit, self.counts.sum(0) + self.counts.sum(1))
+        return f1(self.sums)
 
     @property
     def miou(self) -> float:
         """Unweighted mean of ``iou`` over the classes that are not absent; NaN for an empty matrix."""
-        return _mean(self.iou)
+        return float(_mean(self.iou))
 
     @property
     def macro_f1(self) -> float:
         """Unweighted mean of ``f1`` over the classes that are not absent: the F1 of the paper's tables."""
-        return _mean(self.f1)
+        return float(_mean(self.f1))
 
     @property
     def oa(self) -> float:
         """Overall accuracy: share of pixels that were predicted right; NaN for an empty matrix."""
-        return float(self._hit.sum() / self.pixels) if self.pixels else float("nan")
-
-    @property
-    def _hit(self) -> NDArray[np.int64]:
-        return np.diagonal(self.counts)
+        return float(oa(self.sums))
 
     def to_dict(self) -> dict[str, Any]:
         return {"classes": list(self.names), "counts": self.counts.tolist()}
@@ -149,18 +150,131 @@ class ConfusionMatrix:
             raise DataError(f"no confusion matrix: {in_brief(error)}") from None
 
 
+# --- sums and formulas ------------------------------------------------------------------------------------------------
+
+BINS = 15
+"""Bins of confidence, of equal width, of which the calibration error is computed (Guo et al. 2017)."""
+
+MILLION = 1_000_000
+"""Confidences and squared errors are summed as whole millionths, so that a sum is the same in any order."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sums:
+    """What adds up over tiles, and all that a formula reads. ``...`` are leading axes: tiles, replicates, runs, none.
+
+    Attributes:
+        hit, truth, predicted: (..., K) pixels of each class that are right, true, predicted.
+        bins: (..., 3, BINS): pixels, right pixels, and the sum of confidences in millionths, of the pixels whose
+            calibration was counted; None where none were.
+        squared_errors: (...) sum over these pixels of the squared distance between probabilities and truth, in
+            millionths.
+    """
+
+    hit: NDArray[Any]
+    truth: NDArray[Any]
+    predicted: NDArray[Any]
+    bins: NDArray[Any] | None = None
+    squared_errors: NDArray[Any] | None = None
+
+    @property
+    def pixels(self) -> NDArray[Any]:
+        """(...) pixels in all."""
+        pixels: NDArray[Any] = self.truth.sum(-1)
+        return pixels
+
+
+def precision(sums: Sums) -> NDArray[np.float64]:
+    """(..., K) share of the pixels predicted as a class that are of it (user's accuracy); NaN where none is."""
+    return _ratio(sums.hit, sums.predicted)
+
+
+def recall(sums: Sums) -> NDArray[np.float64]:
+    """(..., K) share of the pixels of a class that are predicted as it (producer's accuracy); NaN where none is."""
+    return _ratio(sums.hit, sums.truth)
+
+
+def iou(sums: Sums) -> NDArray[np.float64]:
+    """(..., K) intersection over union; NaN for an absent class."""
+    return _ratio(sums.hit, sums.truth + sums.predicted - sums.hit)
+
+
+def f1(sums: Sums) -> NDArray[np.float64]:
+    """(..., K) F1 = 2 IoU / (1 + IoU); NaN for an absent class."""
+    return _ratio(2 * sums.hit, sums.truth + sums.predicted)
+
+
+def oa(sums: Sums) -> NDArray[np.float64]:
+    """(...) share of pixels that were predicted right; NaN without pixels."""
+    return _ratio(sums.hit.sum(-1), sums.pixels)
+
+
+def quantity_disagreement(sums: Sums) -> NDArray[np.float64]:
+    """(...) half the difference between true and predicted amounts of the classes, as a share of all pixels.
+
+    Source: Pontius and Millones 2011, equations 2 and 3.
+    """
+    return _ratio(np.abs(sums.truth - sums.predicted).sum(-1), 2 * sums.pixels)
+
+
+def allocation_disagreement(sums: Sums) -> NDArray[np.float64]:
+    """(...) share of pixels that are wrong although the amounts would fit: classes in each other's places.
+
+    Source: Pontius and Millones 2011, equations 4 and 5. With the quantity disagreement it adds up to 1 - OA.
+    """
+    swapped = np.minimum(sums.truth - sums.hit, sums.predicted - sums.hit)
+    return _ratio(swapped.sum(-1), sums.pixels)
+
+
+def calibration_error(sums: Sums) -> NDArray[np.float64]:
+    """(...) expected calibration error: mean distance of confidence and accuracy over bins; NaN where not counted.
+
+    Source: Guo et al. 2017, equation 3.
+    """
+    if sums.bins is None:
+        return np.full(sums.pixels.shape, np.nan)
+    pixels, right, confidence = (sums.bins[..., row, :] for row in range(3))
+    return _ratio(np.abs(right - confidence / MILLION).sum(-1), pixels.sum(-1))
+
+
+def brier(sums: Sums) -> NDArray[np.float64]:
+    """(...) mean over pixels of the squared distance between probabilities and truth, 0..2; NaN where not counted.
+
+    Source: Brier 1950, in its form for several classes.
+    """
+    if sums.squared_errors is None or sums.bins is None:
+        return np.full(sums.pixels.shape, np.nan)
+    return _ratio(sums.squared_errors / MILLION, sums.bins[..., 0, :].sum(-1))
+
+
 @dataclass(frozen=True)
 class TileCounts:
-    """What adds up over tiles: all that a metric is computed from.
+    """Counts of one tile, or of several together.
 
     Attributes:
         matrix: pixels by true and predicted class.
+        calibration: int64 (3, BINS), as ``Sums.bins``; None where it was not counted.
+        squared_errors: as of ``Sums``; None where they were not counted.
     """
 
     matrix: ConfusionMatrix
+    calibration: NDArray[np.int64] | None = None
+    squared_errors: int | None = None
 
     def __add__(self, other: TileCounts) -> TileCounts:
-        return TileCounts(self.matrix + other.matrix)
+        """What one of them did not count, the sum does not have."""
+        bins, errors = (self.calibration, other.calibration), (self.squared_errors, other.squared_errors)
+        return TileCounts(
+            self.matrix + other.matrix,
+            None if bins[0] is None or bins[1] is None else bins[0] + bins[1],
+            None if errors[0] is None or errors[1] is None else errors[0] + errors[1],
+        )
+
+    @property
+    def sums(self) -> Sums:
+        """Without leading axes."""
+        errors = None if self.squared_errors is None else np.array(self.squared_errors)
+        return replace(self.matrix.sums, bins=self.calibration, squared_errors=errors)
 
     def scores(self) -> dict[str, Any]:
         """All metrics for JSON: the overall ones by key, those of each class, absent; None where there is no score."""
@@ -168,13 +282,13 @@ class TileCounts:
         pixels = self.matrix.counts.sum(1)
         classes = {
             name: {
-                **{key: _or_none(values[index]) for key, values in of_classes.items()},
+                **{key: or_none(values[index]) for key, values in of_classes.items()},
                 "pixels": int(pixels[index]),
             }
             for index, name in enumerate(self.matrix.names)
         }
         return {
-            **{metric.key: _or_none(metric.value(self)) for metric in overall()},
+            **{metric.key: or_none(metric.value(self)) for metric in METRICS if not metric.per_class},
             "classes": classes,
             "absent": list(self.matrix.absent),
             "pixels": self.matrix.pixels,
@@ -188,30 +302,57 @@ class Metric:
     Attributes:
         key: in ``metrics.jsonl``, ``scores.json`` and the paper's tables; overall and class metrics have keys apart.
         title: as people write it.
-        value: a fraction 0..1, NaN where there is no score; of a class metric float64 (K,).
+        formula: sums -> float64 (...), or (..., K) of a class metric; NaN where there is no score.
         per_class: one value for each class instead of one for all.
+        headline: an overall metric that stands in every table of scores, and after each epoch.
+        less_is_better: as of errors and disagreements.
+        largest: value that it can have at most; of other than 1 it is no share and not written in percent.
     """
 
     key: str
     title: str
-    value: Callable[[TileCounts], Any]
+    formula: Callable[[Sums], NDArray[np.float64]]
     per_class: bool = False
+    headline: bool = True
+    less_is_better: bool = False
+    largest: float = 1.0
+
+    def value(self, counts: TileCounts) -> Any:
+        """A float; of a class metric float64 (K,)."""
+        found = self.formula(counts.sums)
+        return found if self.per_class else float(found)
 
 
 METRICS: tuple[Metric, ...] = (
-    Metric("miou", "mIoU", lambda counts: counts.matrix.miou),
-    Metric("oa", "OA", lambda counts: counts.matrix.oa),
-    Metric("f1", "F1", lambda counts: counts.matrix.macro_f1),
-    Metric("iou", "IoU", lambda counts: counts.matrix.iou, per_class=True),
-    Metric("f1", "F1", lambda counts: counts.matrix.f1, per_class=True),
+    Metric("miou", "mIoU", lambda sums: _mean(iou(sums))),
+    Metric("oa", "OA", oa),
+    Metric("f1", "F1", lambda sums: _mean(f1(sums))),
+    Metric("quantity", "quantity disagreement", quantity_disagreement, headline=False, less_is_better=True),
+    Metric("allocation", "allocation disagreement", allocation_disagreement, headline=False, less_is_better=True),
+    Metric("ece", "ECE", calibration_error, headline=False, less_is_better=True),
+    Metric("brier", "Brier score", brier, headline=False, less_is_better=True, largest=2.0),
+    Metric("iou", "IoU", iou, per_class=True),
+    Metric("f1", "F1", f1, per_class=True),
+    Metric("precision", "precision", precision, per_class=True),
+    Metric("recall", "recall", recall, per_class=True),
 )
 """Every metric: the epoch row, the console, ``scores.json`` and the report loop over it (described in
-``docs/networks.md``)."""
+``docs/scores.md``)."""
 
 
 def overall() -> tuple[Metric, ...]:
-    """The metrics that are one number."""
-    return tuple(metric for metric in METRICS if not metric.per_class)
+    """The metrics that are one number and stand in every table of scores."""
+    return tuple(metric for metric in METRICS if metric.headline and not metric.per_class)
+
+
+def further() -> tuple[Metric, ...]:
+    """The other metrics that are one number."""
+    return tuple(metric for metric in METRICS if not metric.headline and not metric.per_class)
+
+
+def of_classes() -> tuple[Metric, ...]:
+    """The metrics that are one number for each class."""
+    return tuple(metric for metric in METRICS if metric.per_class)
 
 
 _LARGEST_BYTE = 255
@@ -245,14 +386,18 @@ def predicted_classes(logits: Tensor) -> Tensor:
     return logits.max(dim=1).indices.to(torch.uint8)
 
 
-def _ratio(part: NDArray[np.int64], whole: NDArray[np.int64]) -> NDArray[np.float64]:
+def _ratio(part: NDArray[Any], whole: NDArray[Any]) -> NDArray[np.float64]:
+    part, whole = np.asarray(part, dtype=np.float64), np.asarray(whole, dtype=np.float64)
     ratio: NDArray[np.float64] = np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
     return ratio
 
 
-def _mean(values: NDArray[np.float64]) -> float:
-    return float(np.nanmean(values)) if np.any(np.isfinite(values)) else float("nan")
+def _mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(...) mean over the classes that have a score; NaN where none has."""
+    known = np.isfinite(values)
+    return _ratio(np.where(known, values, 0.0).sum(-1), known.sum(-1))
 
 
-def _or_none(value: float) -> float | None:
+def or_none(value: float) -> float | None:
+    """For JSON, which has no NaN."""
     return float(value) if np.isfinite(value) else None

@@ -1,14 +1,14 @@
-"""Scoring: a run and a split go in, ``scores.json`` in the run's folder comes out.
+"""Scoring: a run and a split go in, ``scores.json`` and the counts of every tile come out, in the run's folder.
 
-Comes after ``train.py`` and before the report. All scores are functions of confusion matrices (``metrics.py``), which
-are kept, so that any other score can be computed later.
+Comes after ``train.py`` and before the report. All scores are functions of sums over tiles (``metrics.py``), which are
+kept tile by tile (``scores/tile_table.py``), so that any other score can be computed later. Several processes
+(``accelerate launch``) share the tiles.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,7 +19,6 @@ from torch.utils.data import Dataset as TorchDataset
 
 from ..pipeline.errors import DataError, UsageError, in_brief
 from ..pipeline.spec.radar import radar_differences
-from ..pipeline.spec.version import __version__
 from .loader import (
     WAITS_FOR_WORKERS_S,
     Batch,
@@ -29,107 +28,28 @@ from .loader import (
     batches,
     collate,
     loader_processes,
+    mask_of,
     planet_of,
     radars_of,
     to_batch,
 )
-from .metrics import ConfusionMatrix, TileCounts, count_pixels, predicted_classes
+from .metrics import ConfusionMatrix, TileCounts, brier, calibration_error, or_none, predicted_classes
 from .missing import ALL_THERE, Shares, tiles_without
 from .run_config import RunConfig
 from .runs import WEIGHTS, RunFolder, check_numbers
+from .scores.bootstrap import design_of
+from .scores.counting import Counted, count_batch, mask_digest
+from .scores.document import Mask, Scores, scores_name
+from .scores.intervals import intervals_of
+from .scores.kept import write_scores
+from .scores.share import Share
+from .scores.tile_table import TileRecord, TileTable, records_of, with_masks
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from ..pipeline.dataset.samples import Sample
-    from ..pipeline.spec.tiles import Tile
-
-
-@dataclass(frozen=True)
-class Scores:
-    """What a network scored on a split.
-
-    Attributes:
-        split, protocol, source: of the data set that was scored; ``source`` says where its pixels came from.
-        model, weights: name in the registry, and the file of weights.
-        matrix: of all tiles.
-        regions, biomes: of the tiles of one region (by name) or biome (by number, as text).
-        tiles: number of tiles.
-        tiles_hash: of the shards and labels that were scored; scores of another hash are of another test set.
-        majority: the class that the training split has most of, and the overall accuracy of always saying it.
-        seconds: from the first tile to the last, reading included.
-        fps: tiles a second through normaliser, network and choice of class, reading not included.
-        accepted: what of the data differs from the training data, and was accepted.
-        dropped: share of the pixels without each input that was left out on purpose, and the seed of the choice.
-    """
-
-    split: str
-    protocol: str
-    source: str
-    model: str
-    weights: str
-    matrix: ConfusionMatrix
-    regions: Mapping[str, ConfusionMatrix]
-    biomes: Mapping[str, ConfusionMatrix]
-    tiles: int
-    tiles_hash: str
-    majority: tuple[str, float]
-    seconds: float
-    fps: float
-    accepted: tuple[str, ...] = ()
-    dropped: Mapping[str, float] = field(default_factory=dict)
-
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON; scores are fractions, 0..1, None where there is no score."""
-        return {
-            "dwplus": __version__,
-            "source": self.source,
-            "split": self.split,
-            "protocol": self.protocol,
-            "model": self.model,
-            "weights": self.weights,
-            "tiles": self.tiles,
-            "tiles_hash": self.tiles_hash,
-            **TileCounts(self.matrix).scores(),
-            "majority": {"class": self.majority[0], "oa": self.majority[1]},
-            "seconds": self.seconds,
-            "fps": self.fps,
-            **({"accepted": list(self.accepted)} if self.accepted else {}),
-            **({"dropped": dict(self.dropped)} if self.dropped else {}),
-            "matrix": self.matrix.to_dict(),
-            "regions": {name: _part(matrix) for name, matrix in self.regions.items()},
-            "biomes": {number: _part(matrix) for number, matrix in self.biomes.items()},
-        }
-
-    @classmethod
-    def from_dict(cls, mapping: Mapping[str, Any]) -> Scores:
-        """What ``to_dict`` gave.
-
-        Raises:
-            DataError: it is something else.
-        """
-        try:
-            return cls(
-                **{
-                    key: mapping[key]
-                    for key in ("split", "protocol", "source", "model", "weights", "tiles", "tiles_hash")
-                },
-                matrix=ConfusionMatrix.from_dict(mapping["matrix"]),
-                regions={k: ConfusionMatrix.from_dict(v["matrix"]) for k, v in mapping["regions"].items()},
-                biomes={k: ConfusionMatrix.from_dict(v["matrix"]) for k, v in mapping["biomes"].items()},
-                majority=(mapping["majority"]["class"], mapping["majority"]["oa"]),
-                seconds=mapping["seconds"],
-                fps=mapping["fps"],
-                accepted=tuple(mapping.get("accepted", ())),
-                dropped=dict(mapping.get("dropped", {})),
-            )
-        except (KeyError, TypeError) as error:
-            raise DataError(f"these are no scores of dwplus ({error!r}); score the run again") from None
-
-
-def _part(matrix: ConfusionMatrix) -> dict[str, Any]:
-    return {**TileCounts(matrix).scores(), "matrix": matrix.to_dict()}
 
 
 def score(
@@ -143,9 +63,10 @@ def score(
     allow_other_source: bool = False,
     accept_s1: bool = False,
     drop: Shares = ALL_THERE,
+    records: Sequence[TileRecord] | None = None,
     on_tile: Callable[[int, int], None] | None = None,
 ) -> Scores:
-    """Score a run's network on a split and write ``scores.json``.
+    """Score a run's network on a split and write ``scores.json`` and ``scores.tiles.parquet``.
 
     Args:
         run_dir: a complete run.
@@ -158,53 +79,56 @@ def score(
         accept_s1: score on Sentinel-1 that was made in another way than that trained on; the result says how.
         drop: what is lost of the inputs; scores go into a file of that name, ``scores-drop-auxiliary.json``.
         on_tile: called with tiles done and tiles in all.
+        records: what is known of each tile, in the data set's order; None: what the data set itself says.
+        on_tile: called with tiles done and tiles in all, of those of this process.
 
     Raises:
         DataError: the run is not complete or damaged, or the data set is not the one it was trained on.
         UsageError: the data set was opened with other bands or another protocol, or is of another source.
     """
-    network, run, normaliser = load(run_dir, device=device, weights=weights)
+    share = Share.of_process(device)
+    network, run, normaliser = load(run_dir, device=share.device or device, weights=weights)
     accepted = check_same_data(run, dataset, allow_other_source=allow_other_source, accept_s1=accept_s1)
     dataset = tiles_without(dataset, drop)
     RunFolder(run_dir).prepare()
     start = time.perf_counter()
-    loader = _tile_loader(dataset, batch=batch, workers=workers)
+    mine = share.of(len(dataset))
+    counted, computing = _count_tiles(network, normaliser, dataset, mine, batch, workers, on_tile)
+    counted, computing = share.gathered(counted, computing)
     names = run.data.classes.names
-    tiles, matrices, computing = _score_tiles(network, normaliser, loader, names, len(dataset), on_tile)
-    total = sum(matrices, ConfusionMatrix.zero(names))
+    records = records_of(dataset) if records is None else records
+    records = with_masks(records, [one.mask for one in counted])
+    table = TileTable.of(records, [one.counts for one in counted], names)
+    total = table.counts()
+    tiles = dataset.tiles
+    matrices = [one.counts.matrix for one in counted]
     scores = Scores(
         split=dataset.split,
         protocol=dataset.protocol,
         source=dataset.source,
         model=run.model,
         weights=weights,
-        matrix=total,
+        matrix=total.matrix,
         regions=_grouped(matrices, [tile.region for tile in tiles]),
         biomes=_grouped(matrices, [str(tile.biome) for tile in tiles]),
         tiles=len(tiles),
         tiles_hash=dataset.tiles_hash,
-        majority=majority_guess(run.data.class_counts, total),
+        majority=majority_guess(run.data.class_counts, total.matrix),
         seconds=time.perf_counter() - start,
         fps=len(tiles) / computing,
         accepted=accepted,
         dropped=drop.to_dict(),
+        ece=or_none(float(calibration_error(total.sums))),
+        brier=or_none(float(brier(total.sums))),
+        weights_sha256=next(reversed(RunFolder(run_dir).sums().get(weights, ())), None),
+        mask=Mask(mask_of(dataset), table.mask_hash),
+        intervals=intervals_of(table.sums, design_of(table.records), names),
     )
+    if not share.first:
+        return scores
     other = "" if dataset.trained_here else dataset.tiles_hash
-    RunFolder(run_dir).write_json(scores_name(dataset.split, weights, other=other, drop=drop), scores.to_dict())
-    return scores
-
-
-def scores_name(split: str, weights: str = WEIGHTS, *, other: str = "", drop: Shares = ALL_THERE) -> str:
-    """``scores.json`` for the last epoch on the test split; any other split, weights or data set are part of the name.
-
-    Args:
-        other: hash of the tiles of another data set than the run was trained on.
-        drop: what was lost of the inputs.
-    """
-    parts = ["scores", *([] if split == "test" else [split]), *([] if weights == WEIGHTS else [Path(weights).stem])]
-    parts += ["drop", str(drop)] if drop else []
-    parts += ["on", other] if other else []
-    return "-".join(parts) + ".json"
+    name = scores_name(dataset.split, weights, other=other, mask=mask_of(dataset), drop=str(drop))
+    return write_scores(RunFolder(run_dir), name, scores, table)
 
 
 class LoadedRun(NamedTuple):
@@ -332,58 +256,71 @@ def majority_guess(class_counts: tuple[int, ...], matrix: ConfusionMatrix) -> tu
     return matrix.names[index], accuracy
 
 
-def _score_tiles(
+class _Counted(NamedTuple):
+    """Counts of a tile, and which of its pixels count."""
+
+    counts: TileCounts
+    mask: str
+
+
+def _count_tiles(
     network: nn.Module,
     normaliser: Normaliser,
-    loader: DataLoader[tuple[Batch, list[Tile]]],
-    names: tuple[str, ...],
-    count: int,
+    dataset: TileSet,
+    places: Sequence[int],
+    batch: int,
+    workers: int | None,
     on_tile: Callable[[int, int], None] | None,
-) -> tuple[list[Tile], list[ConfusionMatrix], float]:
-    """Tiles, a matrix for each, and the seconds spent in the network."""
-    tiles: list[Tile] = []
-    matrices: list[ConfusionMatrix] = []
-    computing = 0.0
-    for batch, located in batches(loader):
+) -> tuple[list[_Counted], float]:
+    """Counts of the tiles at some places of a data set, in that order, and the seconds spent in the network."""
+    loader = _tile_loader(dataset, batch=batch, workers=workers, places=places)
+    names, found, computing = dataset.classes.names, [], 0.0
+    for one in batches(loader):
         start = time.perf_counter()
-        prediction = _predict_batch(network, normaliser, batch).cpu()  # waits for the device
+        counted = _count_batch(network, normaliser, one)
+        matrices, bins, errors = (part.cpu().numpy() for part in counted)  # waits for the device
         computing += time.perf_counter() - start
-        tiles += located
-        counted = count_pixels(batch.label, prediction, len(names)).numpy()
-        matrices += [ConfusionMatrix(counts, names) for counts in counted]
+        for label, matrix, calibration, squared in zip(one.label, matrices, bins, errors, strict=True):
+            counts = TileCounts(ConfusionMatrix(matrix, names), calibration, int(squared))
+            found.append(_Counted(counts, mask_digest(label)))
         if on_tile:
-            on_tile(len(tiles), count)
-    return tiles, matrices, computing
+            on_tile(len(found), len(places))
+    return found, computing
 
 
-class _LocatedTiles(TorchDataset[tuple[Batch, "Tile"]]):
-    def __init__(self, tiles: TileSet) -> None:
-        self.tiles = tiles
+@torch.inference_mode()
+def _count_batch(network: nn.Module, normaliser: Normaliser, batch: Batch) -> Counted:
+    batch = batch_to(batch, normaliser.primary.factor.device)
+    logits = network(*normaliser(batch.primary, batch.auxiliary))
+    return count_batch(batch.label, predicted_classes(logits), logits)
+
+
+class _Places(TorchDataset[Batch]):
+    def __init__(self, tiles: TileSet, places: Sequence[int]) -> None:
+        self.tiles, self.places = tiles, places
 
     def __len__(self) -> int:
-        return len(self.tiles)
+        return len(self.places)
 
-    def __getitem__(self, index: int) -> tuple[Batch, Tile]:
-        sample = self.tiles[index]
-        return to_batch(sample, index), self.tiles.tiles[index]
+    def __getitem__(self, index: int) -> Batch:
+        place = self.places[index]
+        return to_batch(self.tiles[place], place)
 
 
-def _tile_loader(tiles: TileSet, *, batch: int, workers: int | None) -> DataLoader[tuple[Batch, list[Tile]]]:
-    located: TorchDataset[Any] = _LocatedTiles(tiles)
+def _tile_loader(
+    tiles: TileSet, *, batch: int, workers: int | None, places: Sequence[int] | None = None
+) -> DataLoader[Batch]:
+    chosen: TorchDataset[Any] = _Places(tiles, range(len(tiles)) if places is None else places)
     if len({tile.shape for tile in tiles.tiles}) > 1:
         batch = 1  # tiles of several sizes do not stack
     workers = loader_processes(tiles, batch=batch, workers=workers)
     return DataLoader(
-        located,
+        chosen,
         batch_size=batch,
         num_workers=workers,
-        collate_fn=_collate_located,
+        collate_fn=collate,
         timeout=WAITS_FOR_WORKERS_S if workers else 0,
     )
-
-
-def _collate_located(items: list[tuple[Batch, Tile]]) -> tuple[Batch, list[Tile]]:
-    return collate([item for item, _ in items]), [tile for _, tile in items]
 
 
 def _grouped(matrices: list[ConfusionMatrix], keys: list[str]) -> dict[str, ConfusionMatrix]:

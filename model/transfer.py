@@ -76,14 +76,19 @@ def read_pretrained(given: str) -> Pretrained:
     if folder.started and path.name in (WEIGHTS, BEST_WEIGHTS):
         run = folder.read_usable_config()
         weights = folder.read_weights(path.name)
-        found = Pretrained(given, _sha256(path), weights, run, _tiles_of(folder))
+        found = Pretrained(given, _sha256(path), weights, run, tiles_learnt(folder))
     else:
         found = Pretrained(given, _sha256(path), _read_file(path))
     check_numbers(found.weights, where=given)
     return found
 
 
-def _tiles_of(folder: RunFolder) -> tuple[Place, ...] | None:
+def tiles_learnt(folder: RunFolder) -> tuple[Place, ...] | None:
+    """Tiles that a run was trained on, or begun with weights of; None for a run of an earlier version.
+
+    Raises:
+        DataError: its list of tiles is damaged.
+    """
     if not (folder.path / TILES).is_file():
         return None
     document = folder.read_json(TILES)

@@ -6,9 +6,11 @@
 - ``training``: opening splits, naming runs, training and scoring on a data root.
 - ``pictures``: four validation tiles, drawn while a network trains.
 - ``launch``, ``launched``: one training by several processes of this machine.
+- ``tile_records``: what is known of each scored tile.
 - ``seeds``: runs that differ in their seed alone.
 - ``run_table``: runs side by side.
 - ``mapping``: a map out of a run and an image.
+- ``comparing``: differences of runs on the same tiles.
 - ``reproduce``: everything in one command.
 - ``pages``: the report and the page of findings.
 - ``doctor``: what a build needs, checked before it starts.

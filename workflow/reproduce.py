@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-from ..model.metrics import TileCounts, overall
+from ..model.metrics import overall
 from ..model.runs import RunFolder
-from ..model.score import Scores
+from ..model.scores.document import Scores, tiles_name
+from ..model.scores.words import of_scores
 from ..pipeline.build.build import BuildResult
 from ..pipeline.dataset.root import DataRoot
 from ..pipeline.progress import Progress
@@ -84,7 +85,8 @@ def set_aside_other_data(root: DataRoot, trial: Trial, progress: Progress) -> No
     if trained_on != open_split(root, "train", "strict", trial.inputs).statistics.shards_hash:
         aside = free_name(folder.path.with_name(f"{trial.name}-{trained_on}"))
         folder.path.rename(aside)
-        (aside / "scores.json").unlink(missing_ok=True)
+        for name in ("scores.json", tiles_name("scores.json")):
+            (aside / name).unlink(missing_ok=True)
         progress.say(f"run {trial.name} was trained on other tiles: kept as {aside.name}, trained again")
 
 
@@ -124,6 +126,5 @@ def scores_as_text(scores: Mapping[str, Scores]) -> list[str]:
 
 
 def words_of_scores(scores: Scores) -> str:
-    """``mIoU 41.20%  OA 70.10%  F1 52.00%``."""
-    counts = TileCounts(scores.matrix)
-    return "  ".join(f"{metric.title} {metric.value(counts):.2%}" for metric in overall())
+    """``mIoU 41.20% [38.10, 44.02]  OA ...``, with 95 % intervals where there are any."""
+    return of_scores(scores, overall())

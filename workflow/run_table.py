@@ -25,6 +25,7 @@ class RunRow:
         seconds: of training, validation not included.
         scored: ``test`` where it was scored, ``val`` where the last epoch with scores is all there is; else empty.
         scores: overall scores by key, 0..1; None where there is no score.
+        intervals: 95 % intervals of the scores by key; None where there is none.
         settings: by name, as far as they differ from those of another run.
         fault: why it cannot be read; empty where it can.
     """
@@ -35,6 +36,7 @@ class RunRow:
     seconds: float = 0.0
     scored: str = ""
     scores: dict[str, float | None] = field(default_factory=dict)
+    intervals: dict[str, list[float] | None] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     fault: str = ""
 
@@ -70,6 +72,7 @@ def _row(folder: RunFolder) -> RunRow:
         seconds=sum(float(row["seconds"]) for row in rows),
         scored=scored,
         scores={key: scores.get(key) for key in keys if scored},
+        intervals={key: (scores.get("intervals") or {}).get(key) for key in keys if scored},
     )
 
 

@@ -16,13 +16,16 @@ from typing import Any
 
 from ..model.run_config import RunConfig, differing_keys
 from ..model.runs import RunFolder
-from ..model.score import Scores
+from ..model.scores.document import Scores
+from ..model.scores.intervals import Bounds
+from ..model.scores.words import bounds as bounds_as_text
 from ..model.settings import TrainConfig
 from ..pipeline.dataset.root import DataRoot
 from ..pipeline.errors import DataError, UsageError
 from ..pipeline.spec.words import count_of
 from .training import find_run
 
+_NO_BOUNDS: Mapping[str, Bounds | None] = {}
 _SEEDS = re.compile(r"\s*[0-9]{1,18}\s*(,\s*[0-9]{1,18}\s*)*")
 _OF_A_SEED = re.compile(r"(.+)-s(\d+)")
 
@@ -121,22 +124,37 @@ def check_one_training(runs: Sequence[Path]) -> None:
             )
 
 
-def scores_of_seeds(name: str, scores: Mapping[str, Scores], metrics: Sequence[Any]) -> dict[str, Any]:
-    """The document of several seeds, for JSON: mean and deviation of each overall score, and the scores of each run."""
+def scores_of_seeds(
+    name: str, scores: Mapping[str, Scores], metrics: Sequence[Any], bounds: Mapping[str, Bounds | None] = _NO_BOUNDS
+) -> dict[str, Any]:
+    """The document of several seeds, for JSON: mean, deviation and interval of each overall score; scores of each run.
+
+    Args:
+        bounds: 95 % intervals of the means by metric, as ``comparing.seed_bounds`` gives them.
+    """
     documents = {run: one.to_dict() for run, one in scores.items()}
     spreads = {m.key: spread([document[m.key] for document in documents.values()]) for m in metrics}
     return {
         "run": name,
         "runs": list(scores),
-        **{key: {"mean": one.mean, "deviation": one.deviation} for key, one in spreads.items()},
+        **{
+            key: {"mean": one.mean, "deviation": one.deviation, "interval": bounds.get(key)}
+            for key, one in spreads.items()
+        },
         "scores": documents,
     }
 
 
-def as_text(name: str, scores: Mapping[str, Scores], metrics: Sequence[Any]) -> list[str]:
-    """One row for all seeds, then one for each class."""
+def as_text(
+    name: str, scores: Mapping[str, Scores], metrics: Sequence[Any], bounds: Mapping[str, Bounds | None] = _NO_BOUNDS
+) -> list[str]:
+    """One row for all seeds, then one for each class; ``bounds`` as of ``scores_of_seeds``."""
     documents = [one.to_dict() for one in scores.values()]
-    words = [f"{m.title} {spread([document[m.key] for document in documents])}" for m in metrics]
+    words = [
+        f"{m.title} {spread([document[m.key] for document in documents])} "
+        f"{bounds_as_text(bounds.get(m.key), m)}".rstrip()
+        for m in metrics
+    ]
     lines = [f"{name}: {'  '.join(words)}  ({count_of(len(scores), 'seed')})"]
     for class_name in documents[0]["classes"]:
         found = spread([document["classes"][class_name]["iou"] for document in documents])

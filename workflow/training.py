@@ -17,7 +17,10 @@ from ..model.metrics import overall
 from ..model.missing import ALL_THERE, Shares
 from ..model.run_config import RunConfig, run_name
 from ..model.runs import RunFolder
-from ..model.score import Scores, score
+from ..model.score import score
+from ..model.scores.document import Scores, scores_name
+from ..model.scores.kept import read_scores, read_table
+from ..model.scores.tile_table import TileTable
 from ..model.settings import TrainConfig, profile
 from ..model.train import train
 from ..model.training.listener import EpochRow, Listener
@@ -25,7 +28,7 @@ from ..model.training.validation import expert_tiles
 from ..model.transfer import initial_as_text
 from ..pipeline.dataset.manifest import Protocol
 from ..pipeline.dataset.root import DataRoot
-from ..pipeline.dataset.samples import Dataset, ReadFrom
+from ..pipeline.dataset.samples import Dataset, PixelMask, ReadFrom
 from ..pipeline.errors import DataError, DwplusError, LeftOutError, UsageError
 from ..pipeline.own.blocks import block_at as own_block_at
 from ..pipeline.progress import Progress, Step
@@ -37,6 +40,7 @@ from ..pipeline.spec.tiles import TILE_SIZE_PX, Tile
 from ..pipeline.spec.words import count_of
 from .pace import Pace
 from .pictures import Pictures
+from .tile_records import tile_records
 
 READ_VARIABLE = "DWPLUS_READ"
 """Environment variable: ``shards`` or ``store`` where the choice of ``auto`` shall not do."""
@@ -101,11 +105,14 @@ def trained_here(root: DataRoot, run: RunConfig) -> bool:
         return False
 
 
-def open_as_trained(root: DataRoot, run: RunConfig, split: str, *, own: bool = True) -> Dataset:
+def open_as_trained(
+    root: DataRoot, run: RunConfig, split: str, *, own: bool = True, mask: PixelMask = "dataset"
+) -> Dataset:
     """A split with the bands and the protocol that a run was trained with.
 
     Args:
         own: the run was trained on this data set; otherwise its own statistics are enough.
+        mask: which pixels count.
     """
     protocol: Protocol = "paper" if run.data.protocol == "paper" else "strict"
     return Dataset(
@@ -116,6 +123,7 @@ def open_as_trained(root: DataRoot, run: RunConfig, split: str, *, own: bool = T
         auxiliary=run.data.auxiliary,
         read=_read_from(),
         trained_here=own,
+        mask=mask,
     )
 
 
@@ -347,12 +355,14 @@ def score_run(
     weights: str = "model",
     accept: Collection[str] = (),
     drop: Shares = ALL_THERE,
+    mask: PixelMask = "dataset",
 ) -> Scores:
     """Score a run's network on a split; also writes its ``scores.json``.
 
     Args:
         accept: ``s1`` for Sentinel-1 that was made in another way than that trained on, ``source`` for another source.
         drop: what is lost of the inputs.
+        mask: which pixels count: those of the data set, or all where the network's own inputs have data.
 
     Raises:
         DataError: the run is not complete, or the data set is not the one it was trained on.
@@ -365,7 +375,7 @@ def score_run(
     config = folder.read_usable_config()
     # A run below this data root was trained on it: if its training tiles changed since, its scores mean nothing.
     own = trained_here(root, config) or root.folder.resolve() in run_dir.resolve().parents
-    dataset = open_as_trained(root, config, split, own=own)
+    dataset = open_as_trained(root, config, split, own=own, mask=mask)
     if not own:
         progress.say(
             f"{root} is another data set than {run_dir.name} was trained on: its {split} tiles are scored with the "
@@ -388,5 +398,30 @@ def score_run(
             allow_other_source="source" in accept,
             accept_s1="s1" in accept,
             drop=drop,
+            records=tile_records(root, dataset, run_dir),
             on_tile=lambda done, total: step.set(done, total),
         )
+
+
+def current_scores(
+    root: DataRoot,
+    run_dir: Path,
+    *,
+    split: str,
+    weights: str = "model",
+    mask: PixelMask = "dataset",
+    drop: Shares = ALL_THERE,
+) -> tuple[Scores, TileTable] | None:
+    """Scores and counts of tiles that are still those of this run on this data set; None where it has to be scored."""
+    folder, name = RunFolder(run_dir), f"{weights}.safetensors"
+    try:
+        config = folder.read_usable_config()
+        own = trained_here(root, config) or root.folder.resolve() in run_dir.resolve().parents
+        dataset = open_as_trained(root, config, split, own=own, mask=mask)
+        other = "" if dataset.trained_here else dataset.tiles_hash
+        scores = read_scores(folder, scores_name(split, name, other=other, mask=mask, drop=str(drop)))
+        table = read_table(folder, scores)
+    except DwplusError:
+        return None
+    same_weights = scores.weights_sha256 is not None and scores.weights_sha256 in folder.sums().get(name, ())
+    return (scores, table) if same_weights and scores.tiles_hash == dataset.tiles_hash else None

@@ -52,13 +52,3 @@ def p_value(values: NDArray[np.float64]) -> float:
     if len(values) < 2 or not values.std():
         return 1.0
     return float(stats.ttest_1samp(values, 0.0).pvalue)
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """p values after Holm's correction (Holm 1979), in the order given."""
-    order = np.argsort(p_values)
-    adjusted, largest = [0.0] * len(p_values), 0.0
-    for rank, place in enumerate(order):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[place]))
-        adjusted[place] = largest
-    return adjusted

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
@@ -26,6 +27,10 @@ from .manifest import PROTOCOLS, SPLITS, ManifestRow, Protocol
 from .root import DataRoot
 from .statistics import Statistics
 from .store import Store
+
+PixelMask = Literal["dataset", "own"]
+"""Which pixels count: where the label and all bands that networks of the paper read have data, whatever is read here;
+or where the label and the bands that are read here have."""
 
 ReadFrom = Literal["auto", "shards", "store"]
 """Where samples are read from; ``auto`` is the training store where it is complete and fresh, the shards otherwise."""
@@ -61,6 +66,7 @@ class Dataset(Sequence[Sample]):
         waived: tiles among the samples with an error that ``waivers.toml`` accepts.
         radars: how the Sentinel-1 that is read was made; empty where none is read, or it is not recorded.
         planet: version of the synthetic planet that the pixels show; None for real ones, or where it is not recorded.
+        mask: which pixels count.
         reading: where samples are read from, and why not from the training store where there is one; for people.
     """
 
@@ -74,9 +80,11 @@ class Dataset(Sequence[Sample]):
         auxiliary: tuple[str, ...] = PRESETS["sar"],
         read: ReadFrom = "auto",
         trained_here: bool = True,
+        mask: PixelMask = "dataset",
     ) -> None:
         """
         Args:
+            mask: which pixels count; ``own`` reads shards, since the training store keeps labels with the other mask.
             trained_here: the statistics of the training split are needed, and have to be those of its tiles as they are
                 now. False for scoring a network that was trained on another data set, and brings its own.
 
@@ -93,7 +101,13 @@ class Dataset(Sequence[Sample]):
         self.protocol = protocol
         self.primary = primary
         self.auxiliary = auxiliary
+        self.mask = mask
         self._targets = root.targets()
+        if mask == "own":
+            read = "shards"
+            # The number of Sentinel-1 observations is 0 where there is none, not where nothing is known.
+            bands = tuple(band for band in (*primary, *auxiliary) if band != "S1_N")
+            self._targets = replace(self._targets, needed=bands)
         self.classes = self._targets.classes
         self.rows: tuple[ManifestRow, ...] = root.usable(split, protocol)
         self.left_out = root.left_out(split, protocol)

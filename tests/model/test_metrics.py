@@ -66,6 +66,52 @@ def test_scores_equal_scikit_learns():
     assert matrix.macro_f1 == pytest.approx(sklearn_metrics.f1_score(t, p, average="macro"))
 
 
+def test_precision_and_recall_equal_scikit_learns():
+    sklearn_metrics = pytest.importorskip("sklearn.metrics")
+    truth, prediction = a_map(1)
+    sums, marked = ConfusionMatrix.of(truth, prediction).sums, truth != 255
+    t, p = truth[marked], prediction[marked]
+
+    assert metrics.precision(sums) == pytest.approx(sklearn_metrics.precision_score(t, p, average=None))
+    assert metrics.recall(sums) == pytest.approx(sklearn_metrics.recall_score(t, p, average=None))
+
+
+def test_scores_equal_torchmetrics():
+    theirs = pytest.importorskip("torchmetrics.functional.classification")
+    truth, prediction = a_map(6)
+    matrix = ConfusionMatrix.of(truth, prediction)
+    pair = torch.from_numpy(prediction).long(), torch.from_numpy(truth).long()
+    same = {"num_classes": 9, "ignore_index": 255}
+
+    assert matrix.counts.tolist() == theirs.multiclass_confusion_matrix(*pair, **same).tolist()
+    for ours, name in (("iou", "jaccard_index"), ("f1", "f1_score"), ("precision", "precision"), ("recall", "recall")):
+        found = getattr(theirs, f"multiclass_{name}")(*pair, **same, average=None)
+        assert getattr(metrics, ours)(matrix.sums) == pytest.approx(found.numpy(), rel=1e-6)
+    assert matrix.oa == pytest.approx(theirs.multiclass_accuracy(*pair, **same, average="micro").item(), rel=1e-6)
+
+
+def test_quantity_and_allocation_disagreement_by_hand():
+    """Pontius and Millones 2011: ten pixels, of which one class has two too many, and one pixel of each is swapped."""
+    counts = np.zeros((9, 9), dtype=np.int64)
+    counts[:2, :2] = [[3, 3], [1, 3]]  # 6 and 4 true, 4 and 6 predicted
+
+    sums = ConfusionMatrix(counts).sums
+
+    assert float(metrics.quantity_disagreement(sums)) == pytest.approx(2 / 10)
+    assert float(metrics.allocation_disagreement(sums)) == pytest.approx(2 / 10)
+    assert float(metrics.oa(sums)) == pytest.approx(1 - 2 / 10 - 2 / 10)
+
+
+def test_formulas_score_many_matrices_at_once():
+    matrices = [ConfusionMatrix.of(*a_map(seed)) for seed in range(3)]
+    stacked = metrics.Sums(*(np.stack([getattr(m.sums, n) for m in matrices]) for n in ("hit", "truth", "predicted")))
+
+    for metric in metrics.METRICS:
+        if metric.key not in ("ece", "brier"):
+            expected = [metric.value(TileCounts(matrix)) for matrix in matrices]
+            assert np.array_equal(metric.formula(stacked), np.stack(expected)), metric.key
+
+
 def test_matrices_of_parts_add_up_to_that_of_the_whole():
     truth, prediction = a_map(2)
 
@@ -84,7 +130,8 @@ def test_a_class_that_is_nowhere_is_named_and_left_out_of_the_means():
     assert len(matrix.absent) == 7
     assert matrix.miou == matrix.macro_f1 == 1
     assert math.isnan(matrix.iou[2])
-    assert TileCounts(matrix).scores()["classes"]["grass"] == {"iou": None, "f1": None, "pixels": 0}
+    nothing = dict.fromkeys(("iou", "f1", "precision", "recall"))
+    assert TileCounts(matrix).scores()["classes"]["grass"] == {**nothing, "pixels": 0}
 
 
 def test_a_class_that_is_only_predicted_or_only_true_scores_zero_and_counts():
@@ -156,7 +203,7 @@ def test_the_predicted_class_is_the_first_with_the_largest_logit():
 
 
 def test_a_new_metric_is_one_row_and_appears_wherever_scores_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    share = Metric("water_share", "Water", lambda counts: counts.matrix.counts[0].sum() / counts.matrix.pixels)
+    share = Metric("water_share", "Water", lambda sums: sums.truth[..., 0] / sums.pixels)
     monkeypatch.setattr(metrics, "METRICS", (*metrics.METRICS, share))
     counts = TileCounts(ConfusionMatrix(np.diag([1, 3, 0, 0, 0, 0, 0, 0, 0])))
 
@@ -172,11 +219,12 @@ def test_a_new_metric_is_one_row_and_appears_wherever_scores_do(monkeypatch: pyt
 def test_the_keys_and_their_order_on_disk_are_fixed() -> None:
     scores = TileCounts(ConfusionMatrix.zero()).scores()
 
-    assert list(scores) == ["miou", "oa", "f1", "classes", "absent", "pixels"]
-    assert list(scores["classes"]["water"]) == ["iou", "f1", "pixels"]
+    overall = ["miou", "oa", "f1", "quantity", "allocation", "ece", "brier"]
+    assert list(scores) == [*overall, "classes", "absent", "pixels"]
+    assert list(scores["classes"]["water"]) == ["iou", "f1", "precision", "recall", "pixels"]
 
 
 def test_every_metric_is_described() -> None:
-    page = (REPOSITORY / "docs" / "networks.md").read_text(encoding="utf-8")
+    page = (REPOSITORY / "docs" / "scores.md").read_text(encoding="utf-8")
 
     assert [metric.title for metric in metrics.METRICS if f"**{metric.title}**" not in page] == []

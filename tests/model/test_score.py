@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
+import os
+import socket
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
@@ -17,7 +20,9 @@ from dwplus.model.metrics import ConfusionMatrix
 from dwplus.model.registry import configure, spec
 from dwplus.model.run_config import DataCard, RunConfig
 from dwplus.model.runs import RunFolder
-from dwplus.model.score import Scores, load, majority_guess, predict, score
+from dwplus.model.score import load, majority_guess, predict, score
+from dwplus.model.scores.document import Scores
+from dwplus.model.scores.kept import read_scores, read_table
 from dwplus.model.settings import TrainConfig
 from dwplus.model.train import train
 from dwplus.pipeline.build.build import normalise_root, validate_root
@@ -104,6 +109,64 @@ def run_dir(tmp_path: Path) -> Path:
     folder.write_config(RunConfig("0.0.0", "specsar-former-small", to_mapping(config), {}, data))
     folder.write_weights("model.safetensors", network.state_dict())
     return tmp_path
+
+
+def _score_in_process(rank: int, port: int, run_dir: Path) -> None:
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "true"}
+    torch.set_num_threads(1)
+    scores = score(run_dir, Tiles(), batch=1, workers=0, device="cpu")
+    (run_dir / f"seen-{rank}.json").write_text(json.dumps(scores.matrix.to_dict()))
+
+
+@pytest.mark.slow
+def test_two_processes_count_each_tile_once_and_get_the_scores_of_one(run_dir: Path):
+    """Three tiles on two processes: one of them has two, the other one; no tile fills up the second batch."""
+    alone = score(run_dir, Tiles(), workers=0, device="cpu")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+
+    torch.multiprocessing.spawn(_score_in_process, args=(port, run_dir), nprocs=2)
+
+    together = read_scores(RunFolder(run_dir), "scores.json")
+    assert together.matrix == alone.matrix
+    assert together.tiles_file == alone.tiles_file  # the counts of every tile, byte for byte
+    assert [one.id for one in read_table(RunFolder(run_dir), together).records] == ["dw_0", "dw_1", "dw_2"]
+    for rank in range(2):
+        assert ConfusionMatrix.from_dict(json.loads((run_dir / f"seen-{rank}.json").read_text())) == alone.matrix
+
+
+def test_the_counts_of_every_tile_are_kept_beside_the_scores(run_dir: Path):
+    scores = score(run_dir, Tiles(), workers=0, device="cpu")
+
+    table = read_table(RunFolder(run_dir), scores)
+
+    assert [one.biome for one in table.records] == [1, 4, 4]
+    assert table.sums.hit[:, 0].tolist() == [2 * 256, 3 * 256, 0]
+    assert table.counts().matrix == scores.matrix
+    assert scores.mask is not None
+    assert (scores.mask.kind, scores.mask.hash) == ("dataset", table.mask_hash)
+    # softmax of (1, 0, ..., 0): e / (e + 8), right in 5 of 8 pixels.
+    assert scores.ece == pytest.approx(5 / 8 - math.e / (math.e + 8), abs=1e-5)
+
+
+def test_three_tiles_are_too_few_for_an_interval(run_dir: Path):
+    scores = score(run_dir, Tiles(), workers=0, device="cpu")
+
+    assert scores.intervals is not None
+    assert scores.intervals.too_few
+    assert scores.intervals.present == 2
+
+
+def test_scores_of_an_earlier_version_are_read(run_dir: Path):
+    written = score(run_dir, Tiles(), workers=0, device="cpu").to_dict()
+    earlier = {key: value for key, value in written.items() if key not in ("intervals", "mask", "tile_counts", "ece")}
+
+    read = Scores.from_dict(earlier)
+
+    assert (read.intervals, read.mask, read.tiles_file, read.ece) == (None, None, None, None)
+    assert read.matrix.oa == 5 / 8
 
 
 def test_scores_are_those_of_all_pixels_together(run_dir: Path):

@@ -11,7 +11,7 @@ from dwplus.model.metrics import ConfusionMatrix
 from dwplus.model.registry import configure, spec
 from dwplus.model.run_config import DataCard, RunConfig
 from dwplus.model.runs import RunFolder
-from dwplus.model.score import Scores
+from dwplus.model.scores.document import Scores
 from dwplus.pipeline.dataset.root import DataRoot
 from dwplus.pipeline.dataset.samples import Dataset
 from dwplus.pipeline.spec.bands import preset

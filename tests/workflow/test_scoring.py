@@ -19,6 +19,7 @@ from dwplus.pipeline.dataset.samples import Dataset
 from dwplus.pipeline.errors import DwplusError
 from dwplus.pipeline.progress import Silent
 from dwplus.pipeline.spec.recipe import Recipe
+from dwplus.workflow.training import current_scores
 from support.fixture_types import LayOut
 
 MODEL = "specsar-former-small"
@@ -221,3 +222,66 @@ def test_a_run_is_scored_without_an_input_beside_its_own_scores(root: DataRoot) 
     assert "4 tiles, without auxiliary in 50% of the pixels [SANDBOX]" in text
     assert json.loads((run / "scores-drop-auxiliary-0.5.json").read_text())["dropped"] == {"auxiliary": 0.5, "seed": 0}
     assert (run / "scores.json").read_bytes() == before
+
+
+def test_parts_are_scored_without_running_the_network_again(root: DataRoot, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make_run(root, root.runs / "one")
+    code, out = score(root, run, "--group", "region", "--json")  # never scored: the network runs
+    assert code == 0
+    assert (run / "scores.json").exists()
+    monkeypatch.setattr("dwplus.workflow.training.score", None)
+
+    code, out = score(root, run, "--group", "region", "--json", "--quiet")
+    table = score(root, run, "--group", "region", "--quiet")[1]
+    lines = score(root, run, "--csv", "--quiet")[1].splitlines()
+
+    document = json.loads(out)
+    assert code == 0
+    assert sum(row["tiles"] for row in document["rows"]) == 4
+    assert "eastern-hemisphere" in table or "western-hemisphere" in table
+    assert lines[0].startswith("class,iou,f1,precision,recall,pixels,iou_low,iou_high")
+    assert len(lines) == 1 + 9
+
+
+def test_scores_of_other_weights_are_not_taken_for_current_ones(root: DataRoot) -> None:
+    run = make_run(root, root.runs / "one")
+    assert score(root, run)[0] == 0
+    assert current_scores(root, run, split="test") is not None
+
+    make_run(root, run)  # other random weights under the same name
+
+    assert current_scores(root, run, split="test") is None
+
+
+def test_the_own_mask_counts_pixels_that_other_sensors_lack(root: DataRoot) -> None:
+    """Pixels count where the label and Sentinel-2 are valid; those scores are in a file of their own."""
+    run = root.runs / "s2"
+    folder = RunFolder(run)
+    card = DataCard.of(Dataset(root, split="train", auxiliary=()))
+    config = configure("segformer-small", len(card.primary), 0)
+    folder.write_config(RunConfig("0.1.0", "segformer-small", to_mapping(config), {}, card))
+    folder.write_weights("model.safetensors", build("segformer-small", len(card.primary), 0).state_dict())
+
+    assert score(root, run)[0] == 0
+    assert score(root, run, "--mask", "own")[0] == 0
+
+    whole, own = (json.loads((run / name).read_text()) for name in ("scores.json", "scores-own-mask.json"))
+    assert (whole["mask"]["kind"], own["mask"]["kind"]) == ("dataset", "own")
+    assert own["pixels"] >= whole["pixels"]
+
+
+def test_every_tile_is_kept_with_what_is_known_of_it(root: DataRoot) -> None:
+    run = make_run(root, root.runs / "one")
+
+    score(root, run)
+
+    _, table = current_scores(root, run, split="test") or (None, None)
+    assert table is not None
+    rows = {row.tile.id: row for row in root.usable("test", "strict")}
+    for record in table.records:
+        assert (record.labeler, record.biome, record.date) == (
+            rows[record.id].labeler,
+            rows[record.id].tile.biome,
+            rows[record.id].tile.date,
+        )
+        assert record.km >= 0  # from the training tiles of the data root: this run names none of its own

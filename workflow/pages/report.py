@@ -20,6 +20,10 @@ from ...manifests import load_toml
 from ...model.metrics import overall
 from ...model.runs import RunFolder
 from ...model.score import load, predict
+from ...model.scores.document import scores_name
+from ...model.scores.intervals import Bounds
+from ...model.scores.tile_table import TileTable
+from ...model.scores.words import note
 from ...pipeline.dataset.makers import makers_of_root
 from ...pipeline.dataset.manifest import SPLITS, ManifestRow
 from ...pipeline.dataset.root import DataRoot
@@ -30,11 +34,13 @@ from ...pipeline.progress import Progress
 from ...pipeline.raster.geotiff import read_bands, read_codes
 from ...pipeline.spec.tiles import biome_names, region_names
 from ...pipeline.spec.version import __version__
+from ..comparing import seed_bounds
 from ..seeds import groups_of, spread
 from ..training import open_as_trained
 from . import figures
 from .comparison import class_rows, cost_rows, paper_row, s1_gains
 from .html import embed, render
+from .parts import extremes, parts_of_runs, table_of
 from .runs import Faults, Run, overall_scores, parameters_of, scored_runs, unreadable_runs, unscored_runs
 from .tile_use import TileUse, findings_of
 
@@ -75,6 +81,8 @@ def content_of(root: DataRoot) -> dict[str, Any]:
     unread: dict[str, str] = {}
     counts = class_counts(root, rows, unread)
     views = tile_views(root, rows, runs, faults, unread)
+    tables = [(run, table) for run in runs if (table := table_of(run)) is not None]
+    best_and_worst = {run.name: extreme_views(root, rows, run, table, faults, unread) for run, table in tables}
     curves = {run.name: run.rows for run in runs if run.rows}
     summaries = [run_summary(run, faults) | {"stale": _is_stale(run, root, faults)} for run in runs]
     return {
@@ -105,6 +113,12 @@ def content_of(root: DataRoot) -> dict[str, Any]:
         "confusions": [
             embed(figures.confusion_figure(r.scores.matrix.counts, r.name, classes=classes, mark=mark)) for r in runs
         ],
+        "parts": parts_of_runs([(run.name, table) for run, table in tables]),
+        "extremes": {
+            name: embed(figures.tiles_figure(found, classes=classes, mark=mark))
+            for name, found in best_and_worst.items()
+            if found
+        },
         "curves": embed(figures.curves_figure(curves, mark=mark)) if curves else None,
         "pictures": embed(figures.tiles_figure(views, classes=classes, mark=mark)) if views else None,
         "costs": cost_rows() if beside_paper else (),
@@ -198,6 +212,9 @@ def run_summary(run: Run, faults: Faults | None = None) -> dict[str, Any]:
         "source": scores.source,
         "tiles": scores.tiles,
         "scores": overall_scores(run),
+        "intervals": {} if scores.intervals is None else scores.intervals.values,
+        "interval_note": note(scores.intervals),
+        "folder": run.folder,
         "majority_class": scores.majority[0],
         "majority_oa": scores.majority[1],
         "absent": scores.matrix.absent,
@@ -222,12 +239,17 @@ def score_rows(summaries: Sequence[dict[str, Any]], groups: Mapping[str, Sequenc
             one
             | {
                 "name": f"{common} ({len(members)} seeds)" if len(members) > 1 else name,
+                "intervals": one["intervals"] if len(members) == 1 else _of_seeds([by_name[m] for m in members]),
                 "scores": {key: value.mean for key, value in spreads.items()},
                 "deviations": {key: value.deviation for key, value in spreads.items()},
                 "stale": any(by_name[member]["stale"] for member in members),
             },
         )
     return list(rows.values())
+
+
+def _of_seeds(summaries: Sequence[dict[str, Any]]) -> dict[str, Bounds | None]:
+    return seed_bounds([one["folder"] for one in summaries], scores_name(summaries[0]["split"]), overall())
 
 
 def is_stale(run: Run, root: DataRoot) -> bool:
@@ -262,6 +284,26 @@ def tile_views(
         shown = {name: tiles.get(row.tile.id) for name, tiles in predictions.items()}
         rgb, vv, label = drawn
         views.append(figures.TileView(place, rgb, vv, label, shown))
+    return views
+
+
+def extreme_views(
+    root: DataRoot,
+    rows: Sequence[ManifestRow],
+    run: Run,
+    table: TileTable,
+    faults: Faults,
+    unread: dict[str, str],
+) -> list[figures.TileView]:
+    """The tiles that a run did best and worst on; none where its network cannot be run on them any more."""
+    by_id, titles = {row.tile.id: row for row in rows}, dict(extremes(table))
+    chosen = [by_id[tile] for tile in titles if tile in by_id]
+    predictions = _predictions(root, chosen, [run], faults).get(run.name)
+    views = []
+    for row in chosen if predictions else ():
+        if (drawn := _read(row, partial(_pictures, root, row), unread)) is not None:
+            title = f"{row.tile.id[:24]}\n{titles[row.tile.id]}, biome {row.tile.biome}"
+            views.append(figures.TileView(title, *drawn, {run.name: (predictions or {}).get(row.tile.id)}))
     return views
 
 

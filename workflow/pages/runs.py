@@ -17,7 +17,7 @@ from ...model.metrics import TileCounts, overall
 from ...model.registry import NetworkConfig, spec
 from ...model.run_config import RunConfig
 from ...model.runs import RunFolder
-from ...model.score import Scores
+from ...model.scores.document import Scores
 from ...pipeline.dataset.root import DataRoot
 from ...pipeline.errors import DataError, DwplusError, in_brief
 from ...pipeline.spec.version import __version__

@@ -1,0 +1,162 @@
+"""How ``dwplus score`` prints: scores of a run, of several seeds, of the parts of a split."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .output import Column, mark, print_table
+
+if TYPE_CHECKING:
+    from ..model.scores.document import Scores
+    from ..model.scores.groups import Group
+    from ..model.scores.tile_table import TileTable
+
+
+def print_seeds(
+    name: str, scores: Mapping[str, Scores], bounds: Mapping[str, tuple[float, float] | None], *, as_json: bool
+) -> None:
+    """Scores of the runs of several seeds: mean, deviation and interval, or all of them as JSON."""
+    from ..model.metrics import overall
+    from ..workflow.seeds import as_text, scores_of_seeds
+
+    if as_json:
+        click.echo(json.dumps(scores_of_seeds(name, scores, overall(), bounds), indent=1))
+        return
+    first, *rest = as_text(name, scores, overall(), bounds)
+    click.echo("\n".join([f"{first} {mark(next(iter(scores.values())).source)}".rstrip(), *rest]))
+
+
+def print_scores(scores: Scores, *, as_json: bool) -> None:
+    """Scores of a run: a line of the overall ones, then a row for each class."""
+    from ..model.metrics import further, overall
+    from ..model.scores.words import note, of_metric, of_scores
+    from ..pipeline.spec.words import count_of
+
+    if as_json:
+        click.echo(json.dumps(scores.to_dict(), indent=1))
+        return
+    beside = mark(scores.source)
+    lost = [f"{name} in {share:.0%} of the pixels" for name, share in scores.dropped.items() if name != "seed"]
+    without = f", without {' and '.join(lost)}" if lost else ""
+    click.echo(f"{of_scores(scores, overall())}  {count_of(scores.tiles, 'tile')}{without} {beside}".rstrip())
+    click.echo(f"  {note(scores.intervals)}")
+    values = scores.values()
+    known = [(metric, values[metric.key]) for metric in further() if values[metric.key] is not None]
+    bounds = {} if scores.intervals is None else scores.intervals.values
+    for metric, value in known:
+        click.echo(f"  {of_metric(value, bounds.get(metric.key), metric)}")
+    click.echo(f"majority guess ({scores.majority[0]}): OA {scores.majority[1]:.2%} {beside}".rstrip())
+    print_table(_CLASS_COLUMNS, [_class_cells(scores, name, found) for name, found in values["classes"].items()])
+
+
+_CLASS_COLUMNS = (
+    Column("class"),
+    Column("IoU", number=True),
+    Column("95 % interval"),
+    Column("F1", number=True),
+    Column("precision", number=True),
+    Column("recall", number=True),
+    Column("pixels", number=True),
+)
+
+
+def _class_cells(scores: Scores, name: str, values: Mapping[str, Any]) -> tuple[str, ...]:
+    """``absent`` where a class is neither true nor predicted; ``too few tiles`` where these give no interval."""
+    found = None if scores.intervals is None else scores.intervals.classes[name]["iou"]
+    interval = "" if found is None else f"[{100 * found[0]:.2f}, {100 * found[1]:.2f}]"
+    if values["iou"] is None:
+        return (name, "absent", "", "", "", "", "0")
+    if found is None and scores.intervals is not None:
+        # 0 and 1 have none, however many tiles there are.
+        interval = "too few tiles" if 0 < values["iou"] < 1 else "none"
+    numbers = {
+        key: "-" if values[key] is None else f"{values[key]:.2%}" for key in ("iou", "f1", "precision", "recall")
+    }
+    return (
+        name,
+        numbers["iou"],
+        interval,
+        numbers["f1"],
+        numbers["precision"],
+        numbers["recall"],
+        f"{values['pixels']:,}",
+    )
+
+
+def print_groups(scores: Scores, table: TileTable, by: str, *, as_json: bool, as_csv: bool) -> None:
+    """Scores by class or of each part of a split: as a table, as JSON or as CSV."""
+    rows = _class_rows(scores) if by == "class" else _group_rows(table, by)
+    if as_json:
+        click.echo(json.dumps({"run_of": scores.model, "source": scores.source, "by": by, "rows": rows}, indent=1))
+    elif as_csv:
+        flat = [_flat(row) for row in rows]
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(dict.fromkeys(key for row in flat for key in row)))
+        writer.writeheader()
+        writer.writerows(flat)
+        click.echo(text.getvalue().rstrip())
+    elif by == "class":
+        print_scores(scores, as_json=False)
+    else:
+        _print_group_table(table, by, mark(scores.source))
+
+
+def _class_rows(scores: Scores) -> list[dict[str, Any]]:
+    bounds = {} if scores.intervals is None else scores.intervals.classes
+    return [
+        {"class": name, **values, "intervals": bounds.get(name, {})}
+        for name, values in scores.values()["classes"].items()
+    ]
+
+
+def _group_rows(table: TileTable, by: str) -> list[dict[str, Any]]:
+    from ..model.scores.groups import grouped
+
+    return [
+        {by: group.name} | {k: v for k, v in group.to_dict().items() if k != "group"} for group in grouped(table, by)
+    ]
+
+
+def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
+    """One line of a table: bounds become two columns, classes one for each metric."""
+    flat: dict[str, Any] = {key: value for key, value in row.items() if not isinstance(value, dict | list | tuple)}
+    for key, value in row.get("intervals", {}).items():
+        if key in row and key != "classes":
+            flat[f"{key}_low"], flat[f"{key}_high"] = value or (None, None)
+    for name, values in row.get("classes", {}).items():
+        flat |= {f"{name}_{key}": value for key, value in values.items()}
+    return flat
+
+
+def _print_group_table(table: TileTable, by: str, tag: str) -> None:
+    from ..model.metrics import overall
+    from ..model.scores.groups import grouped
+
+    columns = [
+        Column(by),
+        Column("tiles", number=True),
+        Column("classes", number=True),
+        *(Column(f"{metric.title} %", number=True) for metric in overall()),
+    ]
+    print_table(columns, [_group_cells(group) for group in grouped(table, by)])
+    click.echo("95 % intervals in brackets; none below 10 tiles (or blocks of a user's labels)")
+    if tag:
+        click.echo(tag)
+
+
+def _group_cells(group: Group) -> Sequence[str]:
+    from ..model.metrics import overall
+    from ..model.scores.words import bounds, number
+
+    values = [(metric, metric.value(group.counts)) for metric in overall()]
+    cells = [
+        f"{number(value, metric).rstrip('%')} {bounds(group.intervals.values[metric.key], metric)}".rstrip()
+        for metric, value in values
+    ]
+    return (group.name, str(group.tiles), str(group.intervals.present), *cells)

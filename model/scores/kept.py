@@ -1,0 +1,58 @@
+"""Scores on disk: ``scores.json``, and beside it the counts of every tile, which it names by their hash."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+from ...pipeline.errors import DataError
+from ..runs import RunFolder
+from .document import Scores, TilesFile, tiles_name
+from .tile_table import TileTable
+
+
+def write_scores(folder: RunFolder, name: str, scores: Scores, table: TileTable) -> Scores:
+    """Write both files, the counts of tiles first; the scores, which name them.
+
+    Args:
+        name: of the scores, as ``document.scores_name`` gives it.
+    """
+    beside = tiles_name(name)
+    folder.write(beside, table.write)
+    named = replace(scores, tiles_file=TilesFile(beside, _sha256_at(folder.path / beside)))
+    folder.write_json(name, named.to_dict())
+    return named
+
+
+def read_scores(folder: RunFolder, name: str) -> Scores:
+    """Scores of a run.
+
+    Raises:
+        DataError: they are missing, damaged, or of something else.
+    """
+    if not (folder.path / name).is_file():
+        raise DataError(f"{folder.path.name} has no {name}: score it first with 'dwplus score runs/{folder.path.name}'")
+    return Scores.from_dict(folder.read_json(name))
+
+
+def read_table(folder: RunFolder, scores: Scores) -> TileTable:
+    """The counts of tiles that scores were computed from.
+
+    Raises:
+        DataError: scores of an earlier version have none; the file is missing, damaged, or of another scoring.
+    """
+    again = f"score it again with 'dwplus score runs/{folder.path.name}'"
+    if scores.tiles_file is None:
+        raise DataError(f"{folder.path.name} was scored by an earlier version, which kept no counts of tiles; {again}")
+    path = folder.path / scores.tiles_file.name
+    if not path.is_file():
+        raise DataError(f"{path} is missing; {again}")
+    if _sha256_at(path) != scores.tiles_file.sha256:
+        raise DataError(f"{path} is not the file that the scores beside it were computed from; {again}")
+    return TileTable.read(path)
+
+
+def _sha256_at(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

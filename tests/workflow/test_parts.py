@@ -1,0 +1,55 @@
+"""Parts of a test set on the report, and its best and worst tiles."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from dwplus.model.runs import RunFolder
+from dwplus.model.scores.kept import write_scores
+from dwplus.model.scores.tile_table import TileTable
+from dwplus.workflow.pages.parts import extremes, parts_of_runs, table_of
+from support.runs import make_run
+from support.scored import THREE, a_table, counts, record
+
+
+def table(right: list[int]) -> TileTable:
+    """Tiles of ten pixels, of which so many are right."""
+    matrices = [counts([[number, 10 - number, 0], [0, 0, 0], [0, 0, 0]]) for number in right]
+    return TileTable.of([record(n) for n in range(len(right))], matrices, THREE)
+
+
+def test_the_best_and_the_worst_tiles_are_named_with_their_accuracy():
+    found = extremes(table([5, 9, 1, 10, 3, 7, 2]))
+
+    assert found == [
+        ("t003", "best: OA 100.0%"),
+        ("t001", "best: OA 90.0%"),
+        ("t005", "best: OA 70.0%"),
+        ("t004", "worst: OA 30.0%"),
+        ("t006", "worst: OA 20.0%"),
+        ("t002", "worst: OA 10.0%"),
+    ]
+
+
+def test_no_tile_is_both_among_the_best_and_the_worst():
+    assert [tile for tile, _ in extremes(table([5, 9, 1, 4]))] == ["t001", "t000", "t003", "t002"]
+
+
+def test_groupings_that_do_not_part_the_tiles_are_left_out():
+    (parts,) = parts_of_runs([("one", a_table(12, cells=3))])
+
+    assert parts.run == "one"
+    assert [(by, len(groups)) for by, groups in parts.groups.items()] == [("biome", 3)]
+
+
+def test_a_run_of_an_earlier_version_has_no_parts(tmp_path: Path):
+    run = make_run("one", folder=tmp_path)
+    assert table_of(run) is None
+
+    kept = write_scores(RunFolder(tmp_path), "scores.json", run.scores, table([1, 2]))
+
+    found = table_of(replace(run, scores=kept))
+    assert found is not None
+    assert np.array_equal(found.sums.hit, table([1, 2]).sums.hit)

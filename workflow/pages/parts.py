@@ -1,0 +1,60 @@
+"""Parts of a test set on the report: scores by biome, region, ..., and the best and the worst tiles of each run.
+
+From the counts of tiles that scoring kept; a run of an earlier version has none, and no section.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ...model.runs import RunFolder
+from ...model.scores.groups import GROUPS, Group, grouped, ranked
+from ...model.scores.kept import read_table
+from ...model.scores.tile_table import TileTable
+from ...pipeline.errors import DataError
+from .runs import Run
+
+EXTREMES = 3
+"""Best tiles, and worst tiles, that are drawn of a run."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Scores of the parts of one run's test set.
+
+    Attributes:
+        run: its name.
+        groups: what tiles are grouped by -> the groups; groupings with a single group are left out.
+    """
+
+    run: str
+    groups: dict[str, list[Group]]
+
+
+def table_of(run: Run) -> TileTable | None:
+    """The counts of tiles of a run; None where there are none that belong to its scores."""
+    try:
+        return read_table(RunFolder(run.folder), run.scores)
+    except DataError:
+        return None
+
+
+def parts_of_runs(tables: Sequence[tuple[str, TileTable]]) -> list[Parts]:
+    """Of each run, in their order."""
+    found = []
+    for name, table in tables:
+        groups = {by: grouped(table, by) for by in GROUPS}
+        found.append(Parts(name, {by: members for by, members in groups.items() if len(members) > 1}))
+    return found
+
+
+def extremes(table: TileTable) -> list[tuple[str, str]]:
+    """(id, ``best: OA 93.1 %``) of the best and the worst tiles; a tile is never both."""
+    tiles = ranked(table)
+    best, worst = tiles[:EXTREMES], tiles[EXTREMES:][-EXTREMES:]
+    return [
+        (record.id, f"{title}: OA {share:.1%}")
+        for title, members in (("best", best), ("worst", worst))
+        for record, share in members
+    ]
