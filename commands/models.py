@@ -62,11 +62,12 @@ def import_(network: str, folder: Path, name: str, source: str, data: Path, runs
     """Make a run of published weights, which 'dwplus score' accepts. TensorFlow is not needed.
 
     dynamic-world: the network behind Dynamic World's maps, out of a copy of google/dynamicworld. It reads Level-1C
-    reflectance.
+    reflectance: 'dwplus build --l1c' writes it beside the shards.
 
     \b
     git clone https://github.com/google/dynamicworld
     dwplus models import dynamic-world dynamicworld
+    dwplus build --l1c --split test
     dwplus score runs/dynamic-world
     """
     from ..model.published import import_dynamic_world
@@ -77,7 +78,10 @@ def import_(network: str, folder: Path, name: str, source: str, data: Path, runs
     run_dir = root.runs / run_name(name)
     published = import_dynamic_world(folder, run_dir).published
     assert published is not None
-    click.echo(f"{run_dir}: weights of {published.origin} ({published.licence})")
+    click.echo(
+        f"{run_dir}: weights of {published.origin} ({published.licence})  next: dwplus build --l1c --split test, then "
+        f"{root.command(f'dwplus score runs/{name}')}"
+    )
 
 
 _MODEL_COLUMNS = (
