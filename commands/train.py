@@ -125,8 +125,16 @@ def train(
 
 
 @click.command()
-@click.argument("run")
+@click.argument("run", required=False)
 @click.option("--split", type=click.Choice(["test", "val"]), default="test", show_default=True, help="Split to score.")
+@click.option(
+    "--product",
+    type=click.Choice(["dynamic-world", "worldcover", "esri", "non-experts"]),
+    help="Score a public map (dwplus build --products), or people, in place of a run.",
+)
+@click.option(
+    "--shared", is_flag=True, help="Score a run on the pixels that are valid in all maps too: its row beside them."
+)
 @click.option(
     "--weights",
     type=click.Choice(["model", "best"]),
@@ -146,8 +154,10 @@ def train(
 @quiet_option
 @click.option("--json", "as_json", is_flag=True, help="Print the scores as one JSON document.")
 def score(
-    run: str,
+    run: str | None,
     split: str,
+    product: str | None,
+    shared: bool,
     weights: str,
     accept: tuple[str, ...],
     source: str,
@@ -163,7 +173,15 @@ def score(
     \b
     dwplus score runs/specsar-former-small
     dwplus score runs/three
+    dwplus score --product worldcover                 a public map (docs/products.md)
+    dwplus score runs/specsar-former-small --shared   on the pixels that are valid in all maps
     """
+    from .products import check_choice, score_a_product, score_on_shared_pixels
+
+    run = check_choice(run, product, shared=shared)
+    if product is not None:
+        score_a_product(product, source, data, split=split, quiet=quiet, as_json=as_json)
+        return
     from ..workflow.console import console
     from ..workflow.seeds import check_one_training, find_runs
     from ..workflow.source import root_with_runs
@@ -171,6 +189,9 @@ def score(
 
     root, progress = root_with_runs(data, source, runs), console(quiet=quiet)
     found = find_runs(root, run)
+    if shared:
+        score_on_shared_pixels(root, found, split=split, progress=progress, as_json=as_json)
+        return
     check_one_training(found)
     scores = {
         path.name: score_run(root, path, split=split, weights=weights, accept=accept, progress=progress)

@@ -6,6 +6,7 @@
 - ``training``: opening splits, naming runs, training and scoring on a data root.
 - ``pictures``: four validation tiles, drawn while a network trains.
 - ``launch``, ``launched``: one training by several processes of this machine.
+- ``beside``: public maps and people scored beside the networks.
 - ``seeds``: runs that differ in their seed alone.
 - ``run_table``: runs side by side.
 - ``reproduce``: everything in one command.
