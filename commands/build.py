@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,6 +66,13 @@ def budget_options(function: Any) -> Any:
     metavar="DAYS",
     help="Own labels: how far outside the label's period its scene may lie. [default: 30d]",
 )
+@click.option("--l1c", is_flag=True, help="Write nine Level-1C bands of complete tiles into l1c/, beside the shards.")
+@click.option(
+    "--products",
+    is_flag=True,
+    help="Write public land-cover maps of complete tiles into products/, beside the shards: Dynamic World, ESA "
+    "WorldCover, ESRI.",
+)
 @click.option("--dry-run", is_flag=True, help="Show tiles, requests, download size and time; contact nothing.")
 @click.option(
     "--pilot",
@@ -90,6 +98,8 @@ def build(quiet: bool, as_json: bool, dry_run: bool, **options: Any) -> None:
     dwplus build --region all --max-eecu-hours 100    stop at the budget; run it again to resume
     dwplus build --region western-hemisphere --split test --limit 6
     dwplus build --labels my_label_tiles --data my_data --project MY-PROJECT
+    dwplus build --l1c --split test                   for the published network of Dynamic World
+    dwplus build --products --split test              maps to be scored beside networks (docs/products.md)
 
     Tiles that are complete are left alone: run the same command again to resume. Tiles without Sentinel-1 or Sentinel-2
     are discarded and listed in failures.csv with the reason; tiles that the service did not give are failed, exit 3:
@@ -97,6 +107,12 @@ def build(quiet: bool, as_json: bool, dry_run: bool, **options: Any) -> None:
     """
     if _has_added_pixels(options["data"]):
         _build_added(quiet=quiet, as_json=as_json, dry_run=dry_run, **options)
+        return
+    if options["l1c"] or options["products"]:
+        from .beside import write_beside
+
+        selection = _selection({**options, "labels": None, "pilot": None})
+        write_beside(options, selection, partial(_setup, quiet=quiet), as_json=as_json, dry_run=dry_run)
         return
     if dry_run:
         _print_estimate(*_dry_run(options), as_json=as_json)

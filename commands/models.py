@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import quiet_option
+from .options import Folder, data_option, quiet_option, runs_option, source_option
 from .output import Column, print_table
 
 if TYPE_CHECKING:
@@ -17,10 +18,11 @@ if TYPE_CHECKING:
     from ..model.speed import Speed
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @click.option("--tables", is_flag=True, help="The rows of the paper's Tables IV, V and VI too.")
 @click.option("--json", "as_json", is_flag=True, help="Print a list of JSON objects.")
-def models(tables: bool, as_json: bool) -> None:
+@click.pass_context
+def models(ctx: click.Context, tables: bool, as_json: bool) -> None:
     """Networks that can be trained: inputs, parameters, GFLOPs by the paper's rule at 512 px, whose they are.
 
     \b
@@ -30,7 +32,10 @@ def models(tables: bool, as_json: bool) -> None:
     dwplus train --model smp/fpn/resnet50                 any network of segmentation-models-pytorch
     dwplus train --model cmx-small                        any of them with few channels: to try it
     dwplus train --model my_module:build                  a network of yours
+    dwplus models import dynamic-world dynamicworld       published weights, to be scored
     """
+    if ctx.invoked_subcommand is not None:
+        return
     from ..model.registry import MODELS, installed_networks, table_rows
 
     rows = {**MODELS, **installed_networks(), **(table_rows() if tables else {})}
@@ -44,6 +49,39 @@ def models(tables: bool, as_json: bool) -> None:
             click.echo(f"{document['name']}: {document['note']}")
     click.echo("also: smp/ARCHITECTURE/ENCODER of segmentation-models-pytorch (pip install 'dwplus[models]')")
     click.echo("and MODULE:FUNCTION, a network of yours (docs/training.md)")
+
+
+@models.command("import", short_help="Make a run of published weights.")
+@click.argument("network", type=click.Choice(["dynamic-world"]))
+@click.argument("folder", type=Folder())
+@click.option("--name", default="dynamic-world", show_default=True, help="Name of the run.")
+@source_option
+@data_option
+@runs_option
+def import_(network: str, folder: Path, name: str, source: str, data: Path, runs: Path | None) -> None:  # noqa: ARG001 - one choice
+    """Make a run of published weights, which 'dwplus score' accepts. TensorFlow is not needed.
+
+    dynamic-world: the network behind Dynamic World's maps, out of a copy of google/dynamicworld. It reads Level-1C
+    reflectance: 'dwplus build --l1c' writes it beside the shards.
+
+    \b
+    git clone https://github.com/google/dynamicworld
+    dwplus models import dynamic-world dynamicworld
+    dwplus build --l1c --split test
+    dwplus score runs/dynamic-world
+    """
+    from ..model.published import import_dynamic_world
+    from ..model.run_config import run_name
+    from ..workflow.source import root_with_runs
+
+    root = root_with_runs(data, source, runs)
+    run_dir = root.runs / run_name(name)
+    published = import_dynamic_world(folder, run_dir).published
+    assert published is not None
+    click.echo(
+        f"{run_dir}: weights of {published.origin} ({published.licence})  next: dwplus build --l1c --split test, then "
+        f"{root.command(f'dwplus score runs/{name}')}"
+    )
 
 
 _MODEL_COLUMNS = (

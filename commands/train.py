@@ -136,8 +136,16 @@ def train(
 
 
 @click.command()
-@click.argument("run")
+@click.argument("run", required=False)
 @click.option("--split", type=click.Choice(["test", "val"]), default="test", show_default=True, help="Split to score.")
+@click.option(
+    "--product",
+    type=click.Choice(["dynamic-world", "worldcover", "esri", "non-experts"]),
+    help="Score a public map (dwplus build --products), or people, in place of a run.",
+)
+@click.option(
+    "--shared", is_flag=True, help="Score a run on the pixels that are valid in all maps too: its row beside them."
+)
 @click.option(
     "--weights",
     type=click.Choice(["model", "best"]),
@@ -176,8 +184,10 @@ def train(
 @click.option("--json", "as_json", is_flag=True, help="Print the scores as one JSON document.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print a table as CSV: classes, or the parts of --group.")
 def score(
-    run: str,
+    run: str | None,
     split: str,
+    product: str | None,
+    shared: bool,
     weights: str,
     accept: tuple[str, ...],
     drop: tuple[str, ...],
@@ -200,6 +210,8 @@ def score(
     dwplus score runs/one --drop auxiliary            as if there were no Sentinel-1: scores-drop-auxiliary.json
     dwplus score runs/specsar-former-small --group biome
     accelerate launch -m dwplus.cli score runs/one    on several GPUs
+    dwplus score --product worldcover                 a public map (docs/products.md)
+    dwplus score runs/specsar-former-small --shared   on the pixels that are valid in all maps
     """
     from ..model.metrics import overall
     from ..model.missing import parse_shares
@@ -207,6 +219,12 @@ def score(
     from ..model.scores.document import scores_name
     from ..model.scores.kept import read_table
     from ..workflow.comparing import seed_bounds
+    from .products import check_choice, score_a_product, score_on_shared_pixels
+
+    run = check_choice(run, product, shared=shared)
+    if product is not None:
+        score_a_product(product, source, data, split=split, quiet=quiet, as_json=as_json)
+        return
     from ..workflow.console import console
     from ..workflow.seeds import check_one_training, find_runs
     from ..workflow.source import root_with_runs
@@ -215,6 +233,9 @@ def score(
     lost = parse_shares(drop)
     root, progress = root_with_runs(data, source, runs), console(quiet=quiet)
     found = find_runs(root, run)
+    if shared:
+        score_on_shared_pixels(root, found, split=split, progress=progress, as_json=as_json)
+        return
     check_one_training(found)
     if group or as_csv:
         if len(found) > 1:

@@ -15,6 +15,8 @@
 - ``settings``: settings of a training, and profiles of them.
 - ``run_config``: what a run is, as a record.
 - ``run_files``, ``runs``: the files of a run, and their hashes.
+- ``tensor_bundle``, ``published``: weights that were published elsewhere become a run.
+- ``products``: public maps and people, scored like networks.
 - ``transfer``: what a training takes over from weights trained before.
 - ``estimate``: how long a training will take.
 - ``training``: the parts of a training.

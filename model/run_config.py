@@ -14,7 +14,7 @@ from typing import Any
 from torch import nn
 
 from ..pipeline.errors import UsageError, in_brief
-from ..pipeline.spec.bands import BANDS
+from ..pipeline.spec.bands import BANDS, S2Level
 from ..pipeline.spec.classes import DYNAMIC_WORLD, ClassTable
 from ..pipeline.spec.radar import Radar
 from ..pipeline.spec.sources import Source
@@ -54,6 +54,7 @@ class DataCard:
         planet: version of the synthetic planet that the pixels show; None for real ones, or in a run of an earlier
             version.
         input_scaling: what is normalised of Sentinel-2: ``linear``: reflectance; ``log``: log(1 + 0.005 DN).
+        s2_level: of Sentinel-2: surface reflectance (L2A), or that at the top of the atmosphere (L1C).
     """
 
     primary: tuple[str, ...]
@@ -68,6 +69,7 @@ class DataCard:
     radars: tuple[Radar, ...] = ()
     planet: int | None = None
     input_scaling: InputScaling = "linear"
+    s2_level: S2Level = "L2A"
 
     @classmethod
     def of(cls, tiles: TileSet, input_scaling: InputScaling = "linear") -> DataCard:
@@ -150,6 +152,21 @@ class Initial:
 
 
 @dataclass(frozen=True)
+class Published:
+    """Whose weights a run is, where they were trained elsewhere and imported (``published.py``).
+
+    Attributes:
+        origin: where they are published.
+        sha256: of the files that they were read from.
+        licence: by its SPDX name.
+    """
+
+    origin: str
+    sha256: str
+    licence: str
+
+
+@dataclass(frozen=True)
 class Computing:
     """What a run was computed on: its weights depend on it in their last digits, and with dropout in more.
 
@@ -214,6 +231,7 @@ class RunConfig:
         initial: weights trained before that it began with, or None.
         computing: what it was computed on, in the order of epochs; empty for a run of an earlier version.
         tokens: the network reads learned values where an input has no data (``missing.with_tokens``).
+        published: whose weights it is, where nothing was trained here; else None.
     """
 
     dwplus: str
@@ -225,6 +243,7 @@ class RunConfig:
     initial: Initial | None = None
     computing: tuple[Computing, ...] = ()
     tokens: bool = False
+    published: Published | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON; what runs of earlier versions do not have is left out where it says nothing."""
@@ -233,6 +252,10 @@ class RunConfig:
             del document["data"]["classes"]
         if self.data.planet is None:
             del document["data"]["planet"]
+        if self.data.s2_level == "L2A":
+            del document["data"]["s2_level"]
+        if self.published is None:
+            del document["published"]
         if self.initial is None:
             del document["initial"]
         elif not self.initial.accepted:

@@ -113,7 +113,7 @@ def score(
         biomes=_grouped(matrices, [str(tile.biome) for tile in tiles]),
         tiles=len(tiles),
         tiles_hash=dataset.tiles_hash,
-        majority=majority_guess(run.data.class_counts, total.matrix),
+        majority=majority_guess(training_counts(run, dataset), total.matrix),
         seconds=time.perf_counter() - start,
         fps=len(tiles) / computing,
         accepted=accepted,
@@ -220,10 +220,13 @@ def check_same_data(
             f"the network was trained with other classes than the data set has: {difference}; score it on labels of "
             "its own class table, or train again (--init takes over what fits)"
         )
-    for name in ("primary", "auxiliary", "protocol"):
-        ours, theirs = getattr(run.data, name), getattr(dataset, name)
+    for name in ("primary", "auxiliary", "protocol", "s2_level"):
+        # Sets of others need not say which level they have.
+        ours, theirs = getattr(run.data, name), getattr(dataset, name, "L2A" if name == "s2_level" else None)
         if ours != theirs:
             raise UsageError(f"the network was trained with {name} = {ours}, the data set has {theirs}; open it so")
+    if run.published is not None:
+        return ()  # on which data it was trained is known to its publishers
     same_source = run.data.source == dataset.source
     if not same_source and not allow_other_source:
         raise UsageError(
@@ -247,6 +250,11 @@ def check_same_data(
             "made like it, or accept the difference (--accept s1)"
         )
     return tuple(f"s1: {one}" for one in differences)
+
+
+def training_counts(run: RunConfig, dataset: TileSet) -> tuple[int, ...]:
+    """Training pixels of each class: of the run, or of the data set where nothing is known of the run's."""
+    return run.data.class_counts if run.published is None else dataset.statistics.class_counts
 
 
 def majority_guess(class_counts: tuple[int, ...], matrix: ConfusionMatrix) -> tuple[str, float]:

@@ -318,6 +318,11 @@ def check_same_pixels(data: DataCard, made: Plan, before: Pretrained, *, accept_
             Sentinel-2 was scaled in another way, which nobody can want.
     """
     optical = any(BANDS[band].sensor == "S2" for band in made.bands)
+    if before.run is not None and optical and before.run.data.s2_level != data.s2_level:
+        raise UsageError(
+            f"--init {before.given}: its weights read Sentinel-2 {before.run.data.s2_level}, shards hold "
+            f"{data.s2_level}; begin with weights that were trained on shards"
+        )
     if before.run is not None and optical and before.run.data.input_scaling != data.input_scaling:
         theirs = before.run.data.input_scaling
         raise UsageError(

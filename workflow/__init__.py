@@ -7,6 +7,7 @@
 - ``pictures``: four validation tiles, drawn while a network trains.
 - ``launch``, ``launched``: one training by several processes of this machine.
 - ``tile_records``: what is known of each scored tile.
+- ``beside``: public maps and people scored beside the networks.
 - ``seeds``: runs that differ in their seed alone.
 - ``run_table``: runs side by side.
 - ``mapping``: a map out of a run and an image.

@@ -78,9 +78,9 @@ def _row(folder: RunFolder) -> RunRow:
 
 def settings_of_run(config: RunConfig) -> dict[str, Any]:
     """Settings by name, those of the network among them, and what computed the run; others change nothing."""
-    # Settings that an earlier version did not know yet had their defaults.
-    train = {**TrainConfig().to_dict(), **config.train}
-    options: Mapping[str, Any] = train.pop("model_options") or {}
+    # Settings that an earlier version did not know yet had their defaults; of published weights none is known.
+    train = {**({} if config.published else TrainConfig().to_dict()), **config.train}
+    options: Mapping[str, Any] = train.pop("model_options", None) or {}
     kept = {key: value for key, value in train.items() if f"train.{key}" not in MAY_DIFFER or key == "init"}
     data = config.data
     return {
@@ -89,8 +89,7 @@ def settings_of_run(config: RunConfig) -> dict[str, Any]:
         "model": config.model,
         "inputs": "+".join((*data.primary, *data.auxiliary)),
         "protocol": data.protocol,
-        "tiles": data.tiles,
-        "shards": data.shards_hash,
+        **({} if config.published else {"tiles": data.tiles, "shards": data.shards_hash}),
         **computed_on(config.computing),
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
@@ -23,6 +23,7 @@ from ..pipeline.earthengine.session import Request, Session, Tally
 from ..pipeline.errors import DataError, UsageError
 from ..pipeline.files.records import write_record
 from ..pipeline.files.remote import Remote
+from ..pipeline.spec.layers import Layer
 from ..pipeline.spec.periods import Period
 from ..pipeline.spec.recipe import Recipe
 from ..pipeline.spec.sources import SANDBOX, Source
@@ -85,6 +86,9 @@ class LazySource:
 
     def fetch(self, request: Request, tally: Tally) -> NDArray[np.uint16]:
         return self.session.fetch(request, tally)
+
+    def fetch_layer(self, tile: Tile, layer: Layer, scenes: Sequence[str], tally: Tally) -> NDArray[np.generic]:
+        return self.session.fetch_layer(tile, layer, scenes, tally)
 
     def settle(self, tally: Tally) -> None:
         self.session.settle(tally)

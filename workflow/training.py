@@ -124,6 +124,7 @@ def open_as_trained(
         read=_read_from(),
         trained_here=own,
         mask=mask,
+        s2_level=run.data.s2_level,
     )
 
 
@@ -375,6 +376,7 @@ def score_run(
     config = folder.read_usable_config()
     # A run below this data root was trained on it: if its training tiles changed since, its scores mean nothing.
     own = trained_here(root, config) or root.folder.resolve() in run_dir.resolve().parents
+    own = own or config.published is not None
     dataset = open_as_trained(root, config, split, own=own, mask=mask)
     if not own:
         progress.say(

@@ -6,17 +6,19 @@ Apache-2.0), from which the layers below were read; its drawing differs in detai
 this package 227,241 parameters. Table II does not count it, and Table I's Dynamic World row scores the published
 product, not this network.
 
-Differences from the original, all outside the layers: bands come normalised like every other network's, not through the
-logarithm and sigmoid of the published model, which is fitted to top-of-atmosphere values of 9 bands; weights start as
-He et al. 2015 have it (fan-out, a depthwise convolution's fan per channel), for the original's start is not published,
-and BatchNorm's running statistics move by PyTorch's 0.1. In the decoder's concatenation the encoder's map comes first;
-sizes do not show the order, so check it before loading published weights.
+Differences from the original where it is trained from scratch, all outside the layers: bands come normalised like every
+other network's, not through the logarithm and sigmoid of the published model, which is fitted to top-of-atmosphere
+values of 9 bands; weights start as He et al. 2015 have it (fan-out, a depthwise convolution's fan per channel), for the
+original's start is not published, and BatchNorm's running statistics move by PyTorch's 0.1.
+
+``published`` loads the published weights: with them and ``squashed`` it gives the published network's classes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -43,7 +45,10 @@ class DynamicWorldConfig:
         stem_width: channels at full resolution.
         widths: of the two encoder blocks; the decoder's block has the second one too.
         skip_width: channels that the stem brings into the decoder.
+        squashed: whether inputs go through sigmoid(5 x - 1) first, as those of the published network do.
     """
+
+    OLDER_FORM: ClassVar[Mapping[str, Any]] = {"squashed": False}
 
     primary_bands: int = 10
     auxiliary_bands: int = 2
@@ -51,6 +56,7 @@ class DynamicWorldConfig:
     stem_width: int = 64
     widths: tuple[int, int] = (96, 144)
     skip_width: int = 48
+    squashed: bool = False
 
     def __post_init__(self) -> None:
         if self.primary_bands < 1 or self.auxiliary_bands < 0:
@@ -156,7 +162,10 @@ class DynamicWorldNet(nn.Module):
 
     def forward(self, primary: Tensor, auxiliary: Tensor) -> Tensor:
         """Float32 (B, C_p, H, W) and (B, C_a, H, W), C_a may be 0, 2 px a side or more -> (B, classes, H, W)."""
-        stem = halve(self.stem(torch.cat([primary, auxiliary], dim=1)))
+        image = torch.cat([primary, auxiliary], dim=1)
+        if self.config.squashed:
+            image = torch.sigmoid(5 * image - 1)
+        stem = halve(self.stem(image))
         both = torch.cat([self.encoder(stem), self.skip(stem)], dim=1)
         logits: Tensor = self.head(self.decoder(both), primary.shape[-2:])
         return logits

@@ -6,6 +6,7 @@
 - ``budget``: Earth Engine compute that may be used, and what is left of it.
 - ``provenance``: the tags of a shard.
 - ``export``: requests pixels and writes shards.
+- ``beside``: Level-1C and public maps on the same grids, beside the shards.
 - ``inspection``: validates and counts a shard in one pass.
 - ``card``: the README of a data set.
 - ``status``: build progress.

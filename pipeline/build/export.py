@@ -128,7 +128,12 @@ def export(
     callbacks.on_plan(todo)
     for known in todo.record:
         ledger.append(known)
-    run = _Run(pixels, recipe, root, ledger, concurrency, meter, callbacks)
+    encoders = threading.BoundedSemaphore(ENCODERS)
+
+    def make(row: ManifestRow, tally: Tally) -> LedgerRow:
+        return make_shard(row, pixels=pixels, recipe=recipe, root=root, tally=tally, encoders=encoders)
+
+    run = InFlight(make, pixels, ledger, concurrency, meter, callbacks)
     run.through(todo.ask)
     unanswered = [row for row in todo.ask if ledger.rows[row.tile.id].reason in ("no_answer", "bad_answer")]
     if unanswered:
@@ -137,24 +142,27 @@ def export(
     return todo
 
 
-class _Run:
-    """Tiles on their way: a bounded number in flight, each settled in the ledger as it comes."""
+class InFlight:
+    """Tiles on their way: a bounded number in flight, each settled in the ledger as it comes.
+
+    Args:
+        make: requests a tile, writes its file and gives its status; called in threads.
+        pixels: where they come from; its waits end when the run does.
+    """
 
     def __init__(
         self,
+        make: Callable[[ManifestRow, Tally], LedgerRow],
         pixels: PixelSource,
-        recipe: Recipe,
-        root: DataRoot,
         ledger: Ledger,
         concurrency: int,
         meter: Meter,
         callbacks: Callbacks,
     ) -> None:
-        self._pixels, self._recipe, self._root, self._ledger = pixels, recipe, root, ledger
+        self._make, self._pixels, self._ledger = make, pixels, ledger
         # More tiles than requests: where answers come in waves, a wave is encoded while the next one is in flight.
         self._most = concurrency + max(concurrency, ENCODERS)
         self._meter, self._callbacks = meter, callbacks
-        self._encoders = threading.BoundedSemaphore(ENCODERS)
         self._unanswered = 0
         self._waits = 0
 
@@ -179,7 +187,7 @@ class _Run:
                 row = None if stop else next(waiting, None)
                 if row is None:
                     break
-                running.add(pool.submit(self._make, row, self._meter.measure()))
+                running.add(pool.submit(self._make, row, Tally(measure=self._meter.measure())))
             if not running:
                 break
             self._settle(wait(running, return_when=FIRST_COMPLETED).done, running)
@@ -232,16 +240,6 @@ class _Run:
             finished = wait(running, return_when=FIRST_COMPLETED).done
             running -= finished
             self._settle([future for future in finished if future.exception() is None], running)
-
-    def _make(self, row: ManifestRow, measure: bool) -> LedgerRow:
-        return make_shard(
-            row,
-            pixels=self._pixels,
-            recipe=self._recipe,
-            root=self._root,
-            tally=Tally(measure=measure),
-            encoders=self._encoders,
-        )
 
 
 def make_shard(

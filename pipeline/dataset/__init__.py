@@ -12,5 +12,6 @@
 - ``makers``: who made pixels and labels, and what follows for those who use them.
 - ``zarr_chunks``, ``store_metadata``, ``store``: the training store in Zarr.
 - ``class_pixels``: how many pixels of each class count in single tiles, read once.
+- ``layers``: what lies beside the shards: Level-1C, public maps.
 - ``samples``: tiles of a split as arrays: what training reads.
 """

@@ -6,6 +6,7 @@ the device.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import replace
@@ -17,14 +18,16 @@ from numpy.typing import NDArray
 
 from ..errors import DataError, UsageError
 from ..raster.geotiff import read_bands, read_codes
-from ..spec.bands import BANDS, NODATA, PRESETS, SHARD_BANDS
+from ..spec.bands import BANDS, L1C_BANDS, NODATA, PRESETS, SHARD_BANDS, S2Level
 from ..spec.classes import IGNORE
+from ..spec.layers import L1C
 from ..spec.radar import Radar
 from ..spec.tiles import Tile
 from .class_pixels import class_pixels
 from .findings import bad_tiles
+from .layers import LayerFiles, complete_of
 from .manifest import PROTOCOLS, SPLITS, ManifestRow, Protocol
-from .root import DataRoot
+from .root import DataRoot, LeftOut
 from .statistics import Statistics
 from .store import Store
 
@@ -67,6 +70,8 @@ class Dataset(Sequence[Sample]):
         radars: how the Sentinel-1 that is read was made; empty where none is read, or it is not recorded.
         planet: version of the synthetic planet that the pixels show; None for real ones, or where it is not recorded.
         mask: which pixels count.
+        s2_level: of the primary input: L2A out of the shards, or L1C out of ``l1c/`` beside them. Which pixels count
+            depends on the shards in both; pixels without L1C do not count for a network that reads it.
         reading: where samples are read from, and why not from the training store where there is one; for people.
     """
 
@@ -81,6 +86,7 @@ class Dataset(Sequence[Sample]):
         read: ReadFrom = "auto",
         trained_here: bool = True,
         mask: PixelMask = "dataset",
+        s2_level: S2Level = "L2A",
     ) -> None:
         """
         Args:
@@ -90,8 +96,8 @@ class Dataset(Sequence[Sample]):
 
         Raises:
             UsageError: no such split, protocol, band or place to read from; or a band of a data set that lacks it.
-            DataError: the split is empty, or the data set is not built, validated and normalised, or has changed
-                since then.
+            DataError: the split is empty or has no Level-1C where that is read, or the data set is not built, validated
+                and normalised, or has changed since then.
         """
         _check_names(split, protocol, (*primary, *auxiliary))
         if read not in get_args(ReadFrom):
@@ -117,6 +123,8 @@ class Dataset(Sequence[Sample]):
             raise DataError(
                 f"{root} holds no usable tile of split {split}{self._no_tiles()}; build some with 'dwplus build'"
             )
+        self.s2_level = s2_level
+        self._l1c = self._open_l1c() if s2_level == "L1C" else None
         ledger = root.ledger()
         self._sha256 = {row.tile.id: ledger[row.tile.id].sha256 for row in self.rows}
         self._statistics: Statistics | None = None
@@ -138,7 +146,7 @@ class Dataset(Sequence[Sample]):
                 "does not read it (--primary ms10)"
             )
         self.radars: tuple[Radar, ...] = root.radars() if reads_s1 else ()
-        self._store, self.reading = _open_store(root, self.rows, read)
+        self._store, self.reading = _open_store(root, self.rows, "shards" if self._l1c else read)
         self._either = False
 
     @property
@@ -169,8 +177,11 @@ class Dataset(Sequence[Sample]):
 
     @property
     def tiles_hash(self) -> str:
-        """Changes with any shard or label of this split."""
-        return self.root.content_hash(self.rows)
+        """Changes with any shard or label of this split, and with any file of Level-1C where that is read."""
+        of_shards = self.root.content_hash(self.rows)
+        if self._l1c is None:
+            return of_shards
+        return hashlib.sha256(f"{of_shards} {self._l1c.hash_of(self.rows)}".encode()).hexdigest()[:12]
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -206,12 +217,31 @@ class Dataset(Sequence[Sample]):
         bands = tuple(dict.fromkeys((*needed, *self.primary, *self.auxiliary)))
         pixels = read_bands(self.root.shard(row.tile), bands, sha256=self._sha256[row.tile.id])
         codes = read_codes(self.root.label(row), sha256=row.label_written_sha256)
-        return Sample(
-            primary=_chosen(pixels, bands, self.primary),
-            auxiliary=_chosen(pixels, bands, self.auxiliary),
-            label=self._targets.target_of(codes, pixels[: len(needed)]),
-            tile_id=row.tile.id,
-        )
+        label = self._targets.target_of(codes, pixels[: len(needed)])
+        if self._l1c is None:
+            primary = _chosen(pixels, bands, self.primary)
+        else:
+            primary = _chosen(self._l1c.read(row.tile).astype(np.uint16, copy=False), L1C_BANDS, self.primary)
+            label[(primary == NODATA).any(axis=0)] = IGNORE
+        return Sample(primary, _chosen(pixels, bands, self.auxiliary), label, row.tile.id)
+
+    def _open_l1c(self) -> LayerFiles:
+        """Level-1C of the split's tiles; those without are left out.
+
+        Raises:
+            UsageError: the primary input has a band that ``l1c/`` does not hold.
+            DataError: no tile has it.
+        """
+        if unknown := [band for band in self.primary if band not in L1C_BANDS]:
+            raise UsageError(f"l1c/ holds no band {', '.join(unknown)}; it holds {', '.join(L1C_BANDS)}")
+        files = LayerFiles.of(self.root, L1C)
+        have = complete_of(files, self.rows, split=self.split)
+        lost = tuple(row.tile.id for row in self.rows if row.tile.id not in files.done)
+        self.rows = have
+        if lost:
+            why = f"they have no Level-1C pixels in l1c/; '{L1C.command}' requests those that are missing"
+            self.left_out = (*self.left_out, LeftOut(lost, why))
+        return files
 
     def class_pixels(self) -> NDArray[np.int64]:
         """Pixels that count of each class in each tile: int64 (tiles, K). Tiles that were counted before are not read.

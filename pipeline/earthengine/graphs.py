@@ -219,7 +219,7 @@ def pixel_request(
             whole. Where a scene lies in another UTM zone, positions are worked out for each request, and a stored value
             may differ by one (1 pixel of 1,000 over the local Earth Engine).
     """
-    return _request(tile_image(tile, recipe, scene), tile, window or (0, 0, *tile.shape))
+    return tile_request(tile_image(tile, recipe, scene), tile, window or (0, 0, *tile.shape))
 
 
 def one_pixel_request() -> dict[str, Any]:
@@ -232,7 +232,7 @@ def one_pixel_request() -> dict[str, Any]:
     red = scenes.filterBounds(tile_region(tile)).select(["B4"])
     blank = ee.Image.constant([0]).rename(["B4"]).toDouble().updateMask(0)
     image = red.merge(ee.ImageCollection([blank])).mean().unmask(0, False).toUint16()
-    return _request(image, tile, (0, 0, 1, 1))
+    return tile_request(image, tile, (0, 0, 1, 1))
 
 
 def cloud_request(tile: Tile, choices: Sequence[Sequence[str]], *, cloud_score: bool) -> dict[str, Any]:
@@ -248,7 +248,7 @@ def cloud_request(tile: Tile, choices: Sequence[Sequence[str]], *, cloud_score: 
     for number, band in enumerate(bands[1:], 1):
         image = image.addBands(band.rename([f"c{number}"]))
     rows, columns = cloud_shape(tile)
-    request = _request(image, tile, (0, 0, rows, columns))
+    request = tile_request(image, tile, (0, 0, rows, columns))
     request["grid"]["affineTransform"] |= {"scaleX": CLOUD_STEP_M, "scaleY": -CLOUD_STEP_M}
     return request
 
@@ -273,7 +273,8 @@ def _cloud_score(indices: Sequence[str]) -> ee.Image:
     return score
 
 
-def _request(image: ee.Image, tile: Tile, window: tuple[int, int, int, int]) -> dict[str, Any]:
+def tile_request(image: ee.Image, tile: Tile, window: tuple[int, int, int, int]) -> dict[str, Any]:
+    """Parameters of ``ee.data.computePixels``: an image on a part of a tile's grid (row, column, height, width)."""
     a, b, c, d, e, f = tile.transform
     row, col, height, width = window
     return {

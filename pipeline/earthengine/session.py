@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from ..errors import AuthenticationError, QuotaError, TileError
 from ..spec.bands import SHARD_BANDS
+from ..spec.layers import Layer
 from ..spec.periods import Period
 from ..spec.recipe import Recipe
 from ..spec.tiles import Tile
@@ -42,6 +43,7 @@ from .clear_scenes import (
 from .decoding import eecu_seconds, npy_array, stored_values
 from .faults import Fault, fault_of
 from .graphs import CLOUD_SCORE, cloud_request, period_search, pixel_request, scene_search
+from .layer_graphs import layer_request, stored_layer
 from .limiter import Limiter
 from .scene_choice import SceneHint, SceneRef, choose_scene, found_in
 from .transport import Transport
@@ -118,6 +120,9 @@ class PixelSource(Protocol):
 
     def fetch(self, request: Request, tally: Tally) -> NDArray[np.uint16]:
         """Stored values: uint16 (bands, H, W) in the order of ``SHARD_BANDS``, 0 = no data."""
+
+    def fetch_layer(self, tile: Tile, layer: Layer, scenes: Sequence[str], tally: Tally) -> NDArray[np.generic]:
+        """Stored values of what lies beside a shard: (bands, H, W) of the layer's type, ``layer.nodata`` = no data."""
 
     def settle(self, tally: Tally) -> None:
         """Request the cost of a tile's requests, where it is to be measured; never fails."""
@@ -296,6 +301,26 @@ class Session:
             top, left = row - window[0], col - window[1]
             stored[:, top : top + rows, left : left + cols] = self._fetch_window(request, (row, col, rows, cols), tally)
         return stored
+
+    def fetch_layer(self, tile: Tile, layer: Layer, scenes: Sequence[str], tally: Tally) -> NDArray[np.generic]:
+        """Stored values of what lies beside a shard; nothing but ``layer.nodata`` where the service has no image.
+
+        Args:
+            scenes: ``system:index`` of the label's Sentinel-2 scenes, the first on top.
+
+        Raises:
+            TileError, AuthenticationError, QuotaError: see ``fetch``.
+        """
+        what, parameters = f"tile {tile.id}: {layer.name}", layer_request(tile, layer, scenes)
+        try:
+            return self._ask(
+                what,
+                lambda: self._pixels(parameters, tally),
+                lambda answer: stored_layer(answer, layer, tile.shape),
+                tally,
+            )
+        except _TooHeavyError as error:
+            raise TileError(f"{what}: too heavy for Earth Engine: {error}", reason="too_heavy") from None
 
     def pixels(self, parameters: Mapping[str, Any], *, what: str = "pixels") -> NDArray[Any]:
         """The answer to ``computePixels``: a structured array (H, W), one field per band.

@@ -27,6 +27,7 @@ from ..files.checksums import read_checked
 from ..files.remote import Place, Remote
 from ..spec.bands import BANDS, NODATA, SHARD_BANDS
 from ..spec.classes import DYNAMIC_WORLD, ClassTable
+from ..spec.layers import Layer
 from ..spec.tiles import Tile
 from .gdal import check_libraries, check_machine, fixed_options
 from .geotiff_blocks import read_blocks
@@ -132,6 +133,60 @@ def encode_shard(
             for number, name in enumerate(SHARD_BANDS, start=1):
                 file.update_tags(number, TITLE=named.get(name, BANDS[name].title))
         return bytes(memory.read())
+
+
+def encode_layer(pixels: NDArray[np.generic], tile: Tile, layer: Layer, tags: Mapping[str, str]) -> bytes:
+    """What lies beside a shard as the bytes of a GeoTIFF.
+
+    Args:
+        pixels: (bands, H, W) of the layer's type, stored values.
+        tags: provenance; values are one line of text each.
+    """
+    height, width = tile.shape
+    assert pixels.shape == (len(layer.bands), height, width), pixels.shape
+    profile = {
+        **_SHARD_LAYOUT,
+        "dtype": layer.dtype,
+        "nodata": layer.nodata,
+        "predictor": 2 if layer.product is None else 1,
+        "count": len(layer.bands),
+        "height": height,
+        "width": width,
+        "blockysize": height,
+        "crs": tile.crs,
+        "transform": tile.affine,
+    }
+    check_libraries()
+    with fixed_options(), MemoryFile() as memory:
+        with memory.open(**profile) as file:
+            file.write(pixels)
+            file.descriptions = layer.bands
+            if layer.product is None:
+                file.units = tuple(BANDS[b].unit for b in layer.bands)
+                file.scales = tuple(BANDS[b].scale for b in layer.bands)
+            file.update_tags(**tags)
+        return bytes(memory.read())
+
+
+def read_layer(path: Place, layer: Layer, *, sha256: str) -> NDArray[np.generic]:
+    """Stored values of what lies beside a shard: (bands, H, W) of the layer's type.
+
+    Args:
+        sha256: that the file must have, by the layer's ledger.
+
+    Raises:
+        DataError: the file is missing, damaged or another one, or holds a code that the map does not have.
+    """
+    again = f"run '{layer.command}' again"
+    content = read_content(path)
+    read_checked(path, content, sha256, remedy=again)
+    with open_raster(path, content) as file:
+        if file.descriptions != layer.bands or set(file.dtypes) != {layer.dtype}:
+            raise DataError(f"{path} is no file of {layer.name}; {again}")
+        pixels: NDArray[np.generic] = file.read()
+    if unknown := layer.unknown(pixels):
+        raise DataError(f"{path} holds codes {unknown}, which {layer.name} does not have; {again}")
+    return pixels
 
 
 def write_label(

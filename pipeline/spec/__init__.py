@@ -6,6 +6,7 @@
 - ``test_tiles``: the 409 released test tiles.
 - ``periods``: the days on which a label is true.
 - ``overlaps``: which tiles share ground, and how far apart tiles lie.
+- ``layers``: what may lie beside the shards: Level-1C, public maps and how their codes map to classes.
 - ``recipe``: how the pixels of a tile are chosen and averaged.
 - ``radar``: how Sentinel-1 of a data set was made, and where two data sets differ in it.
 - ``sources``: where pixels come from, and what that means for everything made from them.

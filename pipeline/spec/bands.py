@@ -121,6 +121,13 @@ PRESETS: dict[str, tuple[str, ...]] = {
 lists 11, parameters and FLOPs fit 10 only."""
 
 
+S2Level = Literal["L2A", "L1C"]
+"""Surface reflectance, which shards hold, or top-of-atmosphere reflectance, which may lie beside them."""
+
+L1C_BANDS: tuple[str, ...] = ("B2", "B3", "B4", "B5", "B6", "B7", "B8", "B11", "B12")
+"""The nine bands that Dynamic World's own network reads, in its order (``l1c/``). Source: Brown et al. 2022."""
+
+
 def preset(name: str) -> tuple[str, ...]:
     """Bands of a preset, in channel order.
 

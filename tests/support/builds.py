@@ -1,11 +1,13 @@
 """A source of made-up pixels, and rows to build from it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from dwplus.pipeline.dataset.manifest import ManifestRow
 from dwplus.pipeline.earthengine.scene_choice import SceneHint, SceneRef
 from dwplus.pipeline.earthengine.session import Request, Tally
+from dwplus.pipeline.spec.layers import Layer
 from dwplus.pipeline.spec.recipe import Recipe
 from dwplus.pipeline.spec.tiles import Tile
 from numpy.typing import NDArray
@@ -16,9 +18,7 @@ from support.tiles import make_pixels, make_tile
 class Pixels:
     """A source of made-up pixels that counts what it is asked for; ``react`` may change the answer or raise."""
 
-    def __init__(
-        self, name: str = "SANDBOX", react: Callable[[Tile, NDArray[np.uint16]], object] | None = None
-    ) -> None:
+    def __init__(self, name: str = "SANDBOX", react: Callable[[Tile, NDArray[Any]], object] | None = None) -> None:
         self.name = name
         self.asked: list[str] = []
         self._react = react
@@ -36,6 +36,20 @@ class Pixels:
     def settle(self, tally: Tally) -> None:
         if tally.measure:
             tally.eecu_s = 36.0
+
+    def fetch_layer(self, tile: Tile, layer: Layer, scenes: Sequence[str], tally: Tally) -> NDArray[np.generic]:
+        """Codes of the map from row to row, or DN 100, 101, ...; nothing of a map of scenes for tiles in the west."""
+        self.asked.append(f"{layer.name} {tile.id} {' '.join(scenes)}")
+        tally.requests += 1
+        stored = np.full((len(layer.bands), *tile.shape), layer.nodata, layer.dtype)
+        if layer.product is None:
+            stored[:] = 100 + np.arange(len(layer.bands))[:, None, None]
+        elif layer.product.by == "year" or tile.hemisphere == "EH":
+            codes = np.array([*layer.product.codes])
+            stored[:] = codes[np.arange(tile.shape[0]) % len(codes)][:, None]
+        if self._react is not None:
+            self._react(tile, stored)
+        return stored
 
     def fetch(self, request: Request, tally: Tally) -> NDArray[np.uint16]:
         self.asked.append(request.tile.id)

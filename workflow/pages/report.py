@@ -34,6 +34,7 @@ from ...pipeline.progress import Progress
 from ...pipeline.raster.geotiff import read_bands, read_codes
 from ...pipeline.spec.tiles import biome_names, region_names
 from ...pipeline.spec.version import __version__
+from ..beside import beside_rows
 from ..comparing import seed_bounds
 from ..seeds import groups_of, spread
 from ..training import open_as_trained
@@ -102,6 +103,7 @@ def content_of(root: DataRoot) -> dict[str, Any]:
         "metrics": overall(),
         "runs": summaries,
         "score_rows": score_rows(summaries, groups_of({run.name: run.config for run in runs})),
+        "beside": beside_rows(root),
         "unscored": unscored_runs(root),
         "faults": faults.sentences,
         "s1_gains": s1_gains(runs),
@@ -258,7 +260,7 @@ def is_stale(run: Run, root: DataRoot) -> bool:
         dataset = open_as_trained(root, run.config, run.scores.split)
     except DataError:
         return True
-    other_training = dataset.statistics.shards_hash != run.config.data.shards_hash
+    other_training = run.config.published is None and dataset.statistics.shards_hash != run.config.data.shards_hash
     return other_training or dataset.tiles_hash != run.scores.tiles_hash
 
 

@@ -1,0 +1,315 @@
+"""Rows beside the networks: public maps and people scored on the test tiles, networks on the pixels that all share.
+
+Scores of a map lie in ``products/<name>/scores.json`` of the data root, those of people in ``products/non-experts/``;
+a network's on shared pixels in ``scores-shared.json`` of its run. The report reads them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..model.metrics import TileCounts, overall
+from ..model.products import (
+    BesideScores,
+    Counts,
+    SharedPixels,
+    class_of_code,
+    count_rows,
+    merge,
+)
+from ..model.run_files import RunFiles
+from ..model.runs import RunFolder
+from ..model.score import load, predict
+from ..pipeline.dataset.layers import LayerFiles, complete_of, layers_of
+from ..pipeline.dataset.manifest import ManifestRow, Protocol
+from ..pipeline.dataset.root import DataRoot
+from ..pipeline.dataset.samples import Dataset, Sample
+from ..pipeline.errors import DataError, UsageError
+from ..pipeline.progress import Progress
+from ..pipeline.raster.geotiff import read_codes
+from ..pipeline.spec.bands import PRESETS
+from ..pipeline.spec.classes import DYNAMIC_WORLD, IGNORE
+from ..pipeline.spec.layers import product_layer, products
+from ..pipeline.spec.tiles import Tile
+from .training import open_as_trained, trained_here
+
+NON_EXPERTS = "non-experts"
+SCORES = "scores.json"
+SHARED_SCORES = "scores-shared.json"
+
+Says = Callable[[Tile, Sample], "NDArray[np.uint8] | None"]
+
+
+def choices() -> tuple[str, ...]:
+    """What ``--product`` can name."""
+    return (*products(), NON_EXPERTS)
+
+
+def score_product(
+    root: DataRoot, name: str, *, split: str, progress: Progress, protocol: Protocol = "strict"
+) -> BesideScores:
+    """Score a map, or people, on a split; writes ``scores.json`` in its folder.
+
+    Raises:
+        UsageError: there is no map of that name, or the labels have other classes than Dynamic World's.
+        DataError: it was not exported for the split, or a file is damaged.
+    """
+    if root.classes() != DYNAMIC_WORLD:
+        raise UsageError(f"{root} holds labels of other classes than Dynamic World's; no map is scored on them")
+    dataset = _opened(root, split, protocol)
+    if name == NON_EXPERTS:
+        says, years = _non_experts(root, dataset)
+        title, said, told = "non-experts against consensus", {}, dataset.classes.names
+    else:
+        files = LayerFiles.of(root, product_layer(name))
+        complete_of(files, dataset.rows, split=split)
+        product = products()[name]
+        says, told = _of_map(files, dataset)
+        years = Counter(str(product.year(tile.date)) for tile in dataset.tiles if tile.id in files.done)
+        title = product.title
+        said = {"licence": product.licence, "citation": product.citation, "mapping": product.mapping}
+    counts, shared = _counted(root, dataset, says, told, name, progress)
+    scores = _scores(name, title, dataset, counts, shared, years, said)
+    RunFiles(root.folder / "products" / name).write_json(SCORES, scores.to_dict())
+    return scores
+
+
+def score_shared(root: DataRoot, run_dir: Path, *, split: str, progress: Progress) -> BesideScores:
+    """Score a run's network on the pixels that are valid in every layer; writes ``scores-shared.json`` in its folder.
+
+    Raises:
+        DataError: the run is not complete, or nothing was exported beside the shards of the split.
+    """
+    loaded = load(run_dir)
+    config = loaded.config
+    if not layers_of(root):
+        raise DataError(f"{root} holds no products/: run 'dwplus build --products --split {split}' first")
+    dataset = open_as_trained(root, config, split, own=trained_here(root, config))
+    plain = _opened(root, split, dataset.protocol)  # the label on the data set's pixels, whatever the network reads
+    labels = {tile.id: place for place, tile in enumerate(plain.tiles)}
+    places = {tile.id: place for place, tile in enumerate(dataset.tiles)}
+
+    def says(tile: Tile, sample: Sample) -> NDArray[np.uint8] | None:
+        if tile.id not in places:
+            return None
+        read = dataset[places[tile.id]]
+        found = predict(loaded, read)
+        lost = (read.label == IGNORE) & (sample.label != IGNORE)
+        return np.where(lost, IGNORE, found).astype(np.uint8)
+
+    assert len(labels) == len(plain)
+    counts, shared = _counted(root, plain, says, plain.classes.names, run_dir.name, progress)
+    years = Counter(str(tile.date.year) for tile in dataset.tiles)
+    scores = _scores(run_dir.name, config.model, plain, counts, shared, years, {})
+    RunFolder(run_dir).write_json(SHARED_SCORES, scores.to_dict())
+    return scores
+
+
+def _opened(root: DataRoot, split: str, protocol: str) -> Dataset:
+    auxiliary = PRESETS["sar"] if root.has_s1() else ()
+    chosen: Protocol = "paper" if protocol == "paper" else "strict"
+    return Dataset(root, split=split, protocol=chosen, auxiliary=auxiliary, trained_here=False)
+
+
+def _counted(
+    root: DataRoot, dataset: Dataset, says: Says, told: tuple[str, ...], name: str, progress: Progress
+) -> tuple[Counts, SharedPixels]:
+    shared = SharedPixels(layers_of(root))
+    with progress.stage(f"Scoring {name}", len(dataset)) as step:
+
+        def samples() -> Iterator[tuple[Tile, Sample]]:
+            for index, tile in enumerate(dataset.tiles):
+                yield tile, dataset[index]
+                step.advance()
+
+        return count_rows(samples(), says, shared, dataset.classes.names, told), shared
+
+
+def _scores(
+    name: str,
+    title: str,
+    dataset: Dataset,
+    counts: Counts,
+    shared: SharedPixels,
+    years: Counter[str],
+    said: dict[str, str],
+) -> BesideScores:
+    return BesideScores(
+        name=name,
+        title=title,
+        source=dataset.source,
+        split=dataset.split,
+        protocol=dataset.protocol,
+        tiles=len(dataset),
+        tiles_hash=dataset.tiles_hash,
+        own=counts.own,
+        shared=counts.shared if shared.layers else None,
+        shared_hash=shared_hash(shared, dataset.rows),
+        labelled=counts.labelled,
+        lost_tiles=counts.lost_tiles,
+        label_years=Counter(str(tile.date.year) for tile in dataset.tiles),
+        years=years,
+        said=said,
+    )
+
+
+def shared_hash(shared: SharedPixels, rows: tuple[ManifestRow, ...]) -> str:
+    """Changes with any file that decides which pixels are shared."""
+    return "-".join(files.hash_of(rows) for files in shared.layers)
+
+
+# --- who says what ----------------------------------------------------------------------------------------------------
+
+
+def _of_map(files: LayerFiles, dataset: Dataset) -> tuple[Says, tuple[str, ...]]:
+    product = files.layer.product
+    assert product is not None
+    to_class, told = class_of_code(product, dataset.classes.names)
+
+    def says(tile: Tile, _: Sample) -> NDArray[np.uint8] | None:
+        return to_class[files.read(tile)[0]] if tile.id in files.done else None
+
+    return says, told
+
+
+def _non_experts(root: DataRoot, dataset: Dataset) -> tuple[Says, Counter[str]]:
+    """Labels of non-experts on the ground of test tiles, which training leaves out.
+
+    Raises:
+        DataError: there is none.
+    """
+    drawn = [row for row in root.manifest().rows if row.labeler == "non_expert" and row.discard == "test_overlap"]
+    found = {tile.id: [row for row in drawn if _placed(row.tile, tile) is not None] for tile in dataset.tiles}
+    if not any(found.values()):
+        raise DataError(f"no label of a non-expert in {root} lies on a {dataset.split} tile: there is no row of people")
+    years = Counter(str(rows[0].tile.date.year) for rows in found.values() if rows)
+
+    def says(tile: Tile, _: Sample) -> NDArray[np.uint8] | None:
+        if not found[tile.id]:
+            return None
+        row = found[tile.id][0]
+        placed = _placed(row.tile, tile)
+        assert placed is not None
+        theirs, ours = placed
+        indices = dataset.classes.class_indices(read_codes(root.label(row), sha256=row.label_written_sha256))
+        image = np.full(tile.shape, IGNORE, np.uint8)
+        image[ours] = indices[theirs]
+        return image
+
+    return says, years
+
+
+def _placed(theirs: Tile, ours: Tile) -> tuple[tuple[slice, slice], tuple[slice, slice]] | None:
+    """Where two tiles show the same pixels, in each of them; None where they do not."""
+    (a, _, x, _, e, y), (a2, _, x2, _, e2, y2) = theirs.transform, ours.transform
+    if theirs.crs != ours.crs or (a, e) != (a2, e2):
+        return None
+    col, row = (x2 - x) / a, (y2 - y) / e
+    if col != round(col) or row != round(row):
+        return None
+    pairs = [_common(round(row), theirs.shape[0], ours.shape[0]), _common(round(col), theirs.shape[1], ours.shape[1])]
+    if any(one is None for one in pairs):
+        return None
+    (rows, rows2), (cols, cols2) = (one for one in pairs if one is not None)
+    return (rows, cols), (rows2, cols2)
+
+
+def _common(offset: int, theirs: int, ours: int) -> tuple[slice, slice] | None:
+    """The range that two rows of pixels share, where ours begins ``offset`` pixels after theirs; in each of them."""
+    first, last = max(0, offset), min(theirs, offset + ours)
+    return (slice(first, last), slice(first - offset, last - offset)) if last > first else None
+
+
+# --- rows for people --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class BesideRow:
+    """One row of the table of networks, maps and people.
+
+    Attributes:
+        own, shared, merged: overall scores by key on own pixels, on shared pixels, and on shared pixels with the
+            classes merged that some map does not tell apart; empty where there is none.
+        lost: share of the data set's pixels for which the row says nothing.
+        stale: the data set or the layers have changed since it was scored.
+    """
+
+    name: str
+    title: str
+    kind: str
+    own: dict[str, float]
+    shared: dict[str, float]
+    merged: dict[str, float]
+    lost: float
+    lost_tiles: int
+    label_years: str
+    years: str
+    stale: bool
+
+
+def merged_classes() -> frozenset[str]:
+    """Classes that some map does not tell apart: every row is scored with them as one, too."""
+    return frozenset(name for product in products().values() for name in product.merged)
+
+
+def row_of(scores: BesideScores, kind: str, *, stale: bool = False) -> BesideRow:
+    """What a table shows of scores; a map that does not tell classes apart has no score with all of them."""
+    whole = scores.own.names == DYNAMIC_WORLD.names
+    together = merged_classes()
+    shared = scores.shared
+    return BesideRow(
+        scores.name,
+        scores.title,
+        kind,
+        own=_values(scores.own) if whole else {},
+        shared=_values(shared) if whole and shared is not None else {},
+        merged=_values(merge(shared, together)) if shared is not None else _values(merge(scores.own, together)),
+        lost=scores.lost_pixels / scores.labelled if scores.labelled else 0.0,
+        lost_tiles=scores.lost_tiles,
+        label_years=_as_text(scores.label_years),
+        years=_as_text(scores.years),
+        stale=stale,
+    )
+
+
+def _values(matrix: Any) -> dict[str, float]:
+    return {metric.key: metric.value(TileCounts(matrix)) for metric in overall()}
+
+
+def _as_text(years: Any) -> str:
+    """``2017 (6), 2019 (33)``."""
+    return ", ".join(f"{year} ({years[year]})" for year in sorted(years))
+
+
+def beside_rows(root: DataRoot) -> list[BesideRow]:
+    """Rows of all maps, people and networks that were scored so, in that order; those that cannot be read left out."""
+    places = [
+        (root.folder / "products" / name, SCORES, "people" if name == NON_EXPERTS else "map") for name in choices()
+    ]
+    places += [(path.parent, SHARED_SCORES, "network") for path in sorted(root.runs.glob(f"*/{SHARED_SCORES}"))]
+    found = []
+    for folder, name, kind in places:
+        if not (folder / name).is_file():
+            continue
+        try:
+            scores = BesideScores.from_dict(RunFiles(folder).read_json(name))
+            found.append(row_of(scores, kind, stale=_is_stale(root, scores)))
+        except DataError:
+            continue
+    return found
+
+
+def _is_stale(root: DataRoot, scores: BesideScores) -> bool:
+    try:
+        dataset = _opened(root, scores.split, scores.protocol)
+    except DataError:
+        return True
+    now = SharedPixels(layers_of(root))
+    return (dataset.tiles_hash, shared_hash(now, dataset.rows)) != (scores.tiles_hash, scores.shared_hash)
