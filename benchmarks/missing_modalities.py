@@ -24,7 +24,8 @@ from typing import Any
 import numpy as np
 import torch
 from dwplus.model.missing import Shares
-from dwplus.model.score import score, scores_name
+from dwplus.model.score import score
+from dwplus.model.scores.document import scores_name
 from dwplus.model.settings import profile
 from dwplus.model.train import train
 from dwplus.pipeline.dataset.samples import Dataset
@@ -130,7 +131,7 @@ def _score(row: Trained, run: Path, root: Path) -> None:
     """Score a run under every condition; its row is written last."""
     found, source = {}, ""
     for name in row.conditions:
-        path = run / scores_name("test", drop=CONDITIONS[name])
+        path = run / scores_name("test", drop=str(CONDITIONS[name]))
         if not path.is_file():
             score(run, row.open(root, "test"), workers=0, drop=CONDITIONS[name])
         document = json.loads(path.read_text(encoding="utf-8"))
