@@ -64,6 +64,13 @@ def test_statistics_and_findings_are_written_again_as_they_were(root: DataRoot) 
     assert [as_then(path) for path in files] == before
 
 
+def known_then(after: Any, before: Any) -> Any:
+    """A document of now without what that of then did not have: metrics and intervals that came later."""
+    if not isinstance(after, dict) or not isinstance(before, dict):
+        return after
+    return {key: known_then(value, before[key]) for key, value in after.items() if key in before}
+
+
 def test_its_run_gives_the_same_scores(root: DataRoot) -> None:
     path = root.runs / "small" / "scores.json"
     before = json.loads(path.read_text())
@@ -71,8 +78,9 @@ def test_its_run_gives_the_same_scores(root: DataRoot) -> None:
     score(path.parent, Dataset(root, split="test"), workers=0, device="cpu")
 
     after = json.loads(path.read_text())
-    assert list(after) == list(before)
-    assert {k: v for k, v in after.items() if k not in OF_THIS_RUN} == {
+    kept = known_then(after, before)
+    assert list(kept) == list(before)
+    assert {k: v for k, v in kept.items() if k not in OF_THIS_RUN} == {
         k: v for k, v in before.items() if k not in OF_THIS_RUN
     }
 
