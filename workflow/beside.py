@@ -90,10 +90,9 @@ def score_shared(root: DataRoot, run_dir: Path, *, split: str, progress: Progres
     loaded = load(run_dir)
     config = loaded.config
     if not layers_of(root):
-        raise DataError(f"{root} holds no products/: run 'dwplus build --products --split {split}' first")
+        raise DataError(f"{root} holds no products/: run 'dwplus build --products' first")
     dataset = open_as_trained(root, config, split, own=trained_here(root, config))
     plain = _opened(root, split, dataset.protocol)  # the label on the data set's pixels, whatever the network reads
-    labels = {tile.id: place for place, tile in enumerate(plain.tiles)}
     places = {tile.id: place for place, tile in enumerate(dataset.tiles)}
 
     def says(tile: Tile, sample: Sample) -> NDArray[np.uint8] | None:
@@ -104,7 +103,6 @@ def score_shared(root: DataRoot, run_dir: Path, *, split: str, progress: Progres
         lost = (read.label == IGNORE) & (sample.label != IGNORE)
         return np.where(lost, IGNORE, found).astype(np.uint8)
 
-    assert len(labels) == len(plain)
     counts, shared = _counted(root, plain, says, plain.classes.names, run_dir.name, progress)
     years = Counter(str(tile.date.year) for tile in dataset.tiles)
     scores = _scores(run_dir.name, config.model, plain, counts, shared, years, {})
@@ -288,8 +286,12 @@ def _as_text(years: Any) -> str:
     return ", ".join(f"{year} ({years[year]})" for year in sorted(years))
 
 
-def beside_rows(root: DataRoot) -> list[BesideRow]:
-    """Rows of all maps, people and networks that were scored so, in that order; those that cannot be read left out."""
+def beside_rows(root: DataRoot, on_fault: Callable[[str, str], object] = lambda *_: None) -> list[BesideRow]:
+    """Rows of all maps, people and networks that were scored so, in that order.
+
+    Args:
+        on_fault: called with the name of a row that cannot be read, and why; it is left out.
+    """
     places = [
         (root.folder / "products" / name, SCORES, "people" if name == NON_EXPERTS else "map") for name in choices()
     ]
@@ -301,8 +303,8 @@ def beside_rows(root: DataRoot) -> list[BesideRow]:
         try:
             scores = BesideScores.from_dict(RunFiles(folder).read_json(name))
             found.append(row_of(scores, kind, stale=_is_stale(root, scores)))
-        except DataError:
-            continue
+        except DataError as error:
+            on_fault(folder.name, str(error))
     return found
 
 
