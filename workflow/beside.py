@@ -7,7 +7,7 @@ a network's on shared pixels in ``scores-shared.json`` of its run. The report re
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,9 @@ from ..model.products import (
 from ..model.run_files import RunFiles
 from ..model.runs import RunFolder
 from ..model.score import load, predict
+from ..model.scores.bootstrap import design_of
+from ..model.scores.intervals import Bounds, Intervals, intervals_of
+from ..model.scores.tile_table import TileTable, records_of
 from ..pipeline.dataset.layers import LayerFiles, complete_of, layers_of
 from ..pipeline.dataset.manifest import ManifestRow, Protocol
 from ..pipeline.dataset.root import DataRoot
@@ -155,7 +158,15 @@ def _scores(
         label_years=Counter(str(tile.date.year) for tile in dataset.tiles),
         years=years,
         said=said,
+        intervals=_intervals(dataset, counts),
     )
+
+
+def _intervals(dataset: Dataset, counts: Counts) -> Intervals:
+    """As those of networks: by a bootstrap over the tiles of the split."""
+    names = counts.own.names
+    table = TileTable.of(records_of(dataset), [TileCounts(matrix) for matrix in counts.of_tiles], names)
+    return intervals_of(table.sums, design_of(table.records), names)
 
 
 def shared_hash(shared: SharedPixels, rows: tuple[ManifestRow, ...]) -> str:
@@ -235,6 +246,7 @@ class BesideRow:
     Attributes:
         own, shared, merged: overall scores by key on own pixels, on shared pixels, and on shared pixels with the
             classes merged that some map does not tell apart; empty where there is none.
+        intervals: bounds of the scores on own pixels, None where there is none.
         lost: share of the data set's pixels for which the row says nothing.
         stale: the data set or the layers have changed since it was scored.
     """
@@ -245,6 +257,7 @@ class BesideRow:
     own: dict[str, float]
     shared: dict[str, float]
     merged: dict[str, float]
+    intervals: Mapping[str, Bounds | None]
     lost: float
     lost_tiles: int
     label_years: str
@@ -269,6 +282,7 @@ def row_of(scores: BesideScores, kind: str, *, stale: bool = False) -> BesideRow
         own=_values(scores.own) if whole else {},
         shared=_values(shared) if whole and shared is not None else {},
         merged=_values(merge(shared, together)) if shared is not None else _values(merge(scores.own, together)),
+        intervals={} if scores.intervals is None or not whole else scores.intervals.values,
         lost=scores.lost_pixels / scores.labelled if scores.labelled else 0.0,
         lost_tiles=scores.lost_tiles,
         label_years=_as_text(scores.label_years),

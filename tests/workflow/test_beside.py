@@ -60,6 +60,7 @@ def test_a_map_is_scored_like_a_network(root: DataRoot, dwplus: Run) -> None:
     assert ended == 0
     assert (scores["own"]["pixels"], scores["own"]["oa"]) == (pixels, pytest.approx(hits / pixels))
     assert scores["shared"]["pixels"] == pixels
+    assert (scores["intervals"]["units"], scores["intervals"]["too_few"]) == (2, True)
     assert (scores["source"], scores["years"], scores["label_years"]) == ("SANDBOX", {"2020": 2}, {"2019": 2})
     assert (root.folder / "products" / "worldcover" / "SHA256SUMS").is_file()
 
