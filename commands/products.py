@@ -52,6 +52,7 @@ def score_on_shared_pixels(root: DataRoot, runs: list[Path], *, split: str, prog
 
 def _print(scores: BesideScores, kind: str, *, as_json: bool) -> None:
     from ..model.metrics import overall
+    from ..model.scores.words import of_metric
     from ..workflow.beside import row_of
 
     if as_json:
@@ -59,12 +60,12 @@ def _print(scores: BesideScores, kind: str, *, as_json: bool) -> None:
         return
     row, beside = row_of(scores, kind), mark(scores.source)
     click.echo(f"{row.title}, {count_of(scores.tiles, 'tile')} {beside}".rstrip())
-    for title, values in (
-        ("own pixels", row.own),
-        ("shared pixels", row.shared),
-        ("grass and shrub as one class", row.merged),
+    for title, values, intervals in (
+        ("own pixels", row.own, row.intervals),
+        ("shared pixels", row.shared, {}),
+        ("grass and shrub as one class", row.merged, {}),
     ):
-        words = "  ".join(f"{metric.title} {values[metric.key]:.2%}" for metric in overall()) if values else "-"
+        words = "  ".join(of_metric(values[m.key], intervals.get(m.key), m) for m in overall()) if values else "-"
         click.echo(f"  {title:<29} {words}")
     without = f"{count_of(scores.lost_tiles, 'tile')} without any"
     click.echo(f"  lost: {row.lost:.2%} of {scores.labelled:,} labelled pixels, {without}")

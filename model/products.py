@@ -8,7 +8,7 @@ scored with both as one, and every row gets that score of merged classes too. ``
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from ..pipeline.spec.layers import Product
 from ..pipeline.spec.tiles import Tile
 from ..pipeline.spec.version import __version__
 from .metrics import ConfusionMatrix, TileCounts
+from .scores.intervals import Intervals
 
 MERGED_NAME = "_or_"
 """Between the names of classes that are scored as one: ``grass_or_shrub_and_scrub``."""
@@ -42,6 +43,7 @@ class BesideScores:
         lost_tiles: tiles of the split for which the row says nothing.
         label_years, years: year -> number of tiles, of the labels and of what the row shows.
         said: licence, citation and mapping of a map.
+        intervals: of the scores on own pixels; None where they were scored by an earlier version.
     """
 
     name: str
@@ -59,6 +61,7 @@ class BesideScores:
     label_years: Mapping[str, int]
     years: Mapping[str, int]
     said: Mapping[str, str]
+    intervals: Intervals | None = None
 
     @property
     def lost_pixels(self) -> int:
@@ -75,6 +78,7 @@ class BesideScores:
             "lost_tiles": self.lost_tiles,
             **{key: dict(getattr(self, key)) for key in ("label_years", "years", "said")},
             "own": _document(self.own),
+            "intervals": None if self.intervals is None else self.intervals.to_dict(),
             "shared": None if self.shared is None else _document(self.shared),
         }
 
@@ -88,13 +92,14 @@ class BesideScores:
         keys = ("name", "title", "source", "split", "protocol", "tiles", "tiles_hash", "shared_hash", "labelled")
         try:
             plain = {key: mapping[key] for key in (*keys, "lost_tiles", "label_years", "years", "said")}
-            shared = mapping["shared"]
+            shared, intervals = mapping["shared"], mapping.get("intervals")
             return cls(
                 **plain,
                 own=ConfusionMatrix.from_dict(mapping["own"]["matrix"]),
                 shared=None if shared is None else ConfusionMatrix.from_dict(shared["matrix"]),
+                intervals=None if intervals is None else Intervals.from_dict(intervals),
             )
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"these are no scores of a product ({error!r}); score it again") from None
 
 
@@ -165,13 +170,17 @@ class Counts:
     """Matrices of a row while tiles are counted.
 
     Attributes:
-        together: classes that the row does not tell apart.
+        own, shared: of all tiles, on own pixels and on shared ones.
+        of_tiles: of each tile, on own pixels, in the order in which they came.
+        labelled: pixels of the data set that count.
+        lost_tiles: tiles for which the row says nothing.
     """
 
     own: ConfusionMatrix
     shared: ConfusionMatrix
     labelled: int = 0
     lost_tiles: int = 0
+    of_tiles: list[ConfusionMatrix] = field(default_factory=list)
 
     def add(self, label: NDArray[np.uint8], said: NDArray[np.uint8] | None, shared: NDArray[np.bool_] | None) -> None:
         """Count a tile.
@@ -184,10 +193,12 @@ class Counts:
         self.labelled += int((label != IGNORE).sum())
         if said is None:
             self.lost_tiles += 1
+            self.of_tiles.append(ConfusionMatrix.zero(self.own.names))
             return
         truth = np.where(said == IGNORE, IGNORE, label).astype(np.uint8)
         prediction = np.where(said == IGNORE, 0, said).astype(np.uint8)
-        self.own += ConfusionMatrix.of(truth, prediction, self.own.names)
+        self.of_tiles.append(ConfusionMatrix.of(truth, prediction, self.own.names))
+        self.own += self.of_tiles[-1]
         if shared is not None:
             truth = np.where(shared, truth, IGNORE).astype(np.uint8)
             self.shared += ConfusionMatrix.of(truth, prediction, self.own.names)

@@ -7,7 +7,7 @@ a network's on shared pixels in ``scores-shared.json`` of its run. The report re
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,9 @@ from ..model.products import (
 from ..model.run_files import RunFiles
 from ..model.runs import RunFolder
 from ..model.score import load, predict
+from ..model.scores.bootstrap import design_of
+from ..model.scores.intervals import Bounds, Intervals, intervals_of
+from ..model.scores.tile_table import TileTable, records_of
 from ..pipeline.dataset.layers import LayerFiles, complete_of, layers_of
 from ..pipeline.dataset.manifest import ManifestRow, Protocol
 from ..pipeline.dataset.root import DataRoot
@@ -90,10 +93,9 @@ def score_shared(root: DataRoot, run_dir: Path, *, split: str, progress: Progres
     loaded = load(run_dir)
     config = loaded.config
     if not layers_of(root):
-        raise DataError(f"{root} holds no products/: run 'dwplus build --products --split {split}' first")
+        raise DataError(f"{root} holds no products/: run 'dwplus build --products' first")
     dataset = open_as_trained(root, config, split, own=trained_here(root, config))
     plain = _opened(root, split, dataset.protocol)  # the label on the data set's pixels, whatever the network reads
-    labels = {tile.id: place for place, tile in enumerate(plain.tiles)}
     places = {tile.id: place for place, tile in enumerate(dataset.tiles)}
 
     def says(tile: Tile, sample: Sample) -> NDArray[np.uint8] | None:
@@ -104,7 +106,6 @@ def score_shared(root: DataRoot, run_dir: Path, *, split: str, progress: Progres
         lost = (read.label == IGNORE) & (sample.label != IGNORE)
         return np.where(lost, IGNORE, found).astype(np.uint8)
 
-    assert len(labels) == len(plain)
     counts, shared = _counted(root, plain, says, plain.classes.names, run_dir.name, progress)
     years = Counter(str(tile.date.year) for tile in dataset.tiles)
     scores = _scores(run_dir.name, config.model, plain, counts, shared, years, {})
@@ -157,7 +158,15 @@ def _scores(
         label_years=Counter(str(tile.date.year) for tile in dataset.tiles),
         years=years,
         said=said,
+        intervals=_intervals(dataset, counts),
     )
+
+
+def _intervals(dataset: Dataset, counts: Counts) -> Intervals:
+    """As those of networks: by a bootstrap over the tiles of the split."""
+    names = counts.own.names
+    table = TileTable.of(records_of(dataset), [TileCounts(matrix) for matrix in counts.of_tiles], names)
+    return intervals_of(table.sums, design_of(table.records), names)
 
 
 def shared_hash(shared: SharedPixels, rows: tuple[ManifestRow, ...]) -> str:
@@ -237,6 +246,7 @@ class BesideRow:
     Attributes:
         own, shared, merged: overall scores by key on own pixels, on shared pixels, and on shared pixels with the
             classes merged that some map does not tell apart; empty where there is none.
+        intervals: bounds of the scores on own pixels, None where there is none.
         lost: share of the data set's pixels for which the row says nothing.
         stale: the data set or the layers have changed since it was scored.
     """
@@ -247,6 +257,7 @@ class BesideRow:
     own: dict[str, float]
     shared: dict[str, float]
     merged: dict[str, float]
+    intervals: Mapping[str, Bounds | None]
     lost: float
     lost_tiles: int
     label_years: str
@@ -271,6 +282,7 @@ def row_of(scores: BesideScores, kind: str, *, stale: bool = False) -> BesideRow
         own=_values(scores.own) if whole else {},
         shared=_values(shared) if whole and shared is not None else {},
         merged=_values(merge(shared, together)) if shared is not None else _values(merge(scores.own, together)),
+        intervals={} if scores.intervals is None or not whole else scores.intervals.values,
         lost=scores.lost_pixels / scores.labelled if scores.labelled else 0.0,
         lost_tiles=scores.lost_tiles,
         label_years=_as_text(scores.label_years),
@@ -288,8 +300,12 @@ def _as_text(years: Any) -> str:
     return ", ".join(f"{year} ({years[year]})" for year in sorted(years))
 
 
-def beside_rows(root: DataRoot) -> list[BesideRow]:
-    """Rows of all maps, people and networks that were scored so, in that order; those that cannot be read left out."""
+def beside_rows(root: DataRoot, on_fault: Callable[[str, str], object] = lambda *_: None) -> list[BesideRow]:
+    """Rows of all maps, people and networks that were scored so, in that order.
+
+    Args:
+        on_fault: called with the name of a row that cannot be read, and why; it is left out.
+    """
     places = [
         (root.folder / "products" / name, SCORES, "people" if name == NON_EXPERTS else "map") for name in choices()
     ]
@@ -301,8 +317,8 @@ def beside_rows(root: DataRoot) -> list[BesideRow]:
         try:
             scores = BesideScores.from_dict(RunFiles(folder).read_json(name))
             found.append(row_of(scores, kind, stale=_is_stale(root, scores)))
-        except DataError:
-            continue
+        except DataError as error:
+            on_fault(folder.name, str(error))
     return found
 
 

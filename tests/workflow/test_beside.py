@@ -60,6 +60,7 @@ def test_a_map_is_scored_like_a_network(root: DataRoot, dwplus: Run) -> None:
     assert ended == 0
     assert (scores["own"]["pixels"], scores["own"]["oa"]) == (pixels, pytest.approx(hits / pixels))
     assert scores["shared"]["pixels"] == pixels
+    assert (scores["intervals"]["units"], scores["intervals"]["too_few"]) == (2, True)
     assert (scores["source"], scores["years"], scores["label_years"]) == ("SANDBOX", {"2020": 2}, {"2019": 2})
     assert (root.folder / "products" / "worldcover" / "SHA256SUMS").is_file()
 
@@ -82,6 +83,19 @@ def test_pixels_that_one_map_leaves_open_are_shared_by_none_and_lost_by_it_alone
     assert whole.own == {}  # nothing says whether rangeland is grass or shrub
     assert set(whole.merged) == {"miou", "oa", "f1"}
     assert "years of the labels 2019 (2); of this row 2019 (2)" in printed
+
+
+def test_scores_that_were_changed_are_named_and_left_out(root: DataRoot, dwplus: Run) -> None:
+    export(root, "worldcover")
+    dwplus("score", "--product", "worldcover")
+    (root.folder / "products" / "worldcover" / "scores.json").write_text("{}")
+    faults: list[tuple[str, str]] = []
+
+    assert beside_rows(root, lambda *fault: faults.append(fault)) == []
+
+    ((name, why),) = faults
+    assert name == "worldcover"
+    assert "SHA256SUMS" in why
 
 
 def test_scores_are_stale_once_another_layer_lies_beside_them(root: DataRoot, dwplus: Run) -> None:

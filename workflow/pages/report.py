@@ -103,7 +103,7 @@ def content_of(root: DataRoot) -> dict[str, Any]:
         "metrics": overall(),
         "runs": summaries,
         "score_rows": score_rows(summaries, groups_of({run.name: run.config for run in runs})),
-        "beside": beside_rows(root),
+        "beside": beside_rows(root, faults.add),
         "unscored": unscored_runs(root),
         "faults": faults.sentences,
         "s1_gains": s1_gains(runs),
