@@ -44,12 +44,12 @@ class Estimate:
     @property
     def low(self) -> float:
         """Lower end of the 95 % interval."""
-        return max(0.0, self.value - Z_95 * self.standard_error)
+        return float(np.maximum(0.0, self.value - Z_95 * self.standard_error))  # numpy's keeps NaN
 
     @property
     def high(self) -> float:
         """Upper end of the 95 % interval."""
-        return min(self.most, self.value + Z_95 * self.standard_error)
+        return float(np.minimum(self.most, self.value + Z_95 * self.standard_error))
 
 
 @dataclass(frozen=True)
