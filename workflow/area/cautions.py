@@ -14,7 +14,11 @@ FEW_OMISSIONS = 5
 
 UNSURE_OMISSIONS = 10
 """Omission points from which one can trust that 5 are expected: a Poisson variable of mean 5 is below 10 in 96.8 % of
-samples, so that a class that really has fewer than 5 is warned of in at least 95 %."""
+samples, so that a class that really has fewer than 5 is warned of in at least 95 %.
+
+Both count full points: ten points of a buffer of 5 km2 say little of a class that is also missed in 500 km2 of forest,
+where one point, met or not, stands for as much as all of them.
+"""
 
 
 def cautions(sample: Sample, estimates: Estimates, classes: Sequence[str], strata: Sequence[str]) -> list[str]:
@@ -30,13 +34,17 @@ def class_cautions(estimates: Estimates, classes: Sequence[str], where: str = ""
     """
     lines = []
     for name, one in zip(classes, estimates.classes, strict=True):
+        if one.full_omissions >= UNSURE_OMISSIONS:
+            continue
         points = count_of(one.omission_points, "omission point")
-        if one.omission_points < FEW_OMISSIONS:
+        if one.omission_points > one.full_omissions + 1:
+            points += f", worth {one.full_omissions:.1f} of the stratum with the largest weight"
+        if one.full_omissions < FEW_OMISSIONS:
             lines.append(
                 f"{where}{name} rests on {points}, fewer than {FEW_OMISSIONS}: area and producer's accuracy are "
                 "uncertain beyond their intervals"
             )
-        elif one.omission_points < UNSURE_OMISSIONS:
+        else:
             lines.append(f"{where}{name} rests on {points}: its intervals may be too short")
     return lines
 

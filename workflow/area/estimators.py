@@ -110,6 +110,8 @@ class ClassEstimate:
         users, producers: accuracies, 0..1.
         mapped_points, reference_points: points that the map, and the interpreter, call this class.
         omission_points: points of this class that the map calls another.
+        full_omissions: the area that these stand for, in points of the stratum whose points stand for most: what they
+            are worth where some come from small strata. At most ``omission_points``.
     """
 
     area: Estimate
@@ -118,6 +120,7 @@ class ClassEstimate:
     mapped_points: int
     reference_points: int
     omission_points: int
+    full_omissions: float
 
 
 @dataclass(frozen=True)
@@ -158,7 +161,14 @@ def _class(sample: Sample, index: int, part: NDArray[np.bool_], area: float) -> 
         mapped_points=int(mapped.sum()),
         reference_points=int(reference.sum()),
         omission_points=int((reference & ~mapped).sum()),
+        full_omissions=_full_omissions(sample, index, reference & ~mapped),
     )
+
+
+def _full_omissions(sample: Sample, index: int, omitted: NDArray[np.bool_]) -> float:
+    weights = sample.areas / np.maximum(sample.counts, 1)
+    others = weights[np.unique(sample.stratum[sample.mapped != index])]
+    return float(weights[sample.stratum[omitted]].sum() / others.max()) if len(others) else 0.0
 
 
 def ratio(sample: Sample, numerator: NDArray[np.bool_], denominator: NDArray[np.bool_]) -> Estimate:

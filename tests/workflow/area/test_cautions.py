@@ -1,8 +1,9 @@
 """What is said of an estimate that should not be trusted."""
 
 import numpy as np
-from dwplus.workflow.area.cautions import cautions
-from dwplus.workflow.area.estimators import estimate, from_matrix
+import pytest
+from dwplus.workflow.area.cautions import cautions, class_cautions
+from dwplus.workflow.area.estimators import Sample, estimate, from_matrix
 
 
 def said(counts: list[list[int]]) -> list[str]:
@@ -23,6 +24,27 @@ def test_classes_with_few_omission_points_are_named() -> None:
 def test_fewer_than_ten_are_not_enough_to_expect_five() -> None:
     assert said([[38, 12], [9, 41]]) == ["water rests on 9 omission points: its intervals may be too short"]
     assert said([[38, 12], [10, 40]]) == []
+
+
+def test_points_of_small_strata_count_for_what_they_stand_for() -> None:
+    # 1,000 ha of trees and a buffer of 10 ha, 50 points each, all trees on the map; 20 points of the buffer are water.
+    # A point of the buffer stands for 0.2 ha, one of the trees for 20: 20 points are worth 0.2.
+    sample = Sample(
+        areas=np.array([1_000.0, 10.0, 5.0]),
+        pixels=None,
+        stratum=np.repeat([0, 1, 2], 50),
+        mapped=np.repeat([1, 1, 0], 50),
+        reference=np.repeat([1, 0, 1, 0], [50, 20, 30, 50]),
+        size=np.ones(150),
+        classes=2,
+    )
+    found = estimate(sample)
+
+    assert (found.classes[0].omission_points, found.classes[0].full_omissions) == (20, pytest.approx(0.2))
+    (line, _) = class_cautions(found, ("water", "trees"))
+    assert line.startswith(
+        "water rests on 20 omission points, worth 0.2 of the stratum with the largest weight, fewer than 5: area"
+    )
 
 
 def test_a_stratum_without_an_error_is_named() -> None:
