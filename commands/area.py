@@ -303,7 +303,7 @@ def _cells(row: ClassRow, doubtful: bool) -> list[str]:
     return [
         row.name,
         _shown(area_.value),
-        _shown(1.959964 * area_.standard_error),
+        "-" if area_.agreeing else _shown(1.959964 * area_.standard_error),
         f"{_shown(area_.low)}..{_shown(area_.high)}",
         *(bounds if doubtful else []),
         f"{row.pixel_hectares:,.1f}",
@@ -320,6 +320,8 @@ def _shown(hectares: float) -> str:
 def _percent(one: Estimate) -> str:
     if one.value != one.value:
         return "-"
+    if one.agreeing:
+        return f"{100 * one.value:.0f} ({100 * one.low:.1f}..{100 * one.high:.1f}) %"
     margin = "?" if one.standard_error != one.standard_error else f"{196 * one.standard_error:.1f}"
     return f"{100 * one.value:.1f} +- {margin} %"
 

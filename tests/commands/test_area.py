@@ -95,6 +95,8 @@ def test_the_table_says_what_is_biased_and_warns(run: Run, answered: geopandas.G
     lines = out.splitlines()
     assert lines[0] == "town.tif (SANDBOX): 300 points, 300 decided"
     assert "(biased)" in out
+    assert next(line for line in lines if line.startswith("water")).split()[5] == "100"  # of its points, with bounds
+    assert "..100.0) %" in out
     assert any(line.split()[:2] == ["unmapped", "2.0"] for line in lines)
     assert any(line.split()[:2] == ["all", "120.1"] for line in lines)
     assert any(line.startswith("warning: stratum water has no error in") for line in lines)

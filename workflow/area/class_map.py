@@ -43,7 +43,8 @@ class ClassMap:
     Attributes:
         nodata: code of pixels that are not mapped; None = every pixel is.
         names: code -> name of the class, as far as they are known.
-        source: who the pixels of the map came from (tag ``DWPLUS_SOURCE``); empty = not known.
+        source: who its pixels came from, or those of the network that made it (tags ``DWPLUS_SOURCE``, ``TRAINED_ON``);
+            empty = not known.
     """
 
     path: Path
@@ -85,7 +86,7 @@ def open_map(path: Path, classes: ClassTable | None = None, nodata: int | None =
     check_grid(grid, path)
     names = dict(enumerate(classes.code_names)) if classes is not None else _names_in(tags.get("CLASSES", ""))
     empty = nodata if nodata is not None else None if declared is None else int(declared)
-    return ClassMap(path, grid, empty, names, tags.get("DWPLUS_SOURCE", ""))
+    return ClassMap(path, grid, empty, names, tags.get("DWPLUS_SOURCE", tags.get("TRAINED_ON", "")))
 
 
 def _names_in(tag: str) -> dict[int, str]:

@@ -7,7 +7,8 @@ one size: within a stratum, each counts with its area.
 Comes after ``design``, which says what was drawn, and before ``estimate``. Needs numpy alone.
 
 Sources: Stehman 2014 (Int. J. Remote Sensing 35:4923), equations 25-28; Olofsson et al. 2014 (Remote Sensing of
-Environment 148:42), equations 5-11; Cochran 1977, chapters 5 and 6 (ratios, finite populations).
+Environment 148:42), equations 5-11; Cochran 1977, chapters 5 and 6 (ratios, finite populations); Clopper and Pearson
+1934 (Biometrika 26:404), for points that all agree.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ from numpy.typing import NDArray
 Z_95 = 1.959963984540054
 """Normal quantile of a two-sided 95 % interval."""
 
+_TAIL = 0.025
+"""Probability below, and above, a two-sided 95 % interval."""
+
 UNDECIDED = -1
 """Reference class of a point that the interpreter looked at and could not decide."""
 
@@ -35,20 +39,27 @@ class Estimate:
 
     Attributes:
         most: the largest value that the figure can have; intervals end there, and at 0.
+        agreeing: full points that all say the same, so that the standard error is 0 and says nothing; 0 = they differ.
+            The interval is then that of Clopper and Pearson for 0 of so many.
     """
 
     value: float
     standard_error: float
     most: float = math.inf
+    agreeing: float = 0.0
 
     @property
     def low(self) -> float:
         """Lower end of the 95 % interval."""
+        if self.agreeing and self.value > 0:
+            return float(self.value * _TAIL ** (1 / self.agreeing))
         return float(np.maximum(0.0, self.value - Z_95 * self.standard_error))  # numpy's keeps NaN
 
     @property
     def high(self) -> float:
         """Upper end of the 95 % interval."""
+        if self.agreeing and self.value == 0:
+            return float(self.most * (1 - _TAIL ** (1 / self.agreeing)))
         return float(np.minimum(self.most, self.value + Z_95 * self.standard_error))
 
 
@@ -155,7 +166,7 @@ def _class(sample: Sample, index: int, part: NDArray[np.bool_], area: float) -> 
     mapped, reference = part & (sample.mapped == index), part & (sample.reference == index)
     share = ratio(sample, reference, part)
     return ClassEstimate(
-        area=Estimate(share.value * area, share.standard_error * area, most=area),
+        area=Estimate(share.value * area, share.standard_error * area, area, share.agreeing),
         users=ratio(sample, mapped & reference, mapped),
         producers=ratio(sample, mapped & reference, reference),
         mapped_points=int(mapped.sum()),
@@ -185,7 +196,17 @@ def ratio(sample: Sample, numerator: NDArray[np.bool_], denominator: NDArray[np.
     if not whole > 0:
         return Estimate(math.nan, math.nan, most=1.0)
     value = float(sample.areas @ _means(sample, y)) / whole
-    return Estimate(value, math.sqrt(_variance(sample, y - value * x)) / whole, most=1.0)
+    agree = not y.any() or (y == x).all()
+    error = math.sqrt(_variance(sample, y - value * x)) / whole
+    return Estimate(round(value) if agree else value, error, 1.0, _agreeing(sample, denominator) if agree else 0.0)
+
+
+def _agreeing(sample: Sample, chosen: NDArray[np.bool_]) -> float:
+    """Points at the largest weight among them; 0 where nothing of their strata was left out of the sample."""
+    counts = sample.counts
+    unseen = np.ones(len(counts), dtype=bool) if sample.pixels is None else counts < sample.pixels
+    weights = (sample.areas * unseen / np.maximum(counts, 1))[sample.stratum[chosen]]
+    return float(weights.sum() / weights.max()) if weights.any() else 0.0
 
 
 def _means(sample: Sample, values: Values) -> Values:

@@ -24,6 +24,18 @@ def test_pixels_and_hectares_sum_to_the_raster(tmp_path: Path) -> None:
     assert (of.name_of(3), of.name_of(77), of.source) == ("built", "77", "SANDBOX")
 
 
+def test_a_map_of_a_network_of_the_sandbox_says_so(tmp_path: Path) -> None:
+    tags = {
+        "CLASSES": "1=water 2=trees",
+        "TRAINED_ON": "SANDBOX",
+        "SANDBOX": "the network was trained on synthetic pixels",
+    }
+
+    of = open_map(write_map(tmp_path / "town.tif", town(), tags=tags))
+
+    assert (of.source, of.name_of(2), of.name_of(3)) == ("SANDBOX", "trees", "3")
+
+
 def test_rows_do_not_depend_on_how_many_are_read_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     codes = np.random.default_rng(0).integers(1, 4, (61, 40)).astype(np.uint8)
     of = open_map(write_map(tmp_path / "town.tif", codes))

@@ -167,4 +167,16 @@ def test_undecided_points_widen_what_is_known() -> None:
         (interval(0.6)[0], interval(0.8)[1])
     )
     assert users_bounds(sample, 0) == overall_bounds(sample)
-    assert producers_bounds(sample, 0).low == producers_bounds(sample, 0).high == 1
+    # No point is missed by the map: 0 of 6, and of 8.
+    assert (producers_bounds(sample, 0).low, producers_bounds(sample, 0).high) == pytest.approx((0.025 ** (1 / 6), 1))
+
+
+def test_points_that_all_agree_give_the_interval_of_clopper_and_pearson() -> None:
+    # 30 points of water are right, none is snow: (0.025)^(1/30) = 0.884.
+    found = estimate(from_matrix([[30, 0, 0], [10, 60, 0], [0, 0, 0]], [100.0, 200.0, 0.0]))
+
+    water = found.classes[0].users
+    assert (water.value, water.standard_error, round(water.low, 3), water.high) == (1.0, 0.0, 0.884, 1.0)
+    # At the weight of a point of water, 100 / 30 ha, the 300 ha are 90 points.
+    snow = found.classes[2].area
+    assert (snow.value, snow.low, snow.high) == (0.0, 0.0, pytest.approx(300 * (1 - 0.025 ** (1 / 90))))
