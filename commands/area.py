@@ -172,7 +172,7 @@ def sample(
         trained_on=None if data is None else DataRoot.at(data),
     )
     write_sample(output, design)
-    _print_design(design, output)
+    _print_design(design, map_, output)
 
 
 def _table(given: str | None) -> ClassTable | None:
@@ -181,7 +181,7 @@ def _table(given: str | None) -> ClassTable | None:
     return None if given is None else read_class_table(given)
 
 
-def _print_design(design: Design, output: Path) -> None:
+def _print_design(design: Design, map_: Path, output: Path) -> None:
     from ..workflow.area.design import design_file
     from ..workflow.area.point_files import csv_file
 
@@ -197,7 +197,7 @@ def _print_design(design: Design, output: Path) -> None:
     click.echo(f"{output}: for QGIS; write a class, or 'cannot tell', into the column 'answer'")
     click.echo(f"{csv_file(output)}: for Collect Earth Online")
     click.echo(f"{design_file(output)}: the design; it shows the map's classes, keep it from the interpreter")
-    click.echo(f"next: dwplus area estimate {design.map} {output}")
+    click.echo(f"next: dwplus area estimate {map_} {output}")
 
 
 def _marked(source: str) -> str:
@@ -246,9 +246,10 @@ def estimate(
     if by_column and by is None:
         raise UsageError("--by-column names a column of --by; add --by districts.gpkg")
     of = open_map(map_)
+    answers = read_answers(points, answer)
     design = read_design(design_ or design_file(points))
     districts = None if by is None else read_districts(by, of.grid, by_column)
-    found = report(of, design, read_answers(points, answer), points, by=districts)
+    found = report(of, design, answers, points, by=districts)
     if as_json:
         click.echo(json.dumps(to_dict(found), indent=1))
     elif as_csv:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,7 @@ import geopandas
 import numpy as np
 import pytest
 import shapely
+from dwplus.pipeline.files.atomic import cannot_write
 from dwplus.workflow.area.design import read_design
 from support.class_maps import answer, town, truth_of, write_map
 from support.fixture_types import Run
@@ -275,6 +277,24 @@ def test_what_cannot_be_meant_is_refused_and_nothing_is_written(
     assert code == 2
     assert said in err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["held.gpkg", "town.tif"]
+
+
+def test_a_disk_that_is_full_leaves_no_file(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, _document: object) -> None:
+        raise cannot_write(path, OSError(errno.ENOSPC, "No space left on device"))
+
+    monkeypatch.setattr("dwplus.workflow.area.sample.write_record", full)
+
+    code, _, err = run(*SAMPLE, "--total", "160")
+
+    assert (code, "cannot write points.design.json: No space left on device; free some space" in err) == (1, True)
+    assert [path.name for path in tmp_path.iterdir()] == ["town.tif"]
+
+
+def test_points_that_are_not_there_are_named(run: Run) -> None:
+    code, _, err = run("estimate", "town.tif", "none.gpkg")
+
+    assert (code, err) == (1, "dwplus: none.gpkg does not exist\n")
 
 
 def test_expectations_come_from_a_run_and_a_file(run: Run, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ Comes after the map and before the interpreter; ``estimate`` reads what comes ba
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -176,16 +177,23 @@ def in_training(root: DataRoot, places: Sequence[tuple[float, float]]) -> NDArra
 
 
 def write_sample(path: Path, design: Design) -> None:
-    """Write the points for QGIS and for Collect Earth Online, then the design.
+    """Write the points for QGIS and for Collect Earth Online, then the design; all three, or none.
 
     Raises:
-        UsageError: one of them exists; answers are never overwritten.
+        MachineError: one of them cannot be written.
     """
     legend = ", ".join([*(one.name for one in design.classes), CANNOT_TELL])
     of = f"{design.map} ({design.source})" if design.source else design.map
-    write_points(path, design.points, f"{of}. Column answer: {legend}")
-    write_ceo(csv_file(path), design.points)
-    write_record(design_file(path), design)
+    try:
+        write_points(path, design.points, f"{of}. Column answer: {legend}")
+        write_ceo(csv_file(path), design.points)
+        write_record(design_file(path), design)
+    except BaseException:
+        # ``check_new`` saw none of them before: what is there now is of this sample.
+        for one in (path, csv_file(path), design_file(path)):
+            with contextlib.suppress(OSError):
+                one.unlink()
+        raise
 
 
 def check_new(path: Path) -> None:
