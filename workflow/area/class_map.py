@@ -22,7 +22,7 @@ from ...pipeline.errors import DataError, UsageError, in_brief
 from ...pipeline.spec.classes import ClassTable
 from .ellipsoid import Grid, check_grid, pixel_hectares
 
-_MOST_PX = 1 << 23
+_MOST_PX = 1 << 22
 """Pixels that are in memory at once: 8 bytes each for their areas, as much again for their classes."""
 
 _MOST_ROWS = 512
@@ -196,7 +196,7 @@ def _strata(codes: NDArray[np.int64], by: Stratification) -> NDArray[np.int64]:
 def near(chosen: NDArray[np.bool_], distance: int) -> NDArray[np.bool_]:
     """Pixels within so many rows and columns of a chosen one, these included: bool (rows, width)."""
     for axis in (0, 1):
-        sums = np.cumsum(chosen, axis=axis, dtype=np.int64)
+        sums = np.cumsum(chosen, axis=axis, dtype=np.int32)
         size = chosen.shape[axis]
         last = np.take(sums, np.minimum(np.arange(size) + distance, size - 1), axis=axis)
         before = np.arange(size) - distance - 1
