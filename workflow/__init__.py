@@ -14,5 +14,6 @@
 - ``comparing``: differences of runs on the same tiles.
 - ``reproduce``: everything in one command.
 - ``pages``: the report and the page of findings.
+- ``area``: areas and accuracies of a map, from a sample that somebody interpreted.
 - ``doctor``: what a build needs, checked before it starts.
 """

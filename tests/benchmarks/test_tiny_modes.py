@@ -11,6 +11,7 @@ from support.paths import REPOSITORY
 FOLDER = REPOSITORY / "benchmarks"
 SCRIPTS = sorted(path.name for path in FOLDER.glob("*.py"))
 KEY_FIGURES = {
+    "area_coverage.py": "omission points",
     "choices.py": "p after Holm",
     "checked_reads.py": "with checks",
     "dask_overhead.py": "ms per tile",

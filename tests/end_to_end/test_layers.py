@@ -144,6 +144,14 @@ def test_workflow_and_commands_are_above_everything() -> None:
         assert not uses(path, "cli"), f"{path}: python -m dwplus.cli would load cli twice"
 
 
+@pytest.mark.parametrize("part", ["estimators", "allocation", "cautions"])
+def test_the_formulas_of_areas_need_numpy_alone(part: str) -> None:
+    for path in modules(f"workflow/area/{part}"):
+        assert not any(uses(path, name) for name in ("rasterio", "pyproj", "shapely", "geopandas", "torch", "ee")), path
+        for name in own(path):
+            assert inside(name, "workflow.area") or name == "pipeline.spec.words", f"{path} imports {name}"
+
+
 def test_no_module_imports_itself_by_way_of_others() -> None:
     arrows = {name: imported(path) & set(MODULES) - {name} for name, path in MODULES.items()}
     # Take away modules that import nothing that is left, until none is: what stays goes round in a circle.
