@@ -26,7 +26,8 @@ class Rows(NamedTuple):
 
     Attributes:
         start: number of the first.
-        probabilities: float32 (K, rows, W); 0 everywhere where no window with data lies.
+        probabilities: float32 (K, rows, W); 0 everywhere where no window with data lies. Overwritten when the next
+            rows are asked for.
     """
 
     start: int
@@ -46,22 +47,23 @@ def finished_rows(
     """
     begin = needed_from(rows, first)
     top = rows.kept(begin).start
-    held = np.zeros((classes, 0, columns.length), dtype=np.float32)
+    # Image rows from ``top`` on: what a row of windows gives begins there, and later windows add to.
+    held = np.zeros((classes, rows.size, columns.length), dtype=np.float32)
     for number in range(begin, len(rows.starts)):
         kept = rows.kept(number)
-        grown = np.zeros((classes, kept.stop - top, columns.length), dtype=np.float32)
-        grown[:, : held.shape[1]] = held
-        held = grown
         down = rows.weights(number)[:, None]
         for column, probabilities in row_of_windows(number):
             part = probabilities[:, rows.inside(number), columns.inside(column)]
             weighted = part * (down * columns.weights(column)[None, :])
-            held[:, kept.start - top :, columns.kept(column)] += weighted
+            held[:, kept.start - top : kept.stop - top, columns.kept(column)] += weighted
         done = rows.length if number == len(rows.starts) - 1 else rows.kept(number + 1).start
         start = max(top, first)
         if done > start:
             yield Rows(start, held[:, start - top : done - top])
-        held, top = held[:, done - top :], done
+        left = kept.stop - done
+        held[:, :left] = held[:, done - top : kept.stop - top]
+        held[:, left:] = 0
+        top = done
 
 
 def needed_from(rows: Axis, first: int) -> int:

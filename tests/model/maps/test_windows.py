@@ -81,9 +81,9 @@ def blended(height: int, width: int, overlap: int, image: np.ndarray, *, first: 
         for column, left in enumerate(columns.starts):
             yield column, image[:, top : top + rows.size, left : left + columns.size]
 
-    found = list(finished_rows(rows, columns, len(image), windows, first=first))
-    assert [one.start for one in found] == sorted({one.start for one in found})
-    return np.concatenate([one.probabilities for one in found], axis=1)
+    found = [(start, part.copy()) for start, part in finished_rows(rows, columns, len(image), windows, first=first)]
+    assert [start for start, _ in found] == sorted({start for start, _ in found})
+    return np.concatenate([part for _, part in found], axis=1)
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (31, 300), (300, 31), (128, 129), (333, 257), (1000, 37)])
