@@ -95,7 +95,7 @@ def test_the_code_that_decides_a_row_is_all_that_reading_imports() -> None:
 
     # Records, splits and requests to Earth Engine do not decide what a label tile says.
     apart = {".origin", ".splits", ".earth_engine", "..spec.sources", "..spec.bands", "..spec.recipe", "..spec.words"}
-    apart |= {"..raster.geotiff_blocks", "..raster.gdal"}
+    apart |= {"..raster.geotiff_blocks", "..raster.gdal", "..spec.layers"}
     assert of_labels - apart <= set(READING)
 
 
