@@ -124,12 +124,14 @@ def map_image(
     identity = _identity(run_hash, image, options)
     parts = _Parts(path.with_name(f".{path.name}.parts"), identity)
     confidence = path.with_name(f"{path.stem}.confidence.tif") if options.confidence else None
-    complete = not parts.begun and path.exists() and tags_of(path).get("IDENTITY") == identity
-    if complete and (confidence is None or confidence.exists()):
-        progress.say(f"{path} is complete already")
-        return _made(run.config, path, confidence)
-    if path.exists() and not parts.begun and not complete:
+    # Whatever rows are held: a file that is no map of just this is somebody's.
+    if path.exists() and tags_of(path).get("IDENTITY") != identity:
         raise UsageError(f"{path} exists and is no map of this run, image and options; name another file with -o")
+    if path.exists() and (confidence is None or confidence.exists()):
+        progress.say(f"{path} is complete already")
+        parts.remove()
+        return _made(run.config, path, confidence)
+    _axes(run.config, image, options)  # settings that do not fit are refused before anything is written
     image.check_units()
     with parts.locked():
         _compute(run, image, options, parts, progress)
@@ -152,11 +154,8 @@ def _identity(run_hash: str, image: Image, options: MapOptions) -> str:
 
 
 def _compute(run: LoadedRun, image: Image, options: MapOptions, parts: _Parts, progress: Progress) -> None:
-    height, width = image.shape
-    fixed = run.config.model in FIXED_WINDOW_NETWORKS
-    rows, columns = (
-        axis(length, size=options.window, overlap=options.overlap, fixed=fixed) for length in (height, width)
-    )
+    height = image.shape[0]
+    rows, columns = _axes(run.config, image, options)
     first = parts.done()
     if first >= height:
         return
@@ -172,6 +171,17 @@ def _compute(run: LoadedRun, image: Image, options: MapOptions, parts: _Parts, p
                 stop = start + probabilities.shape[1]
                 parts.keep(start, *_decided(probabilities, windows.valid(start, stop)))
                 step.advance(stop - start)
+
+
+def _axes(run: RunConfig, image: Image, options: MapOptions) -> tuple[Axis, Axis]:
+    """Windows along rows and columns.
+
+    Raises:
+        UsageError: their size or overlap cannot be.
+    """
+    fixed = run.model in FIXED_WINDOW_NETWORKS
+    rows, columns = (axis(side, size=options.window, overlap=options.overlap, fixed=fixed) for side in image.shape)
+    return rows, columns
 
 
 def _decided(probabilities: Probabilities, valid: NDArray[np.bool_]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -249,10 +259,6 @@ class _Parts:
     def __init__(self, path: Path, identity: str) -> None:
         self.path, self._identity = path, identity
 
-    @property
-    def begun(self) -> bool:
-        return self.path.is_dir()
-
     def locked(self) -> _Lock:
         """Have the folder to oneself; rows of another run, image or options are deleted."""
         return _Lock(self.path, self._identity)
@@ -280,7 +286,7 @@ class _Parts:
                 yield int(path.stem.split("-")[1]), {name: held[name] for name in ("codes", "confidence")}
 
     def remove(self) -> None:
-        shutil.rmtree(self.path)
+        shutil.rmtree(self.path, ignore_errors=True)
 
 
 class _Lock:

@@ -175,8 +175,14 @@ def test_another_file_is_not_overwritten_and_a_complete_map_is_left_alone(tmp_pa
     image = open_image(write_image(tmp_path, 40, 40))
     (tmp_path / "taken.tif").write_text("mine")
 
+    (tmp_path / ".taken.tif.parts").mkdir()  # rows of a map that was stopped do not make the file ours
+
     with pytest.raises(UsageError, match=r"taken.tif exists and is no map of this run, image and options"):
         make_map(run, image, tmp_path / "taken.tif")
+    assert (tmp_path / "taken.tif").read_text() == "mine"
+    with pytest.raises(UsageError, match="windows are 500 px"):
+        make_map(run, image, tmp_path / "new.tif", window=500)
+    assert not list(tmp_path.glob("*new*"))
     made = make_map(run, image, tmp_path / "map.tif")
     stamp = made.path.stat().st_mtime_ns
     assert make_map(run, image, tmp_path / "map.tif") == made
