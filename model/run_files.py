@@ -121,15 +121,16 @@ class RunFiles:
         path = self.path / name
         if not path.is_file():
             return
-        if name not in self.sums():
+        recorded = self.sums().get(name)
+        if recorded is None:
             report_unchecked(str(self.path))
-        # The second look is for a file that another command wrote between the look at its hash and that at its bytes.
-        elif not self._is_on_record(name) and not self._is_on_record(name):
-            raise DataError(f"{path} was changed or damaged since it was written ({SUMS}); {remedy(name)}")
-
-    def _is_on_record(self, name: str) -> bool:
-        recorded = self.sums().get(name, ())
-        return _sha256_at(self.path / name) in recorded
+            return
+        # A write records the new hash before the file gets its name, and forgets the old one after. So a file that
+        # another command wrote meanwhile changed its record too; only a record that stayed as it was speaks of it.
+        while _sha256_at(path) not in recorded:
+            before, recorded = recorded, self.sums().get(name, ())
+            if recorded == before:
+                raise DataError(f"{path} was changed or damaged since it was written ({SUMS}); {remedy(name)}")
 
 
 def remedy(name: str) -> str:

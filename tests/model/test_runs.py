@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from dwplus.model import run_files
 from dwplus.model.config import to_mapping
 from dwplus.model.registry import configure, spec
 from dwplus.model.run_config import DataCard, RunConfig, run_name
@@ -197,6 +198,27 @@ def test_one_document_that_is_written_and_read_at_once_is_never_called_damaged(f
     thread.join()
 
     assert read == sorted(read)
+
+
+def test_a_reader_that_is_outrun_by_writers_again_and_again_finds_no_damage(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given a writer that is done between the look at the hashes and that at the bytes, each of five times."""
+    folder.write_json("scores.json", {"miou": 0})
+    hashed, numbers = run_files._sha256_at, iter(range(1, 6))
+
+    def outrun(path: Path) -> str:
+        if path.name == "scores.json" and (number := next(numbers, None)) is not None:
+            folder.write_json("scores.json", {"miou": number})
+        return hashed(path)
+
+    monkeypatch.setattr(run_files, "_sha256_at", outrun)
+
+    assert folder.read_json("scores.json") == {"miou": 5}
+
+    (folder.path / "scores.json").write_text('{"miou": 99}')
+    with pytest.raises(DataError, match="was changed or damaged"):
+        folder.read_json("scores.json")
 
 
 def test_a_folder_that_cannot_be_written_is_said_before_the_work(folder: RunFolder) -> None:
