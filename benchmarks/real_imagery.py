@@ -19,13 +19,8 @@ from pathlib import Path
 
 import numpy as np
 from dwplus.pipeline.dataset.samples import Dataset
-from dwplus.pipeline.spec.bands import decode
-from dwplus.pipeline.spec.classes import DYNAMIC_WORLD, IGNORE
 from numpy.typing import NDArray
-from rigs import arguments, real_chips
-
-TREES = 100
-PIXELS_PER_TILE = 2000
+from rigs import arguments, real_chips, real_scores, rivals
 
 
 @dataclass(frozen=True)
@@ -93,35 +88,8 @@ def _fold(
 
 def _forest(data: Path) -> NDArray[np.int64]:
     """Confusion matrix of a forest on single pixels: ten bands of Sentinel-2, VV and VH."""
-    from sklearn.ensemble import RandomForestClassifier
-
-    train, test = (_pixels(Dataset(data, split=split)) for split in ("train", "test"))
-    forest = RandomForestClassifier(TREES, min_samples_leaf=2, n_jobs=2, random_state=0)
-    rng = np.random.default_rng(0)
-    drawn = [rng.permutation(len(labels))[:PIXELS_PER_TILE] for _, labels in train]
-    forest.fit(
-        np.concatenate([pixels[kept] for (pixels, _), kept in zip(train, drawn, strict=True)]),
-        np.concatenate([labels[kept] for (_, labels), kept in zip(train, drawn, strict=True)]),
-    )
-    size = len(DYNAMIC_WORLD)
-    counts = np.zeros((size, size), dtype=np.int64)
-    for pixels, labels in test:
-        if len(labels):
-            np.add.at(counts, (labels, forest.predict(pixels)), 1)
-    return counts
-
-
-def _pixels(dataset: Dataset) -> list[tuple[NDArray[np.float32], NDArray[np.uint8]]]:
-    """Features (n, 12) and class indices (n,) of the pixels that count, tile by tile."""
-    found = []
-    for sample in dataset:
-        counts = sample.label != IGNORE
-        values = [
-            decode(part, bands)
-            for part, bands in ((sample.primary, dataset.primary), (sample.auxiliary, dataset.auxiliary))
-        ]
-        found.append((np.concatenate(values)[:, counts].T, sample.label[counts]))
-    return found
+    train, test = (Dataset(data, split=split) for split in ("train", "test"))
+    return real_scores.matrix_of(rivals.forest(train, test, seed=0), test)
 
 
 def _scores(counts: NDArray[np.int64]) -> tuple[float, float]:

@@ -4,8 +4,8 @@
 
 Sets a share of the sandbox's training tiles apart, pretrains on the other ones that share no block of 2 degrees with
 these, the validation or the test tiles, then trains on the share: from scratch and with the pretrained weights, with
-each seed. Prints the mIoU of each run on the test tiles and the mean difference. Without --data it builds a sandbox of
-132 tiles first. Takes about fifteen minutes on two cores, the build not counted.
+each seed. Prints as Markdown the mIoU of each run on the test tiles and the mean difference. Without --data it builds a
+sandbox of 132 tiles first. Takes about fifteen minutes on two cores, the build not counted.
 """
 
 from __future__ import annotations
@@ -53,7 +53,9 @@ def _built(folder: Path, tiles: int) -> Path:
 
 def _compare(root: Path, runs: Path, options: Any) -> None:
     few, others = _parts(root, options.share)
-    print(f"{len(others)} tiles to pretrain on, {len(few)} to train on, seeds 0 to {options.seeds - 1}", flush=True)
+    print(
+        f"{len(others)} tiles to pretrain on, {len(few)} to train on, seeds 0 to {options.seeds - 1}", file=sys.stderr
+    )
     before = _train(others, runs / "before", steps=options.before, crop_px=options.crop, seed=100)
     test = Dataset(root, split="test")
     found: dict[str, list[float]] = {"from scratch": [], "with --init": []}
@@ -63,11 +65,14 @@ def _compare(root: Path, runs: Path, options: Any) -> None:
             _train(few, run_dir, steps=options.steps, crop_px=options.crop, seed=seed, **changes)
             scores = score(run_dir, test, workers=0)
             found[name].append(scores.matrix.miou)
-            print(f"  {name}, seed {seed}: mIoU {scores.matrix.miou:.3f}", flush=True)
+            print(f"  {name}, seed {seed}: mIoU {scores.matrix.miou:.3f}", file=sys.stderr)
+    print(f"| begin | mean mIoU | seeds 0 to {options.seeds - 1} |\n|---|---|---|")
     for name, values in found.items():
-        print(f"{name:<14} mIoU {np.mean(values):.3f}  ({', '.join(f'{value:.3f}' for value in values)})")
+        print(f"| {name} | {np.mean(values):.3f} | {', '.join(f'{value:.3f}' for value in values)} |")
     gain = float(np.mean(found["with --init"]) - np.mean(found["from scratch"]))
-    print(f"gain by --init {100 * gain:+.1f} points of mIoU")
+    planet = test.root.planet()
+    version = "" if planet is None else f", version {planet['version']} of the planet"
+    print(f"\nGain by --init: {100 * gain:+.1f} points of mIoU{version}; {len(few)} tiles, {len(others)} before.")
     if not options.tiny and gain < BAR:
         sys.exit(f"missed: {100 * gain:.1f} points, the bar is {100 * BAR:.0f}")
 

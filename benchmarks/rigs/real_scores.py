@@ -44,14 +44,21 @@ CORINE: dict[str, tuple[str, ...]] = {
 def predictions(run: Path, tiles: Dataset) -> tuple[NDArray[np.int64], Predicted]:
     """Confusion matrix (truth in rows) over the tiles of a data set, and what was predicted."""
     loaded = dwplus.load(run, device="cpu")
-    size = len(DYNAMIC_WORLD)
-    counts, predicted = np.zeros((size, size), dtype=np.int64), {}
+    predicted = {}
     for sample in tiles:
         classes = dwplus.predict(loaded, sample)
+        predicted[sample.tile_id] = np.where(sample.label != IGNORE, classes, IGNORE).astype(np.uint8)
+    return matrix_of(predicted, tiles), predicted
+
+
+def matrix_of(predicted: Predicted, tiles: Dataset) -> NDArray[np.int64]:
+    """Confusion matrix (truth in rows), int64 (classes, classes), over the pixels that count."""
+    size = len(DYNAMIC_WORLD)
+    counts = np.zeros((size, size), dtype=np.int64)
+    for sample in tiles:
         counted = sample.label != IGNORE
-        np.add.at(counts, (sample.label[counted], classes[counted]), 1)
-        predicted[sample.tile_id] = np.where(counted, classes, IGNORE).astype(np.uint8)
-    return counts, predicted
+        np.add.at(counts, (sample.label[counted], predicted[sample.tile_id][counted]), 1)
+    return counts
 
 
 def scores_of(counts: NDArray[np.int64]) -> dict[str, float]:

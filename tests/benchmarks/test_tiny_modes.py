@@ -24,15 +24,16 @@ KEY_FIGURES = {
     "local_ee_tile.py": "CPU-s",
     "missing_modalities.py": "points against",
     "network_speed.py": "speed against plain",
-    "planet_difficulty.py": "S1 and S2",
+    "planet_difficulty.py": "Sentinel-1 adds",
     "planet_pictures.py": "planet-tiles.png",
     "planet_properties.py": "kurtosis",
     "real_imagery.py": "forest on single pixels",
+    "sandbox_figures.py": "transfer: ",
     "scoring_cost.py": "bootstrapped",
     "shard_size.py": "ratio",
     "startup.py": "--help",
     "store_read.py": "x memcpy",
-    "transfer.py": "gain by --init",
+    "transfer.py": "Gain by --init",
 }
 """What the last lines of each are about."""
 
@@ -78,3 +79,34 @@ def test_every_rig_is_described() -> None:
     page = (FOLDER / "README.md").read_text(encoding="utf-8")
 
     assert [p.name for p in (FOLDER / "rigs").glob("*.py") if p.stem != "__init__" and f"`{p.name}`" not in page] == []
+
+
+def test_every_measured_part_of_a_page_has_its_maker_and_the_other_way_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given the pages, when their measured parts are listed, then ``sandbox_figures.py`` makes just these."""
+    monkeypatch.syspath_prepend(FOLDER)
+    import sandbox_figures
+    from rigs import pages
+
+    found = {
+        name: path.name
+        for path in (REPOSITORY / "docs").glob("*.md")
+        for name in pages.names_in(path.read_text(encoding="utf-8"))
+    }
+
+    assert found == sandbox_figures.PAGES
+    assert set(sandbox_figures.MAKERS) == set(sandbox_figures.NAMES)
+
+
+def test_a_measured_part_is_replaced_and_what_stands_around_it_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(FOLDER)
+    from rigs import pages
+
+    end = "<!-- end of figures -->\n"
+    page = f"before\n<!-- figures: a -->\nold\n{end}between\n<!-- figures: b -->\n{end}"
+
+    found = pages.replaced(page, "b", ["new \\1"])
+
+    assert found == page.replace("b -->\n", "b -->\n\nnew \\1\n\n")
+    assert pages.replaced(found, "b", ["new \\1"]) == found
+    with pytest.raises(ValueError, match="figures: c"):
+        pages.replaced(page, "c", [])
