@@ -101,7 +101,8 @@ class Image:
             held = pixels[[SENSOR_BANDS[product.sensor].index(band) for band in names]]
             if not np.isfinite(held).all(axis=0).any():
                 raise DataError(
-                    f"{product.name} has no pixel with data in all its bands; look at its nodata (--nodata)"
+                    f"{product.name} has no pixel with data in all its bands on the map's grid: it lies elsewhere, or "
+                    "its nodata value is another one (--nodata)"
                 )
             rule, message = broken_rule(product.sensor, held, names)
             if rule:

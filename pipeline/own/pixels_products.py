@@ -121,8 +121,8 @@ def find_products(paths: Iterable[Path], rules: Rules) -> Found:
     for sensor in rules.sensors:
         if not any(product.sensor == sensor for product in products):
             raise DataError(
-                f"no file holds {', '.join(SENSOR_BANDS[sensor])} of {sensor_title(sensor)}; name more files, or "
-                "another --as"
+                f"no file holds {', '.join(SENSOR_BANDS[sensor])} of {sensor_title(sensor)}; name the files that hold "
+                "them too"
             )
     return Found(tuple(sorted(products, key=_order)), dropped)
 
