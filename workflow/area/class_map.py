@@ -7,6 +7,7 @@ that is where a map mostly misses them. Memory: some hundred rows of the map, wh
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +16,12 @@ import numpy as np
 import pyproj
 import rasterio
 from numpy.typing import NDArray
-from rasterio.errors import RasterioError
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 
 from ...pipeline.errors import DataError, UsageError, in_brief
 from ...pipeline.spec.classes import ClassTable
+from ...pipeline.spec.words import count_of
 from .ellipsoid import Grid, check_grid, pixel_hectares
 
 _MOST_PX = 1 << 22
@@ -45,6 +47,7 @@ class ClassMap:
         names: code -> name of the class, as far as they are known.
         source: who its pixels came from, or those of the network that made it (tags ``DWPLUS_SOURCE``, ``TRAINED_ON``);
             empty = not known.
+        no_class: codes by which a class table says that a pixel has none (unmarked, ignored): not mapped either.
     """
 
     path: Path
@@ -52,6 +55,7 @@ class ClassMap:
     nodata: int | None
     names: Mapping[int, str]
     source: str
+    no_class: tuple[int, ...] = ()
 
     def name_of(self, code: int) -> str:
         """The name of a class, or its code where it has none."""
@@ -71,11 +75,12 @@ def open_map(path: Path, classes: ClassTable | None = None, nodata: int | None =
     if not path.is_file():
         raise DataError(f"{path} does not exist; name the GeoTIFF of a map")
     try:
-        with rasterio.open(path) as file:
+        # What lies nowhere is refused below, in one line.
+        with warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning), rasterio.open(path) as file:
             if file.count != 1 or np.dtype(file.dtypes[0]).kind not in "iu":
                 raise DataError(
-                    f"{path} has {file.count} band(s) of {file.dtypes[0]}; a map has one band of whole numbers, the "
-                    "codes of classes"
+                    f"{path} has {count_of(file.count, 'band')} of {file.dtypes[0]}; a map has one band of whole "
+                    "numbers, the codes of classes"
                 )
             if file.crs is None:
                 raise DataError(f"{path} has no CRS, so that its pixels have no area; write one into it")
@@ -86,13 +91,22 @@ def open_map(path: Path, classes: ClassTable | None = None, nodata: int | None =
     check_grid(grid, path)
     names = dict(enumerate(classes.code_names)) if classes is not None else _names_in(tags.get("CLASSES", ""))
     empty = nodata if nodata is not None else None if declared is None else int(declared)
-    return ClassMap(path, grid, empty, names, tags.get("DWPLUS_SOURCE", tags.get("TRAINED_ON", "")))
+    source = tags.get("DWPLUS_SOURCE", tags.get("TRAINED_ON", ""))
+    return ClassMap(path, grid, empty, names, source, _no_class(names))
 
 
 def _names_in(tag: str) -> dict[int, str]:
     """``0=unmarked 1=water ...``"""
     pairs = (word.partition("=") for word in tag.split())
     return {int(code): name for code, _, name in pairs if code.isdigit() and name}
+
+
+def _no_class(names: Mapping[int, str]) -> tuple[int, ...]:
+    """Codes of a table that mean no class: 0 where it is called unmarked, and then the last one, of what is ignored."""
+    if names.get(0) != "unmarked":
+        return ()
+    last = max(names)
+    return (0, last) if names[last] in ("ignored", "cloud") else (0,)
 
 
 def sha256_of_file(path: Path) -> str:
@@ -169,7 +183,7 @@ def rows_of(of: ClassMap, by: Stratification | None, inside: Inside | None = Non
                 part = np.ones((rows, grid.width), dtype=bool) if inside is None else inside(first, rows)
                 codes = read[above : above + rows]
                 strata = codes if by is None else _strata(read, by)[above : above + rows]
-                mapped = part if of.nodata is None else part & (codes != of.nodata)
+                mapped = part & ~np.isin(codes, [*of.no_class, *([] if of.nodata is None else [of.nodata])])
                 yield Rows(first, codes, np.where(mapped, strata, NONE), part, pixel_hectares(grid, first, rows))
     except RasterioError as error:
         raise DataError(f"{of.path} is damaged ({in_brief(error)}); write it again") from None

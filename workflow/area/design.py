@@ -76,6 +76,7 @@ class Design:
         expected: accuracy that was expected of each stratum.
         unmapped_pixels, unmapped_hectares: of the area of interest.
         training_checked: whether ``in_training`` was looked up.
+        no_class: codes by which the map's class table says that a pixel has none: not mapped either.
     """
 
     dwplus: str
@@ -96,6 +97,7 @@ class Design:
     unmapped_hectares: float
     training_checked: bool
     points: tuple[DesignPoint, ...]
+    no_class: tuple[int, ...] = ()
 
 
 def design_file(points: Path) -> Path:

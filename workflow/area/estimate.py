@@ -215,7 +215,7 @@ def report(
         DataError: the map is another one, an answer is none, or a stratum has fewer than two decided points.
     """
     check_map(of, design)
-    of = replace(of, nodata=design.nodata)
+    of = replace(of, nodata=design.nodata, no_class=design.no_class)
     names, codes = [one.name for one in design.classes], [one.code for one in design.classes]
     decoded = decode(match(answers, design, path), names, codes, path)
     sample, points = sample_of(design, decoded, codes)

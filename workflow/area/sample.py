@@ -19,6 +19,7 @@ from ...pipeline.errors import DataError, UsageError
 from ...pipeline.files.atomic import read_json, read_toml
 from ...pipeline.files.records import write_record
 from ...pipeline.spec.version import __version__
+from ...pipeline.spec.words import count_of
 from .allocation import allocate, sample_size
 from .class_map import Census, ClassMap, Stratification, rare_codes, rows_of, sha256_of_file, take_census
 from .design import Design, DesignClass, DesignPoint, DesignStratum, design_file
@@ -90,6 +91,7 @@ def draw_sample(
         map=of.path.name,
         map_sha256=sha256_of_file(of.path),
         nodata=of.nodata,
+        no_class=of.no_class,
         area_wkt="" if area is None else shapely.to_wkt(shapely.union_all(area.shapes), rounding_precision=-1),
         seed=asked.seed,
         buffer_px=by.buffer_px,
@@ -114,18 +116,15 @@ def draw_sample(
 
 def _missed(of: ClassMap, census: Census) -> list[DesignClass]:
     """Classes that the map has a name for and shows nowhere: an interpreter may meet them all the same."""
-    no_class = {0, of.nodata, *census.classes}
-    return [
-        DesignClass(code, name, 0, 0.0)
-        for code, name in of.names.items()
-        if code not in no_class and name not in ("unmarked", "ignored", "cloud")
-    ]
+    shown = {of.nodata, *of.no_class, *census.classes}
+    return [DesignClass(code, name, 0, 0.0) for code, name in of.names.items() if code not in shown]
 
 
 def _stratification(of: ClassMap, census: Census, asked: SampleOrder) -> Stratification:
     codes = tuple(census.classes)
     if len(codes) < 2:
-        raise DataError(f"{of.path} has {len(codes)} class(es) where it is mapped; a sample needs at least 2")
+        count = count_of(len(codes), "class", "classes")
+        raise DataError(f"{of.path} has {count} where it is mapped; a sample needs at least 2")
     known = [of.name_of(code) for code in codes]
     for name in (*asked.expected, *asked.rare):
         if name not in known:

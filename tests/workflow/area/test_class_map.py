@@ -7,6 +7,7 @@ import pytest
 import rasterio
 from affine import Affine
 from dwplus.pipeline.errors import DataError, UsageError
+from dwplus.pipeline.spec.classes import DYNAMIC_WORLD
 from dwplus.workflow.area import class_map
 from dwplus.workflow.area.class_map import NONE, Stratification, near, open_map, rare_codes, rows_of, take_census
 from support.class_maps import town, write_map
@@ -34,6 +35,20 @@ def test_a_map_of_a_network_of_the_sandbox_says_so(tmp_path: Path) -> None:
     of = open_map(write_map(tmp_path / "town.tif", town(), tags=tags))
 
     assert (of.source, of.name_of(2), of.name_of(3)) == ("SANDBOX", "trees", "3")
+
+
+def test_codes_that_a_class_table_calls_unmarked_or_ignored_are_not_mapped(tmp_path: Path) -> None:
+    """Given a label raster, whose code 0 is unmarked and 10 is cloud, and which declares no nodata."""
+    codes = np.array([[0, 1, 2], [10, 1, 2]], dtype=np.uint8)
+    tagged = {"CLASSES": " ".join(f"{code}={name}" for code, name in enumerate(DYNAMIC_WORLD.code_names))}
+    by_tag = open_map(write_map(tmp_path / "tag.tif", codes, nodata=None, tags=tagged))
+    by_table = open_map(write_map(tmp_path / "none.tif", codes, nodata=None, tags={}), DYNAMIC_WORLD)
+    plain = open_map(write_map(tmp_path / "plain.tif", codes, nodata=None, tags={}))
+
+    for of in (by_tag, by_table):
+        census = take_census(of, None)
+        assert (sorted(census.classes), census.unmapped[0]) == ([1, 2], 2)
+    assert sorted(take_census(plain, None).classes) == [0, 1, 2, 10]
 
 
 def test_rows_do_not_depend_on_how_many_are_read_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,7 +94,7 @@ def test_rare_classes_are_those_below_a_share(tmp_path: Path) -> None:
 def test_a_file_that_is_no_map_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"none.tif does not exist"):
         open_map(tmp_path / "none.tif")
-    with pytest.raises(DataError, match=r"has 1 band\(s\) of float32; a map has one band of whole numbers"):
+    with pytest.raises(DataError, match=r"has 1 band of float32; a map has one band of whole numbers"):
         open_map(write_map(tmp_path / "float.tif", np.ones((4, 4), dtype=np.float32)))
     with pytest.raises(DataError, match="has no CRS, so that its pixels have no area"):
         open_map(write_map(tmp_path / "nowhere.tif", town(), crs=""))
