@@ -13,6 +13,7 @@
 - ``mapping``: a map out of a run and an image.
 - ``comparing``: differences of runs on the same tiles.
 - ``reproduce``: everything in one command.
+- ``reproduction``: the paper number by number, and what became of each.
 - ``pages``: the report and the page of findings.
 - ``area``: areas and accuracies of a map, from a sample that somebody interpreted.
 - ``doctor``: what a build needs, checked before it starts.
