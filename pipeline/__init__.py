@@ -16,4 +16,5 @@ In the order in which data flows; each package may import those above it (the ta
 - ``own``: labels and pixels of users.
 - ``statistics``: exact histograms and what is computed from them.
 - ``build``: the whole build, in order.
+- ``areas``: areas to be mapped: outlines, grids.
 """

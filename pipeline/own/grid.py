@@ -70,6 +70,11 @@ def zone_of(epsg: int) -> Zone:
     return Zone(epsg % 100, epsg // 100 == 327)
 
 
+def utm_zone_of(crs: str) -> Zone:
+    """The zone of ``"EPSG:326zz"`` or ``"EPSG:327zz"``."""
+    return zone_of(int(crs.removeprefix("EPSG:")))
+
+
 def zones_between(west: float, south: float, east: float, north: float) -> list[Zone]:
     """Zones that a box in degrees meets; longitudes may lie beyond 180.
 

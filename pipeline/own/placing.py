@@ -116,15 +116,29 @@ def _near_zone(shapes: Shapes, bounds: NDArray[np.float64], zone: Zone) -> Shape
 
 def area_in_zone(shape: shapely.Geometry, zone: Zone) -> float:
     """Square metres, in the CRS of a zone, of the part of a geometry in degrees that lies in the zone."""
+    part = part_in_zone(shape, zone)
+    return 0.0 if part is None else float(shapely.area(part))
+
+
+def part_in_zone(shape: shapely.Geometry, zone: Zone, *, longest_m: float | None = None) -> shapely.Geometry | None:
+    """The part of a geometry in degrees that lies in a zone, in its CRS; None where there is none.
+
+    Args:
+        longest_m: of its edges; None = corners are put nowhere.
+    """
     south, north = zone.latitudes
     west, _, east, _ = shape.bounds
-    area = 0.0
+    parts = []
     for turn in range(math.floor((west - zone.west - 6) / 360), math.ceil((east - zone.west) / 360) + 1):
         within = shapely.box(zone.west + 360 * turn, south, zone.west + 360 * turn + 6, north)
         part = shapely.intersection(shape, within)
-        if not part.is_empty:
-            area += float(shapely.area(_transformed(np.array([part], dtype=object), zone.from_lon_lat.transform))[0])
-    return area
+        if part.area > 0:
+            parts.append(part if longest_m is None else shapely.segmentize(part, longest_m / _METRES_PER_DEGREE))
+    if not parts:
+        return None
+    moved = _transformed(np.array(parts, dtype=object), zone.from_lon_lat.transform)
+    found: shapely.Geometry = moved[0] if len(moved) == 1 else shapely.union_all(moved)
+    return found
 
 
 def pieces(zone: Zone, positions: NDArray[np.int64], shapes: Shapes, tile_px: int) -> Iterator[Piece]:

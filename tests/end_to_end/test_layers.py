@@ -26,6 +26,7 @@ MAY_IMPORT: dict[str, str] = {
     "pipeline.own": "spec files raster dataset labels validation",
     "pipeline.statistics": "spec files raster dataset cluster",
     "pipeline.build": "all of pipeline",
+    "pipeline.areas": "all of pipeline",
     "local_ee": "itself, spec, files.atomic",
     "model": "itself, spec, files, dataset",
     "workflow": "itself, pipeline, model, local_ee.launch, local_ee.planet",

@@ -1,0 +1,5 @@
+"""Areas to be mapped: outlines, grids, scenes and pixels.
+
+- ``outline``: the area that a file, a box or another raster means.
+- ``grids``: an area on the 10 m grid of each UTM zone that it lies in.
+"""
