@@ -36,6 +36,7 @@ def print_scores(scores: Scores, *, as_json: bool) -> None:
     """Scores of a run: a line of the overall ones, then a row for each class."""
     from ..model.metrics import further, overall
     from ..model.scores.words import note, of_metric, of_scores
+    from ..model.training_range import sentence
     from ..pipeline.spec.words import count_of
 
     if as_json:
@@ -51,6 +52,7 @@ def print_scores(scores: Scores, *, as_json: bool) -> None:
     bounds = {} if scores.intervals is None else scores.intervals.values
     for metric, value in known:
         click.echo(f"  {of_metric(value, bounds.get(metric.key), metric)}")
+    click.echo(f"  {sentence(scores.outside)}")
     click.echo(f"majority guess ({scores.majority[0]}): OA {scores.majority[1]:.2%} {beside}".rstrip())
     print_table(_CLASS_COLUMNS, [_class_cells(scores, name, found) for name, found in values["classes"].items()])
 
@@ -138,14 +140,20 @@ def _print_group_table(table: TileTable, by: str, tag: str) -> None:
     from ..model.metrics import overall
     from ..model.scores.groups import grouped
 
+    known = table.outside is not None
     columns = [
         Column(by),
         Column("tiles", number=True),
         Column("classes", number=True),
         *(Column(f"{metric.title} %", number=True) for metric in overall()),
+        *([Column("outside %", number=True)] if known else []),
     ]
-    print_table(columns, [_group_cells(group) for group in grouped(table, by)])
+    print_table(
+        columns, [(*_group_cells(group), *([_percent(group.outside)] if known else [])) for group in grouped(table, by)]
+    )
     click.echo("95 % intervals in brackets; none below 10 tiles (or blocks of a user's labels)")
+    if known:
+        click.echo("outside: pixels beyond the 0.1-99.9 % range of the training split in some band")
     if tag:
         click.echo(tag)
 
@@ -160,3 +168,7 @@ def _group_cells(group: Group) -> Sequence[str]:
         for metric, value in values
     ]
     return (group.name, str(group.tiles), str(group.intervals.present), *cells)
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.2f}"

@@ -23,6 +23,7 @@ from .config import from_mapping, to_mapping
 from .loader import InputScaling, Normaliser, TileSet, plain_statistics, planet_of, radars_of
 from .missing import with_tokens
 from .registry import completed, make_network, older_form
+from .training_range import fault_of, ranges_of
 
 MAY_DIFFER = frozenset(
     {
@@ -55,6 +56,8 @@ class DataCard:
             version.
         input_scaling: what is normalised of Sentinel-2: ``linear``: reflectance; ``log``: log(1 + 0.005 DN).
         s2_level: of Sentinel-2: surface reflectance (L2A), or that at the top of the atmosphere (L1C).
+        ranges: 0.1 and 99.9 % percentile of each band in the training split, in its unit (``training_range``); empty
+            where they are not known, as in a run of an earlier version.
     """
 
     primary: tuple[str, ...]
@@ -70,6 +73,7 @@ class DataCard:
     planet: int | None = None
     input_scaling: InputScaling = "linear"
     s2_level: S2Level = "L2A"
+    ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, tiles: TileSet, input_scaling: InputScaling = "linear") -> DataCard:
@@ -86,6 +90,7 @@ class DataCard:
             radars=radars_of(tiles),
             planet=planet_of(tiles),
             input_scaling=input_scaling,
+            ranges=ranges_of(tiles),
         )
 
     def planet_difference(self, other: int | None) -> str:
@@ -109,6 +114,8 @@ class DataCard:
             return f"there are no statistics of band {', '.join(missing)}"
         if not all(isfinite(number) for pair in self.statistics.values() for number in pair):
             return "a mean or a deviation is not a number"
+        if wrong := fault_of(self.ranges, (*self.primary, *self.auxiliary)):
+            return wrong
         classes, counts = len(self.classes), (*self.class_counts, self.tiles)
         if len(self.class_counts) != classes or not all(0 <= n < 2**63 for n in counts):
             return f"numbers of tiles and of pixels are counts from 0 on, those of pixels one for each of {classes}"
@@ -254,6 +261,8 @@ class RunConfig:
             del document["data"]["planet"]
         if self.data.s2_level == "L2A":
             del document["data"]["s2_level"]
+        if not self.data.ranges:
+            del document["data"]["ranges"]
         if self.published is None:
             del document["published"]
         if self.initial is None:
@@ -288,6 +297,8 @@ class RunConfig:
             self = replace(self, data=replace(self.data, radars=()))
         if begun.data.planet is None:
             self = replace(self, data=replace(self.data, planet=None))
+        if not begun.data.ranges:
+            self = replace(self, data=replace(self.data, ranges={}))
         if begun.model != self.model:
             return self
         chosen = self.train.get("model_options") or {}

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import nn
 from torch.utils.data import DataLoader
@@ -44,9 +45,9 @@ from .scores.intervals import intervals_of
 from .scores.kept import write_scores
 from .scores.share import Share
 from .scores.tile_table import TileRecord, TileTable, records_of, with_masks
+from .training_range import OutsideCounts, StoredRange, ranges_of
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from ..pipeline.dataset.samples import Sample
@@ -93,12 +94,14 @@ def score(
     RunFolder(run_dir).prepare()
     start = time.perf_counter()
     mine = share.of(len(dataset))
-    counted, computing = _count_tiles(network, normaliser, dataset, mine, batch, workers, on_tile)
+    ranges = known_ranges(run, dataset)
+    counted, computing = _count_tiles(network, normaliser, dataset, mine, batch, workers, ranges, on_tile)
     counted, computing = share.gathered(counted, computing)
     names = run.data.classes.names
     records = records_of(dataset) if records is None else records
     records = with_masks(records, [one.mask for one in counted])
-    table = TileTable.of(records, [one.counts for one in counted], names)
+    outside = None if ranges is None else OutsideCounts.of_tiles([o for one in counted if (o := one.outside)])
+    table = TileTable.of(records, [one.counts for one in counted], names, outside)
     total = table.counts()
     tiles = dataset.tiles
     matrices = [one.counts.matrix for one in counted]
@@ -123,6 +126,7 @@ def score(
         weights_sha256=next(reversed(RunFolder(run_dir).sums().get(weights, ())), None),
         mask=Mask(mask_of(dataset), table.mask_hash),
         intervals=intervals_of(table.sums, design_of(table.records), names),
+        outside=None if outside is None else outside.shares(),
     )
     if not share.first:
         return scores
@@ -264,11 +268,23 @@ def majority_guess(class_counts: tuple[int, ...], matrix: ConfusionMatrix) -> tu
     return matrix.names[index], accuracy
 
 
+def known_ranges(run: RunConfig, dataset: TileSet) -> StoredRange | None:
+    """The training range of a run's bands; None where it is not known.
+
+    A run of an earlier version does not record it: the statistics of the data set that it was trained on may.
+    """
+    ranges = run.data.ranges
+    if not ranges and run.published is None and dataset.trained_here:
+        ranges = ranges_of(dataset)
+    return StoredRange.of(ranges, (*run.data.primary, *run.data.auxiliary))
+
+
 class _Counted(NamedTuple):
-    """Counts of a tile, and which of its pixels count."""
+    """Counts of a tile, which of its pixels count, and how many are outside the training range, where it is known."""
 
     counts: TileCounts
     mask: str
+    outside: OutsideCounts | None
 
 
 def _count_tiles(
@@ -278,6 +294,7 @@ def _count_tiles(
     places: Sequence[int],
     batch: int,
     workers: int | None,
+    ranges: StoredRange | None,
     on_tile: Callable[[int, int], None] | None,
 ) -> tuple[list[_Counted], float]:
     """Counts of the tiles at some places of a data set, in that order, and the seconds spent in the network."""
@@ -288,9 +305,10 @@ def _count_tiles(
         counted = _count_batch(network, normaliser, one)
         matrices, bins, errors = (part.cpu().numpy() for part in counted)  # waits for the device
         computing += time.perf_counter() - start
-        for label, matrix, calibration, squared in zip(one.label, matrices, bins, errors, strict=True):
+        outside = _outside(one, ranges)
+        for label, matrix, calibration, squared, out in zip(one.label, matrices, bins, errors, outside, strict=True):
             counts = TileCounts(ConfusionMatrix(matrix, names), calibration, int(squared))
-            found.append(_Counted(counts, mask_digest(label)))
+            found.append(_Counted(counts, mask_digest(label), out))
         if on_tile:
             on_tile(len(found), len(places))
     return found, computing
@@ -301,6 +319,14 @@ def _count_batch(network: nn.Module, normaliser: Normaliser, batch: Batch) -> Co
     batch = batch_to(batch, normaliser.primary.factor.device)
     logits = network(*normaliser(batch.primary, batch.auxiliary))
     return count_batch(batch.label, predicted_classes(logits), logits)
+
+
+def _outside(batch: Batch, ranges: StoredRange | None) -> list[OutsideCounts | None]:
+    """Of each tile of a batch on the CPU: 16-bit integers are compared by numpy at several times the speed of torch."""
+    if ranges is None:
+        return [None] * len(batch.label)
+    pairs = zip(batch.primary.numpy(), batch.auxiliary.numpy(), strict=True)
+    return [OutsideCounts.of_tile(np.concatenate(pair), ranges) for pair in pairs]
 
 
 class _Places(TorchDataset[Batch]):

@@ -15,6 +15,7 @@ from ...pipeline.errors import DataError
 from ...pipeline.spec.version import __version__
 from ..metrics import ConfusionMatrix, TileCounts
 from ..runs import WEIGHTS
+from ..training_range import OutsideShares
 from .intervals import Intervals
 
 
@@ -63,6 +64,7 @@ class Scores:
         weights_sha256: of the file of weights; None where the run has no record of it.
         tiles_file, mask, intervals: None in scores of an earlier version.
         dropped: share of the pixels without each input that was left out on purpose, and the seed of the choice.
+        outside: pixels of all tiles that are outside the training range; None where that is not known.
     """
 
     split: str
@@ -86,6 +88,7 @@ class Scores:
     mask: Mask | None = None
     intervals: Intervals | None = None
     dropped: Mapping[str, float] = field(default_factory=dict)
+    outside: OutsideShares | None = None
 
     def values(self) -> dict[str, Any]:
         """Every metric as ``TileCounts.scores`` gives them, those of calibration among them."""
@@ -98,6 +101,7 @@ class Scores:
             "mask": None if self.mask is None else vars(self.mask),
             "intervals": None if self.intervals is None else self.intervals.to_dict(),
             "tile_counts": None if self.tiles_file is None else vars(self.tiles_file),
+            "outside": None if self.outside is None else vars(self.outside),
         }
         return {
             "dwplus": __version__,
@@ -147,6 +151,7 @@ class Scores:
                 tiles_file=TilesFile(**mapping["tile_counts"]) if "tile_counts" in mapping else None,
                 mask=Mask(**mapping["mask"]) if "mask" in mapping else None,
                 intervals=Intervals.from_dict(mapping["intervals"]) if "intervals" in mapping else None,
+                outside=OutsideShares.from_dict(mapping["outside"]) if "outside" in mapping else None,
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(f"these are no scores of dwplus ({error!r}); score the run again") from None

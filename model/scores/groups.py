@@ -69,12 +69,14 @@ class Group:
         tiles: how many it has.
         counts: of all of them together.
         intervals: of its scores; too few tiles for one is the rule rather than the exception.
+        outside: share of its pixels that are outside the training range in some band; None where that is not known.
     """
 
     name: str
     tiles: int
     counts: TileCounts
     intervals: Intervals
+    outside: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -82,6 +84,7 @@ class Group:
             "group": self.name,
             "tiles": self.tiles,
             **self.counts.scores(),
+            "outside": self.outside,
             "intervals": self.intervals.to_dict(),
         }
 
@@ -106,7 +109,8 @@ def _order(name: str) -> tuple[float, str]:
 def _group(table: TileTable, name: str, chosen: np.ndarray) -> Group:
     part = table.part(chosen)
     intervals = intervals_of(part.sums, design_of(part.records), table.names)
-    return Group(name, len(part), part.counts(), intervals)
+    outside = None if part.outside is None else part.outside.shares().pixels
+    return Group(name, len(part), part.counts(), intervals, outside)
 
 
 def ranked(table: TileTable) -> list[tuple[TileRecord, float]]:

@@ -25,6 +25,7 @@ from ...pipeline.spec.overlaps import block_of
 from ...pipeline.spec.tiles import Tile
 from ..loader import TileSet, labelers_of
 from ..metrics import BINS, ConfusionMatrix, Sums, TileCounts
+from ..training_range import OutsideCounts
 
 FORMAT = 1
 _KEY = b"dwplus.tile_counts"
@@ -82,6 +83,7 @@ class TileTable:
             and the pixels in it.
         bins: int64 (tiles, 3, BINS), as ``metrics.Sums``.
         squared_errors: int64 (tiles,), in millionths.
+        outside: pixels of each tile that are outside the training range; None where that is not known.
     """
 
     records: tuple[TileRecord, ...]
@@ -91,9 +93,16 @@ class TileTable:
     pixels: NDArray[np.int64]
     bins: NDArray[np.int64]
     squared_errors: NDArray[np.int64]
+    outside: OutsideCounts | None = None
 
     @classmethod
-    def of(cls, records: Sequence[TileRecord], counts: Sequence[TileCounts], names: tuple[str, ...]) -> TileTable:
+    def of(
+        cls,
+        records: Sequence[TileRecord],
+        counts: Sequence[TileCounts],
+        names: tuple[str, ...],
+        outside: OutsideCounts | None = None,
+    ) -> TileTable:
         """Of tiles in any order.
 
         Raises:
@@ -118,6 +127,7 @@ class TileTable:
             ),
             np.array(bins, dtype=np.int64).reshape(-1, 3, BINS),
             np.array([counts[place].squared_errors or 0 for place in order], dtype=np.int64),
+            None if outside is None else outside.part(np.array(order, dtype=np.int64)),
         )
 
     def __len__(self) -> int:
@@ -171,6 +181,7 @@ class TileTable:
             self.pixels[inside],
             self.bins[chosen],
             self.squared_errors[chosen],
+            None if self.outside is None else self.outside.part(chosen),
         )
 
     # --- file ---------------------------------------------------------------------------------------------------------
@@ -188,10 +199,13 @@ class TileTable:
         columns["pixels"] = pa.ListArray.from_arrays(pa.array(starts), pa.array(self.pixels))
         columns["bins"] = pa.FixedSizeListArray.from_arrays(pa.array(self.bins.ravel()), 3 * BINS)
         columns["squared_errors"] = pa.array(self.squared_errors)
-        head = json.dumps({"format": FORMAT, "classes": list(self.names), "bins": BINS})
+        head = {"format": FORMAT, "classes": list(self.names), "bins": BINS}
+        if self.outside is not None:
+            head["outside_bands"] = list(self.outside.bands)
+            columns |= _outside_columns(self.outside)
         types = {"date": pa.date32(), "km": pa.float64()}
         arrays = {n: v if isinstance(v, pa.Array) else pa.array(v, types.get(n)) for n, v in columns.items()}
-        table = pa.table(arrays).replace_schema_metadata({_KEY: head})
+        table = pa.table(arrays).replace_schema_metadata({_KEY: json.dumps(head)})
         pq.write_table(table, path, compression="zstd", row_group_size=_ROWS_A_GROUP)
 
     @classmethod
@@ -209,12 +223,12 @@ class TileTable:
             head = json.loads((table.schema.metadata or {})[_KEY])
             if head["format"] != FORMAT or head["bins"] != BINS:
                 raise DataError(f"{path} is of another version of dwplus; score the run again")
-            return cls._of_columns(table, tuple(head["classes"]))
+            return cls._of_columns(table, tuple(head["classes"]), head.get("outside_bands"))
         except (OSError, KeyError, ValueError, TypeError, pa.ArrowException) as error:
             raise DataError(f"{path} cannot be read ({in_brief(error)}); score the run again") from None
 
     @classmethod
-    def _of_columns(cls, table: Any, names: tuple[str, ...]) -> TileTable:
+    def _of_columns(cls, table: Any, names: tuple[str, ...], bands: Sequence[str] | None) -> TileTable:
         plain = [field.name for field in fields_of(TileRecord)]
         columns = {name: table.column(name).to_pylist() for name in plain}
         columns["km"] = [float("nan") if km is None else km for km in columns["km"]]
@@ -232,7 +246,36 @@ class TileTable:
             pixels.flatten().to_numpy(zero_copy_only=False).astype(np.int64),
             bins.flatten().to_numpy(zero_copy_only=False).astype(np.int64).reshape(-1, 3, BINS),
             table.column("squared_errors").to_numpy().astype(np.int64),
+            None if bands is None else _outside_of(table, tuple(bands)),
         )
+
+
+_COUNTS = ("seen", "beyond")
+"""Counts of each band, in columns such as ``seen_B2``; those of all bands are in ``seen_any`` and ``beyond_any``."""
+
+
+def _outside_columns(outside: OutsideCounts) -> dict[str, Any]:
+    """Counts, and for people the share ``outside``: of pixels that are outside in some band."""
+    import pyarrow as pa
+
+    columns: dict[str, Any] = {"outside": pa.array(outside.share, from_pandas=True)}
+    for name in _COUNTS:
+        columns[f"{name}_any"] = pa.array(getattr(outside, f"{name}_any"))
+        counts = getattr(outside, name)
+        columns |= {f"{name}_{band}": pa.array(counts[:, place]) for place, band in enumerate(outside.bands)}
+    return columns
+
+
+def _outside_of(table: Any, bands: tuple[str, ...]) -> OutsideCounts:
+    def counts(name: str) -> NDArray[np.int64]:
+        found: NDArray[np.int64] = table.column(name).to_numpy().astype(np.int64)
+        return found
+
+    seen, beyond = (
+        np.stack([counts(f"{name}_{band}") for band in bands], axis=1) if len(table) else np.zeros((0, len(bands)), int)
+        for name in _COUNTS
+    )
+    return OutsideCounts(bands, seen, beyond, counts("seen_any"), counts("beyond_any"))
 
 
 def records_of(dataset: TileSet) -> list[TileRecord]:

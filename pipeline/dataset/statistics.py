@@ -22,7 +22,7 @@ class BandStatistics:
 
     Attributes:
         count: number of valid pixels.
-        percentiles: by the percentage as text.
+        percentiles: by the percentage as text; records of earlier versions lack 0.1 and 99.9.
         log_mean, log_std: of Sentinel-2, mean and standard deviation of log(1 + 0.005 DN) (``spec.bands.log_scaled``);
             None for other bands, and in records of earlier versions.
     """

@@ -19,7 +19,8 @@ from ..errors import DataError
 from ..spec.bands import BANDS, NODATA, SHARD_BANDS, log_scaled
 from .histograms import Cell, Counts, Histograms, merged
 
-PERCENTILES = (1, 2, 25, 50, 75, 98, 99)
+PER_MILLE = {"0.1": 1, "1": 10, "2": 20, "25": 250, "50": 500, "75": 750, "98": 980, "99": 990, "99.9": 999}
+"""Percentiles by their name, in thousandths: whole numbers have exact ranks."""
 
 
 def band_statistics(counts: NDArray[np.int64], band: str) -> BandStatistics:
@@ -45,7 +46,7 @@ def band_statistics(counts: NDArray[np.int64], band: str) -> BandStatistics:
     square = (int(((squares >> 16) * numbers).sum()) << 16) + int(((squares & 0xFFFF) * numbers).sum())
     variance = (number * square - total * total) / (number * number)
     ranks = np.cumsum(numbers)
-    at = {str(p): int(values[np.searchsorted(ranks, math.ceil(p * number / 100))]) for p in PERCENTILES}
+    at = {name: int(values[np.searchsorted(ranks, -(-share * number // 1000))]) for name, share in PER_MILLE.items()}
     return BandStatistics(
         count=number,
         mean=total / number * scale + offset,

@@ -11,6 +11,7 @@ from datetime import date
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from dwplus.model import score as score_module
@@ -149,6 +150,33 @@ def test_the_counts_of_every_tile_are_kept_beside_the_scores(run_dir: Path):
     assert (scores.mask.kind, scores.mask.hash) == ("dataset", table.mask_hash)
     # softmax of (1, 0, ..., 0): e / (e + 8), right in 5 of 8 pixels.
     assert scores.ece == pytest.approx(5 / 8 - math.e / (math.e + 8), abs=1e-5)
+
+
+def test_pixels_outside_the_training_range_are_counted_by_the_range_of_the_run(run_dir: Path):
+    """All pixels are stored as 1000: 0.1 in B2, -90 dB in VV."""
+    folder = RunFolder(run_dir)
+    config = folder.read_config()
+    ranges = {"B2": (0.05, 0.2), "VV": (-20.0, -5.0)}
+    folder.write_config(replace(config, data=replace(config.data, ranges=ranges)))
+
+    scores = score(run_dir, Tiles(), batch=2, workers=0, device="cpu")
+
+    assert scores.outside is not None
+    assert vars(scores.outside) == {"pixels": 1.0, "bands": {"B2": 0.0, "VV": 1.0}}
+    table = read_table(folder, scores)
+    assert table.outside is not None
+    assert table.outside.beyond.tolist() == [[0, 1024]] * 3
+    columns = pq.read_table(run_dir / "scores.tiles.parquet").to_pydict()
+    assert (columns["outside"], columns["beyond_VV"], columns["seen_B2"]) == ([1.0] * 3, [1024] * 3, [1024] * 3)
+    assert Scores.from_dict(json.loads((run_dir / "scores.json").read_text())) == scores
+
+
+def test_a_run_without_a_range_is_scored_and_does_not_know_what_is_outside(run_dir: Path):
+    scores = score(run_dir, Tiles(), workers=0, device="cpu")
+
+    assert scores.outside is None
+    assert "outside" not in scores.to_dict()
+    assert read_table(RunFolder(run_dir), scores).outside is None
 
 
 def test_three_tiles_are_too_few_for_an_interval(run_dir: Path):

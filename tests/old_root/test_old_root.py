@@ -37,8 +37,10 @@ def test_its_records_are_read(root: DataRoot) -> None:
     assert root.statistics("strict").shards_hash == root.content_hash(root.usable("train", "strict"))
 
 
-NEW_KEYS = ("checksum", "without_data", "log_mean", "log_std")
-"""Keys that records have since then: a checksum; pixels without data, of which this root has none; of logarithms."""
+NEW_KEYS = ("checksum", "without_data", "log_mean", "log_std", "0.1", "99.9")
+"""Keys that records have since then: a checksum; pixels without data, of which this root has none; of logarithms;
+percentiles.
+"""
 
 
 def as_then(path: Path) -> str:

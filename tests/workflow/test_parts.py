@@ -9,6 +9,7 @@ import numpy as np
 from dwplus.model.runs import RunFolder
 from dwplus.model.scores.kept import write_scores
 from dwplus.model.scores.tile_table import TileTable
+from dwplus.model.training_range import OutsideCounts
 from dwplus.workflow.pages.parts import extremes, parts_of_runs, table_of
 from support.runs import make_run
 from support.scored import THREE, a_table, counts, record
@@ -30,6 +31,16 @@ def test_the_best_and_the_worst_tiles_are_named_with_their_accuracy():
         ("t004", "worst: OA 30.0%"),
         ("t006", "worst: OA 20.0%"),
         ("t002", "worst: OA 10.0%"),
+    ]
+
+
+def test_the_best_and_the_worst_tiles_say_how_much_of_them_is_outside_the_training_range():
+    seen, beyond = np.full(2, 10), np.array([0, 4])
+    outside = OutsideCounts(("B2",), seen[:, None], beyond[:, None], seen, beyond)
+
+    assert extremes(replace(table([9, 5]), outside=outside)) == [
+        ("t000", "best: OA 90.0%, 0.0% outside"),
+        ("t001", "best: OA 50.0%, 40.0% outside"),
     ]
 
 

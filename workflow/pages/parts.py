@@ -50,11 +50,16 @@ def parts_of_runs(tables: Sequence[tuple[str, TileTable]]) -> list[Parts]:
 
 
 def extremes(table: TileTable) -> list[tuple[str, str]]:
-    """(id, ``best: OA 93.1 %``) of the best and the worst tiles; a tile is never both."""
+    """(id, ``best: OA 93.1 %``) of the best and the worst tiles; a tile is never both.
+
+    Where it is known, with the share of the tile's pixels that are outside the training range.
+    """
     tiles = ranked(table)
+    shares = [] if table.outside is None else table.outside.share.tolist()
+    outside = {record.id: f", {share:.1%} outside" for record, share in zip(table.records, shares, strict=False)}
     best, worst = tiles[:EXTREMES], tiles[EXTREMES:][-EXTREMES:]
     return [
-        (record.id, f"{title}: OA {share:.1%}")
+        (record.id, f"{title}: OA {share:.1%}{outside.get(record.id, '')}")
         for title, members in (("best", best), ("worst", worst))
         for record, share in members
     ]

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from dwplus.model.metrics import ConfusionMatrix, TileCounts
 from dwplus.model.scores.tile_table import TileRecord, TileTable
+from dwplus.model.training_range import OutsideCounts
 from dwplus.pipeline.errors import DataError
 from support.scored import THREE, a_table, counts, record
 
@@ -51,6 +52,27 @@ def test_a_table_survives_its_file(tmp_path: Path):
     for name in ("tile", "field", "pixels", "bins", "squared_errors"):
         assert np.array_equal(getattr(read, name), getattr(table, name)), name
     assert pq.read_table(tmp_path / "t.parquet").column("id").to_pylist() == ["t000", "t001"]  # plain Parquet
+
+
+def test_counts_of_pixels_outside_the_training_range_survive_the_file_and_stay_with_their_tiles(tmp_path: Path):
+    outside = OutsideCounts(
+        ("B2", "VV"),
+        seen=np.array([[10, 10], [0, 0]]),
+        beyond=np.array([[1, 0], [0, 0]]),
+        seen_any=np.array([10, 0]),
+        beyond_any=np.array([1, 0]),
+    )
+    table = TileTable.of([record(1), record(0)], [counts(ONE), counts(OTHER)], THREE, outside)
+
+    table.write(tmp_path / "t.parquet")
+    read = TileTable.read(tmp_path / "t.parquet").outside
+
+    assert read is not None
+    assert (read.bands, read.beyond.tolist(), read.seen_any.tolist()) == (("B2", "VV"), [[0, 0], [1, 0]], [0, 10])
+    assert pq.read_table(tmp_path / "t.parquet").column("outside").to_pylist() == [None, 0.1]
+    part = table.part(np.array([False, True])).outside
+    assert part is not None
+    assert part.shares().pixels == 0.1
 
 
 def test_the_same_table_is_the_same_file(tmp_path: Path):
