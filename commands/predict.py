@@ -44,7 +44,11 @@ if TYPE_CHECKING:
 @click.option("--overlap", type=int, default=64, show_default=True, help="Pixels that neighbouring windows share.")
 @click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Windows at a time.")
 @click.option("--tta", is_flag=True, help="Average over the eight symmetries of each window: eight times the work.")
-@click.option("--confidence", is_flag=True, help="Also write <map>.confidence.tif: probability of the class, per cent.")
+@click.option(
+    "--confidence",
+    is_flag=True,
+    help="Also write <map>.confidence.tif (per cent) and <map>.outside.tif (bands beyond the training range).",
+)
 @click.option("--accept", type=click.Choice(["s1"]), multiple=True, help="s1: Sentinel-1 that was made in another way.")
 @click.option("--force", is_flag=True, help="Map with a run that was trained on SANDBOX pixels.")
 @source_option
@@ -93,6 +97,10 @@ def predict(run: str, paths: tuple[Path, ...], sar_paths: tuple[Path, ...], outp
     for one, pixels in zip(trained.classes.classes, made.pixels, strict=True):
         if pixels:
             click.echo(f"  {one.name:<20} {pixels / total:7.2%}  of pixels; not an estimate of area")
+    if made.outside is not None:
+        click.echo(f"{made.beyond / total:.2%} of pixels are outside the training range in some band: {made.outside}")
+    elif options["confidence"]:
+        click.echo("which pixels are outside the training range is not known: the run is of an earlier version")
 
 
 def _image(paths: tuple[Path, ...], bands: tuple[str, ...], options: dict[str, Any]) -> tuple[Image, Radar | None]:

@@ -96,6 +96,29 @@ def outside_range(pixels: NDArray[np.uint16], ranges: StoredRange) -> NDArray[np
     return found
 
 
+NO_DATA = 255
+"""Of ``bands_outside``: a pixel without data."""
+
+
+def bands_outside(
+    inputs: Sequence[NDArray[np.uint16]], valid: NDArray[np.bool_], ranges: StoredRange | None
+) -> NDArray[np.uint8]:
+    """How many bands of each pixel are outside; 0 everywhere where the range is not known.
+
+    Args:
+        inputs: uint16 (bands, H, W) each, together in the order of ``ranges.bands``.
+        valid: bool (H, W), where there is data.
+
+    Returns:
+        uint8 (H, W), ``NO_DATA`` where there is none.
+    """
+    found = np.zeros(valid.shape, dtype=np.uint8)
+    if ranges is not None:
+        found += outside_range(np.concatenate(inputs), ranges).sum(axis=0, dtype=np.uint8)
+    found[~valid] = NO_DATA
+    return found
+
+
 @dataclass(frozen=True)
 class OutsideShares:
     """Shares of pixels that are outside, 0..1.

@@ -22,6 +22,7 @@ from ..model.maps.mosaic import Probabilities, columns_with_data, finished_rows,
 from ..model.maps.windows import OVERLAP_PX, WINDOW_PX, Axis, axis
 from ..model.run_config import RunConfig
 from ..model.score import LoadedRun
+from ..model.training_range import NO_DATA, StoredRange, bands_outside
 from ..pipeline.errors import UsageError
 from ..pipeline.files.atomic import cannot_write, write_atomically, write_json
 from ..pipeline.files.locks import lock
@@ -53,7 +54,7 @@ class MapOptions:
         overlap: pixels that neighbouring windows share.
         batch: windows at a time.
         tta: average over the eight symmetries of each window.
-        confidence: also write the probability of the class, in per cent.
+        confidence: also write the probability of the class, in per cent, and bands outside the training range.
     """
 
     window: int = WINDOW_PX
@@ -72,12 +73,16 @@ class MapMade:
         confidence: of the raster of confidence, or None.
         pixels: of each class, in the order of the class table.
         without: pixels without data.
+        outside: of the raster of bands outside the training range; None where it was not asked for, or is not known.
+        beyond: pixels with at least one such band.
     """
 
     path: Path
     confidence: Path | None
     pixels: tuple[int, ...]
     without: int
+    outside: Path | None = None
+    beyond: int = 0
 
 
 def check_fits(run: RunConfig, radar: Radar | None, *, force: bool = False, accept_s1: bool = False) -> None:
@@ -122,15 +127,17 @@ def map_image(
     if path.suffix.casefold() not in (".tif", ".tiff"):
         raise UsageError(f"-o {path}: a map is a GeoTIFF; name it {path.with_suffix('.tif').name}")
     identity = _identity(run_hash, image, options)
-    parts = _Parts(path.with_name(f".{path.name}.parts"), identity)
+    parts = _Parts(path.with_name(f".{path.name}.parts"), f"{identity} {_Parts.FORMAT}")
     confidence = path.with_name(f"{path.stem}.confidence.tif") if options.confidence else None
+    known = options.confidence and bool(run.config.data.ranges)
+    outside = path.with_name(f"{path.stem}.outside.tif") if known else None
     # Whatever rows are held: a file that is no map of just this is somebody's.
     if path.exists() and tags_of(path).get("IDENTITY") != identity:
         raise UsageError(f"{path} exists and is no map of this run, image and options; name another file with -o")
-    if path.exists() and (confidence is None or confidence.exists()):
+    if path.exists() and all(one is None or one.exists() for one in (confidence, outside)):
         progress.say(f"{path} is complete already")
         parts.remove()
-        return _made(run.config, path, confidence)
+        return _made(run.config, path, confidence, outside)
     _axes(run.config, image, options)  # settings that do not fit are refused before anything is written
     image.check_units()
     with parts.locked():
@@ -138,10 +145,12 @@ def map_image(
         progress.say(f"writing {path}")
         tags = _tags(run.config, image, identity)
         if confidence is not None:
-            _write_confidence(confidence, image, parts, tags)
+            _write_beside(confidence, image, parts, "confidence", {**tags, "UNIT": "per cent"})
+        if outside is not None:
+            _write_beside(outside, image, parts, "outside", {**tags, "UNIT": "bands outside the training range"})
         _write_map(path, run.config, image, parts, tags)
         parts.remove()
-    return _made(run.config, path, confidence)
+    return _made(run.config, path, confidence, outside)
 
 
 def _identity(run_hash: str, image: Image, options: MapOptions) -> str:
@@ -169,7 +178,8 @@ def _compute(run: LoadedRun, image: Image, options: MapOptions, parts: _Parts, p
                 rows, columns, len(run.config.data.classes), windows.row, first=first
             ):
                 stop = start + probabilities.shape[1]
-                parts.keep(start, *_decided(probabilities, windows.valid(start, stop)))
+                outside = windows.outside(start, stop)
+                parts.keep(start, *_decided(probabilities, outside != NO_DATA), outside)
                 step.advance(stop - start)
 
 
@@ -201,7 +211,8 @@ class _Windows:
         self._classifier, self._image, self._rows, self._columns = classifier, image, rows, columns
         self._bands = (tuple(run.data.primary), tuple(run.data.auxiliary))
         self._batch = options.batch
-        self._valid: dict[int, NDArray[np.bool_]] = {}
+        self._range = StoredRange.of(run.data.ranges, (*run.data.primary, *run.data.auxiliary))
+        self._outside: dict[int, NDArray[np.uint8]] = {}
         self._next: Future[tuple[NDArray[np.uint16], ...]] | None = None
 
     def reading(self, number: int) -> ThreadPoolExecutor:
@@ -216,22 +227,23 @@ class _Windows:
         if number + 1 < len(self._rows.starts):
             self._next = self._thread.submit(self._read, number + 1)
         valid = has_data(*strips)
-        self._valid = {number: valid, **{old: mask for old, mask in self._valid.items() if old >= number - 2}}
+        judged = bands_outside(strips, valid, self._range)
+        self._outside = {number: judged, **{old: one for old, one in self._outside.items() if old >= number - 2}}
         chosen = columns_with_data(valid, self._rows, number, self._columns)
         for at in range(0, len(chosen), self._batch):
             together = chosen[at : at + self._batch]
             parts = [np.stack([self._cut(strip, column) for column in together]) for strip in strips]
             yield from zip(together, self._classifier(*parts), strict=True)
 
-    def valid(self, start: int, stop: int) -> NDArray[np.bool_]:
-        """Where image rows that are finished have data: bool (rows, W)."""
+    def outside(self, start: int, stop: int) -> NDArray[np.uint8]:
+        """Bands outside the training range in image rows that are finished, ``NO_DATA`` without: uint8 (rows, W)."""
         width = self._image.shape[1]
-        found = np.zeros((stop - start, width), dtype=bool)
-        for number, mask in self._valid.items():
+        found = np.full((stop - start, width), NO_DATA, dtype=np.uint8)
+        for number, judged in self._outside.items():
             top = self._rows.starts[number]
-            low, high = max(start, top), min(stop, top + len(mask))
+            low, high = max(start, top), min(stop, top + len(judged))
             if low < high:
-                found[low - start : high - start] = mask[low - top : high - top, :width]
+                found[low - start : high - start] = judged[low - top : high - top, :width]
         return found
 
     def _cut(self, strip: NDArray[np.uint16], column: int) -> NDArray[np.uint16]:
@@ -256,6 +268,9 @@ class _Windows:
 class _Parts:
     """Finished rows in a folder beside the map."""
 
+    FORMAT = 2
+    """Of the rows: those of another one are computed again."""
+
     def __init__(self, path: Path, identity: str) -> None:
         self.path, self._identity = path, identity
 
@@ -273,17 +288,19 @@ class _Parts:
             row = stop
         return row
 
-    def keep(self, start: int, codes: NDArray[np.uint8], confidence: NDArray[np.uint8]) -> None:
+    def keep(
+        self, start: int, codes: NDArray[np.uint8], confidence: NDArray[np.uint8], outside: NDArray[np.uint8]
+    ) -> None:
         content = io.BytesIO()
-        np.savez_compressed(content, codes=codes, confidence=confidence)
+        np.savez_compressed(content, codes=codes, confidence=confidence, outside=outside)
         name = f"rows-{start:08d}-{start + len(codes):08d}.npz"
         write_atomically(self.path / name, content.getvalue())
 
     def each(self) -> Iterator[tuple[int, Mapping[str, NDArray[np.uint8]]]]:
-        """First row, codes and confidence of each part, from the top to the bottom."""
+        """First row, codes, confidence and bands outside of each part, from the top to the bottom."""
         for path in sorted(self.path.glob("rows-*.npz")):
             with np.load(path) as held:
-                yield int(path.stem.split("-")[1]), {name: held[name] for name in ("codes", "confidence")}
+                yield int(path.stem.split("-")[1]), {name: held[name] for name in ("codes", "confidence", "outside")}
 
     def remove(self) -> None:
         shutil.rmtree(self.path, ignore_errors=True)
@@ -325,12 +342,12 @@ def _tags(run: RunConfig, image: Image, identity: str) -> dict[str, str]:
     }
 
 
-def _write_confidence(path: Path, image: Image, parts: _Parts, tags: Mapping[str, str]) -> None:
-    tags = {**tags, "UNIT": "per cent"}
+def _write_beside(path: Path, image: Image, parts: _Parts, name: str, tags: Mapping[str, str]) -> None:
+    """Confidence, or bands outside the training range: both are numbers with one value for no data."""
     writer = RowWriter(path, image.grid, nodata=UNKNOWN_CONFIDENCE, overviews="average", tags=tags)
     with writer.open() as file:
         for start, held in parts.each():
-            file.write(start, held["confidence"])
+            file.write(start, held[name])
 
 
 def _write_map(path: Path, run: RunConfig, image: Image, parts: _Parts, tags: Mapping[str, str]) -> None:
@@ -345,7 +362,8 @@ def _write_map(path: Path, run: RunConfig, image: Image, parts: _Parts, tags: Ma
     write_names(path, classes, [int(counts[one.code]) for one in classes.classes])
 
 
-def _made(run: RunConfig, path: Path, confidence: Path | None) -> MapMade:
+def _made(run: RunConfig, path: Path, confidence: Path | None, outside: Path | None) -> MapMade:
     counts = count_codes(path)
     pixels = tuple(int(counts[one.code]) for one in run.data.classes.classes)
-    return MapMade(path, confidence, pixels, int(counts[CODE_UNMARKED]))
+    beyond = 0 if outside is None else int(count_codes(outside)[1:NO_DATA].sum())
+    return MapMade(path, confidence, pixels, int(counts[CODE_UNMARKED]), outside, beyond)

@@ -105,6 +105,31 @@ def test_pixels_without_data_have_no_class_and_no_confidence(tmp_path: Path, run
     assert set(np.unique(codes_of(made.confidence)[:131])) == {255}
 
 
+def test_pixels_outside_the_training_range_are_counted_by_band(tmp_path: Path, run: LoadedRun) -> None:
+    """Reflectance up to 0.3 was seen of all bands; the first rows are brighter in two of them, VV and VH never are."""
+    s2, s1 = write_image(tmp_path, 300, 140, empty_rows=10)
+    with rasterio.open(s2, "r+") as file:
+        pixels = np.minimum(file.read(), 2500)
+        pixels[[1, 2], :50] = 8000  # B2 and B3
+        file.write(pixels)
+    ranges = dict.fromkeys(PRESETS["ms10"], (0.0, 0.3)) | dict.fromkeys(("VV", "VH"), (-60.0, 40.0))
+    seeing = run._replace(config=replace(run.config, data=replace(run.config.data, ranges=ranges)))
+    settings: dict[str, Any] = {"window": 128, "overlap": 32, "confidence": True}
+
+    made = make_map(seeing, open_image([s2, s1]), tmp_path / "map.tif", **settings)
+
+    expected = np.zeros((300, 140), np.uint8)
+    expected[:50] = 2
+    expected[:10] = 255  # no Sentinel-1
+    assert made.outside is not None
+    assert np.array_equal(codes_of(made.outside), expected)
+    assert made.beyond == 40 * 140
+    assert make_map(seeing, open_image([s2, s1]), tmp_path / "map.tif", **settings) == made
+    without = make_map(run, open_image([s2, s1]), tmp_path / "other.tif", **settings)
+    assert (without.outside, without.beyond) == (None, 0)
+    assert not (tmp_path / "other.outside.tif").exists()
+
+
 class _Stops(Silent):
     """Ends the program after so many parts of a map."""
 
