@@ -41,6 +41,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "predict": ("predict:predict", "Map the land cover of an image with a trained run."),
     "runs": ("runs:runs", "Compare runs: scores, time, settings that differ."),
     "compare": ("compare:compare", "Compare scored runs on the same tiles, with intervals and p values."),
+    "review": ("review:review", "Find labels that a sure network contradicts, for QGIS."),
     "report": ("report:report", "Write the report: scores beside the paper's."),
     "area": ("area:area", "Estimate areas and accuracies of a map from a sample of interpreted points."),
     "reproduce": ("reproduce:reproduce", "Build, train, score and report in one command."),

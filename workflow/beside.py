@@ -68,7 +68,7 @@ def score_product(
         raise UsageError(f"{root} holds labels of other classes than Dynamic World's; no map is scored on them")
     dataset = _opened(root, split, protocol)
     if name == NON_EXPERTS:
-        says, years = _non_experts(root, dataset)
+        says, years = non_experts(root, dataset)
         title, said, told = "non-experts against consensus", {}, dataset.classes.names
     else:
         files = LayerFiles.of(root, product_layer(name))
@@ -188,7 +188,7 @@ def _of_map(files: LayerFiles, dataset: Dataset) -> tuple[Says, tuple[str, ...]]
     return says, told
 
 
-def _non_experts(root: DataRoot, dataset: Dataset) -> tuple[Says, Counter[str]]:
+def non_experts(root: DataRoot, dataset: Dataset) -> tuple[Says, Counter[str]]:
     """Labels of non-experts on the ground of test tiles, which training leaves out.
 
     Raises:
