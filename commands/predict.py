@@ -89,6 +89,7 @@ def predict(run: str, paths: tuple[Path, ...], sar_paths: tuple[Path, ...], outp
         MapOptions(
             **{name: options[name] for name in ("window", "overlap", "batch", "tta", "confidence")},
         ),
+        radar=radar,
         progress=console(quiet=options["quiet"]),
     )
     total = max(1, sum(made.pixels))

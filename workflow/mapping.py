@@ -40,6 +40,7 @@ from ..pipeline.spec.classes import CODE_UNMARKED
 from ..pipeline.spec.radar import Radar, radar_differences
 from ..pipeline.spec.sources import Source
 from ..pipeline.spec.version import __version__
+from .maps.beside import describe
 
 FIXED_WINDOW_NETWORKS = ("ftransunet",)
 """Networks that take images of one size alone."""
@@ -110,7 +111,14 @@ def check_fits(run: RunConfig, radar: Radar | None, *, force: bool = False, acce
 
 
 def map_image(
-    run: LoadedRun, run_hash: str, image: Image, path: Path, options: MapOptions, *, progress: Progress
+    run: LoadedRun,
+    run_hash: str,
+    image: Image,
+    path: Path,
+    options: MapOptions,
+    *,
+    radar: Radar | None = None,
+    progress: Progress,
 ) -> MapMade:
     """Classify an image, window by window, and write the map.
 
@@ -118,6 +126,7 @@ def map_image(
         run: what ``load`` gave.
         run_hash: of its weights.
         path: of the map; resumed where it was begun with the same run, image and options.
+        radar: how the image's Sentinel-1 was made, where the network reads it; kept in the tags.
 
     Raises:
         UsageError: another file is there, or a setting does not fit.
@@ -137,19 +146,21 @@ def map_image(
     if path.exists() and all(one is None or one.exists() for one in (confidence, outside)):
         progress.say(f"{path} is complete already")
         parts.remove()
+        describe(path, progress=progress)
         return _made(run.config, path, confidence, outside)
     _axes(run.config, image, options)  # settings that do not fit are refused before anything is written
     image.check_units()
     with parts.locked():
         _compute(run, image, options, parts, progress)
         progress.say(f"writing {path}")
-        tags = _tags(run.config, image, identity)
+        tags = _tags(run.config, run_hash, image, radar, options, identity)
         if confidence is not None:
             _write_beside(confidence, image, parts, "confidence", {**tags, "UNIT": "per cent"})
         if outside is not None:
             _write_beside(outside, image, parts, "outside", {**tags, "UNIT": "bands outside the training range"})
         _write_map(path, run.config, image, parts, tags)
         parts.remove()
+    describe(path, progress=progress)
     return _made(run.config, path, confidence, outside)
 
 
@@ -330,13 +341,21 @@ class _Lock:
 # --- the map ----------------------------------------------------------------------------------------------------------
 
 
-def _tags(run: RunConfig, image: Image, identity: str) -> dict[str, str]:
+def _tags(
+    run: RunConfig, run_hash: str, image: Image, radar: Radar | None, options: MapOptions, identity: str
+) -> dict[str, str]:
     synthetic = Source.of(run.data.source).synthetic
+    bands = " ".join((*run.data.primary, *run.data.auxiliary))
     return {
         "DWPLUS": __version__,
         "MODEL": run.model,
         "TRAINED_ON": run.data.source,
         "IDENTITY": identity,
+        "RUN": run_hash[:16],
+        "PIXELS": "files",
+        "DATE": image.products[0].day.isoformat(),
+        "RECIPE": f"one Sentinel-2 image{'' if radar is None else f'; Sentinel-1 {radar}'}; bands {bands}",
+        "SETTINGS": f"window {options.window}, overlap {options.overlap}{', tta' * options.tta}",
         "IMAGES": ", ".join(f"{product.name} of {product.day}" for product in image.products),
         **({"SANDBOX": "the network was trained on synthetic pixels"} if synthetic else {}),
     }
