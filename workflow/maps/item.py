@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import shapely
 
+from ...pipeline.raster.class_map import PROBABILITY_STEPS, UNKNOWN_PROBABILITY
 from ...pipeline.spec.sources import Source
 from ..area.class_map import sha256_of_file
 from ..area.ellipsoid import Grid
@@ -152,8 +153,11 @@ def _assets(record: MapRecord) -> dict[str, Any]:
         }
     }
     percent = {"data_type": "uint8", "nodata": 255, "unit": "%", "raster:spatial_resolution": gsd}
+    number = {"data_type": "uint8", "nodata": 255, "raster:spatial_resolution": gsd}
     others: tuple[tuple[str, str, str, str, tuple[str, ...], Mapping[str, Any]], ...] = (
         ("confidence", ".confidence.tif", COG, "Probability of the class", ("data",), percent),
+        ("outside", ".outside.tif", COG, "Bands outside the training range", ("data",), number),
+        ("probabilities", ".probabilities.tif", COG, "Probability of each class", ("data",), _probabilities(record)),
         ("names", f"{path.suffix}.aux.xml", "application/xml", "Names and attribute table of GDAL", ("metadata",), {}),
         ("style", ".qml", "application/xml", "Style of QGIS", ("metadata",), {}),
     )
@@ -161,6 +165,16 @@ def _assets(record: MapRecord) -> dict[str, Any]:
         if record.beside(ending).is_file():
             assets[key] = {**_file(record.beside(ending), kind, title, roles), **more}
     return assets
+
+
+def _probabilities(record: MapRecord) -> dict[str, Any]:
+    return {
+        "data_type": "uint8",
+        "nodata": UNKNOWN_PROBABILITY,
+        "raster:scale": 1 / PROBABILITY_STEPS,
+        "raster:spatial_resolution": abs(record.grid.transform.a),
+        "bands": [{"name": one.name, "description": f"Probability of {one.title}"} for one in record.classes],
+    }
 
 
 def _file(path: Path, kind: str, title: str, roles: tuple[str, ...]) -> dict[str, Any]:
