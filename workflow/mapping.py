@@ -29,7 +29,9 @@ from ..pipeline.files.locks import lock
 from ..pipeline.own.image import Image, has_data
 from ..pipeline.progress import Progress
 from ..pipeline.raster.class_map import (
+    PROBABILITY_STEPS,
     UNKNOWN_CONFIDENCE,
+    UNKNOWN_PROBABILITY,
     RowWriter,
     colours_of,
     count_codes,
@@ -40,6 +42,8 @@ from ..pipeline.spec.classes import CODE_UNMARKED
 from ..pipeline.spec.radar import Radar, radar_differences
 from ..pipeline.spec.sources import Source
 from ..pipeline.spec.version import __version__
+from .maps.beside import describe
+from .maps.record import beside
 
 FIXED_WINDOW_NETWORKS = ("ftransunet",)
 """Networks that take images of one size alone."""
@@ -55,6 +59,7 @@ class MapOptions:
         batch: windows at a time.
         tta: average over the eight symmetries of each window.
         confidence: also write the probability of the class, in per cent, and bands outside the training range.
+        probabilities: also write the probability of each class.
     """
 
     window: int = WINDOW_PX
@@ -62,6 +67,7 @@ class MapOptions:
     batch: int = 1
     tta: bool = False
     confidence: bool = False
+    probabilities: bool = False
 
 
 @dataclass(frozen=True)
@@ -110,7 +116,14 @@ def check_fits(run: RunConfig, radar: Radar | None, *, force: bool = False, acce
 
 
 def map_image(
-    run: LoadedRun, run_hash: str, image: Image, path: Path, options: MapOptions, *, progress: Progress
+    run: LoadedRun,
+    run_hash: str,
+    image: Image,
+    path: Path,
+    options: MapOptions,
+    *,
+    radar: Radar | None = None,
+    progress: Progress,
 ) -> MapMade:
     """Classify an image, window by window, and write the map.
 
@@ -118,6 +131,7 @@ def map_image(
         run: what ``load`` gave.
         run_hash: of its weights.
         path: of the map; resumed where it was begun with the same run, image and options.
+        radar: how the image's Sentinel-1 was made, where the network reads it; kept in the tags.
 
     Raises:
         UsageError: another file is there, or a setting does not fit.
@@ -127,29 +141,36 @@ def map_image(
     if path.suffix.casefold() not in (".tif", ".tiff"):
         raise UsageError(f"-o {path}: a map is a GeoTIFF; name it {path.with_suffix('.tif').name}")
     identity = _identity(run_hash, image, options)
-    parts = _Parts(path.with_name(f".{path.name}.parts"), f"{identity} {_Parts.FORMAT}")
+    # Rows that were kept without probabilities do not serve a map with them; the map itself is the same.
+    kept = f"{identity} {_Parts.FORMAT}{' probabilities' * options.probabilities}"
+    parts = _Parts(path.with_name(f".{path.name}.parts"), kept)
     confidence = path.with_name(f"{path.stem}.confidence.tif") if options.confidence else None
     known = options.confidence and bool(run.config.data.ranges)
     outside = path.with_name(f"{path.stem}.outside.tif") if known else None
     # Whatever rows are held: a file that is no map of just this is somebody's.
     if path.exists() and tags_of(path).get("IDENTITY") != identity:
         raise UsageError(f"{path} exists and is no map of this run, image and options; name another file with -o")
-    if path.exists() and all(one is None or one.exists() for one in (confidence, outside)):
+    probabilities = beside(path, ".probabilities.tif") if options.probabilities else None
+    if path.exists() and all(one is None or one.exists() for one in (confidence, outside, probabilities)):
         progress.say(f"{path} is complete already")
         parts.remove()
+        describe(path, progress=progress)
         return _made(run.config, path, confidence, outside)
     _axes(run.config, image, options)  # settings that do not fit are refused before anything is written
     image.check_units()
     with parts.locked():
         _compute(run, image, options, parts, progress)
         progress.say(f"writing {path}")
-        tags = _tags(run.config, image, identity)
+        tags = _tags(run.config, run_hash, image, radar, options, identity)
         if confidence is not None:
             _write_beside(confidence, image, parts, "confidence", {**tags, "UNIT": "per cent"})
         if outside is not None:
             _write_beside(outside, image, parts, "outside", {**tags, "UNIT": "bands outside the training range"})
+        if probabilities is not None:
+            _write_probabilities(probabilities, run.config, image, parts, tags)
         _write_map(path, run.config, image, parts, tags)
         parts.remove()
+    describe(path, progress=progress)
     return _made(run.config, path, confidence, outside)
 
 
@@ -179,7 +200,10 @@ def _compute(run: LoadedRun, image: Image, options: MapOptions, parts: _Parts, p
             ):
                 stop = start + probabilities.shape[1]
                 outside = windows.outside(start, stop)
-                parts.keep(start, *_decided(probabilities, outside != NO_DATA), outside)
+                held = {**_decided(probabilities, outside != NO_DATA), "outside": outside}
+                if options.probabilities:
+                    held["probabilities"] = _stored(probabilities, outside != NO_DATA)
+                parts.keep(start, held)
                 step.advance(stop - start)
 
 
@@ -194,12 +218,19 @@ def _axes(run: RunConfig, image: Image, options: MapOptions) -> tuple[Axis, Axis
     return rows, columns
 
 
-def _decided(probabilities: Probabilities, valid: NDArray[np.bool_]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def _decided(probabilities: Probabilities, valid: NDArray[np.bool_]) -> dict[str, NDArray[np.uint8]]:
     """Codes and confidence in per cent of finished rows."""
     best = probabilities.argmax(axis=0)
     top = np.take_along_axis(probabilities, best[None], axis=0)[0]
     codes = np.where(valid, best + 1, CODE_UNMARKED).astype(np.uint8)
-    return codes, np.where(valid, np.rint(100 * top), UNKNOWN_CONFIDENCE).astype(np.uint8)
+    confidence = np.where(valid, np.rint(100 * top), UNKNOWN_CONFIDENCE).astype(np.uint8)
+    return {"codes": codes, "confidence": confidence}
+
+
+def _stored(probabilities: Probabilities, valid: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Probabilities in steps: uint8 (K, rows, W)."""
+    steps = np.rint(PROBABILITY_STEPS * np.clip(probabilities, 0, 1))
+    return np.where(valid, steps, UNKNOWN_PROBABILITY).astype(np.uint8)
 
 
 class _Windows:
@@ -288,19 +319,17 @@ class _Parts:
             row = stop
         return row
 
-    def keep(
-        self, start: int, codes: NDArray[np.uint8], confidence: NDArray[np.uint8], outside: NDArray[np.uint8]
-    ) -> None:
+    def keep(self, start: int, held: Mapping[str, NDArray[np.uint8]]) -> None:
         content = io.BytesIO()
-        np.savez_compressed(content, codes=codes, confidence=confidence, outside=outside)
-        name = f"rows-{start:08d}-{start + len(codes):08d}.npz"
+        np.savez_compressed(content, **dict(held))
+        name = f"rows-{start:08d}-{start + len(held['codes']):08d}.npz"
         write_atomically(self.path / name, content.getvalue())
 
-    def each(self) -> Iterator[tuple[int, Mapping[str, NDArray[np.uint8]]]]:
-        """First row, codes, confidence and bands outside of each part, from the top to the bottom."""
+    def each(self, name: str) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+        """First row and values (``codes``, ``confidence``, ``outside``, ``probabilities``) of each part, downwards."""
         for path in sorted(self.path.glob("rows-*.npz")):
             with np.load(path) as held:
-                yield int(path.stem.split("-")[1]), {name: held[name] for name in ("codes", "confidence", "outside")}
+                yield int(path.stem.split("-")[1]), held[name]
 
     def remove(self) -> None:
         shutil.rmtree(self.path, ignore_errors=True)
@@ -330,13 +359,21 @@ class _Lock:
 # --- the map ----------------------------------------------------------------------------------------------------------
 
 
-def _tags(run: RunConfig, image: Image, identity: str) -> dict[str, str]:
+def _tags(
+    run: RunConfig, run_hash: str, image: Image, radar: Radar | None, options: MapOptions, identity: str
+) -> dict[str, str]:
     synthetic = Source.of(run.data.source).synthetic
+    bands = " ".join((*run.data.primary, *run.data.auxiliary))
     return {
         "DWPLUS": __version__,
         "MODEL": run.model,
         "TRAINED_ON": run.data.source,
         "IDENTITY": identity,
+        "RUN": run_hash[:16],
+        "PIXELS": "files",
+        "DATE": image.products[0].day.isoformat(),
+        "RECIPE": f"one Sentinel-2 image{'' if radar is None else f'; Sentinel-1 {radar}'}; bands {bands}",
+        "SETTINGS": f"window {options.window}, overlap {options.overlap}{', tta' * options.tta}",
         "IMAGES": ", ".join(f"{product.name} of {product.day}" for product in image.products),
         **({"SANDBOX": "the network was trained on synthetic pixels"} if synthetic else {}),
     }
@@ -346,8 +383,23 @@ def _write_beside(path: Path, image: Image, parts: _Parts, name: str, tags: Mapp
     """Confidence, or bands outside the training range: both are numbers with one value for no data."""
     writer = RowWriter(path, image.grid, nodata=UNKNOWN_CONFIDENCE, overviews="average", tags=tags)
     with writer.open() as file:
-        for start, held in parts.each():
-            file.write(start, held[name])
+        for start, values in parts.each(name):
+            file.write(start, values)
+
+
+def _write_probabilities(path: Path, run: RunConfig, image: Image, parts: _Parts, tags: Mapping[str, str]) -> None:
+    writer = RowWriter(
+        path,
+        image.grid,
+        nodata=UNKNOWN_PROBABILITY,
+        overviews="average",
+        bands=run.data.classes.names,
+        scale=1 / PROBABILITY_STEPS,
+        tags={**tags, "UNIT": "probability", "SCALE": f"1/{PROBABILITY_STEPS}"},
+    )
+    with writer.open() as file:
+        for start, probabilities in parts.each("probabilities"):
+            file.write(start, probabilities)
 
 
 def _write_map(path: Path, run: RunConfig, image: Image, parts: _Parts, tags: Mapping[str, str]) -> None:
@@ -356,9 +408,9 @@ def _write_map(path: Path, run: RunConfig, image: Image, parts: _Parts, tags: Ma
     writer = RowWriter(path, image.grid, nodata=CODE_UNMARKED, overviews="mode", colours=colours_of(classes), tags=tags)
     counts = np.zeros(256, dtype=np.int64)
     with writer.open() as file:
-        for start, held in parts.each():
-            file.write(start, held["codes"])
-            counts += np.bincount(held["codes"].ravel(), minlength=256)
+        for start, codes in parts.each("codes"):
+            file.write(start, codes)
+            counts += np.bincount(codes.ravel(), minlength=256)
     write_names(path, classes, [int(counts[one.code]) for one in classes.classes])
 
 

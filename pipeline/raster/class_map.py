@@ -30,17 +30,26 @@ from .geotiff import RasterGrid, plain_cause
 UNKNOWN_CONFIDENCE = 255
 """Nodata of a raster of confidence, whose values are 0..100 per cent."""
 
+UNKNOWN_PROBABILITY = 255
+"""Nodata of a raster of probabilities."""
+
+PROBABILITY_STEPS = 200
+"""Stored value of a probability of 1: steps of half a per cent. A calibration leaves far more error, and one byte for a
+class is half of what uint16 takes."""
+
 _ROWS = {"driver": "GTiff", "dtype": "uint8", "compress": "zstd", "zstd_level": 1, "bigtiff": "if_safer"}
 _COG = {"driver": "COG", "compress": "deflate", "level": 9, "blocksize": 512, "bigtiff": "if_safer", "num_threads": 1}
 
 
 class RowWriter:
-    """Writes uint8 rasters of one band, rows from the top to the bottom.
+    """Writes uint8 rasters, rows from the top to the bottom.
 
     Args:
         path: of the finished raster.
         grid: of the image.
         nodata: value of pixels without one.
+        bands: their names; empty = one band without a name.
+        scale: of a stored step, where values are not stored as they are.
         overviews: how coarser levels are made: the commonest value, or the mean.
         colours: value -> (r, g, b, a).
         tags: of the file, one line of text each.
@@ -53,11 +62,14 @@ class RowWriter:
         *,
         nodata: int,
         overviews: Literal["mode", "average"],
+        bands: Sequence[str] = (),
+        scale: float | None = None,
         colours: Mapping[int, tuple[int, int, int, int]] | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> None:
         self.path, self._rows = path, path.with_name(f".{path.name}.rows")
         self._grid, self._nodata, self._overviews = grid, nodata, overviews
+        self._bands, self._scale = tuple(bands), scale
         self._colours, self._tags = colours, tags or {}
         self._stack = ExitStack()
 
@@ -66,13 +78,18 @@ class RowWriter:
         """Writes go to a file beside the raster, which is gone afterwards, whatever happens."""
         check_libraries()
         height, width = self._grid.shape
-        profile: dict[str, Any] = {**_ROWS, "count": 1, "height": height, "width": width, "nodata": self._nodata}
+        count = max(1, len(self._bands))
+        profile: dict[str, Any] = {**_ROWS, "count": count, "height": height, "width": width, "nodata": self._nodata}
         profile |= {"crs": self._grid.crs, "transform": rasterio.Affine(*self._grid.transform), "blockysize": 16}
         try:
             with fixed_options(), _plain_errors(self.path):
                 with rasterio.open(self._rows, "w", **profile) as file:
                     if self._colours:
                         file.write_colormap(1, dict(self._colours))
+                    if self._bands:
+                        file.descriptions = self._bands
+                    if self._scale is not None:
+                        file.scales = (self._scale,) * count
                     file.update_tags(**self._tags)
                     self._file = file
                     yield self
@@ -87,9 +104,9 @@ class RowWriter:
         return self.path.with_name(f".{self.path.name}.part")
 
     def write(self, start: int, values: NDArray[np.uint8]) -> None:
-        """Rows of the image from ``start`` on: uint8 (rows, W)."""
-        window = Window(0, start, values.shape[1], values.shape[0])
-        self._file.write(values, 1, window=window)
+        """Rows of the image from ``start`` on: uint8 (rows, W), or (bands, rows, W)."""
+        planes = values if values.ndim == 3 else values[np.newaxis]
+        self._file.write(planes, window=Window(0, start, planes.shape[2], planes.shape[1]))
 
     def _finish(self) -> None:
         rasterio.shutil.copy(self._rows, self._part, overview_resampling=self._overviews, **_COG)

@@ -182,6 +182,32 @@ class PixelByPixel(torch.nn.Module):
         return torch.sin(torch.nn.functional.conv2d(torch.cat([primary, auxiliary], dim=1), self.weight))
 
 
+def test_probabilities_have_a_band_for_each_class_and_resume_to_the_same_bytes(tmp_path: Path, run: LoadedRun) -> None:
+    image = open_image(write_image(tmp_path, 333, 150, empty_rows=5))
+    alone = run._replace(network=PixelByPixel().eval())
+    settings = {"window": 128, "overlap": 32, "probabilities": True}
+    plain = make_map(alone, image, tmp_path / "plain.tif", window=128, overlap=32)
+    whole = make_map(alone, image, tmp_path / "whole.tif", **settings)
+
+    with pytest.raises(KeyboardInterrupt):
+        make_map(alone, image, tmp_path / "map.tif", progress=_Stops(2), window=128, overlap=32)
+    with pytest.raises(KeyboardInterrupt):
+        make_map(alone, image, tmp_path / "map.tif", progress=_Stops(2), **settings)
+    make_map(alone, image, tmp_path / "map.tif", **settings)
+
+    bands, again = tmp_path / "whole.probabilities.tif", tmp_path / "map.probabilities.tif"
+    assert bands.read_bytes() == again.read_bytes()
+    assert plain.path.read_bytes() == whole.path.read_bytes()
+    with rasterio.open(bands) as file:
+        stored = file.read()
+        assert (file.descriptions, file.nodata) == (DYNAMIC_WORLD.names, 255)
+        assert (file.scales, file.tags()["SCALE"]) == ((0.005,) * 9, "1/200")
+        assert file.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
+    assert (stored[:, :5] == 255).all()
+    assert np.abs(stored[:, 5:].sum(axis=0, dtype=int) - 200).max() <= 5  # nine roundings of half a step at most
+    assert np.mean(stored[:, 5:].argmax(axis=0) + 1 == codes_of(whole.path)[5:]) > 0.95  # two classes may share a step
+
+
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (31, 200), (333, 150), (200, 37)])
 def test_windows_give_every_pixel_the_class_that_it_has_by_itself(
     tmp_path: Path, run: LoadedRun, height: int, width: int
