@@ -40,6 +40,21 @@ def write_atomically(path: Path, content: bytes) -> None:
         raise cannot_write(path, error) from error
 
 
+def write_if_changed(path: Path, content: bytes) -> bool:
+    """Write a file atomically where it would differ; whether it was written. An equal one keeps its time.
+
+    Raises:
+        MachineError: see ``write_atomically``.
+    """
+    try:
+        if path.read_bytes() == content:
+            return False
+    except OSError:
+        pass  # it is not there, or whatever is wrong with it is said when it is written
+    write_atomically(path, content)
+    return True
+
+
 _NUMBERS = itertools.count()
 
 _LONGEST_NAME = 200

@@ -19,6 +19,7 @@ KEY_FIGURES = {
     "export_kills.py": "kill",
     "export_quota.py": "quota",
     "export_throughput.py": "tiles/s",
+    "golden_run.py": "1 moved",
     "interval_coverage.py": "called different",
     "local_ee_scaling.py": '"ratio"',
     "local_ee_tile.py": "CPU-s",

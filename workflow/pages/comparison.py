@@ -19,6 +19,7 @@ from ...model.run_config import MAY_DIFFER, RunConfig
 from ...pipeline.errors import DataError, UsageError
 from ...pipeline.spec.bands import preset
 from ...pipeline.spec.classes import DYNAMIC_WORLD
+from ..reproduction.numbers import TABLES, row_key
 from .runs import Run, network_settings, overall_scores
 
 S1_BANDS = frozenset({"VV", "VH", "S1_N"})
@@ -34,6 +35,7 @@ class PaperRow:
     """A row of the paper's tables of scores.
 
     Attributes:
+        key: ``table4.ca-sa``, as in ``reproduction.numbers``.
         place: ``Table IV, ca-sa``.
         model: network in the registry.
         changes: settings in which it differs from the network as published.
@@ -42,6 +44,7 @@ class PaperRow:
         method: key of the same network and inputs in Tables I to III; empty where it stands in other tables alone.
     """
 
+    key: str
     place: str
     model: str
     changes: Mapping[str, Any]
@@ -56,13 +59,13 @@ def paper_rows() -> tuple[PaperRow, ...]:
     """Every row of Tables V, I, IV and VI of a network that is built here; of equal rows Table V's first."""
     paper = load_toml("paper")
     return (
-        *(_row("V", row["title"], row["model"], row, inputs=row) for row in paper["table5"].values()),
+        *(_row(5, key, row["title"], row["model"], row, inputs=row) for key, row in paper["table5"].items()),
         *(
-            _row("I", paper["methods"][method], name, paper["table1"][method], method=method)
+            _row(1, method, paper["methods"][method], name, paper["table1"][method], method=method)
             for name, method in _published()
         ),
-        *(_row("IV", key, "specsar-former", row, changes=row["model"]) for key, row in paper["table4"].items()),
-        *(_row("VI", key, "specsar-former", row, changes=row["model"]) for key, row in paper["table6"].items()),
+        *(_row(4, key, key, "specsar-former", row, changes=row["model"]) for key, row in paper["table4"].items()),
+        *(_row(6, key, key, "specsar-former", row, changes=row["model"]) for key, row in paper["table6"].items()),
     )
 
 
@@ -72,8 +75,9 @@ def _published() -> list[tuple[str, str]]:
 
 
 def _row(
-    table: str,
+    table: int,
     key: str,
+    title: str,
     model: str,
     row: Mapping[str, Any],
     *,
@@ -84,7 +88,20 @@ def _row(
     names = inputs or {"primary": MODELS[model].primary, "auxiliary": MODELS[model].auxiliary}
     primary, auxiliary = (preset(names[which]) if names[which] else () for which in ("primary", "auxiliary"))
     scores = {metric: row[metric] for metric in ("miou", "oa", "f1")}
-    return PaperRow(f"Table {table}, {key}", model, changes or {}, primary, auxiliary, scores, method)
+    place = f"Table {TABLES[table]}, {title}"
+    return PaperRow(row_key(table, key), place, model, changes or {}, primary, auxiliary, scores, method)
+
+
+def rows_of(config: RunConfig, *, small: bool = False) -> list[str]:
+    """Keys of all rows of the paper whose network and inputs a run has.
+
+    Args:
+        small: a network with few channels stands for its full size.
+
+    Raises:
+        DataError: this version cannot make the run's network.
+    """
+    return [row.key for row, full in _matching(config) if full or small]
 
 
 def paper_row(config: RunConfig) -> dict[str, Any] | None:
@@ -245,5 +262,7 @@ def cost_rows() -> tuple[dict[str, Any], ...]:
     for name, method in _published():
         printed = table[method]
         figures_printed = {"paper_params": printed["params"], "paper_gflops": printed["flops"]}
-        rows.append({"name": name, "cost": cost_of(name), "note": MODELS[name].note, **figures_printed})
+        rows.append(
+            {"name": name, "method": method, "cost": cost_of(name), "note": MODELS[name].note, **figures_printed}
+        )
     return tuple(rows)

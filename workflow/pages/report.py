@@ -29,13 +29,15 @@ from ...pipeline.dataset.manifest import SPLITS, ManifestRow
 from ...pipeline.dataset.root import DataRoot
 from ...pipeline.dataset.statistics import Statistics
 from ...pipeline.errors import DataError
-from ...pipeline.files.atomic import write_atomically
+from ...pipeline.files.atomic import write_if_changed
 from ...pipeline.progress import Progress
 from ...pipeline.raster.geotiff import read_bands, read_codes
 from ...pipeline.spec.tiles import biome_names, region_names
 from ...pipeline.spec.version import __version__
 from ..beside import beside_rows
 from ..comparing import seed_bounds
+from ..reproduction.document import table_rows, verdicts_of, write_verdicts
+from ..reproduction.verdicts import MEANING
 from ..seeds import groups_of, spread
 from ..training import open_as_trained
 from . import figures
@@ -61,7 +63,9 @@ def write_report(root: DataRoot, *, progress: Progress) -> Path:
     """
     with progress.stage("Writing the report", None, unit="pages") as step:
         content, path = content_of(root), root.report_page
-        write_atomically(path, render("report.html.j2", content))
+        write_if_changed(path, render("report.html.j2", content))
+        if content["verdicts"]:
+            write_verdicts(root, content["verdicts"])
         step.advance()
     for name, sentences in content["faults"].items():
         progress.say(f"run {name}: {'; '.join(sentences)}")
@@ -85,6 +89,7 @@ def content_of(root: DataRoot) -> dict[str, Any]:
     tables = [(run, table) for run in runs if (table := table_of(run)) is not None]
     best_and_worst = {run.name: extreme_views(root, rows, run, table, faults, unread) for run, table in tables}
     curves = {run.name: run.rows for run in runs if run.rows}
+    verdicts = verdicts_of(root, runs) if beside_paper else ()
     summaries = [run_summary(run, faults) | {"stale": _is_stale(run, root, faults)} for run in runs]
     return {
         "version": __version__,
@@ -124,6 +129,9 @@ def content_of(root: DataRoot) -> dict[str, Any]:
         "curves": embed(figures.curves_figure(curves, mark=mark)) if curves else None,
         "pictures": embed(figures.tiles_figure(views, classes=classes, mark=mark)) if views else None,
         "costs": cost_rows() if beside_paper else (),
+        "verdicts": verdicts,
+        "verdict_rows": table_rows(verdicts),
+        "verdict_words": MEANING,
     }
 
 
