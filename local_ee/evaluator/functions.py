@@ -43,6 +43,7 @@ from .values import (
     type_name,
     union_of,
 )
+from .visualise import visualise
 
 Functions = dict[str, Callable[..., Any]]
 
@@ -427,6 +428,7 @@ VALUE_FUNCTIONS: Functions = {
     "Collection.reduceColumns": _reduce_columns,
     **REDUCERS,
     "Image.linkCollection": _linked,
+    "Image.visualize": visualise,
     "Image.reduce": reduce_bands,
     "Reducer.toList": _to_list,
     "Reducer.repeat": _repeat,

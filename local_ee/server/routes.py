@@ -121,6 +121,9 @@ class Router:
         pending = self.pending.body(route) if method == "GET" else None
         if pending is not None:  # anyone who knows the name of a thumbnail may fetch it
             return self._answered(Task("download", "", pending, query))
+        tile = self.pending.tile(route) if method == "GET" else None
+        if tile is not None:  # a web page shows tiles without credentials
+            return self._answered(Task("tile", tile[0], tile[1], query))
         self.account.check(headers.get("Authorization"))
         if (method, route) == ("GET", "/admin/log"):
             return Reply(200, JSON, json.dumps(self.log.encoded() | {"faults": self.plan.counted()}).encode())
@@ -148,6 +151,8 @@ class Router:
         reply = self._answered(task)
         if task.kind == "announce" and reply.code == 200:
             return replace(reply, body=self.pending.keep(project, body))
+        if task.kind == "announceMap" and reply.code == 200:
+            return replace(reply, body=self.pending.keep(project, body, "maps"))
         return reply
 
     def _answered(self, task: Task) -> Reply:
@@ -170,6 +175,12 @@ class Router:
             return Task("pixels", "", body, query, profiled)
         if (method, what) == ("POST", "thumbnails"):
             return Task("announce", "", body, query, profiled)
+        if (method, what) == ("POST", "maps"):
+            return Task("announceMap", "", body, query, profiled)
+        if method == "GET" and re.match("maps/[^/]+/tiles/", what):
+            raise Refusal(
+                f"Map '{what.split('/')[1][:100]}' not found; it was announced to another server, or long ago.", 404
+            )
         if asset != what and method == "POST" and asset.endswith(":getPixels"):
             return Task("getPixels", asset.removesuffix(":getPixels"), body, query, profiled)
         if asset != what and method == "GET" and asset.endswith(":listAssets"):

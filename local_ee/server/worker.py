@@ -52,7 +52,7 @@ class Task:
 
     Attributes:
         kind: key of ``HANDLERS``.
-        name: asset id, where the request names one.
+        name: asset id, or ``z/x/y`` of a tile, where the request names one.
         body: JSON text of the request.
         query: parameters of the address.
         profiled: whether its cost is to be measured.
@@ -119,6 +119,7 @@ def _answer(catalogue: SceneSource, task: Task) -> tuple[int, str, bytes]:
     """HTTP code, content type and body."""
     from ..evaluator.graph import VALUE_ERRORS
     from .assets import get_asset, list_assets
+    from .map_tiles import announce_map, map_tile
     from .pixels import JSON, compute_pixels, compute_value, get_pixels
     from .thumbnails import announce, download
 
@@ -129,6 +130,8 @@ def _answer(catalogue: SceneSource, task: Task) -> tuple[int, str, bytes]:
         "getPixels": lambda body: get_pixels(catalogue, task.name, body),
         "announce": lambda body: announce(catalogue, body),
         "download": lambda body: download(catalogue, body),
+        "announceMap": lambda body: announce_map(catalogue, body),
+        "tile": lambda body: map_tile(catalogue, task.name, body),
         "asset": lambda _: get_asset(catalogue, task.name),
         "list": lambda _: list_assets(catalogue, task.name, task.query),
     }

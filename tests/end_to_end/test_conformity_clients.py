@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dwplus.local_ee.server.map_tiles import announce_map, map_tile
 from dwplus.local_ee.server.pixels import compute_pixels, compute_value
 from dwplus.local_ee.server.thumbnails import announce, download
-from support.client_programs import PROGRAMS
+from support.client_programs import LAYER_TILE, PROGRAMS
 from support.local_ee_client import serving
 from support.local_ee_scenes import world
 from support.paths import REPOSITORY
@@ -31,7 +32,9 @@ def test_what_a_package_once_sent_is_answered_without_it(name: str) -> None:
         "value:compute": lambda body: compute_value(catalogue, body),
         "image:computePixels": lambda body: compute_pixels(catalogue, body),
         "thumbnails": lambda body: announce(catalogue, body) and download(catalogue, body),
+        "maps": lambda body: announce_map(catalogue, body) and map_tile(catalogue, place, body),
     }
+    place = "/".join(map(str, LAYER_TILE))
 
     answers = [routes[request["route"]](request["body"]) for request in trace["requests"]]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import urllib.request
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,10 +13,15 @@ from typing import Any
 import ee
 import numpy as np
 import rasterio
+from pyproj import Transformer
 
 from support.local_ee_scenes import NORTH, S1, S2, centres
+from support.map_tiles import centres_of_tile, pixels_of_tile, tile_of
 
 SIDE = 32
+
+LAYER: dict[str, Any] = {"bands": ["B2"], "min": 0, "max": 6000}
+LAYER_TILE = (15, *tile_of(*NORTH.lonlat(NORTH.x + 150, NORTH.y - 150, NORTH.crs), 15))
 
 
 def dn(side: int = SIDE, size_m: float = 10.0) -> Any:
@@ -80,6 +86,22 @@ def with_geemap_files(folder: Path) -> Any:
     return {path.name: read_tiff(path)[0] for path in paths}
 
 
+def with_geemap_layer(folder: Path) -> Any:
+    import geemap
+
+    shown = geemap.Map(ee_initialize=False)
+    shown.add_layer(s2_image(), LAYER, "B2")
+    url = shown.ee_layers["B2"]["ee_layer"].url
+    return pixels_of_tile(fetched(url.format(z=LAYER_TILE[0], x=LAYER_TILE[1], y=LAYER_TILE[2])))
+
+
+def fetched(url: str) -> bytes:
+    """What a browser gets: no credentials, no client."""
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=60) as answer:
+        content: bytes = answer.read()
+    return content
+
+
 def read_tiff(source: Any) -> Any:
     with rasterio.open(source) as opened:
         assert opened.crs.to_string() == NORTH.crs
@@ -122,6 +144,20 @@ def check_files(found: Any) -> None:
     assert all((pixels == dn()).all() for pixels in found.values())
 
 
+def check_layer(found: Any) -> None:
+    lon, lat = centres_of_tile(*LAYER_TILE)
+    x, y = Transformer.from_crs("EPSG:4326", NORTH.crs, always_xy=True).transform(lon, lat)
+    col, row = np.floor((x - NORTH.x) / 10), np.floor((NORTH.y - y) / 10)
+    within = (col >= 2) & (col < 30) & (row >= 2) & (row < 30)  # away from the edges of the scene
+    number = np.round(NORTH.digital_number(NORTH.x + 10 * col + 5, NORTH.y - 10 * row - 5))
+    grey = np.floor(255 * (number - LAYER["min"]) / (LAYER["max"] - LAYER["min"]) + 0.5)
+    assert within.sum() > 1000
+    # geemap leaves the format open, and an opaque tile is a JPEG, whose greys are off by one or two
+    off = np.abs(found[:3, within].astype(float) - grey[within])
+    assert off.mean() < 1
+    assert off.max() <= 4
+
+
 # Answers to a trace, put together the way the package does ------------------------------------------------------------
 
 
@@ -138,6 +174,10 @@ def replay_xee(answers: list[Any]) -> Any:
 def replay_numpy(answers: list[Any]) -> Any:
     fetched = npy(answers[-1])
     return np.dstack([fetched[name] for name in fetched.dtype.names])
+
+
+def replay_layer(answers: list[Any]) -> Any:
+    return pixels_of_tile(answers[-1].body)
 
 
 def replay_files(answers: list[Any]) -> dict[str, Any]:
@@ -166,5 +206,6 @@ PROGRAMS = {
     "geemap-ee-to-numpy": Program("geemap", with_geemap_numpy, replay_numpy, check_numpy),
     "geemap-export-scale": Program("geemap", with_geemap_scale, replay_export, check_scale),
     "geemap-export-transform": Program("geemap", with_geemap_transform, replay_export, check_transform),
+    "geemap-map-layer": Program("geemap", with_geemap_layer, replay_layer, check_layer),
     "geemap-export-per-band": Program("geemap", with_geemap_files, replay_files, check_files),
 }

@@ -171,6 +171,9 @@ def valid_requests() -> list[tuple[str, Any]]:
         scale=constant(20),
     )
     requests.append((f"{base}/thumbnails", {"expression": _expression(a=cut), "fileFormat": "ZIPPED_GEO_TIFF"}))
+    options = {"ranges": [{"min": 0, "max": 3000}], "paletteColors": ["blue", "ff0000"], "gamma": {"value": 1.2}}
+    shown = {"expression": _expression(a=cut), "bandIds": ["B2"], "fileFormat": "PNG", "visualizationOptions": options}
+    requests.append((f"{base}/maps", shown))
     return requests
 
 
@@ -339,5 +342,6 @@ PATHS = (
     f"/v1/projects/{PROJECT}/assets/{S2}:listAssets?filter=startTime%3E%3D%22%00%22",
     f"/v1/projects/{PROJECT}/assets/{S2}:listAssets?filter=endTime%3C%22{'9' * 400}%22",
     f"/v1/projects/{PROJECT}/assets/{S2}/NORTH", f"/v1/projects/{PROJECT}/assets/%00", f"/v1/projects/{PROJECT}/",
+    f"/v1/projects/{PROJECT}/maps/{'a' * 32}/tiles/1/0/\u00b2", f"/v1/projects/{PROJECT}/maps//tiles/0/0/0",
     "/v1/projects/other/algorithms", f"/v1/projects/{PROJECT}/thumbnails/{'a' * 32}:getPixels", "/$discovery/rest?[",
 )  # fmt: skip

@@ -1,6 +1,6 @@
 """Record what Xee and geemap send: run this where both are installed, beside the repository's own environment.
 
-    python tests/traces/record.py
+    python tests/traces/record.py              # or the names of some programs
 
 Every request to the local Earth Engine that carries an expression goes into ``tests/traces/<program>.json``, in order;
 ``support/client_programs.py`` holds the programs; ``test_conformity_clients.py`` replays the files where the packages
@@ -38,7 +38,8 @@ def main() -> None:
 
     requests.Session.request = recorded
     with serving():
-        for name, program in PROGRAMS.items():
+        for name in sys.argv[1:] or PROGRAMS:
+            program = PROGRAMS[name]
             sent.clear()
             with tempfile.TemporaryDirectory() as folder:
                 program.run(Path(folder))
