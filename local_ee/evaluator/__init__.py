@@ -7,6 +7,7 @@
 - ``sphere``: areas, bounds and buffers of geometries.
 - ``image``: pixels with masks and types.
 - ``collection``, ``filters``: sets of images.
+- ``visualise``: bands as the colours of a picture.
 - ``arithmetic``, ``composites``, ``reducers``, ``image_functions``, ``functions``: what can be called.
 - ``graph``: an expression, evaluated.
 """
