@@ -54,7 +54,7 @@ def test_the_shell_completes_commands_and_options(run: Run, monkeypatch: pytest.
         monkeypatch.setenv("COMP_CWORD", str(len(line.split()) - 1))
         return [item.partition(",")[2] for item in run()[1].split()]
 
-    assert completed("dwplus re") == ["retry", "report", "reproduce"]
+    assert completed("dwplus re") == ["retry", "review", "report", "reproduce"]
     assert completed("dwplus build --reg") == ["--region"]
     assert completed("dwplus local-ee s") == ["serve"]
 
