@@ -54,12 +54,14 @@ def compare(
     """Compare scored runs on the same tiles: differences with 95 % intervals and p values (Holm).
 
     A name is that of a run, or the common name of the runs of several seeds (NAME for NAME-s0, NAME-s1, ...). With
-    three or more seeds a side the difference is one of methods, with fewer of these weights alone.
+    three or more seeds a side the difference is one of methods, with fewer of these weights alone. product:NAME is a
+    public map; then all sides are compared on the pixels that all maps share (score --product, score --shared).
 
     \b
     dwplus compare specsar segformer
     dwplus compare specsar segformer cmx --all-pairs
     dwplus compare specsar segformer --metric miou --csv
+    dwplus compare specsar product:worldcover
     """
     from ..workflow.comparing import as_document, read_sides
     from ..workflow.comparing import compare as compare_sides
@@ -68,6 +70,7 @@ def compare(
     root = root_with_runs(data, source, runs)
     metrics = _metrics(keys)
     sides = read_sides(root, names, split=split, weights=weights, mask=mask)
+    _check_metrics(keys, sides)
     rows = compare_sides(sides, metrics, all_pairs=all_pairs)
     document = as_document(sides, rows)
     if as_json:
@@ -93,12 +96,21 @@ def _metrics(keys: Sequence[str]) -> Sequence[Metric]:
     return tuple(known[key] for key in keys) or overall()
 
 
+def _check_metrics(keys: Sequence[str], sides: Sequence[Compared]) -> None:
+    """Refuse what maps have no score of: they give no probabilities."""
+    from ..pipeline.errors import UsageError
+
+    unknown = {"ece", "brier"} & {*keys}
+    if unknown and any(side.budget is None for side in sides):
+        raise UsageError(f"--metric {unknown.pop()}: a map gives no probabilities; choose another metric")
+
+
 def _print(sides: Sequence[Compared], rows: Sequence[TableRow]) -> None:
     from ..model.metrics import METRICS
     from ..workflow.comparing import sentences
 
     titles = {metric.key: metric.title for metric in METRICS if not metric.per_class}
-    tag = mark(sides[0].runs[0].scores.source)
+    tag = mark(sides[0].runs[0].source)
     columns = [
         Column("difference"),
         Column("metric"),
@@ -115,7 +127,9 @@ def _print(sides: Sequence[Compared], rows: Sequence[TableRow]) -> None:
     print_table(
         budget,
         [
-            (side.name, *(f"{n:,}" for n in (len(side.runs), side.budget.epochs, side.budget.steps, side.budget.rates)))
+            (side.name, *(f"{n:,}" for n in (len(side.runs), b.epochs, b.steps, b.rates)))
+            if (b := side.budget) is not None
+            else (side.name, *("-" * 4))
             for side in sides
         ],
     )

@@ -62,8 +62,8 @@ def _print(scores: BesideScores, kind: str, *, as_json: bool) -> None:
     click.echo(f"{row.title}, {count_of(scores.tiles, 'tile')} {beside}".rstrip())
     for title, values, intervals in (
         ("own pixels", row.own, row.intervals),
-        ("shared pixels", row.shared, {}),
-        ("grass and shrub as one class", row.merged, {}),
+        ("shared pixels", row.shared, row.shared_intervals),
+        ("grass and shrub as one class", row.merged, row.merged_intervals),
     ):
         words = "  ".join(of_metric(values[m.key], intervals.get(m.key), m) for m in overall()) if values else "-"
         click.echo(f"  {title:<29} {words}")

@@ -8,10 +8,11 @@ scored with both as one, and every row gets that score of merged classes too. ``
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from ..pipeline.dataset.layers import LayerFiles
@@ -22,7 +23,10 @@ from ..pipeline.spec.layers import Product
 from ..pipeline.spec.tiles import Tile
 from ..pipeline.spec.version import __version__
 from .metrics import ConfusionMatrix, TileCounts
+from .scores.counting import mask_digest
+from .scores.document import TilesFile
 from .scores.intervals import Intervals
+from .scores.tile_table import TileTable
 
 MERGED_NAME = "_or_"
 """Between the names of classes that are scored as one: ``grass_or_shrub_and_scrub``."""
@@ -44,6 +48,9 @@ class BesideScores:
         label_years, years: year -> number of tiles, of the labels and of what the row shows.
         said: licence, citation and mapping of a map.
         intervals: of the scores on own pixels; None where they were scored by an earlier version.
+        shared_intervals: of those on shared pixels; None where there is no layer, too.
+        merged_intervals: of those of merged classes, on shared pixels where there are some, else on own ones.
+        tiles_file: counts of every tile on shared pixels, what rows are compared by.
     """
 
     name: str
@@ -62,6 +69,9 @@ class BesideScores:
     years: Mapping[str, int]
     said: Mapping[str, str]
     intervals: Intervals | None = None
+    shared_intervals: Intervals | None = None
+    merged_intervals: Intervals | None = None
+    tiles_file: TilesFile | None = None
 
     @property
     def lost_pixels(self) -> int:
@@ -78,9 +88,14 @@ class BesideScores:
             "lost_tiles": self.lost_tiles,
             **{key: dict(getattr(self, key)) for key in ("label_years", "years", "said")},
             "own": _document(self.own),
-            "intervals": None if self.intervals is None else self.intervals.to_dict(),
+            **{name: None if one is None else one.to_dict() for name, one in self._intervals.items()},
             "shared": None if self.shared is None else _document(self.shared),
+            **({} if self.tiles_file is None else {"tile_counts": vars(self.tiles_file)}),
         }
+
+    @property
+    def _intervals(self) -> dict[str, Intervals | None]:
+        return {name: getattr(self, name) for name in _INTERVALS}
 
     @classmethod
     def from_dict(cls, mapping: Mapping[str, Any]) -> BesideScores:
@@ -92,15 +107,24 @@ class BesideScores:
         keys = ("name", "title", "source", "split", "protocol", "tiles", "tiles_hash", "shared_hash", "labelled")
         try:
             plain = {key: mapping[key] for key in (*keys, "lost_tiles", "label_years", "years", "said")}
-            shared, intervals = mapping["shared"], mapping.get("intervals")
+            shared = mapping["shared"]
+            own, on_shared, merged = (
+                None if (one := mapping.get(name)) is None else Intervals.from_dict(one) for name in _INTERVALS
+            )
             return cls(
                 **plain,
                 own=ConfusionMatrix.from_dict(mapping["own"]["matrix"]),
                 shared=None if shared is None else ConfusionMatrix.from_dict(shared["matrix"]),
-                intervals=None if intervals is None else Intervals.from_dict(intervals),
+                intervals=own,
+                shared_intervals=on_shared,
+                merged_intervals=merged,
+                tiles_file=TilesFile(**mapping["tile_counts"]) if "tile_counts" in mapping else None,
             )
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"these are no scores of a product ({error!r}); score it again") from None
+
+
+_INTERVALS = ("intervals", "shared_intervals", "merged_intervals")
 
 
 def _document(matrix: ConfusionMatrix) -> dict[str, Any]:
@@ -126,6 +150,22 @@ def merge(matrix: ConfusionMatrix, together: frozenset[str]) -> ConfusionMatrix:
     counts = np.zeros((len(names), len(names)), np.int64)
     np.add.at(counts, (np.array(place)[:, None], np.array(place)[None, :]), matrix.counts)
     return ConfusionMatrix(counts, names)
+
+
+def merge_table(table: TileTable, together: frozenset[str]) -> TileTable:
+    """Counts of tiles with some classes as one; the same where they do not tell them apart already."""
+    if not together & {*table.names}:
+        return table
+    names = merged_names(table.names, together)
+    to_merged = np.array(
+        [
+            names.index(name) if name in names else next(i for i, n in enumerate(names) if n not in table.names)
+            for name in table.names
+        ]
+    )
+    truth, predicted = (to_merged[one] for one in (table.field // len(table.names), table.field % len(table.names)))
+    # Fields that fall together stay apart: sums over them are the same.
+    return replace(table, names=names, field=(truth * len(names) + predicted).astype(np.int64))
 
 
 def class_of_code(product: Product, names: Sequence[str]) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
@@ -172,6 +212,7 @@ class Counts:
     Attributes:
         own, shared: of all tiles, on own pixels and on shared ones.
         of_tiles: of each tile, on own pixels, in the order in which they came.
+        shared_of_tiles, masks: of each tile, on shared pixels, and a digest of which these are.
         labelled: pixels of the data set that count.
         lost_tiles: tiles for which the row says nothing.
     """
@@ -181,6 +222,8 @@ class Counts:
     labelled: int = 0
     lost_tiles: int = 0
     of_tiles: list[ConfusionMatrix] = field(default_factory=list)
+    shared_of_tiles: list[ConfusionMatrix] = field(default_factory=list)
+    masks: list[str] = field(default_factory=list)
 
     def add(self, label: NDArray[np.uint8], said: NDArray[np.uint8] | None, shared: NDArray[np.bool_] | None) -> None:
         """Count a tile.
@@ -191,17 +234,16 @@ class Counts:
             shared: bool (H, W); None: no pixel of the tile is shared.
         """
         self.labelled += int((label != IGNORE).sum())
-        if said is None:
-            self.lost_tiles += 1
-            self.of_tiles.append(ConfusionMatrix.zero(self.own.names))
-            return
+        self.lost_tiles += said is None
+        said = np.full_like(label, IGNORE) if said is None else said
         truth = np.where(said == IGNORE, IGNORE, label).astype(np.uint8)
         prediction = np.where(said == IGNORE, 0, said).astype(np.uint8)
         self.of_tiles.append(ConfusionMatrix.of(truth, prediction, self.own.names))
         self.own += self.of_tiles[-1]
-        if shared is not None:
-            truth = np.where(shared, truth, IGNORE).astype(np.uint8)
-            self.shared += ConfusionMatrix.of(truth, prediction, self.own.names)
+        truth = np.where(False if shared is None else shared, truth, IGNORE).astype(np.uint8)
+        self.shared_of_tiles.append(ConfusionMatrix.of(truth, prediction, self.own.names))
+        self.shared += self.shared_of_tiles[-1]
+        self.masks.append(mask_digest(torch.from_numpy(truth)))
 
 
 def count_rows(

@@ -7,15 +7,15 @@ a network's on shared pixels in ``scores-shared.json`` of its run. The report re
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..model.metrics import TileCounts, overall
+from ..model.metrics import ConfusionMatrix, TileCounts, overall
 from ..model.products import (
     BesideScores,
     Counts,
@@ -23,13 +23,16 @@ from ..model.products import (
     class_of_code,
     count_rows,
     merge,
+    merge_table,
 )
 from ..model.run_files import RunFiles
 from ..model.runs import RunFolder
 from ..model.score import load, predict
 from ..model.scores.bootstrap import design_of
+from ..model.scores.document import tiles_name
 from ..model.scores.intervals import Bounds, Intervals, intervals_of
-from ..model.scores.tile_table import TileTable, records_of
+from ..model.scores.kept import write_counts
+from ..model.scores.tile_table import TileTable, records_of, with_masks
 from ..pipeline.dataset.layers import LayerFiles, complete_of, layers_of
 from ..pipeline.dataset.manifest import ManifestRow, Protocol
 from ..pipeline.dataset.root import DataRoot
@@ -80,8 +83,7 @@ def score_product(
         said = {"licence": product.licence, "citation": product.citation, "mapping": product.mapping}
     counts, shared = _counted(root, dataset, says, told, name, progress)
     scores = _scores(name, title, dataset, counts, shared, years, said)
-    RunFiles(root.folder / "products" / name).write_json(SCORES, scores.to_dict())
-    return scores
+    return _kept(RunFiles(root.folder / "products" / name), SCORES, scores, dataset, counts)
 
 
 def score_shared(root: DataRoot, run_dir: Path, *, split: str, progress: Progress) -> BesideScores:
@@ -109,7 +111,15 @@ def score_shared(root: DataRoot, run_dir: Path, *, split: str, progress: Progres
     counts, shared = _counted(root, plain, says, plain.classes.names, run_dir.name, progress)
     years = Counter(str(tile.date.year) for tile in dataset.tiles)
     scores = _scores(run_dir.name, config.model, plain, counts, shared, years, {})
-    RunFolder(run_dir).write_json(SHARED_SCORES, scores.to_dict())
+    return _kept(RunFolder(run_dir), SHARED_SCORES, scores, plain, counts)
+
+
+def _kept(files: RunFiles, name: str, scores: BesideScores, dataset: Dataset, counts: Counts) -> BesideScores:
+    """Write scores, and beside them the counts of tiles on shared pixels, where there are some."""
+    if scores.shared is not None:
+        table = _table(dataset, counts.shared_of_tiles, counts.masks)
+        scores = replace(scores, tiles_file=write_counts(files, tiles_name(SHARED_SCORES), table))
+    files.write_json(name, scores.to_dict())
     return scores
 
 
@@ -142,6 +152,9 @@ def _scores(
     years: Counter[str],
     said: dict[str, str],
 ) -> BesideScores:
+    own = _table(dataset, counts.of_tiles)
+    on_shared = _table(dataset, counts.shared_of_tiles) if shared.layers else None
+    merged = merge_table(own if on_shared is None else on_shared, merged_classes())
     return BesideScores(
         name=name,
         title=title,
@@ -158,15 +171,22 @@ def _scores(
         label_years=Counter(str(tile.date.year) for tile in dataset.tiles),
         years=years,
         said=said,
-        intervals=_intervals(dataset, counts),
+        intervals=_intervals(own),
+        shared_intervals=None if on_shared is None else _intervals(on_shared),
+        merged_intervals=_intervals(merged),
     )
 
 
-def _intervals(dataset: Dataset, counts: Counts) -> Intervals:
+def _table(dataset: Dataset, matrices: Sequence[ConfusionMatrix], masks: Sequence[str] | None = None) -> TileTable:
+    """Counts of the tiles of a split, in the order in which they were counted."""
+    records = records_of(dataset)
+    records = records if masks is None else with_masks(records, masks)
+    return TileTable.of(records, [TileCounts(matrix) for matrix in matrices], matrices[0].names)
+
+
+def _intervals(table: TileTable) -> Intervals:
     """As those of networks: by a bootstrap over the tiles of the split."""
-    names = counts.own.names
-    table = TileTable.of(records_of(dataset), [TileCounts(matrix) for matrix in counts.of_tiles], names)
-    return intervals_of(table.sums, design_of(table.records), names)
+    return intervals_of(table.sums, design_of(table.records), table.names)
 
 
 def shared_hash(shared: SharedPixels, rows: tuple[ManifestRow, ...]) -> str:
@@ -246,7 +266,7 @@ class BesideRow:
     Attributes:
         own, shared, merged: overall scores by key on own pixels, on shared pixels, and on shared pixels with the
             classes merged that some map does not tell apart; empty where there is none.
-        intervals: bounds of the scores on own pixels, None where there is none.
+        intervals, shared_intervals, merged_intervals: bounds of these scores, in that order; None where there is none.
         lost: share of the data set's pixels for which the row says nothing.
         stale: the data set or the layers have changed since it was scored.
     """
@@ -258,6 +278,8 @@ class BesideRow:
     shared: dict[str, float]
     merged: dict[str, float]
     intervals: Mapping[str, Bounds | None]
+    shared_intervals: Mapping[str, Bounds | None]
+    merged_intervals: Mapping[str, Bounds | None]
     lost: float
     lost_tiles: int
     label_years: str
@@ -282,13 +304,19 @@ def row_of(scores: BesideScores, kind: str, *, stale: bool = False) -> BesideRow
         own=_values(scores.own) if whole else {},
         shared=_values(shared) if whole and shared is not None else {},
         merged=_values(merge(shared, together)) if shared is not None else _values(merge(scores.own, together)),
-        intervals={} if scores.intervals is None or not whole else scores.intervals.values,
+        intervals=_bounds(scores.intervals if whole else None),
+        shared_intervals=_bounds(scores.shared_intervals if whole else None),
+        merged_intervals=_bounds(scores.merged_intervals),
         lost=scores.lost_pixels / scores.labelled if scores.labelled else 0.0,
         lost_tiles=scores.lost_tiles,
         label_years=_as_text(scores.label_years),
         years=_as_text(scores.years),
         stale=stale,
     )
+
+
+def _bounds(found: Intervals | None) -> Mapping[str, Bounds | None]:
+    return {} if found is None else found.values
 
 
 def _values(matrix: Any) -> dict[str, float]:

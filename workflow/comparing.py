@@ -1,39 +1,54 @@
 """Runs set against each other: their counts of the same tiles, the budget that each had, the table of differences.
 
-Comes after scoring; ``model.scores.comparison`` computes, this opens files and refuses what cannot be compared.
+Comes after scoring; ``model.scores.comparison`` computes, this opens files and refuses what cannot be compared. A map
+is a side too (``product:worldcover``): then all sides are compared on the pixels that all maps share.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 from ..model.metrics import Metric
+from ..model.products import MERGED_NAME, BesideScores, merge_table
 from ..model.run_config import RunConfig, differing_keys
+from ..model.run_files import RunFiles
 from ..model.runs import RunFolder
 from ..model.scores.bootstrap import FEWEST_UNITS, REPLICATES, SEED, Draws, design_of
 from ..model.scores.comparison import FEWEST_SEEDS, Comparison, Difference, Side, holm
-from ..model.scores.document import Scores, scores_name
+from ..model.scores.document import Mask, scores_name
 from ..model.scores.intervals import Bounds
-from ..model.scores.kept import read_scores, read_table
+from ..model.scores.kept import read_counts, read_scores, read_table
 from ..model.scores.tile_table import TileTable
 from ..pipeline.dataset.root import DataRoot
-from ..pipeline.errors import DwplusError, UsageError
+from ..pipeline.errors import DataError, DwplusError, UsageError
 from ..pipeline.spec.words import count_of
+from .beside import SCORES, SHARED_SCORES, choices, merged_classes
 from .seeds import check_one_training, find_runs
+
+PRODUCT = "product:"
+"""Begins the name of a side that is a map."""
 
 
 @dataclass(frozen=True)
 class ScoredRun:
-    """A run with the counts of its tiles."""
+    """A run, or a map, with the counts of its tiles.
+
+    Attributes:
+        folder: of the run, or of the map.
+        config: None of a map.
+        tiles_hash, source, mask: of what was scored.
+    """
 
     folder: Path
-    config: RunConfig
-    scores: Scores
+    config: RunConfig | None
+    tiles_hash: str
+    source: str
+    mask: Mask | None
     table: TileTable
 
     @classmethod
@@ -45,7 +60,30 @@ class ScoredRun:
         """
         files = RunFolder(folder)
         found = read_scores(files, scores)
-        return cls(folder, files.read_usable_config(), found, read_table(files, found))
+        config, table = files.read_usable_config(), read_table(files, found)
+        return cls(folder, config, found.tiles_hash, found.source, found.mask, table)
+
+    @classmethod
+    def on_shared_pixels(cls, folder: Path, config: RunConfig | None, split: str, *, again: str) -> ScoredRun:
+        """Of the pixels that all maps of a data root share.
+
+        Args:
+            config: of a run; None of a map.
+            again: how to score it so, for messages.
+
+        Raises:
+            DataError: it was not scored so on this split, or by an earlier version, or a file is damaged.
+        """
+        files, name = RunFiles(folder), SCORES if config is None else SHARED_SCORES
+        if not (folder / name).is_file():
+            raise DataError(f"{folder.name} has no {name}; {again}")
+        found = BesideScores.from_dict(files.read_json(name))
+        if found.split != split:
+            raise DataError(f"{folder.name} was scored on shared pixels of {found.split}, not of {split}; {again}")
+        table = read_counts(files, found.tiles_file, again=again)
+        # Which files beside the shards decide what is shared is part of what was scored.
+        tiles_hash = f"{found.tiles_hash} {found.shared_hash}"
+        return cls(folder, config, tiles_hash, found.source, Mask("shared", table.mask_hash), table)
 
 
 @dataclass(frozen=True)
@@ -79,13 +117,13 @@ class Compared:
 
     Attributes:
         name: as it was given.
-        runs: of its seeds.
-        budget: of each of them.
+        runs: of its seeds; the map alone.
+        budget: of each of them; None of a map.
     """
 
     name: str
     runs: tuple[ScoredRun, ...]
-    budget: Budget
+    budget: Budget | None
 
 
 @dataclass(frozen=True)
@@ -109,14 +147,18 @@ class TableRow:
 def read_sides(
     root: DataRoot, names: Sequence[str], *, split: str, weights: str, mask: str = "dataset"
 ) -> list[Compared]:
-    """Sides by the names of runs, or by the common names of the runs of several seeds.
+    """Sides by the names of runs, by the common names of the runs of several seeds, or by those of maps.
 
     Raises:
-        UsageError: fewer than two sides, the same twice, or runs that cannot be compared.
+        UsageError: fewer than two sides, the same twice, or sides that cannot be compared.
         DataError: there is no such run, it was not scored, or by an earlier version.
     """
     if len(names) < 2 or len(set(names)) < len(names):
         raise UsageError("name two or more different runs to compare, such as: dwplus compare specsar segformer")
+    if any(name.startswith(PRODUCT) for name in names):
+        if weights != "model" or mask != "dataset":
+            raise UsageError("with a map all sides are compared on shared pixels: leave --weights and --mask out")
+        return _shared_sides(root, names, split=split)
     file = scores_name(split, f"{weights}.safetensors", mask=mask)
     sides = []
     for name in names:
@@ -128,8 +170,43 @@ def read_sides(
     return sides
 
 
-def check_comparable(sides: Sequence[Compared]) -> None:
+def _shared_sides(root: DataRoot, names: Sequence[str], *, split: str) -> list[Compared]:
+    """Sides on the pixels that all maps share; with the classes that all of them tell apart."""
+    sides = [_shared_side(root, name, split) for name in names]
+    check_comparable(sides, classes=False)
+    if len({run.table.names for side in sides for run in side.runs}) == 1:
+        return sides
+    together = merged_classes()
+    return [
+        replace(side, runs=tuple(replace(run, table=merge_table(run.table, together)) for run in side.runs))
+        for side in sides
+    ]
+
+
+def _shared_side(root: DataRoot, name: str, split: str) -> Compared:
+    of_split = "" if split == "test" else f" --split {split}"
+    if name.startswith(PRODUCT):
+        product = name.removeprefix(PRODUCT)
+        if product not in choices():
+            raise UsageError(f"{name}: there is no such map; choose one of {', '.join(PRODUCT + n for n in choices())}")
+        again = f"score it with '{root.command(f'dwplus score --product {product}{of_split}')}'"
+        folder = root.folder / "products" / product
+        return Compared(name, (ScoredRun.on_shared_pixels(folder, None, split, again=again),), None)
+    folders = find_runs(root, name)
+    check_one_training(folders)
+    runs = []
+    for folder in folders:
+        again = f"score it with '{root.command(f'dwplus score runs/{folder.name} --shared{of_split}')}'"
+        config = RunFolder(folder).read_usable_config()
+        runs.append(ScoredRun.on_shared_pixels(folder, config, split, again=again))
+    return Compared(name, tuple(runs), budget_of(root, runs[0]))
+
+
+def check_comparable(sides: Sequence[Compared], *, classes: bool = True) -> None:
     """Make sure that all runs were scored on the same pixels of the same tiles.
+
+    Args:
+        classes: and with the same classes.
 
     Raises:
         UsageError: they were not; names two runs and what differs.
@@ -138,7 +215,7 @@ def check_comparable(sides: Sequence[Compared]) -> None:
     first = _scored_on(runs[0])
     for run in runs[1:]:
         for what, value in _scored_on(run).items():
-            if value != first[what]:
+            if value != first[what] and (classes or what != "classes"):
                 raise UsageError(
                     f"{runs[0].folder.name} and {run.folder.name} cannot be compared: their {what} differ "
                     f"({_short(first[what])} and {_short(value)}); score both on the same data with 'dwplus score'"
@@ -146,11 +223,10 @@ def check_comparable(sides: Sequence[Compared]) -> None:
 
 
 def _scored_on(run: ScoredRun) -> dict[str, object]:
-    mask = run.scores.mask
     return {
-        "tiles": run.scores.tiles_hash,
-        "classes": run.scores.matrix.names,
-        "kinds of mask": "" if mask is None else mask.kind,
+        "tiles": run.tiles_hash,
+        "classes": run.table.names,
+        "kinds of mask": "" if run.mask is None else run.mask.kind,
         "masks": run.table.mask_hash,
         "lists of tiles": tuple(record.id for record in run.table.records),
     }
@@ -162,6 +238,7 @@ def _short(value: object) -> str:
 
 def budget_of(root: DataRoot, run: ScoredRun) -> Budget:
     """What a run was trained with."""
+    assert run.config is not None  # maps have no budget
     train = run.config.train
     epochs = len(RunFolder(run.folder).read_rows()) or int(train.get("epochs") or 0)
     batch = int(train.get("batch") or 1)
@@ -191,7 +268,9 @@ def compare(
 ) -> list[TableRow]:
     """Differences of each side to the first, or of all pairs, with Holm's correction over all of them."""
     draws = Draws(design_of(sides[0].runs[0].table.records), replicates, seed)
-    made = [Side.of(side.name, [run.table.sums for run in side.runs], draws) for side in sides]
+    made = [
+        Side.of(side.name, [run.table.sums for run in side.runs], draws, fixed=side.budget is None) for side in sides
+    ]
     pairs = list(combinations(made, 2)) if all_pairs else [(other, made[0]) for other in made[1:]]
     found = [
         (comparison, comparison.difference(metric))
@@ -228,11 +307,17 @@ def as_document(sides: Sequence[Compared], rows: Sequence[TableRow]) -> dict[str
     table = sides[0].runs[0]
     return {
         "tiles": len(table.table),
-        "tiles_hash": table.scores.tiles_hash,
-        "mask": None if table.scores.mask is None else vars(table.scores.mask),
-        "source": table.scores.source,
+        "tiles_hash": table.tiles_hash,
+        "mask": None if table.mask is None else vars(table.mask),
+        "source": table.source,
+        "classes": list(table.table.names),
         "sides": [
-            {"name": side.name, "runs": [run.folder.name for run in side.runs], **vars(side.budget)} for side in sides
+            {
+                "name": side.name,
+                "runs": [run.folder.name for run in side.runs],
+                **({} if side.budget is None else vars(side.budget)),
+            }
+            for side in sides
         ],
         "comparisons": [_row_document(row) for row in rows],
     }
@@ -262,17 +347,24 @@ def sentences(sides: Sequence[Compared], rows: Sequence[TableRow]) -> list[str]:
     lines = []
     if not all(row.of_methods for row in rows):
         few = ", ".join(
-            f"{side.name} {count_of(len(side.runs), 'run')}" for side in sides if len(side.runs) < FEWEST_SEEDS
+            f"{side.name} {count_of(len(side.runs), 'run')}"
+            for side in sides
+            if len(side.runs) < FEWEST_SEEDS and side.budget is not None
         )
         lines.append(
             f"these weights, not these methods: with fewer than {FEWEST_SEEDS} seeds a side ({few}) other seeds could "
             "give another result; train with --seeds 0,1,2"
         )
-    first = sides[0]
-    for side in sides[1:]:
-        if unlike := side.budget.differences(first.budget):
-            lines.append(f"unlike budgets: {side.name} and {first.name} had {', '.join(unlike)}")
-    design = design_of(first.runs[0].table.records)
+    trained = [(side.name, side.budget) for side in sides if side.budget is not None]
+    for name, budget in trained[1:]:
+        if unlike := budget.differences(trained[0][1]):
+            lines.append(f"unlike budgets: {name} and {trained[0][0]} had {', '.join(unlike)}")
+    if len(trained) < len(sides):
+        lines.append("compared on the pixels that all maps beside the shards share")
+        if any(MERGED_NAME in name for name in sides[0].runs[0].table.names):
+            merged = ", ".join(name for name in sides[0].runs[0].table.names if MERGED_NAME in name)
+            lines.append(f"one class: {merged}, which a map does not tell apart")
+    design = design_of(sides[0].runs[0].table.records)
     if design.units < FEWEST_UNITS:
         units = "blocks" if design.of_blocks else "tiles"
         lines.append(f"too few {units} ({design.units}) for intervals or tests")

@@ -37,15 +37,17 @@ class Side:
     Attributes:
         name: of the run, or common name of the runs of several seeds.
         runs: an estimate for each run, all with the same draws.
+        fixed: it is one map, of which there are no seeds.
     """
 
     name: str
     runs: tuple[Estimate, ...]
+    fixed: bool = False
 
     @classmethod
-    def of(cls, name: str, sums: Sequence[Sums], draws: Draws) -> Side:
+    def of(cls, name: str, sums: Sequence[Sums], draws: Draws, *, fixed: bool = False) -> Side:
         """Of the sums of each tile, run by run."""
-        return cls(name, tuple(Estimate(one, draws) for one in sums))
+        return cls(name, tuple(Estimate(one, draws) for one in sums), fixed)
 
     def values(self, metric: Metric) -> NDArray[np.float64]:
         """(runs,) the score of each run."""
@@ -62,6 +64,8 @@ class Side:
 
     def seed_weights(self, stream: int, draws: Draws) -> NDArray[np.float64]:
         """(replicates, runs) weights of the seeds in each replicate, which add up to 1."""
+        if self.fixed:
+            return np.ones((draws.replicates, 1))
         rng = np.random.Generator(np.random.PCG64([draws.seed, _SEEDS_STREAM, stream]))
         count = len(self.runs)
         drawn = rng.integers(0, count, size=(draws.replicates, count - 1))
@@ -101,8 +105,8 @@ class Comparison:
 
     @property
     def of_methods(self) -> bool:
-        """Whether it says something of the methods, or of these weights alone."""
-        return min(len(side.runs) for _, side in self.sides) >= FEWEST_SEEDS
+        """Whether it says something of the methods, or of these weights alone; a map is itself."""
+        return all(side.fixed or len(side.runs) >= FEWEST_SEEDS for _, side in self.sides)
 
     @property
     def too_few(self) -> bool:
@@ -133,6 +137,8 @@ class Comparison:
         if not self.of_methods:
             return math.sqrt(by_tiles), parts[0][1]
         for _, side in self.sides:
+            if side.fixed:
+                continue
             parts.append((float(side.values(metric).var(ddof=1)) / len(side.runs), len(side.runs) - 1.0))
         pairs = zip(replicates, self._seed_weights, strict=True)
         crossed = np.sum([(weights * one.T).sum(1) for one, weights in pairs], axis=0)

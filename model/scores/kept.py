@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ...pipeline.errors import DataError
+from ..run_files import RunFiles
 from ..runs import RunFolder
 from .document import Scores, TilesFile, tiles_name
 from .tile_table import TileTable
@@ -18,9 +19,7 @@ def write_scores(folder: RunFolder, name: str, scores: Scores, table: TileTable)
     Args:
         name: of the scores, as ``document.scores_name`` gives it.
     """
-    beside = tiles_name(name)
-    folder.write(beside, table.write)
-    named = replace(scores, tiles_file=TilesFile(beside, _sha256_at(folder.path / beside)))
+    named = replace(scores, tiles_file=write_counts(folder, tiles_name(name), table))
     folder.write_json(name, named.to_dict())
     return named
 
@@ -43,12 +42,30 @@ def read_table(folder: RunFolder, scores: Scores) -> TileTable:
         DataError: scores of an earlier version have none; the file is missing, damaged, or of another scoring.
     """
     again = f"score it again with 'dwplus score runs/{folder.path.name}'"
-    if scores.tiles_file is None:
+    return read_counts(folder, scores.tiles_file, again=again)
+
+
+def write_counts(folder: RunFiles, name: str, table: TileTable) -> TilesFile:
+    """Write counts of tiles under a name, and give what scores name them by."""
+    folder.write(name, table.write)
+    return TilesFile(name, _sha256_at(folder.path / name))
+
+
+def read_counts(folder: RunFiles, file: TilesFile | None, *, again: str) -> TileTable:
+    """The counts of tiles that scores name.
+
+    Args:
+        again: how to score once more, for messages.
+
+    Raises:
+        DataError: scores of an earlier version name none; the file is missing, damaged, or of another scoring.
+    """
+    if file is None:
         raise DataError(f"{folder.path.name} was scored by an earlier version, which kept no counts of tiles; {again}")
-    path = folder.path / scores.tiles_file.name
+    path = folder.path / file.name
     if not path.is_file():
         raise DataError(f"{path} is missing; {again}")
-    if _sha256_at(path) != scores.tiles_file.sha256:
+    if _sha256_at(path) != file.sha256:
         raise DataError(f"{path} is not the file that the scores beside it were computed from; {again}")
     return TileTable.read(path)
 

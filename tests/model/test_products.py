@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from dwplus.model.metrics import ConfusionMatrix
-from dwplus.model.products import BesideScores, Counts, class_of_code, merge, merged_names
+from dwplus.model.products import BesideScores, Counts, class_of_code, merge, merge_table, merged_names
 from dwplus.pipeline.errors import DataError
 from dwplus.pipeline.spec.classes import DYNAMIC_WORLD
 from dwplus.pipeline.spec.layers import products
 from hypothesis import given
 from hypothesis import strategies as st
+from support.scored import THREE, a_table
 
 NAMES = DYNAMIC_WORLD.names
 TOGETHER = frozenset({"grass", "shrub_and_scrub"})
@@ -51,6 +52,19 @@ def test_merging_adds_rows_and_columns() -> None:
 
     assert merged.names == ("a_or_c", "b")
     assert merged.counts.tolist() == [[1 + 3 + 7 + 9, 2 + 8], [4 + 6, 5]]
+
+
+def test_merging_a_table_is_merging_the_matrix_of_each_tile() -> None:
+    table = a_table(6)
+    together = frozenset({THREE[0], THREE[2]})
+
+    merged = merge_table(table, together)
+
+    assert merged.names == (f"{THREE[0]}_or_{THREE[2]}", THREE[1])
+    for number in range(6):
+        chosen = np.arange(6) == number
+        assert merged.counts(chosen).matrix == merge(table.counts(chosen).matrix, together)
+    assert merge_table(merged, together) is merged
 
 
 @given(st.lists(st.integers(0, 8), min_size=1, max_size=60), st.randoms())

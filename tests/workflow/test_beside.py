@@ -25,6 +25,7 @@ from dwplus.workflow.pages import report
 from support.builds import Pixels
 from support.dynamic_world import made_up_variables
 from support.fixture_types import LayOut, Run
+from support.runs import fresh_run, lay_out
 from support.tensor_bundles import write_bundle
 
 
@@ -63,6 +64,99 @@ def test_a_map_is_scored_like_a_network(root: DataRoot, dwplus: Run) -> None:
     assert (scores["intervals"]["units"], scores["intervals"]["too_few"]) == (2, True)
     assert (scores["source"], scores["years"], scores["label_years"]) == ("SANDBOX", {"2020": 2}, {"2019": 2})
     assert (root.folder / "products" / "worldcover" / "SHA256SUMS").is_file()
+
+
+def test_scores_on_shared_pixels_and_of_merged_classes_have_intervals_too(dwplus: Run, data_root: LayOut) -> None:
+    """On twelve tiles; where a single map lies beside the shards, its shared pixels are its own."""
+    root = data_root(train=2, test=12, size=16)
+    validate_root(root, run=in_process, progress=Silent())
+    normalise_root(root, run=in_process, progress=Silent())
+    export(root, "worldcover", "esri")
+
+    scores = json.loads(dwplus("score", "--product", "worldcover", "--json")[1])
+    _, printed, _ = dwplus("score", "--product", "esri")
+
+    assert scores["shared"]["pixels"] == scores["own"]["pixels"]
+    assert scores["shared_intervals"]["oa"] == scores["intervals"]["oa"] is not None
+    low, high = scores["merged_intervals"]["oa"]
+    assert low < high
+    assert "grass_or_shrub_and_scrub" in scores["merged_intervals"]["classes"]
+    assert printed.splitlines()[3].count("[") == 3
+    world, esri = beside_rows(root)
+    assert world.shared_intervals["oa"] == tuple(scores["shared_intervals"]["oa"])
+    assert (esri.shared_intervals, set(esri.merged_intervals) >= {"oa", "miou", "f1"}) == ({}, True)
+
+
+@pytest.fixture
+def compared(data_root: LayOut, dwplus: Run) -> DataRoot:
+    """Twelve test tiles with two maps and two untrained networks, all scored on shared pixels."""
+    root = data_root(train=2, test=12, size=32)
+    validate_root(root, run=in_process, progress=Silent())
+    normalise_root(root, run=in_process, progress=Silent())
+
+    def mask(_: Tile, stored: np.ndarray) -> None:
+        stored[:, :4] = 255
+
+    export(root, "worldcover", pixels=Pixels(react=mask))
+    export(root, "esri")
+    lay_out(fresh_run(root, "one"), root.runs)
+    for product in ("worldcover", "esri"):
+        assert dwplus("score", "--product", product)[0] == 0
+    code, _, said = dwplus("score", "one", "--shared", "-q")
+    assert code == 0, said
+    return root
+
+
+def test_a_map_is_a_side_of_a_comparison_on_the_pixels_that_all_share(compared: DataRoot, dwplus: Run) -> None:
+    code, printed, said = dwplus("compare", "one", "product:worldcover", "--metric", "oa", "--json")
+
+    assert code == 0, said
+    document = json.loads(printed)
+    folders = {"one": compared.runs / "one" / "scores-shared.json"}
+    folders["worldcover"] = compared.folder / "products" / "worldcover" / "scores.json"
+    oa = {name: json.loads(path.read_text())["shared"]["oa"] for name, path in folders.items()}
+    (row,) = document["comparisons"]
+    assert row["difference"] == pytest.approx(oa["worldcover"] - oa["one"])
+    assert row["low"] < row["difference"] < row["high"]
+    assert (row["first"], row["of"], document["mask"]["kind"]) == ("product:worldcover", "weights", "shared")
+    assert document["sides"][1] == {"name": "product:worldcover", "runs": ["worldcover"]}
+    _, printed, _ = dwplus("compare", "one", "product:worldcover")
+    assert "with fewer than 3 seeds a side (one 1 run)" in printed
+    assert "compared on the pixels that all maps beside the shards share" in printed
+
+
+def test_with_a_map_of_eight_classes_all_sides_have_eight(compared: DataRoot, dwplus: Run) -> None:
+    document = json.loads(dwplus("compare", "one", "product:esri", "product:worldcover", "--json")[1])
+    printed = dwplus("compare", "product:esri", "product:worldcover")[1]
+
+    assert len(document["classes"]) == 8
+    assert "one class: grass_or_shrub_and_scrub, which a map does not tell apart" in printed
+    assert "these weights" not in printed  # two maps, which have no seeds
+
+
+def test_maps_that_cannot_be_compared_are_refused_in_one_line(compared: DataRoot, dwplus: Run) -> None:
+    lay_out(fresh_run(compared, "two"), compared.runs)
+
+    for words, message in (
+        ("one product:landsat", "product:landsat: there is no such map; choose one of product:dynamic-world"),
+        ("one product:dynamic-world", "score it with 'dwplus score --product dynamic-world'"),
+        ("two product:esri", "two has no scores-shared.json; score it with 'dwplus score runs/two --shared'"),
+        ("one product:esri --split val", "scored on shared pixels of test, not of val; score it with"),
+        ("one product:esri --mask own", "leave --weights and --mask out"),
+        ("one product:esri --metric ece", "a map gives no probabilities"),
+    ):
+        code, _, said = dwplus("compare", *words.split())
+
+        assert code in (1, 2), words
+        assert message in said
+        assert said.count("\n") == 1
+
+
+def test_sides_that_were_scored_beside_other_layers_are_not_compared(compared: DataRoot, dwplus: Run) -> None:
+    export(compared, "dynamic-world")
+    assert dwplus("score", "--product", "esri")[0] == 0
+
+    assert "cannot be compared: their tiles differ" in dwplus("compare", "one", "product:esri")[2]
 
 
 def test_pixels_that_one_map_leaves_open_are_shared_by_none_and_lost_by_it_alone(root: DataRoot, dwplus: Run) -> None:
