@@ -159,6 +159,7 @@ def _assets(record: MapRecord) -> dict[str, Any]:
         ("outside", ".outside.tif", COG, "Bands outside the training range", ("data",), number),
         ("probabilities", ".probabilities.tif", COG, "Probability of each class", ("data",), _probabilities(record)),
         ("names", f"{path.suffix}.aux.xml", "application/xml", "Names and attribute table of GDAL", ("metadata",), {}),
+        ("page", ".html", "text/html", "Page with an overview", ("overview",), {}),
         ("style", ".qml", "application/xml", "Style of QGIS", ("metadata",), {}),
     )
     for key, ending, kind, title, roles, more in others:
