@@ -43,6 +43,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "compare": ("compare:compare", "Compare scored runs on the same tiles, with intervals and p values."),
     "report": ("report:report", "Write the report: scores beside the paper's."),
     "area": ("area:area", "Estimate areas and accuracies of a map from a sample of interpreted points."),
+    "change": ("change:change", "Compare two maps of one run: transitions, and a change map to sample."),
     "reproduce": ("reproduce:reproduce", "Build, train, score and report in one command."),
     "doctor": ("doctor:doctor", "Check that this machine is ready for a build."),
     "auth": ("doctor:auth", "Show how to sign in to Earth Engine from this machine."),

@@ -326,7 +326,7 @@ class _Parts:
 
     def keep(self, start: int, held: Mapping[str, NDArray[np.uint8]]) -> None:
         content = io.BytesIO()
-        np.savez_compressed(content, **dict(held))
+        np.savez_compressed(content, allow_pickle=False, **held)
         name = f"rows-{start:08d}-{start + len(held['codes']):08d}.npz"
         write_atomically(self.path / name, content.getvalue())
 

@@ -5,4 +5,6 @@
 - ``style``: the style that QGIS loads with it.
 - ``item``: the STAC item that describes it.
 - ``beside``: writes them when a map is complete.
+- ``pairs``: which two maps may be compared.
+- ``change``: what differs between them, and a map of it.
 """

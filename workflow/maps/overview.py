@@ -91,7 +91,8 @@ def _means(block: NDArray[np.uint16], factor: int, shape: tuple[int, int]) -> ND
     padded[:, : block.shape[1], : block.shape[2]] = block
     cells = padded.reshape(len(block), rows, factor, columns, factor)
     sums, counts = cells.sum(axis=(2, 4), dtype=np.uint64), (cells != 0).sum(axis=(2, 4))
-    return np.rint(sums / np.maximum(counts, 1)).astype(np.uint16)
+    means: NDArray[np.uint16] = np.rint(sums / np.maximum(counts, 1)).astype(np.uint16)
+    return means
 
 
 def codes_overview(path: Path, most: int = MOST_PX) -> NDArray[np.uint8]:
