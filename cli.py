@@ -44,6 +44,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "review": ("review:review", "Find labels that a sure network contradicts, for QGIS."),
     "report": ("report:report", "Write the report: scores beside the paper's."),
     "area": ("area:area", "Estimate areas and accuracies of a map from a sample of interpreted points."),
+    "change": ("change:change", "Compare two maps of one run: transitions, and a change map to sample."),
     "reproduce": ("reproduce:reproduce", "Build, train, score and report in one command."),
     "doctor": ("doctor:doctor", "Check that this machine is ready for a build."),
     "auth": ("doctor:auth", "Show how to sign in to Earth Engine from this machine."),

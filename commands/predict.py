@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     help="Also write <map>.confidence.tif (per cent) and <map>.outside.tif (bands beyond the training range).",
 )
 @click.option("--probabilities", is_flag=True, help="Also write <map>.probabilities.tif: a band for each class.")
+@click.option("--page/--no-page", default=True, show_default=True, help="Also write <map>.html, which works offline.")
 @click.option("--accept", type=click.Choice(["s1"]), multiple=True, help="s1: Sentinel-1 that was made in another way.")
 @click.option("--force", is_flag=True, help="Map with a run that was trained on SANDBOX pixels.")
 @source_option
@@ -88,7 +89,10 @@ def predict(run: str, paths: tuple[Path, ...], sar_paths: tuple[Path, ...], outp
         image,
         output,
         MapOptions(
-            **{name: options[name] for name in ("window", "overlap", "batch", "tta", "confidence", "probabilities")},
+            **{
+                name: options[name]
+                for name in ("window", "overlap", "batch", "tta", "confidence", "probabilities", "page")
+            },
         ),
         radar=radar,
         progress=console(quiet=options["quiet"]),

@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,7 @@ from ..pipeline.spec.radar import Radar, radar_differences
 from ..pipeline.spec.sources import Source
 from ..pipeline.spec.version import __version__
 from .maps.beside import describe
+from .maps.overview import looks_of
 from .maps.record import beside
 
 FIXED_WINDOW_NETWORKS = ("ftransunet",)
@@ -60,6 +62,7 @@ class MapOptions:
         tta: average over the eight symmetries of each window.
         confidence: also write the probability of the class, in per cent, and bands outside the training range.
         probabilities: also write the probability of each class.
+        page: also write the page of the map.
     """
 
     window: int = WINDOW_PX
@@ -68,6 +71,7 @@ class MapOptions:
     tta: bool = False
     confidence: bool = False
     probabilities: bool = False
+    page: bool = True
 
 
 @dataclass(frozen=True)
@@ -147,6 +151,7 @@ def map_image(
     confidence = path.with_name(f"{path.stem}.confidence.tif") if options.confidence else None
     known = options.confidence and bool(run.config.data.ranges)
     outside = path.with_name(f"{path.stem}.outside.tif") if known else None
+    looks = partial(looks_of, image, (*run.config.data.primary, *run.config.data.auxiliary))
     # Whatever rows are held: a file that is no map of just this is somebody's.
     if path.exists() and tags_of(path).get("IDENTITY") != identity:
         raise UsageError(f"{path} exists and is no map of this run, image and options; name another file with -o")
@@ -154,7 +159,7 @@ def map_image(
     if path.exists() and all(one is None or one.exists() for one in (confidence, outside, probabilities)):
         progress.say(f"{path} is complete already")
         parts.remove()
-        describe(path, progress=progress)
+        describe(path, looks, page=options.page, progress=progress)
         return _made(run.config, path, confidence, outside)
     _axes(run.config, image, options)  # settings that do not fit are refused before anything is written
     image.check_units()
@@ -170,7 +175,7 @@ def map_image(
             _write_probabilities(probabilities, run.config, image, parts, tags)
         _write_map(path, run.config, image, parts, tags)
         parts.remove()
-    describe(path, progress=progress)
+    describe(path, looks, page=options.page, progress=progress)
     return _made(run.config, path, confidence, outside)
 
 
@@ -321,7 +326,7 @@ class _Parts:
 
     def keep(self, start: int, held: Mapping[str, NDArray[np.uint8]]) -> None:
         content = io.BytesIO()
-        np.savez_compressed(content, **dict(held))
+        np.savez_compressed(content, allow_pickle=False, **held)
         name = f"rows-{start:08d}-{start + len(held['codes']):08d}.npz"
         write_atomically(self.path / name, content.getvalue())
 

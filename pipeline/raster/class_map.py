@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 from xml.etree import ElementTree
 
 import numpy as np
@@ -23,7 +23,7 @@ from rasterio.windows import Window
 
 from ..errors import MachineError
 from ..files.atomic import write_atomically
-from ..spec.classes import CODE_UNMARKED, ClassTable
+from ..spec.classes import CODE_UNMARKED, LandCover
 from .gdal import check_libraries, fixed_options
 from .geotiff import RasterGrid, plain_cause
 
@@ -144,12 +144,19 @@ def count_codes(path: Path) -> NDArray[np.int64]:
     return counts
 
 
-def colours_of(classes: ClassTable) -> dict[int, tuple[int, int, int, int]]:
+class HasClasses(Protocol):
+    """A class table, or the classes of a change map: code = place in order + 1."""
+
+    @property
+    def classes(self) -> tuple[LandCover, ...]: ...
+
+
+def colours_of(classes: HasClasses) -> dict[int, tuple[int, int, int, int]]:
     """Code -> colour of each class; pixels without a class are transparent."""
     return {CODE_UNMARKED: (0, 0, 0, 0)} | {one.code: (*one.rgb, 255) for one in classes.classes}
 
 
-def write_names(path: Path, classes: ClassTable, pixels: Sequence[int]) -> None:
+def write_names(path: Path, classes: HasClasses, pixels: Sequence[int]) -> None:
     """Write ``<map>.aux.xml``: names of the classes, and the raster attribute table.
 
     Args:

@@ -1,7 +1,10 @@
 """What lies beside a map, and what two maps say together. All of it is made of files, for maps of any source.
 
 - ``record``: what a finished map says about itself.
+- ``overview``: small pictures of a map and of its image, for the page (``pages.map_page``).
 - ``style``: the style that QGIS loads with it.
 - ``item``: the STAC item that describes it.
 - ``beside``: writes them when a map is complete.
+- ``pairs``: which two maps may be compared.
+- ``change``: what differs between them, and a map of it.
 """

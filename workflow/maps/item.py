@@ -55,6 +55,7 @@ def item_of(record: MapRecord) -> bytes:
 
 def _properties(record: MapRecord) -> dict[str, Any]:
     tags = record.tags
+    content = tags.get("CONTENT", "Land cover")
     said = {
         "dwplus:map": record.stamp,
         "dwplus:run": record.run,
@@ -66,12 +67,12 @@ def _properties(record: MapRecord) -> dict[str, Any]:
         "dwplus:sandbox": record.sandbox,
     }
     return {
-        "title": f"Land cover {record.path.stem}{f' ({record.mark})' if record.mark else ''}",
+        "title": f"{content} {record.path.stem}{f' ({record.mark})' if record.mark else ''}",
         "description": " ".join(
             part
             for part in (
                 record.sandbox,
-                "Classes of land cover by a network. Counts of pixels are biased estimates of area.",
+                f"{content} by a network. Counts of pixels are biased estimates of area.",
             )
             if part
         ),
@@ -159,6 +160,7 @@ def _assets(record: MapRecord) -> dict[str, Any]:
         ("outside", ".outside.tif", COG, "Bands outside the training range", ("data",), number),
         ("probabilities", ".probabilities.tif", COG, "Probability of each class", ("data",), _probabilities(record)),
         ("names", f"{path.suffix}.aux.xml", "application/xml", "Names and attribute table of GDAL", ("metadata",), {}),
+        ("page", ".html", "text/html", "Page with an overview", ("overview",), {}),
         ("style", ".qml", "application/xml", "Style of QGIS", ("metadata",), {}),
     )
     for key, ending, kind, title, roles, more in others:
