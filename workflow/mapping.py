@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import io
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,7 @@ from ..model.score import LoadedRun
 from ..pipeline.errors import UsageError
 from ..pipeline.files.atomic import cannot_write, write_atomically, write_json
 from ..pipeline.files.locks import lock
-from ..pipeline.own.image import Image, has_data
+from ..pipeline.own.image import has_data
 from ..pipeline.progress import Progress
 from ..pipeline.raster.class_map import (
     UNKNOWN_CONFIDENCE,
@@ -35,6 +36,7 @@ from ..pipeline.raster.class_map import (
     tags_of,
     write_names,
 )
+from ..pipeline.raster.geotiff import RasterGrid
 from ..pipeline.spec.classes import CODE_UNMARKED
 from ..pipeline.spec.radar import Radar, radar_differences
 from ..pipeline.spec.sources import Source
@@ -42,6 +44,43 @@ from ..pipeline.spec.version import __version__
 
 FIXED_WINDOW_NETWORKS = ("ftransunet",)
 """Networks that take images of one size alone."""
+
+
+class Mapped(Protocol):
+    """What maps are made of: ``own.image.Image`` (files) or ``areas.image.AreaImage`` (Earth Engine)."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(H, W) of the pixels that are read."""
+
+    @property
+    def map_grid(self) -> RasterGrid:
+        """Of the map, which may be a part of them."""
+
+    @property
+    def map_origin(self) -> tuple[int, int]:
+        """Row and column where the map begins."""
+
+    @property
+    def pictures(self) -> int:
+        """Pictures of the ground, of one day each; the probabilities of all are averaged, pixel by pixel."""
+
+    @property
+    def identity(self) -> str:
+        """Changes with the pixels."""
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Where they come from, for the map's file."""
+
+    def read(self, bands: Sequence[str], start: int, stop: int, picture: int = 0) -> NDArray[np.uint16]:
+        """Stored values of some rows: uint16 (bands, rows, W), 0 = no data."""
+
+    def shown(self, start: int, stop: int, picture: int = 0) -> NDArray[np.bool_] | None:
+        """Which pixels of some rows may get a class: bool (rows, W); None = all."""
+
+    def check_units(self) -> None:
+        """Raise ``DataError`` where values are none of their unit."""
 
 
 @dataclass(frozen=True)
@@ -72,12 +111,14 @@ class MapMade:
         confidence: of the raster of confidence, or None.
         pixels: of each class, in the order of the class table.
         without: pixels without data.
+        count: of the raster that says how many pictures show a pixel; None where there is one alone.
     """
 
     path: Path
     confidence: Path | None
     pixels: tuple[int, ...]
     without: int
+    count: Path | None = None
 
 
 def check_fits(run: RunConfig, radar: Radar | None, *, force: bool = False, accept_s1: bool = False) -> None:
@@ -105,7 +146,14 @@ def check_fits(run: RunConfig, radar: Radar | None, *, force: bool = False, acce
 
 
 def map_image(
-    run: LoadedRun, run_hash: str, image: Image, path: Path, options: MapOptions, *, progress: Progress
+    run: LoadedRun,
+    run_hash: str,
+    image: Mapped,
+    path: Path,
+    options: MapOptions,
+    *,
+    progress: Progress,
+    more_tags: Mapping[str, str] | None = None,
 ) -> MapMade:
     """Classify an image, window by window, and write the map.
 
@@ -113,38 +161,56 @@ def map_image(
         run: what ``load`` gave.
         run_hash: of its weights.
         path: of the map; resumed where it was begun with the same run, image and options.
+        more_tags: of the files, besides those of the run and the image.
 
     Raises:
         UsageError: another file is there, or a setting does not fit.
         DataError: a file of the image is damaged.
         MachineError: the map cannot be written.
     """
-    if path.suffix.casefold() not in (".tif", ".tiff"):
-        raise UsageError(f"-o {path}: a map is a GeoTIFF; name it {path.with_suffix('.tif').name}")
+    check_name(path)
     identity = _identity(run_hash, image, options)
     parts = _Parts(path.with_name(f".{path.name}.parts"), identity)
-    confidence = path.with_name(f"{path.stem}.confidence.tif") if options.confidence else None
+    confidence = beside(path, "confidence") if options.confidence else None
+    count = beside(path, "count") if image.pictures > 1 else None
     # Whatever rows are held: a file that is no map of just this is somebody's.
     if path.exists() and tags_of(path).get("IDENTITY") != identity:
         raise UsageError(f"{path} exists and is no map of this run, image and options; name another file with -o")
-    if path.exists() and (confidence is None or confidence.exists()):
+    if path.exists() and all(other is None or other.exists() for other in (confidence, count)):
         progress.say(f"{path} is complete already")
         parts.remove()
-        return _made(run.config, path, confidence)
+        return made_map(run.config, path, confidence, count)
     _axes(run.config, image, options)  # settings that do not fit are refused before anything is written
     image.check_units()
     with parts.locked():
         _compute(run, image, options, parts, progress)
         progress.say(f"writing {path}")
-        tags = _tags(run.config, image, identity)
+        tags = {**_tags(run.config, image, identity), **(more_tags or {})}
         if confidence is not None:
             _write_confidence(confidence, image, parts, tags)
+        if count is not None:
+            _write_count(count, image, parts, tags)
         _write_map(path, run.config, image, parts, tags)
         parts.remove()
-    return _made(run.config, path, confidence)
+    return made_map(run.config, path, confidence, count)
 
 
-def _identity(run_hash: str, image: Image, options: MapOptions) -> str:
+def check_name(path: Path) -> None:
+    """Refuse a map that is called something else than a GeoTIFF.
+
+    Raises:
+        UsageError: it is.
+    """
+    if path.suffix.casefold() not in (".tif", ".tiff"):
+        raise UsageError(f"-o {path}: a map is a GeoTIFF; name it {path.with_suffix('.tif').name}")
+
+
+def beside(path: Path, what: str) -> Path:
+    """The raster of something else beside a map: ``town.confidence.tif``."""
+    return path.with_name(f"{path.stem}.{what}.tif")
+
+
+def _identity(run_hash: str, image: Mapped, options: MapOptions) -> str:
     # Confidence is always computed: asking for it later does not begin anew. So is a batch of another size.
     decides = (run_hash, image.identity, options.window, options.overlap, options.tta)
     return hashlib.sha256(repr(decides).encode()).hexdigest()[:16]
@@ -153,7 +219,7 @@ def _identity(run_hash: str, image: Image, options: MapOptions) -> str:
 # --- computing --------------------------------------------------------------------------------------------------------
 
 
-def _compute(run: LoadedRun, image: Image, options: MapOptions, parts: _Parts, progress: Progress) -> None:
+def _compute(run: LoadedRun, image: Mapped, options: MapOptions, parts: _Parts, progress: Progress) -> None:
     height = image.shape[0]
     rows, columns = _axes(run.config, image, options)
     first = parts.done()
@@ -169,11 +235,11 @@ def _compute(run: LoadedRun, image: Image, options: MapOptions, parts: _Parts, p
                 rows, columns, len(run.config.data.classes), windows.row, first=first
             ):
                 stop = start + probabilities.shape[1]
-                parts.keep(start, *_decided(probabilities, windows.valid(start, stop)))
+                parts.keep(start, **_decided(probabilities, windows.seen(start, stop), image.pictures))
                 step.advance(stop - start)
 
 
-def _axes(run: RunConfig, image: Image, options: MapOptions) -> tuple[Axis, Axis]:
+def _axes(run: RunConfig, image: Mapped, options: MapOptions) -> tuple[Axis, Axis]:
     """Windows along rows and columns.
 
     Raises:
@@ -184,70 +250,95 @@ def _axes(run: RunConfig, image: Image, options: MapOptions) -> tuple[Axis, Axis
     return rows, columns
 
 
-def _decided(probabilities: Probabilities, valid: NDArray[np.bool_]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Codes and confidence in per cent of finished rows."""
+def _decided(probabilities: Probabilities, seen: NDArray[np.uint8], pictures: int) -> dict[str, NDArray[np.uint8]]:
+    """Codes and confidence in per cent of finished rows; with several pictures also how many show a pixel.
+
+    Args:
+        probabilities: summed over the pictures that show a pixel.
+        seen: uint8 (rows, W), their number.
+    """
     best = probabilities.argmax(axis=0)
     top = np.take_along_axis(probabilities, best[None], axis=0)[0]
-    codes = np.where(valid, best + 1, CODE_UNMARKED).astype(np.uint8)
-    return codes, np.where(valid, np.rint(100 * top), UNKNOWN_CONFIDENCE).astype(np.uint8)
+    if pictures > 1:
+        top = top / np.maximum(seen, 1)
+    codes = np.where(seen, best + 1, CODE_UNMARKED).astype(np.uint8)
+    confidence = np.where(seen, np.rint(100 * top), UNKNOWN_CONFIDENCE).astype(np.uint8)
+    return {"codes": codes, "confidence": confidence, **({"count": seen} if pictures > 1 else {})}
 
 
 class _Windows:
-    """Rows of windows of an image; the next one is read while this one is computed."""
+    """Rows of windows of an image; the next one is read while this one is computed.
+
+    Where there are several pictures of the ground, a row of windows is computed for each of them, one after the other:
+    memory does not grow with their number.
+    """
 
     def __init__(
-        self, classifier: Classifier, run: RunConfig, image: Image, rows: Axis, columns: Axis, options: MapOptions
+        self, classifier: Classifier, run: RunConfig, image: Mapped, rows: Axis, columns: Axis, options: MapOptions
     ) -> None:
         self._classifier, self._image, self._rows, self._columns = classifier, image, rows, columns
         self._bands = (tuple(run.data.primary), tuple(run.data.auxiliary))
         self._batch = options.batch
-        self._valid: dict[int, NDArray[np.bool_]] = {}
-        self._next: Future[tuple[NDArray[np.uint16], ...]] | None = None
+        self._seen: dict[int, NDArray[np.uint8]] = {}
+        self._next: Future[tuple[tuple[NDArray[np.uint16], ...], NDArray[np.bool_]]] | None = None
 
     def reading(self, number: int) -> ThreadPoolExecutor:
         """The thread that reads ahead, from a row of windows on."""
         self._thread = ThreadPoolExecutor(1)
-        self._next = self._thread.submit(self._read, number)
+        self._next = self._thread.submit(self._read, number, 0)
         return self._thread
 
     def row(self, number: int) -> Iterator[tuple[int, Probabilities]]:
+        self._seen = {old: mask for old, mask in self._seen.items() if old >= number - 2}
+        self._seen[number] = np.zeros((self._rows.size, self._columns.padded), dtype=np.uint8)
+        for picture in range(self._image.pictures):
+            yield from self._row_of(number, picture)
+
+    def _row_of(self, number: int, picture: int) -> Iterator[tuple[int, Probabilities]]:
         assert self._next is not None
-        strips = self._next.result()
-        if number + 1 < len(self._rows.starts):
-            self._next = self._thread.submit(self._read, number + 1)
-        valid = has_data(*strips)
-        self._valid = {number: valid, **{old: mask for old, mask in self._valid.items() if old >= number - 2}}
+        strips, valid = self._next.result()
+        following = (number, picture + 1) if picture + 1 < self._image.pictures else (number + 1, 0)
+        if following[0] < len(self._rows.starts):
+            self._next = self._thread.submit(self._read, *following)
+        self._seen[number] += valid
         chosen = columns_with_data(valid, self._rows, number, self._columns)
         for at in range(0, len(chosen), self._batch):
             together = chosen[at : at + self._batch]
             parts = [np.stack([self._cut(strip, column) for column in together]) for strip in strips]
-            yield from zip(together, self._classifier(*parts), strict=True)
+            for column, probabilities in zip(together, self._classifier(*parts), strict=True):
+                # A picture says nothing where it has no data; one alone is masked when it is decided.
+                alone = self._image.pictures == 1
+                yield column, probabilities if alone else probabilities * self._cut(valid[None], column)
 
-    def valid(self, start: int, stop: int) -> NDArray[np.bool_]:
-        """Where image rows that are finished have data: bool (rows, W)."""
+    def seen(self, start: int, stop: int) -> NDArray[np.uint8]:
+        """How many pictures show the pixels of image rows that are finished: uint8 (rows, W)."""
         width = self._image.shape[1]
-        found = np.zeros((stop - start, width), dtype=bool)
-        for number, mask in self._valid.items():
+        found = np.zeros((stop - start, width), dtype=np.uint8)
+        for number, mask in self._seen.items():
             top = self._rows.starts[number]
             low, high = max(start, top), min(stop, top + len(mask))
             if low < high:
                 found[low - start : high - start] = mask[low - top : high - top, :width]
         return found
 
-    def _cut(self, strip: NDArray[np.uint16], column: int) -> NDArray[np.uint16]:
+    def _cut(self, strip: NDArray[Any], column: int) -> NDArray[Any]:
         left = self._columns.starts[column]
         return strip[:, :, left : left + self._columns.size]
 
-    def _read(self, number: int) -> tuple[NDArray[np.uint16], ...]:
-        """Both inputs of a row of windows: (C, size, padded width), 0 beyond the image."""
+    def _read(self, number: int, picture: int) -> tuple[tuple[NDArray[np.uint16], ...], NDArray[np.bool_]]:
+        """Both inputs of a row of windows, (C, size, padded width), 0 beyond the image, and where they give a class."""
         start = self._rows.starts[number]
         stop = min(start + self._rows.size, self._image.shape[0])
         found = []
         for bands in self._bands:
             strip = np.zeros((len(bands), self._rows.size, self._columns.padded), dtype=np.uint16)
-            strip[:, : stop - start, : self._image.shape[1]] = self._image.read(bands, start, stop)
+            strip[:, : stop - start, : self._image.shape[1]] = self._image.read(bands, start, stop, picture)
             found.append(strip)
-        return tuple(found)
+        valid = has_data(*found)
+        shown = self._image.shown(start, stop, picture)
+        if shown is not None:
+            valid[: stop - start, : self._image.shape[1]] &= shown
+        return tuple(found), valid
 
 
 # --- what is kept until the map is complete ---------------------------------------------------------------------------
@@ -273,17 +364,17 @@ class _Parts:
             row = stop
         return row
 
-    def keep(self, start: int, codes: NDArray[np.uint8], confidence: NDArray[np.uint8]) -> None:
+    def keep(self, start: int, **values: NDArray[np.uint8]) -> None:
         content = io.BytesIO()
-        np.savez_compressed(content, codes=codes, confidence=confidence)
-        name = f"rows-{start:08d}-{start + len(codes):08d}.npz"
+        np.savez_compressed(content, allow_pickle=False, **values)
+        name = f"rows-{start:08d}-{start + len(values['codes']):08d}.npz"
         write_atomically(self.path / name, content.getvalue())
 
     def each(self) -> Iterator[tuple[int, Mapping[str, NDArray[np.uint8]]]]:
-        """First row, codes and confidence of each part, from the top to the bottom."""
+        """First row, codes, confidence and so on of each part, from the top to the bottom."""
         for path in sorted(self.path.glob("rows-*.npz")):
             with np.load(path) as held:
-                yield int(path.stem.split("-")[1]), {name: held[name] for name in ("codes", "confidence")}
+                yield int(path.stem.split("-")[1]), {name: held[name] for name in held.files}
 
     def remove(self) -> None:
         shutil.rmtree(self.path, ignore_errors=True)
@@ -313,39 +404,59 @@ class _Lock:
 # --- the map ----------------------------------------------------------------------------------------------------------
 
 
-def _tags(run: RunConfig, image: Image, identity: str) -> dict[str, str]:
+def _tags(run: RunConfig, image: Mapped, identity: str) -> dict[str, str]:
     synthetic = Source.of(run.data.source).synthetic
     return {
         "DWPLUS": __version__,
         "MODEL": run.model,
         "TRAINED_ON": run.data.source,
         "IDENTITY": identity,
-        "IMAGES": ", ".join(f"{product.name} of {product.day}" for product in image.products),
         **({"SANDBOX": "the network was trained on synthetic pixels"} if synthetic else {}),
+        **image.tags,
     }
 
 
-def _write_confidence(path: Path, image: Image, parts: _Parts, tags: Mapping[str, str]) -> None:
+def _write_confidence(path: Path, image: Mapped, parts: _Parts, tags: Mapping[str, str]) -> None:
     tags = {**tags, "UNIT": "per cent"}
-    writer = RowWriter(path, image.grid, nodata=UNKNOWN_CONFIDENCE, overviews="average", tags=tags)
+    writer = RowWriter(path, image.map_grid, nodata=UNKNOWN_CONFIDENCE, overviews="average", tags=tags)
     with writer.open() as file:
-        for start, held in parts.each():
+        for start, held in _of_map(image, parts):
             file.write(start, held["confidence"])
 
 
-def _write_map(path: Path, run: RunConfig, image: Image, parts: _Parts, tags: Mapping[str, str]) -> None:
+def _write_count(path: Path, image: Mapped, parts: _Parts, tags: Mapping[str, str]) -> None:
+    tags = {**tags, "UNIT": "pictures that show the pixel"}
+    writer = RowWriter(path, image.map_grid, nodata=0, overviews="mode", tags=tags)
+    with writer.open() as file:
+        for start, held in _of_map(image, parts):
+            file.write(start, held["count"])
+
+
+def _of_map(image: Mapped, parts: _Parts) -> Iterator[tuple[int, dict[str, NDArray[np.uint8]]]]:
+    """What of the finished rows lies in the map: first row of the map, and values."""
+    (top, left), (height, width) = image.map_origin, image.map_grid.shape
+    for start, held in parts.each():
+        first, last = max(start, top), min(start + len(held["codes"]), top + height)
+        if first < last:
+            inside = (slice(first - start, last - start), slice(left, left + width))
+            yield first - top, {name: values[inside] for name, values in held.items()}
+
+
+def _write_map(path: Path, run: RunConfig, image: Mapped, parts: _Parts, tags: Mapping[str, str]) -> None:
     classes = run.data.classes
     tags = {**tags, "CLASSES": " ".join(f"{one.code}={one.name}" for one in classes.classes)}
-    writer = RowWriter(path, image.grid, nodata=CODE_UNMARKED, overviews="mode", colours=colours_of(classes), tags=tags)
+    grid, colours = image.map_grid, colours_of(classes)
+    writer = RowWriter(path, grid, nodata=CODE_UNMARKED, overviews="mode", colours=colours, tags=tags)
     counts = np.zeros(256, dtype=np.int64)
     with writer.open() as file:
-        for start, held in parts.each():
+        for start, held in _of_map(image, parts):
             file.write(start, held["codes"])
             counts += np.bincount(held["codes"].ravel(), minlength=256)
     write_names(path, classes, [int(counts[one.code]) for one in classes.classes])
 
 
-def _made(run: RunConfig, path: Path, confidence: Path | None) -> MapMade:
+def made_map(run: RunConfig, path: Path, confidence: Path | None, count: Path | None) -> MapMade:
+    """A map that is complete on disk."""
     counts = count_codes(path)
     pixels = tuple(int(counts[one.code]) for one in run.data.classes.classes)
-    return MapMade(path, confidence, pixels, int(counts[CODE_UNMARKED]))
+    return MapMade(path, confidence, pixels, int(counts[CODE_UNMARKED]), count)
