@@ -6,11 +6,14 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from ..pipeline.errors import UsageError
 from .build import meter_of
-from .output import mark, print_map
+from .output import figure, mark, print_map
 
 if TYPE_CHECKING:
+    from ..model.run_config import DataCard
     from ..pipeline.areas.outline import Outline
     from ..workflow.map_of_area import Wish
     from ..workflow.mapping import MapOptions
@@ -22,7 +25,7 @@ _FILES_ALONE = ("band_table", "scale", "offset", "nodata", "s1_calibration", "s1
 def predict_area(run_dir: Path, output: Path | None, settings: MapOptions, options: dict[str, Any]) -> None:
     """Map an area from Earth Engine; what was made is printed."""
     from ..model.run_files import weights_hash
-    from ..model.runs import WEIGHTS
+    from ..model.runs import WEIGHTS, RunFolder
     from ..model.score import load
     from ..pipeline.areas.outline import MAX_KM2, check_size
     from ..pipeline.dataset.root import DataRoot
@@ -37,6 +40,9 @@ def predict_area(run_dir: Path, output: Path | None, settings: MapOptions, optio
     wish = wish_of(options, today)
     path = output or Path(f"{wish.outline.name}-{wish.when}.tif")
     check_name(path)
+    if options["dry_run"]:
+        _print_forecast(run_dir, wish, RunFolder(run_dir).read_usable_config().data, options)
+        return
     _check_folder(path)
     check_size(wish.outline, options["max_km2"] or MAX_KM2)
     progress = console(quiet=options["quiet"])
@@ -69,6 +75,40 @@ def predict_area(run_dir: Path, output: Path | None, settings: MapOptions, optio
     marked = " ".join(sorted({mark(trained.source), called.tag} - {""}))
     for one in made.maps:
         print_map(one, trained.classes, marked)
+    if made.index is not None:
+        click.echo(f"{made.index}  all zones as one layer {marked}".rstrip())
+
+
+def _print_forecast(run_dir: Path, wish: Wish, trained: DataCard, options: dict[str, Any]) -> None:
+    """What a map would take; nobody is asked and nothing is written."""
+    from ..pipeline.areas.forecast import forecast
+    from ..pipeline.areas.grids import zone_grids
+    from ..pipeline.areas.scenes import SCENES_OF_YEAR
+    from ..pipeline.build.budget import measured
+    from ..pipeline.dataset.root import DataRoot
+    from ..workflow.map_of_area import inputs_of
+
+    root = DataRoot.at(run_dir.resolve().parent.parent)
+    inputs = inputs_of(trained, built=root.recipe(), accept_s1="s1" in options["accept"])
+    grids = zone_grids(wish.outline)
+    recipe = inputs.recipe
+    estimate = forecast(
+        grids,
+        pictures=(SCENES_OF_YEAR if wish.year is not None else 1) if inputs.s2 else 0,
+        s1=recipe is not None,
+        known=measured([] if recipe is None else root.events(), "" if recipe is None else recipe.hash),
+        concurrency=options["concurrency"],
+    )
+    zones = ", ".join(one.grid.crs for one in grids)
+    pictures = f"up to {SCENES_OF_YEAR} pictures" if wish.year is not None else "1 picture"
+    said = f"{wish.outline.km2:,.1f} km2 at {wish.outline.place} in {zones}, {pictures} of Sentinel-2"
+    click.echo(f"{wish.outline.text}: {said}; nothing is requested")
+    click.echo(f"blocks       {estimate.tiles:,} of 512 x 512 px")
+    click.echo(f"requests     {estimate.requests:,}")
+    click.echo(f"download     {estimate.received_gb:.3g} GB of pixels")
+    click.echo(figure("disk", "GB", estimate.disk_gb))
+    click.echo(figure("time", "hours", estimate.hours))
+    click.echo(figure("compute", "EECU-hours", estimate.eecu_hours))
 
 
 def wish_of(options: dict[str, Any], today: date) -> Wish:

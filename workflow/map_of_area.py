@@ -25,6 +25,7 @@ from ..pipeline.earthengine.session import Session, Tally
 from ..pipeline.errors import DataError, UsageError
 from ..pipeline.progress import Progress
 from ..pipeline.raster.class_map import tags_of
+from ..pipeline.raster.zone_index import write_index
 from ..pipeline.spec.bands import BANDS
 from ..pipeline.spec.periods import Period
 from ..pipeline.spec.radar import Radar, radar_of
@@ -198,7 +199,8 @@ def map_area(
     held = [_complete(run, run_hash, one, key, options) for one in paths]
     if all(held):
         progress.say(f"{path} is complete already")
-        return AreaMade(tuple(one for one in held if one is not None), None)
+        maps = [one for one in held if one is not None]
+        return AreaMade(tuple(maps), _indexed(path, maps, run) if len(maps) > 1 else None)
     cache = Cache(path.with_name(f".{path.name}.pixels"))
     sought = cache.read_plan(key)
     _check_free(paths, _marked(run_hash, key, options), resuming=sought is not None)
@@ -213,8 +215,16 @@ def map_area(
     marked = _marked(run_hash, key, options)
     maps = [map_image(run, run_hash, image, one, options, progress=progress, more_tags=marked)
             for image, one in zip(images, paths, strict=True)]  # fmt: skip
+    index = _indexed(path, maps, run) if len(maps) > 1 else None
     shutil.rmtree(cache.folder, ignore_errors=True)
-    return AreaMade(tuple(maps))
+    return AreaMade(tuple(maps), index)
+
+
+def _indexed(path: Path, maps: Sequence[MapMade], run: LoadedRun) -> Path:
+    """One layer over the maps of all zones: ``town.vrt``."""
+    index = path.with_suffix(".vrt")
+    write_index(index, [one.path for one in maps], run.config.data.classes)
+    return index
 
 
 def zone_paths(path: Path, grids: Sequence[ZoneGrid]) -> tuple[Path, ...]:

@@ -5,4 +5,5 @@
 - ``scenes``: which days of Sentinel-2 it is mapped from.
 - ``blocks``: its pixels, downloaded block by block.
 - ``image``: these as one image, read by rows.
+- ``forecast``: what a map would take, for ``--dry-run``.
 """

@@ -147,6 +147,11 @@ def test_an_area_over_two_zones_has_a_map_for_each(tmp_path: Path, run: LoadedRu
     pixels = sum(int((codes_of(one.path) > 0).sum()) for one in made.maps)
     assert pixels * 1e-4 <= wish(OVER_TWO_ZONES).outline.km2 * 1.05
     assert not (tmp_path / "town.tif").exists()
+    assert made.index == tmp_path / "town.vrt"
+    with rasterio.open(made.index) as file:
+        assert (file.read(1) > 0).sum() == pytest.approx(pixels, rel=0.1)
+        assert "SANDBOX" in file.tags()
+    assert make(run, None, wish(OVER_TWO_ZONES), tmp_path / "town.tif") == made
 
 
 def test_a_map_that_was_stopped_between_download_and_classes_resumes_with_the_same_scenes(
@@ -230,6 +235,19 @@ def test_the_command_maps_a_box(
     assert out.splitlines()[0].startswith(f"{path}  ")
     assert out.splitlines()[0].endswith("[SANDBOX]")
     assert "Sentinel-2 of 2024-0" in err
+
+
+def test_a_dry_run_says_what_it_would_take_and_asks_nobody(
+    dwplus_unconfigured: CommandLine, tmp_path: Path, run_dir: Path
+) -> None:
+    code, out, _ = dwplus_unconfigured("predict", str(run_dir), "--bbox", "9,45,11,47", "--year", "2024", "--dry-run")
+
+    lines = out.splitlines()
+    assert code == 0
+    assert lines[0].startswith("--bbox 9,45,11,47: 34,")
+    assert "in EPSG:32632, up to 12 pictures of Sentinel-2; nothing is requested" in lines[0]
+    assert [line.split()[0] for line in lines[1:]] == ["blocks", "requests", "download", "disk", "time", "compute"]
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
