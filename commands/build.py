@@ -229,7 +229,7 @@ def _setup(options: dict[str, Any], quiet: bool) -> Iterator[tuple[DataRoot, Bui
     from ..workflow.source import check_not_by_chance, open_source, own_root, sandbox_banner
 
     progress = console(quiet=quiet)
-    meter = _meter(options)
+    meter = meter_of(options)
     found = configuration(url=options["ee_url"], project=options["project"])
     source = choose_source(options["source"], found)
     from ..pipeline.dataset.root import DataRoot
@@ -274,7 +274,7 @@ def _window_days(given: int | None) -> int:
     return DEFAULT_WINDOW_DAYS if given is None else given
 
 
-def _meter(options: dict[str, Any]) -> Meter | None:
+def meter_of(options: dict[str, Any]) -> Meter | None:
     from ..pipeline.build.budget import Budget, parse_until
 
     until, hours, pilot = options.get("until"), options.get("max_eecu_hours"), options.get("pilot")

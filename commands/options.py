@@ -167,14 +167,18 @@ seed_option = click.option(
 )
 
 
+def concurrency_option(function: F) -> F:
+    return click.option(
+        "--concurrency", type=click.IntRange(1, 100), default=20, show_default=True, help="Requests in flight."
+    )(function)
+
+
 def service_options(function: F) -> F:
     return in_order(
         function,
         project_option,
         ee_url_option,
-        click.option(
-            "--concurrency", type=click.IntRange(1, 100), default=20, show_default=True, help="Requests in flight."
-        ),
+        concurrency_option,
         tiles_option,
         seed_option,
         cluster_options,

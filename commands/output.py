@@ -16,6 +16,8 @@ from ..pipeline.spec.words import count_of
 
 if TYPE_CHECKING:
     from ..pipeline.build.budget import Range
+    from ..pipeline.spec.classes import ClassTable
+    from ..workflow.mapping import MapMade
 
 
 def mark(source: str) -> str:
@@ -23,6 +25,20 @@ def mark(source: str) -> str:
     from ..pipeline.spec.sources import Source
 
     return Source.of(source).tag
+
+
+def print_map(made: MapMade, classes: ClassTable, marked: str) -> None:
+    """What a map holds: pixels, those without a class, and the share of each class."""
+    total = max(1, sum(made.pixels))
+    size = f"{count_of(sum(made.pixels) + made.without, 'pixel')}, {made.without} without data"
+    click.echo(f"{made.path}  {size} {marked}".rstrip())
+    for one, pixels in zip(classes.classes, made.pixels, strict=True):
+        if pixels:
+            click.echo(f"  {one.name:<20} {pixels / total:7.2%}  of pixels; not an estimate of area")
+    if made.outside is not None:
+        click.echo(f"{made.beyond / total:.2%} of pixels are outside the training range in some band: {made.outside}")
+    elif made.confidence is not None:
+        click.echo("which pixels are outside the training range is not known: the run is of an earlier version")
 
 
 def figure(title: str, unit: str, value: Range) -> str:

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..pipeline.errors import UsageError
-from ..pipeline.spec.words import count_of
-from .options import data_option, quiet_option, runs_option, source_option
-from .output import mark
+from .build import budget_options
+from .options import (
+    Days,
+    concurrency_option,
+    data_option,
+    ee_url_option,
+    in_order,
+    project_option,
+    quiet_option,
+    runs_option,
+    source_option,
+)
+from .output import mark, print_map
 from .pixels import radar_options, radar_said, unit_options
 
 if TYPE_CHECKING:
@@ -19,13 +30,46 @@ if TYPE_CHECKING:
     from ..pipeline.spec.radar import Radar
 
 
+def area_options(function: Any) -> Any:
+    """Which area is mapped, and when."""
+    return in_order(
+        function,
+        click.option(
+            "--area",
+            type=click.Path(path_type=Path),
+            help="Polygons of the area to map: GeoJSON, GeoPackage, Shapefile, FlatGeobuf.",
+        ),
+        click.option("--layer", help="Layer of --area, where the file has several."),
+        click.option("--bbox", metavar="W,S,E,N", help="Box to map, in degrees: 9.0,45.0,9.4,45.3."),
+        click.option(
+            "--like", type=click.Path(path_type=Path), help="Map the area of this raster, on its grid (10 m, UTM)."
+        ),
+        click.option("--year", type=int, help="Map a year: up to 12 clear scenes, probabilities averaged."),
+        click.option(
+            "--date-window",
+            type=Days(),
+            metavar="DAYS",
+            help="How far from --date the scene may lie.  [default: 15d]",
+        ),
+        click.option(
+            "--max-km2", type=click.FloatRange(0, min_open=True), help="Refuse larger areas.  [default: 10000]"
+        ),
+        click.option("--dry-run", is_flag=True, help="Show blocks, requests, download size and time; contact nothing."),
+    )
+
+
+def service_of_area(function: Any) -> Any:
+    """How pixels of an area are requested."""
+    return in_order(function, project_option, ee_url_option, concurrency_option, budget_options)
+
+
 @click.command(short_help="Map the land cover of an image with a trained run.")
 @click.argument("run")
+@area_options
 @click.option(
     "--pixels",
     "paths",
     multiple=True,
-    required=True,
     type=click.Path(path_type=Path),
     help="Sentinel-2 L2A file, SAFE folder or stack of both sensors; may be given several times.",
 )
@@ -36,10 +80,15 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="Sentinel-1 file with VV and VH, where --pixels does not hold them.",
 )
-@click.option("-o", "--output", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The map, a .tif.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The map, a .tif; default for areas: <area>-<date>.tif.",
+)
 @unit_options
 @radar_options
-@click.option("--date", "day", help="Day of the image (2019-07-01); default: by tag or name of the files.")
+@click.option("--date", "day", help="Day that is mapped (2019-07-01); default for files: by their tags or names.")
 @click.option("--window", type=int, default=512, show_default=True, help="Pixels of a window, a multiple of 32.")
 @click.option("--overlap", type=int, default=64, show_default=True, help="Pixels that neighbouring windows share.")
 @click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Windows at a time.")
@@ -52,21 +101,35 @@ if TYPE_CHECKING:
 @click.option("--probabilities", is_flag=True, help="Also write <map>.probabilities.tif: a band for each class.")
 @click.option("--page/--no-page", default=True, show_default=True, help="Also write <map>.html, which works offline.")
 @click.option("--accept", type=click.Choice(["s1"]), multiple=True, help="s1: Sentinel-1 that was made in another way.")
-@click.option("--force", is_flag=True, help="Map with a run that was trained on SANDBOX pixels.")
+@click.option("--force", is_flag=True, help="Map real pixels with a run of SANDBOX ones, or the reverse.")
+@service_of_area
 @source_option
 @data_option
 @runs_option
 @quiet_option
-def predict(run: str, paths: tuple[Path, ...], sar_paths: tuple[Path, ...], output: Path, **options: Any) -> None:
-    """Map the land cover of an image: a GeoTIFF with the run's classes, their colours and names.
+def predict(
+    run: str, paths: tuple[Path, ...], sar_paths: tuple[Path, ...], output: Path | None, **options: Any
+) -> None:
+    """Map the land cover of an area or of files: a GeoTIFF with the run's classes, their colours and names.
 
-    The map lies on the grid of the Sentinel-2 file. Pixels without data in a band that the network reads stay without a
+    Pixels of an area are downloaded from Earth Engine, on the 10 m grid of its UTM zone; a map of files lies on the
+    grid of the Sentinel-2 file. Pixels under cloud, or without data in a band that the network reads, stay without a
     class. The same command resumes a map that was interrupted.
 
     \b
+    dwplus predict runs/specsar-former --area town.geojson --date 2024-07-01 -o town.tif
+    dwplus predict runs/specsar-former --bbox 9.0,45.0,9.4,45.3 --year 2023
+    dwplus predict runs/specsar-former --like reference.tif --date 2024-07-01 -o same_grid.tif
     dwplus predict runs/s2-only --pixels S2A_MSIL2A_20240703T101031_T32TQM.SAFE --confidence -o town.tif
     dwplus predict runs/mine --pixels s2_20240703.tif --sar s1.tif --s1-calibration sigma0 --s1-pass both -o town.tif
     """
+    given = [name for name in ("area", "bbox", "like") if options[name] is not None]
+    if len(given) + bool(paths) != 1:
+        raise UsageError(
+            "say what to map: --area FILE, --bbox W,S,E,N or --like RASTER (from Earth Engine), or --pixels FILE"
+        )
+    if not given and output is None:
+        raise UsageError("name the map with -o")
     from ..model.run_files import weights_hash
     from ..model.runs import WEIGHTS, RunFolder
     from ..model.score import load
@@ -74,10 +137,19 @@ def predict(run: str, paths: tuple[Path, ...], sar_paths: tuple[Path, ...], outp
     from ..workflow.mapping import MapOptions, check_fits, map_image
     from ..workflow.source import root_with_runs
     from ..workflow.training import find_run
+    from .predict_area import predict_area
 
     run_dir = Path(run)
     if not RunFolder(run_dir).started:
         run_dir = find_run(root_with_runs(options["data"], options["source"], options["runs"]), run)
+    settings = MapOptions(**{one.name: options[one.name] for one in fields(MapOptions)})
+    if given and sar_paths:
+        raise UsageError("--sar describes files (--pixels); leave it out")
+    if given:
+        predict_area(run_dir, output, settings, options)
+        return
+    assert output is not None
+    _check_no_area_options(options)
     loaded = load(run_dir)
     trained = loaded.config.data
     bands = (*trained.primary, *trained.auxiliary)
@@ -88,25 +160,19 @@ def predict(run: str, paths: tuple[Path, ...], sar_paths: tuple[Path, ...], outp
         weights_hash(run_dir / WEIGHTS),
         image,
         output,
-        MapOptions(
-            **{
-                name: options[name]
-                for name in ("window", "overlap", "batch", "tta", "confidence", "probabilities", "page")
-            },
-        ),
+        settings,
         radar=radar,
         progress=console(quiet=options["quiet"]),
     )
-    total = max(1, sum(made.pixels))
-    size = f"{count_of(sum(made.pixels) + made.without, 'pixel')}, {made.without} without data"
-    click.echo(f"{made.path}  {size} {mark(trained.source)}".rstrip())
-    for one, pixels in zip(trained.classes.classes, made.pixels, strict=True):
-        if pixels:
-            click.echo(f"  {one.name:<20} {pixels / total:7.2%}  of pixels; not an estimate of area")
-    if made.outside is not None:
-        click.echo(f"{made.beyond / total:.2%} of pixels are outside the training range in some band: {made.outside}")
-    elif options["confidence"]:
-        click.echo("which pixels are outside the training range is not known: the run is of an earlier version")
+    print_map(made, trained.classes, mark(trained.source))
+
+
+def _check_no_area_options(options: dict[str, Any]) -> None:
+    """Refuse what says something about areas alone."""
+    for name in ("year", "date_window", "max_km2", "layer", "dry_run", "max_eecu_hours", "until"):
+        if options[name]:
+            option = name.replace("_", "-")
+            raise UsageError(f"--{option} is for areas (--area, --bbox, --like); leave it out with --pixels")
 
 
 def _image(paths: tuple[Path, ...], bands: tuple[str, ...], options: dict[str, Any]) -> tuple[Image, Radar | None]:

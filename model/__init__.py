@@ -18,6 +18,7 @@
 - ``tensor_bundle``, ``published``: weights that were published elsewhere become a run.
 - ``products``: public maps and people, scored like networks.
 - ``transfer``: what a training takes over from weights trained before.
+- ``training_range``: which pixels are outside what a network was trained on.
 - ``estimate``: how long a training will take.
 - ``training``: the parts of a training.
 - ``scores``: what a score is made of, and how sure it is.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
@@ -145,6 +145,29 @@ def open_source(
             LazySource(SANDBOX.name, lambda: connect(local(), concurrency=concurrency)),
             lambda: f"{local().url}/releases",
         )
+
+
+@contextmanager
+def open_pixels(
+    source: Source, found: Configuration, *, planet: Mapping[str, int], concurrency: int
+) -> Iterator[LazySource]:
+    """Pixels that belong to no data root, connected when they are first asked; see ``open_source``.
+
+    Args:
+        planet: seed and tiles of the synthetic one, see ``planet_of``.
+    """
+    if not source.synthetic:
+        url = service_url(found)
+        called = answered_by(url) if found.is_google else answered_by(url, declared=declared_source(url))
+        yield LazySource(called, lambda: connect(found, concurrency=concurrency))
+        return
+    with ExitStack() as stack:
+
+        def local() -> Session:
+            engine = stack.enter_context(local_earth_engine(tiles=planet["tiles"], seed=planet["seed"]))
+            return connect(engine, concurrency=concurrency)
+
+        yield LazySource(SANDBOX.name, local)
 
 
 _DEFAULT_PLANET = {"seed": 7, "tiles": 132}

@@ -1,6 +1,6 @@
 """HTTP: requests, workers, quotas, faults, tokens. ``python -m dwplus.local_ee.server`` starts it.
 
-- ``pixels``, ``thumbnails``, ``assets``: what is answered.
+- ``pixels``, ``thumbnails``, ``map_tiles``, ``assets``: what is answered.
 - ``pending_downloads``: images that were named and not yet fetched.
 - ``profiling``: compute, as the service reports it.
 - ``worker``: processes that evaluate.

@@ -2,4 +2,8 @@
 
 - ``outline``: the area that a file, a box or another raster means.
 - ``grids``: an area on the 10 m grid of each UTM zone that it lies in.
+- ``scenes``: which days of Sentinel-2 it is mapped from.
+- ``blocks``: its pixels, downloaded block by block.
+- ``image``: these as one image, read by rows.
+- ``forecast``: what a map would take, for ``--dry-run``.
 """

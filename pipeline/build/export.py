@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -142,7 +142,11 @@ def export(
     return todo
 
 
-class InFlight:
+Wanted = TypeVar("Wanted")
+"""What is requested: rows of the manifest, or parts of an area."""
+
+
+class InFlight(Generic[Wanted]):
     """Tiles on their way: a bounded number in flight, each settled in the ledger as it comes.
 
     Args:
@@ -152,7 +156,7 @@ class InFlight:
 
     def __init__(
         self,
-        make: Callable[[ManifestRow, Tally], LedgerRow],
+        make: Callable[[Wanted, Tally], LedgerRow],
         pixels: PixelSource,
         ledger: Ledger,
         concurrency: int,
@@ -166,7 +170,7 @@ class InFlight:
         self._unanswered = 0
         self._waits = 0
 
-    def through(self, rows: Sequence[ManifestRow]) -> None:
+    def through(self, rows: Sequence[Wanted]) -> None:
         """Request tiles until all are settled, or the run has to end."""
         pool = ThreadPoolExecutor(max_workers=self._most, thread_name_prefix="tile")
         running: set[Future[LedgerRow]] = set()
@@ -179,7 +183,7 @@ class InFlight:
             # A second interrupt does not wait for the threads either.
             pool.shutdown(wait=not running, cancel_futures=True)
 
-    def _feed(self, pool: ThreadPoolExecutor, waiting: Iterator[ManifestRow], running: set[Future[LedgerRow]]) -> None:
+    def _feed(self, pool: ThreadPoolExecutor, waiting: Iterator[Wanted], running: set[Future[LedgerRow]]) -> None:
         stop = ""
         while True:
             while not stop and len(running) < self._most and not self._meter.must_wait(len(running)):

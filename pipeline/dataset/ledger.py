@@ -192,12 +192,16 @@ def _parse(line: bytes) -> LedgerRow | None:
 class Ledger:
     """The open ledger of a data root; use it in a ``with`` statement.
 
+    Args:
+        held: what to say where another process has it open; empty = as a build does.
+
     Raises:
         DwplusError: another process has it open, or the folder cannot be written.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, held: str = "") -> None:
         self.folder = folder
+        self._held = held or f"another build is writing in {folder}; wait for it, or name another folder with --data"
         self.path = folder / LEDGER_FILE
 
     def __enter__(self) -> Ledger:
@@ -207,10 +211,7 @@ class Ledger:
         except OSError as error:
             raise cannot_write(self.path, error) from error
         try:
-            lock(
-                self._file,
-                held=f"another build is writing in {self.folder}; wait for it, or name another folder with --data",
-            )
+            lock(self._file, held=self._held)
         except DwplusError:
             self._file.close()
             raise

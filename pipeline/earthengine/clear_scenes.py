@@ -8,6 +8,7 @@ or its shadow (Sen2Cor).
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..spec.periods import Period
-from ..spec.tiles import Tile
+from ..spec.tiles import RESOLUTION_M, Tile
 from .scene_choice import Candidate, covering_scenes, found_in
 
 CLOUDY_PERCENT = "CLOUDY_PIXEL_PERCENTAGE"
@@ -112,10 +113,10 @@ def _distance(day: date, period: Period) -> tuple[int, int]:
     return period.days_away(day), abs((day - period.middle).days)
 
 
-def cloud_shape(tile: Tile) -> tuple[int, int]:
-    """(rows, columns) of a tile in pixels of ``CLOUD_STEP_M``; the last ones may reach beyond it."""
-    height, width = tile.shape
-    return -(-height // 2), -(-width // 2)
+def cloud_shape(tile: Tile, step_m: float = CLOUD_STEP_M) -> tuple[int, int]:
+    """(rows, columns) of a tile in pixels of ``step_m``; the last ones may reach beyond it."""
+    height, width = (math.ceil(side * RESOLUTION_M / step_m) for side in tile.shape)
+    return height, width
 
 
 def marked_cells(marked: NDArray[np.bool_]) -> NDArray[np.bool_]:

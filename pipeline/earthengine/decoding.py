@@ -41,41 +41,53 @@ def npy_array(content: bytes) -> NDArray[Any]:
     return np.frombuffer(content, dtype=dtype, offset=begin).reshape(shape)
 
 
-def stored_values(answer: NDArray[Any], shape: tuple[int, int]) -> NDArray[np.uint16]:
+def stored_values(
+    answer: NDArray[Any], shape: tuple[int, int], bands: tuple[str, ...] = REQUEST_BANDS
+) -> NDArray[np.uint16]:
     """The stored bands of a shard out of an answer of the service.
 
     Args:
         answer: structured (H, W) with the fields of ``recipe.REQUEST_BANDS``; Sentinel-2 uint16 DN + 1 (0 = masked),
             VV and VH float32 dB (``S1_FILL`` = no observation), S1_N uint16.
         shape: (H, W) of the request.
+        bands: of the request: all, ``S2_BANDS`` or those of Sentinel-1.
 
     Returns:
-        uint16 (bands, H, W) in the order of ``SHARD_BANDS``, 0 = no data; a valid DN of 0 becomes 1.
+        uint16 (bands, H, W) in the order of ``SHARD_BANDS``, 0 = no data; a valid DN of 0 becomes 1. Bands that were
+        not requested are 0.
 
     Raises:
         ValueError: names, types or shape do not match the request.
     """
-    if answer.dtype.names != REQUEST_BANDS:
-        raise ValueError(f"bands {answer.dtype.names} instead of {REQUEST_BANDS}")
+    if answer.dtype.names != bands:
+        raise ValueError(f"bands {answer.dtype.names} instead of {bands}")
     if answer.shape != shape:
         raise ValueError(f"{answer.shape} pixels instead of {shape}")
-    unknown = [f"{b} is {answer.dtype[b]}" for b in REQUEST_BANDS if answer.dtype[b] != _BAND_TYPES[b]]
+    unknown = [f"{b} is {answer.dtype[b]}" for b in bands if answer.dtype[b] != _BAND_TYPES[b]]
     if unknown:
         raise ValueError(f"{', '.join(unknown)}; expected uint16, and float32 for {', '.join(S1_BANDS)}")
     height, width = shape
-    # All fields are words of two bytes: turned as one table, block by block, they are copied once.
-    words = np.ascontiguousarray(answer).view("<u2").reshape(height * width, -1)
     stored = np.zeros((len(SHARD_BANDS), height, width), dtype=np.uint16)
-    s2 = stored[: len(S2_BANDS)].reshape(len(S2_BANDS), -1)
+    if bands[0] == S2_BANDS[0]:
+        _store_dn(answer, stored[: len(S2_BANDS)])
+    if bands[-1] == "S1_N":
+        count = stored[SHARD_BANDS.index("S1_N")]
+        count[...] = answer["S1_N"]
+        for band in S1_BANDS:
+            stored[SHARD_BANDS.index(band)] = _stored_decibel(answer[band], count, band)
+    return stored
+
+
+def _store_dn(answer: NDArray[Any], stored: NDArray[np.uint16]) -> None:
+    """Sentinel-2 of an answer into uint16 (bands, H, W)."""
+    # All fields are words of two bytes: turned as one table, block by block, they are copied once.
+    height, width = answer.shape
+    words = np.ascontiguousarray(answer).view("<u2").reshape(height * width, -1)
+    s2 = stored.reshape(len(S2_BANDS), -1)
     for begin in range(0, height * width, _BLOCK_PX):
         s2[:, begin : begin + _BLOCK_PX] = words[begin : begin + _BLOCK_PX, : len(S2_BANDS)].T
     # DN + 1 comes; 0 is masked and stays, DN 0 (sent as 1) is stored as 1.
     s2 -= s2 > 1
-    count = stored[SHARD_BANDS.index("S1_N")]
-    count[...] = answer["S1_N"]
-    for band in S1_BANDS:
-        stored[SHARD_BANDS.index(band)] = _stored_decibel(answer[band], count, band)
-    return stored
 
 
 _BLOCK_PX = 8192

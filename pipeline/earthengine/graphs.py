@@ -16,6 +16,7 @@ import ee
 from ..spec.bands import S1_BANDS, S2_BANDS
 from ..spec.periods import Period
 from ..spec.recipe import (
+    REQUEST_BANDS,
     S1_BORDER_NOISE_UNTIL,
     S1_COLLECTIONS,
     S1_FILL,
@@ -57,10 +58,36 @@ def scene_search(tile: Tile, recipe: Recipe, start: datetime, end: datetime) -> 
 
 def period_search(tile: Tile, period: Period) -> ee.Dictionary:
     """Properties of all Sentinel-2 scenes of a period that touch a tile, one list per property, as ``scene_search``."""
+    return ee.Dictionary(_period_lists(tile, period))
+
+
+def _period_lists(tile: Tile, period: Period) -> dict[str, Any]:
+    touching = _within(S2_COLLECTION, tile, period)
+    return {name: touching.aggregate_array(name) for name in (*CANDIDATE_PROPERTIES, CLOUDY_PERCENT)}
+
+
+def _within(collection: str, tile: Tile, period: Period) -> ee.ImageCollection:
     end = period.last + timedelta(days=1)
-    scenes = ee.ImageCollection(S2_COLLECTION).filterDate(period.first.isoformat(), end.isoformat())
-    touching = scenes.filterBounds(tile_region(tile))
-    return ee.Dictionary({name: touching.aggregate_array(name) for name in (*CANDIDATE_PROPERTIES, CLOUDY_PERCENT)})
+    images = ee.ImageCollection(collection).filterDate(period.first.isoformat(), end.isoformat())
+    touching: ee.ImageCollection = images.filterBounds(tile_region(tile))
+    return touching
+
+
+CLOUD_SCORES_KEY = "scores"
+"""Key of the scenes that have a Cloud Score+, in the answer to ``area_search``."""
+
+
+def area_search(tile: Tile, period: Period) -> ee.Dictionary:
+    """The answer of ``period_search``, and ``system:index`` of the scenes with a Cloud Score+ under
+    ``CLOUD_SCORES_KEY``; for the grid of an area."""
+    scored = _within(CLOUD_SCORE, tile, period).aggregate_array("system:index")
+    return ee.Dictionary({**_period_lists(tile, period), CLOUD_SCORES_KEY: scored})
+
+
+def s1_search(tile: Tile, recipe: Recipe) -> ee.List:
+    """``system:index`` of the Sentinel-1 scenes of a tile's window."""
+    indices: ee.List = _s1_found(tile, recipe).aggregate_array("system:index")
+    return indices
 
 
 def _utc(moment: datetime) -> str:
@@ -145,15 +172,25 @@ def tile_image(tile: Tile, recipe: Recipe, scene: SceneRef) -> ee.Image:
     Every scene is resampled bilinearly by itself, before scenes are put together: a composite has no native grid
     that could still be interpolated.
     """
+    image: ee.Image = _stored_s2(scene).addBands(_stored_s1(tile, recipe, scene))
+    return image
+
+
+def _stored_s2(scene: SceneRef) -> ee.Image:
     # Casting truncates, so round first.
-    s2 = _s2_image(scene).round().add(S2_SHIFT).unmask(0, False).toUint16()
+    image: ee.Image = _s2_image(scene).round().add(S2_SHIFT).unmask(0, False).toUint16()
+    return image
+
+
+def _stored_s1(tile: Tile, recipe: Recipe, scene: SceneRef) -> ee.Image:
+    """VV, VH and the number of observations."""
     stack = _s1_stack(tile, recipe, scene)
     mean = stack.mean()
     if recipe.s1_mean == "linear":
         mean = mean.log10().multiply(10)
     mean = mean.unmask(S1_FILL, False).toFloat()
     count = stack.select(["VV"]).count().rename(["S1_N"]).unmask(0, False).toUint16()
-    image: ee.Image = s2.addBands(mean).addBands(count)
+    image: ee.Image = mean.addBands(count)
     return image
 
 
@@ -210,7 +247,12 @@ def _without_edges(scenes: ee.ImageCollection, edge_m: int) -> ee.ImageCollectio
 
 
 def pixel_request(
-    tile: Tile, recipe: Recipe, scene: SceneRef, *, window: tuple[int, int, int, int] | None = None
+    tile: Tile,
+    recipe: Recipe,
+    scene: SceneRef,
+    *,
+    window: tuple[int, int, int, int] | None = None,
+    bands: Sequence[str] = REQUEST_BANDS,
 ) -> dict[str, Any]:
     """Parameters of ``ee.data.computePixels`` for one tile: the image, on exactly the label's grid.
 
@@ -218,8 +260,15 @@ def pixel_request(
         window: (row, column, height, width) of a part of that grid; None = all of it. Its pixels are those of the
             whole. Where a scene lies in another UTM zone, positions are worked out for each request, and a stored value
             may differ by one (1 pixel of 1,000 over the local Earth Engine).
+        bands: ``REQUEST_BANDS``, or those of one sensor.
     """
-    return tile_request(tile_image(tile, recipe, scene), tile, window or (0, 0, *tile.shape))
+    if tuple(bands) == S2_BANDS:
+        image = _stored_s2(scene)
+    elif tuple(bands) == REQUEST_BANDS[len(S2_BANDS) :]:
+        image = _stored_s1(tile, recipe, scene)
+    else:
+        image = tile_image(tile, recipe, scene)
+    return tile_request(image, tile, window or (0, 0, *tile.shape))
 
 
 def one_pixel_request() -> dict[str, Any]:
@@ -235,21 +284,24 @@ def one_pixel_request() -> dict[str, Any]:
     return tile_request(image, tile, (0, 0, 1, 1))
 
 
-def cloud_request(tile: Tile, choices: Sequence[Sequence[str]], *, cloud_score: bool) -> dict[str, Any]:
+def cloud_request(
+    tile: Tile, choices: Sequence[Sequence[str]], *, cloud_score: bool, step_m: float = CLOUD_STEP_M
+) -> dict[str, Any]:
     """Parameters of ``ee.data.computePixels``: what tells cloud from ground, a band per choice (``c0``, ``c1``, ...).
 
     Args:
         choices: ``system:index`` of the scenes of one day each, the first on top.
         cloud_score: Cloud Score+ (``cs_cdf`` in per cent, 0..100, ``CLOUD_SCORE_FILL`` where there is none) in place of
             the scene classification (SCL, 0..11, 0 = no pixel). Both as uint8.
+        step_m: side of the pixels.
     """
     bands = [_cloud_score(indices) if cloud_score else _scene_classes(indices) for indices in choices]
     image = bands[0].rename(["c0"])
     for number, band in enumerate(bands[1:], 1):
         image = image.addBands(band.rename([f"c{number}"]))
-    rows, columns = cloud_shape(tile)
+    rows, columns = cloud_shape(tile, step_m)
     request = tile_request(image, tile, (0, 0, rows, columns))
-    request["grid"]["affineTransform"] |= {"scaleX": CLOUD_STEP_M, "scaleY": -CLOUD_STEP_M}
+    request["grid"]["affineTransform"] |= {"scaleX": step_m, "scaleY": -step_m}
     return request
 
 

@@ -189,6 +189,24 @@ def covering_scenes(tile: Tile, scenes: Sequence[Candidate]) -> tuple[Candidate,
     return min(options, key=lambda option: (option[0].projection != own, len(option[1])), default=None)
 
 
+def scenes_of_day(tile: Tile, scenes: Sequence[Candidate]) -> tuple[Candidate, ...]:
+    """The scenes of one day that show the most of a tile, as few as do, the one on top first; empty where none does.
+
+    For parts of an area: unlike ``covering_scenes`` they may leave a part open.
+    """
+    covering = covering_scenes(tile, scenes)
+    if covering is not None:
+        return covering[0], *covering[1]
+    newest_first = sorted(scenes, key=lambda c: (c.baseline, c.index), reverse=True)
+    whole, own = _open_area([], tile), _projection_of(tile)
+    one_pixel = whole / (tile.shape[0] * tile.shape[1])
+    touching = [c for c in newest_first if c.footprint and _open_area([c], tile) < whole - one_pixel]
+    if not touching:
+        return tuple(c for c in newest_first if not c.footprint)[:1]
+    options = [(c, *_neighbours(c, touching, tile)) for c in touching]
+    return min(options, key=lambda option: (_open_area(option, tile), option[0].projection != own, len(option)))
+
+
 def _neighbours(scene: Candidate, newest_first: Sequence[Candidate], tile: Tile) -> tuple[Candidate, ...]:
     """Scenes that fill what one leaves open of a tile, as few as do; none where its outline is not known."""
     if not scene.footprint or _covers([scene], tile):

@@ -23,12 +23,13 @@ from ..errors import AuthenticationError, QuotaError, TileError
 from ..spec.bands import SHARD_BANDS
 from ..spec.layers import Layer
 from ..spec.periods import Period
-from ..spec.recipe import Recipe
+from ..spec.recipe import REQUEST_BANDS, Recipe
 from ..spec.tiles import Tile
 from ..spec.words import count_of
 from .clear_scenes import (
     AT_A_TIME,
     CLEAR_ENOUGH,
+    CLOUD_STEP_M,
     MOST_HIDDEN,
     MOST_LOOKED_AT,
     ClearDay,
@@ -73,11 +74,13 @@ Window = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class Request:
-    """The request for one tile: the pixels of its scene by a recipe."""
+    """The request for one tile: the pixels of its scene by a recipe; ``bands`` of one sensor alone are ``S2_BANDS``, or
+    the last three of ``REQUEST_BANDS``."""
 
     tile: Tile
     scene: SceneRef
     recipe: Recipe
+    bands: tuple[str, ...] = REQUEST_BANDS
 
 
 @dataclass
@@ -238,15 +241,35 @@ class Session:
 
     def _hidden(self, tile: Tile, days: Sequence[ClearDay], by_score: bool, tally: Tally) -> list[NDArray[np.bool_]]:
         """Where cloud hides the ground on each day: bool (rows, columns) of 20 m."""
-        parameters = cloud_request(tile, [one.indices for one in days], cloud_score=by_score)
-        names = [f"c{number}" for number in range(len(days))]
+        looks = self.clouds(tile, [one.indices for one in days], cloud_score=by_score, tally=tally)
+        return [hidden_cells(look, cloud_score=by_score) for look in looks]
 
-        def read(answer: NDArray[Any]) -> list[NDArray[np.bool_]]:
-            if answer.shape != cloud_shape(tile) or list(answer.dtype.names or ()) != names:
+    def clouds(
+        self,
+        tile: Tile,
+        choices: Sequence[Sequence[str]],
+        *,
+        cloud_score: bool,
+        tally: Tally,
+        step_m: float = CLOUD_STEP_M,
+    ) -> list[NDArray[np.uint8]]:
+        """What tells cloud from ground, for the scenes of each of some days; see ``graphs.cloud_request``.
+
+        Returns:
+            uint8 (rows, columns) of ``step_m`` for each day.
+
+        Raises:
+            TileError, AuthenticationError, QuotaError: see ``fetch``.
+        """
+        parameters = cloud_request(tile, choices, cloud_score=cloud_score, step_m=step_m)
+        names = [f"c{number}" for number in range(len(choices))]
+
+        def read(answer: NDArray[Any]) -> list[NDArray[np.uint8]]:
+            if answer.shape != cloud_shape(tile, step_m) or list(answer.dtype.names or ()) != names:
                 raise ValueError(f"{answer.shape} pixels of {answer.dtype.names} instead of {names}")
-            return [hidden_cells(answer[name], cloud_score=by_score) for name in names]
+            return [answer[name] for name in names]
 
-        what = f"tile {tile.id}: cloud of {count_of(len(days), 'day')}"
+        what = f"tile {tile.id}: cloud of {count_of(len(choices), 'day')}"
         try:
             return self._ask(what, lambda: self._pixels(parameters, tally), read, tally)
         except _TooHeavyError as error:
@@ -280,13 +303,14 @@ class Session:
     def _fetch_window(self, request: Request, window: Window, tally: Tally) -> NDArray[np.uint16]:
         tile, (_, _, height, width) = request.tile, window
         whole = (height, width) == tile.shape
-        parameters = pixel_request(tile, request.recipe, request.scene, window=None if whole else window)
+        part_of_grid = None if whole else window
+        parameters = pixel_request(tile, request.recipe, request.scene, window=part_of_grid, bands=request.bands)
         part = "" if whole else f", part {window}"
         try:
             return self._ask(
                 f"tile {tile.id}{part}",
                 lambda: self._pixels(parameters, tally),
-                lambda answer: stored_values(answer, (height, width)),
+                lambda answer: stored_values(answer, (height, width), request.bands),
                 tally,
             )
         except _TooHeavyError as error:

@@ -53,13 +53,39 @@ class Image:
         return self.grid.shape
 
     @property
+    def map_grid(self) -> RasterGrid:
+        return self.grid
+
+    @property
+    def map_origin(self) -> tuple[int, int]:
+        """Row and column of ``grid`` where the map begins."""
+        return 0, 0
+
+    @property
+    def pictures(self) -> int:
+        """How many pictures of the ground there are."""
+        return 1
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Of maps that are made of it."""
+        return {
+            "PIXELS": "files",
+            "DATE": self.products[0].day.isoformat(),
+            "IMAGES": ", ".join(f"{product.name} of {product.day}" for product in self.products),
+        }
+
+    @property
     def identity(self) -> str:
         """Changes with any file of it: its path, size or time of change."""
         files = sorted({path for product in self.products for path in product.files})
         stamps = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
         return hashlib.sha256(repr((stamps, self.grid, self.resampling)).encode()).hexdigest()[:16]
 
-    def read(self, bands: Sequence[str], start: int, stop: int) -> NDArray[np.uint16]:
+    def shown(self, start: int, stop: int, picture: int = 0) -> None:
+        """Every pixel with data gets a class."""
+
+    def read(self, bands: Sequence[str], start: int, stop: int, picture: int = 0) -> NDArray[np.uint16]:  # noqa: ARG002
         """Stored values of some rows: uint16 (bands, rows, W), 0 = no data.
 
         Raises:

@@ -82,7 +82,7 @@ class RowWriter:
         profile: dict[str, Any] = {**_ROWS, "count": count, "height": height, "width": width, "nodata": self._nodata}
         profile |= {"crs": self._grid.crs, "transform": rasterio.Affine(*self._grid.transform), "blockysize": 16}
         try:
-            with fixed_options(), _plain_errors(self.path):
+            with fixed_options(), plain_errors(self.path):
                 with rasterio.open(self._rows, "w", **profile) as file:
                     if self._colours:
                         file.write_colormap(1, dict(self._colours))
@@ -114,7 +114,8 @@ class RowWriter:
 
 
 @contextmanager
-def _plain_errors(path: Path) -> Iterator[None]:
+def plain_errors(path: Path) -> Iterator[None]:
+    """GDAL's errors while a file is written, as one line."""
     try:
         yield
     except RasterioError as error:
