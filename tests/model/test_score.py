@@ -26,11 +26,8 @@ from dwplus.model.scores.document import Scores
 from dwplus.model.scores.kept import read_scores, read_table
 from dwplus.model.settings import TrainConfig
 from dwplus.model.train import train
-from dwplus.pipeline.build.build import normalise_root, validate_root
-from dwplus.pipeline.cluster import in_process
 from dwplus.pipeline.dataset.samples import Dataset, Sample
 from dwplus.pipeline.errors import DataError, UsageError
-from dwplus.pipeline.progress import Silent
 from dwplus.pipeline.spec.classes import DYNAMIC_WORLD, ClassTable
 from dwplus.pipeline.spec.tiles import Tile
 from support.fixture_types import LayOut
@@ -352,10 +349,8 @@ def test_what_is_no_score_is_refused():
         Scores.from_dict({"miou": 0.5})
 
 
-def test_shards_on_disk_can_be_trained_on_and_scored(data_root: LayOut, tmp_path: Path):
-    root = data_root(train=4, test=2, size=32)
-    validate_root(root, run=in_process, progress=Silent())
-    normalise_root(root, run=in_process, progress=Silent())
+def test_shards_on_disk_can_be_trained_on_and_scored(ready_root: LayOut, tmp_path: Path):
+    root = ready_root(train=4, test=2, size=32)
     bands = {"primary": ("B4", "B3", "B2"), "auxiliary": ("VV", "VH")}
     config = TrainConfig("specsar-former-small", epochs=1, batch=2, batch_per_device=2, workers=0, device="cpu")
 

@@ -15,11 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from dwplus.model.runs import RunFolder
-from dwplus.pipeline.build.build import normalise_root, validate_root
-from dwplus.pipeline.cluster import in_process
 from dwplus.pipeline.dataset.root import DataRoot
 from dwplus.pipeline.errors import DwplusError
-from dwplus.pipeline.progress import Silent
 from dwplus.workflow import launch
 from dwplus.workflow.launch import End, Job, Report, cause, train_together
 from matplotlib.image import imread
@@ -132,11 +129,8 @@ def test_causes_come_in_the_order_of_what_they_explain(capsys: pytest.CaptureFix
 
 
 @pytest.fixture
-def root(data_root: LayOut) -> DataRoot:
-    root = data_root(train=8, test=2, size=32)
-    validate_root(root, run=in_process, progress=Silent())
-    normalise_root(root, run=in_process, progress=Silent())
-    return root
+def root(ready_root: LayOut) -> DataRoot:
+    return ready_root(train=8, test=2, size=32)
 
 
 def words(root: DataRoot, name: str, *, epochs: int) -> list[str]:

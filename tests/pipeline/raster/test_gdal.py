@@ -10,11 +10,8 @@ import numpy as np
 import pyproj
 import pytest
 import rasterio
-from dwplus.pipeline.build.build import normalise_root, validate_root
-from dwplus.pipeline.cluster import in_process
 from dwplus.pipeline.dataset.root import DataRoot
 from dwplus.pipeline.errors import MachineError
-from dwplus.pipeline.progress import Silent
 from dwplus.pipeline.raster.gdal import check_machine
 from support.fixture_types import LayOut
 from support.tiles import make_tile
@@ -42,11 +39,8 @@ def contents(folder: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def root(data_root: LayOut) -> DataRoot:
-    root = data_root(train=4, test=2)
-    validate_root(root, run=in_process, progress=Silent())
-    normalise_root(root, run=in_process, progress=Silent())
-    return root
+def root(ready_root: LayOut) -> DataRoot:
+    return ready_root(train=4, test=2)
 
 
 @pytest.fixture(params=["no database", "another database", "junk"])
