@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import socket
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
@@ -31,6 +29,7 @@ from dwplus.pipeline.errors import DataError, UsageError
 from dwplus.pipeline.spec.classes import DYNAMIC_WORLD, ClassTable
 from dwplus.pipeline.spec.tiles import Tile
 from support.fixture_types import LayOut
+from support.two_processes import in_two_processes
 
 WATER, TREES = 0, 1
 LABELS = (  # three tiles: half water, three quarters water, nothing marked
@@ -109,10 +108,7 @@ def run_dir(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def _score_in_process(rank: int, port: int, run_dir: Path) -> None:
-    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "true"}
-    torch.set_num_threads(1)
+def _score_in_process(rank: int, run_dir: Path) -> None:
     scores = score(run_dir, Tiles(), batch=1, workers=0, device="cpu")
     (run_dir / f"seen-{rank}.json").write_text(json.dumps(scores.matrix.to_dict()))
 
@@ -121,11 +117,8 @@ def _score_in_process(rank: int, port: int, run_dir: Path) -> None:
 def test_two_processes_count_each_tile_once_and_get_the_scores_of_one(run_dir: Path):
     """Three tiles on two processes: one of them has two, the other one; no tile fills up the second batch."""
     alone = score(run_dir, Tiles(), workers=0, device="cpu")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
 
-    torch.multiprocessing.spawn(_score_in_process, args=(port, run_dir), nprocs=2)
+    in_two_processes(_score_in_process, run_dir)
 
     together = read_scores(RunFolder(run_dir), "scores.json")
     assert together.matrix == alone.matrix
