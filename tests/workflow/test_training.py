@@ -55,7 +55,12 @@ def test_settings_follow_the_size_and_crops_fit_the_tiles(ready_root: LayOut) ->
     assert training_settings(None, root, {"epochs": 2}).steps is None
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1], ids=["SIGTERM", "SIGUSR1"])
+@pytest.mark.parametrize(
+    "number",
+    # That the trainer hears both is a quick test of it, without a program that loads torch.
+    [signal.SIGTERM, pytest.param(signal.SIGUSR1, marks=pytest.mark.slow)],
+    ids=["SIGTERM", "SIGUSR1"],
+)
 def test_the_signal_of_a_batch_system_leaves_a_checkpoint_and_exits_130(
     ready_root: LayOut, number: signal.Signals
 ) -> None:
