@@ -37,13 +37,21 @@ def report(text: str, code: int | None) -> str:
     return f"open(sys.argv[1], 'w').write(json.dumps({{'at': time.time(), 'text': {text!r}, 'code': {code}}}))"
 
 
+def wait_for(path: Path) -> str:
+    """Wait until another process has written a file."""
+    return f"[time.sleep(0.02) for _ in iter(lambda: os.path.exists({str(path)!r}), True)]"
+
+
 def is_running(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     # One that has ended, and whose end nobody has asked for yet, is still known.
-    return " Z " not in Path(f"/proc/{pid}/stat").read_text() if Path("/proc").is_dir() else True
+    try:
+        return " Z " not in Path(f"/proc/{pid}/stat").read_text() if Path("/proc").is_dir() else True
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def until(condition: Callable[[], object], *, within_s: float) -> bool:
@@ -68,8 +76,9 @@ def test_a_process_that_is_killed_ends_the_others_and_is_named(monkeypatch: pyte
     # Given that the first process waits for the second one, as on GPUs, and that the second one is killed.
     monkeypatch.setattr(launch, "GRACE_S", 0.3)
     pid = tmp_path / "pid"
-    waits = f"open({str(pid)!r}, 'w').write(str(os.getpid())); time.sleep(100)"
-    text = f"if rank == 0: {waits}\ntime.sleep(0.5); os.kill(os.getpid(), signal.SIGKILL)"
+    part = f"{pid}.part"
+    waits = f"open({part!r}, 'w').write(str(os.getpid())); os.rename({part!r}, {str(pid)!r}); time.sleep(100)"
+    text = f"if rank == 0: {waits}\n{wait_for(pid)}; os.kill(os.getpid(), signal.SIGKILL)"
 
     with pytest.raises(DwplusError, match=r"^process 2 of 2 was ended by SIGKILL, perhaps for want of memory; run"):
         train_together(JOB, 2, on_gpus=False, program=program(text))
@@ -77,10 +86,11 @@ def test_a_process_that_is_killed_ends_the_others_and_is_named(monkeypatch: pyte
     assert not is_running(int(pid.read_text()))
 
 
-def test_the_first_cause_is_told_with_its_exit_code() -> None:
+def test_the_first_cause_is_told_with_its_exit_code(tmp_path: Path) -> None:
     # The first process fails since the second one is gone, which says why.
-    says = f"if rank == 1: {report('no tile', 3)}; sys.exit(3)\n"
-    text = f"{says}time.sleep(0.5); {report('Traceback ...', None)}; sys.exit(1)"
+    said = tmp_path / "said"
+    says = f"if rank == 1: {report('no tile', 3)}; open({str(said)!r}, 'w'); sys.exit(3)\n"
+    text = f"{says}{wait_for(said)}; time.sleep(0.5); {report('Traceback ...', None)}; sys.exit(1)"
 
     with pytest.raises(DwplusError, match=r"^no tile$") as error:
         train_together(JOB, 2, on_gpus=False, program=program(text))
