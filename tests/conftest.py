@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from functools import partial
@@ -12,12 +13,18 @@ from dwplus import cli
 from dwplus.pipeline.spec.tiles import Tile
 from support.fixture_types import LayOut, Run
 from support.paths import REAL_DATA
-from support.roots import lay_out_root
+from support.roots import lay_out_ready_root, lay_out_root
 from support.tiles import make_tile
 
 # Tests run beside each other and on tiny tensors: threads of torch would wait for cores, busily. torch and the programs
 # that tests start read this when they are loaded.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_collection_finish() -> None:
+    """Leave the modules and tests that are loaded now out of every later search for garbage: they stay to the end."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -63,3 +70,9 @@ def tile() -> Tile:
 def data_root(tmp_path: Path) -> LayOut:
     """A function that lays out a data root of small tiles, as ``build`` would leave it before validation."""
     return partial(lay_out_root, tmp_path / "data" / "sandbox")
+
+
+@pytest.fixture
+def ready_root(tmp_path: Path) -> LayOut:
+    """A function that lays out such a root as it is after validation and statistics."""
+    return partial(lay_out_ready_root, tmp_path / "data" / "sandbox")

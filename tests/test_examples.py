@@ -7,10 +7,6 @@ from pathlib import Path
 
 import pytest
 from dwplus.model.runs import RunFolder
-from dwplus.pipeline.build.build import normalise_root, validate_root
-from dwplus.pipeline.cluster import in_process
-from dwplus.pipeline.dataset.root import DataRoot
-from dwplus.pipeline.progress import Silent
 from support.fixture_types import LayOut, Run
 from support.paths import REPOSITORY
 
@@ -18,11 +14,9 @@ EXAMPLES = REPOSITORY / "docs" / "examples"
 
 
 @pytest.fixture
-def folder(data_root: LayOut, tmp_path: Path) -> Path:
+def folder(ready_root: LayOut, tmp_path: Path) -> Path:
     """A folder with the examples and ``data/sandbox``."""
-    root: DataRoot = data_root(train=3, test=1, size=128)
-    validate_root(root, run=in_process, progress=Silent())
-    normalise_root(root, run=in_process, progress=Silent())
+    ready_root(train=3, test=1, size=128)
     for path in EXAMPLES.glob("*.py"):
         shutil.copy(path, tmp_path)
     return tmp_path

@@ -12,11 +12,8 @@ from dwplus.model.config import to_mapping
 from dwplus.model.registry import configure, spec
 from dwplus.model.run_config import DataCard, RunConfig
 from dwplus.model.runs import RunFolder
-from dwplus.pipeline.build.build import normalise_root, validate_root
-from dwplus.pipeline.cluster import in_process
 from dwplus.pipeline.dataset.root import DataRoot
 from dwplus.pipeline.errors import DataError
-from dwplus.pipeline.progress import Silent
 from support.fixture_types import LayOut
 from torch.utils.data import DataLoader
 
@@ -24,11 +21,8 @@ BANDS = {"primary": ("B4", "B3", "B2"), "auxiliary": ("VV", "VH")}
 
 
 @pytest.fixture
-def root(data_root: LayOut) -> DataRoot:
-    root = data_root(train=4, test=2, size=32)
-    validate_root(root, run=in_process, progress=Silent())
-    normalise_root(root, run=in_process, progress=Silent())
-    return root
+def root(ready_root: LayOut) -> DataRoot:
+    return ready_root(train=4, test=2, size=32)
 
 
 def test_importing_it_is_fast_and_loads_neither_torch_nor_earth_engine() -> None:

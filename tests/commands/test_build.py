@@ -175,7 +175,7 @@ def test_an_interrupt_finishes_what_is_in_flight(
         time.sleep(0.02)
 
     process.send_signal(end)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=120)
 
     done = {tile for tile, row in DataRoot.at(root_of(tmp_path)).ledger().items() if row.state == "done"}
     shards = {path.stem for path in (root_of(tmp_path) / "shards").rglob("*.tif")}

@@ -12,10 +12,7 @@ from pathlib import Path
 import click
 import pytest
 from dwplus import cli
-from dwplus.pipeline.build.build import normalise_root, validate_root
-from dwplus.pipeline.cluster import in_process
 from dwplus.pipeline.errors import MachineError
-from dwplus.pipeline.progress import Silent
 from dwplus.pipeline.raster.geotiff import write_label
 from dwplus.pipeline.spec.classes import DYNAMIC_WORLD
 from support.fixture_types import LayOut, Run
@@ -230,10 +227,8 @@ def test_a_config_file_imports_the_commands_that_it_names_alone(tmp_path: Path) 
     assert "'train'" not in answer.stdout
 
 
-def test_a_run_that_does_not_exist_is_named_with_those_that_do(run: Run, data_root: LayOut) -> None:
-    root = data_root(train=2, test=1)
-    validate_root(root, run=in_process, progress=Silent())
-    normalise_root(root, run=in_process, progress=Silent())
+def test_a_run_that_does_not_exist_is_named_with_those_that_do(run: Run, ready_root: LayOut) -> None:
+    root = ready_root(train=2, test=1)
 
     code, _, err = run("score", "runs/x", "--data", str(root.folder.parent))
 

@@ -5,20 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from dwplus.pipeline.build.build import normalise_root, validate_root
-from dwplus.pipeline.cluster import in_process
 from dwplus.pipeline.dataset.root import DataRoot
-from dwplus.pipeline.progress import Silent
 from support.file_server import FileServer, serving
 from support.fixture_types import LayOut, Run
 
 
 @pytest.fixture
-def origin(data_root: LayOut) -> DataRoot:
-    root = data_root(train=2, test=1, size=510)
-    validate_root(root, run=in_process, progress=Silent())
-    normalise_root(root, run=in_process, progress=Silent())
-    return root
+def origin(ready_root: LayOut) -> DataRoot:
+    return ready_root(train=2, test=1, size=510)
 
 
 @pytest.fixture

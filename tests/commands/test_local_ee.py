@@ -52,7 +52,7 @@ def test_what_it_prints_connects_the_real_client_and_ctrl_c_ends_it(
     # the plan's 503 was met by the client's own retry
     assert re.match(r"\['201907\d{2}T\d{6}_\d{8}T\d{6}_T3[23]U", done.stdout), done.stderr
     process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=10)
+    _, told = process.communicate(timeout=60)
     assert (process.returncode, told.strip()) == (130, "dwplus: the local Earth Engine has ended")
     assert not Path(exports["GOOGLE_APPLICATION_CREDENTIALS"]).exists()
 

@@ -13,7 +13,7 @@ import pytest
 import rasterio
 from dwplus.pipeline.dataset.root import DataRoot
 
-TILES = "12"
+TILES = "8"
 TINY = """
 model = "specsar-former-small"
 epochs = 1
@@ -136,7 +136,7 @@ def test_another_planet_is_not_mixed_in(folder: Path) -> None:
     other = dwplus("build", "--source", "sandbox", "--tiles", "24", cwd=folder)
 
     assert other.returncode == 2
-    assert "holds the planet of --seed 7 --tiles 12" in other.stderr
+    assert f"holds the planet of --seed 7 --tiles {TILES}" in other.stderr
 
 
 def test_nothing_is_left_running(folder: Path) -> None:

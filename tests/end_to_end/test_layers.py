@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tomllib
 from fnmatch import fnmatch
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -59,7 +60,8 @@ def dotted(path: Path) -> str:
 MODULES = {dotted(path): path for folder in (*PRODUCT, "cli") for path in modules(folder)}
 
 
-def imported(path: Path) -> set[str]:
+@cache  # every rule asks of every file
+def imported(path: Path) -> frozenset[str]:
     """What a file imports: modules of dwplus as dotted paths from the repository root, others by their name."""
     package = path.relative_to(REPOSITORY).parent.parts
     names: set[str] = set()
@@ -73,7 +75,7 @@ def imported(path: Path) -> set[str]:
                 names.add(whole if whole in MODULES else stem or "dwplus")
         elif isinstance(node, ast.ImportFrom):
             names.add(str(node.module))
-    return names
+    return frozenset(names)
 
 
 def uses(path: Path, name: str) -> bool:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import socket
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
@@ -26,14 +24,12 @@ from dwplus.model.scores.document import Scores
 from dwplus.model.scores.kept import read_scores, read_table
 from dwplus.model.settings import TrainConfig
 from dwplus.model.train import train
-from dwplus.pipeline.build.build import normalise_root, validate_root
-from dwplus.pipeline.cluster import in_process
 from dwplus.pipeline.dataset.samples import Dataset, Sample
 from dwplus.pipeline.errors import DataError, UsageError
-from dwplus.pipeline.progress import Silent
 from dwplus.pipeline.spec.classes import DYNAMIC_WORLD, ClassTable
 from dwplus.pipeline.spec.tiles import Tile
 from support.fixture_types import LayOut
+from support.two_processes import in_two_processes
 
 WATER, TREES = 0, 1
 LABELS = (  # three tiles: half water, three quarters water, nothing marked
@@ -112,10 +108,7 @@ def run_dir(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def _score_in_process(rank: int, port: int, run_dir: Path) -> None:
-    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "true"}
-    torch.set_num_threads(1)
+def _score_in_process(rank: int, run_dir: Path) -> None:
     scores = score(run_dir, Tiles(), batch=1, workers=0, device="cpu")
     (run_dir / f"seen-{rank}.json").write_text(json.dumps(scores.matrix.to_dict()))
 
@@ -124,11 +117,8 @@ def _score_in_process(rank: int, port: int, run_dir: Path) -> None:
 def test_two_processes_count_each_tile_once_and_get_the_scores_of_one(run_dir: Path):
     """Three tiles on two processes: one of them has two, the other one; no tile fills up the second batch."""
     alone = score(run_dir, Tiles(), workers=0, device="cpu")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
 
-    torch.multiprocessing.spawn(_score_in_process, args=(port, run_dir), nprocs=2)
+    in_two_processes(_score_in_process, run_dir)
 
     together = read_scores(RunFolder(run_dir), "scores.json")
     assert together.matrix == alone.matrix
@@ -352,10 +342,8 @@ def test_what_is_no_score_is_refused():
         Scores.from_dict({"miou": 0.5})
 
 
-def test_shards_on_disk_can_be_trained_on_and_scored(data_root: LayOut, tmp_path: Path):
-    root = data_root(train=4, test=2, size=32)
-    validate_root(root, run=in_process, progress=Silent())
-    normalise_root(root, run=in_process, progress=Silent())
+def test_shards_on_disk_can_be_trained_on_and_scored(ready_root: LayOut, tmp_path: Path):
+    root = ready_root(train=4, test=2, size=32)
     bands = {"primary": ("B4", "B3", "B2"), "auxiliary": ("VV", "VH")}
     config = TrainConfig("specsar-former-small", epochs=1, batch=2, batch_per_device=2, workers=0, device="cpu")
 

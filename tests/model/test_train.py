@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -30,6 +28,7 @@ from dwplus.pipeline.spec.classes import DYNAMIC_WORLD, ClassTable
 from dwplus.pipeline.spec.tiles import Tile
 from safetensors.torch import load_file
 from support.trainings import CONFIG, TINY
+from support.two_processes import in_two_processes
 
 
 @dataclass
@@ -279,30 +278,17 @@ def test_the_last_row_has_the_scores_of_the_run(finished: Path):
     assert (last["miou"], last["oa"], last["f1"]) == (scores.miou, scores.oa, scores.macro_f1)
 
 
-def _train_in_process(
-    rank: int, processes: int, port: int, run_dir: Path, on_step: Callable[[Position], None] | None = None
-) -> None:
-    if processes > 1:
-        os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(processes)}
-        os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "true"}
-    torch.set_num_threads(1)
+def _train_in_process(rank: int, run_dir: Path, on_step: Callable[[Position], None] | None = None) -> None:
     config = replace(CONFIG, batch=4, batch_per_device=1, model_options=TINY, checkpoint_minutes=0)
     data = {"dataset_train": Tiles(count=5), "dataset_val": Tiles("val", 3)}
     train(config, **data, run_dir=run_dir, on_step=on_step)
 
 
-def _in_two_processes(run_dir: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    torch.multiprocessing.spawn(_train_in_process, args=(2, port, run_dir), nprocs=2)
-
-
 @pytest.mark.slow
 def test_two_processes_score_each_validation_tile_once_and_learn_as_one(tmp_path: Path):
     # 3 tiles on 2 processes: the last batch is padded, and the padding must not count.
-    _in_two_processes(tmp_path / "two")
-    _train_in_process(0, 1, 0, tmp_path / "one")
+    in_two_processes(_train_in_process, tmp_path / "two")
+    _train_in_process(0, tmp_path / "one")
 
     rows, alone = (RunFolder(tmp_path / name).read_rows() for name in ("two", "one"))
     scores = score(tmp_path / "two", Tiles("val", 3), workers=0, device="cpu").matrix
@@ -321,8 +307,8 @@ def test_a_run_of_one_process_goes_on_with_two(tmp_path: Path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        _train_in_process(0, 1, 0, tmp_path, on_step=stop)
-    _in_two_processes(tmp_path)
+        _train_in_process(0, tmp_path, on_step=stop)
+    in_two_processes(_train_in_process, tmp_path)
 
     found = [(*one.begins, one.processes) for one in RunFolder(tmp_path).read_config().computing]
     assert found == [(1, 0, 1), (2, 1, 2)]

@@ -1,15 +1,22 @@
 """A data root of small tiles that nobody built."""
 
+import shutil
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
+from dwplus.pipeline.build.build import normalise_root, validate_root
 from dwplus.pipeline.build.provenance import provenance
+from dwplus.pipeline.cluster import in_process
 from dwplus.pipeline.dataset.ledger import LedgerRow
 from dwplus.pipeline.dataset.manifest import ManifestRow, write_manifest
 from dwplus.pipeline.dataset.root import DataRoot
 from dwplus.pipeline.earthengine.scene_choice import SceneRef
 from dwplus.pipeline.files.atomic import sha256_of, write_atomically
 from dwplus.pipeline.labels.splits import make_manifest
+from dwplus.pipeline.progress import Silent
 from dwplus.pipeline.raster.geotiff import encode_shard, label_name, write_label
 from dwplus.pipeline.spec.recipe import Recipe
 
@@ -45,3 +52,18 @@ def lay_out_root(folder: Path, train: int = 4, test: int = 2, size: int = 8, sou
             )
     write_manifest(root.folder, make_manifest(rows))
     return root
+
+
+def lay_out_ready_root(folder: Path, train: int = 4, test: int = 2, size: int = 8, source: str = "SANDBOX") -> DataRoot:
+    """The same, validated and with statistics: a copy of one that is prepared once in each process."""
+    shutil.copytree(_model(train, test, size, source).name, folder)
+    return DataRoot.at(folder)
+
+
+@cache
+def _model(*what: Any) -> TemporaryDirectory[str]:
+    folder = TemporaryDirectory(prefix="dwplus-tests-")
+    root = lay_out_root(Path(folder.name), *what)
+    validate_root(root, run=in_process, progress=Silent())
+    normalise_root(root, run=in_process, progress=Silent())
+    return folder

@@ -30,11 +30,8 @@ from support.tensor_bundles import write_bundle
 
 
 @pytest.fixture
-def root(data_root: LayOut) -> DataRoot:
-    root = data_root(train=2, test=2, size=16)
-    validate_root(root, run=in_process, progress=Silent())
-    normalise_root(root, run=in_process, progress=Silent())
-    return root
+def root(ready_root: LayOut) -> DataRoot:
+    return ready_root(train=2, test=2, size=16)
 
 
 def export(root: DataRoot, *names: str, pixels: Pixels | None = None) -> None:

@@ -15,11 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from dwplus.model.runs import RunFolder
-from dwplus.pipeline.build.build import normalise_root, validate_root
-from dwplus.pipeline.cluster import in_process
 from dwplus.pipeline.dataset.root import DataRoot
 from dwplus.pipeline.errors import DwplusError
-from dwplus.pipeline.progress import Silent
 from dwplus.workflow import launch
 from dwplus.workflow.launch import End, Job, Report, cause, train_together
 from matplotlib.image import imread
@@ -40,13 +37,21 @@ def report(text: str, code: int | None) -> str:
     return f"open(sys.argv[1], 'w').write(json.dumps({{'at': time.time(), 'text': {text!r}, 'code': {code}}}))"
 
 
+def wait_for(path: Path) -> str:
+    """Wait until another process has written a file."""
+    return f"[time.sleep(0.02) for _ in iter(lambda: os.path.exists({str(path)!r}), True)]"
+
+
 def is_running(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     # One that has ended, and whose end nobody has asked for yet, is still known.
-    return " Z " not in Path(f"/proc/{pid}/stat").read_text() if Path("/proc").is_dir() else True
+    try:
+        return " Z " not in Path(f"/proc/{pid}/stat").read_text() if Path("/proc").is_dir() else True
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def until(condition: Callable[[], object], *, within_s: float) -> bool:
@@ -71,8 +76,9 @@ def test_a_process_that_is_killed_ends_the_others_and_is_named(monkeypatch: pyte
     # Given that the first process waits for the second one, as on GPUs, and that the second one is killed.
     monkeypatch.setattr(launch, "GRACE_S", 0.3)
     pid = tmp_path / "pid"
-    waits = f"open({str(pid)!r}, 'w').write(str(os.getpid())); time.sleep(100)"
-    text = f"if rank == 0: {waits}\ntime.sleep(0.5); os.kill(os.getpid(), signal.SIGKILL)"
+    part = f"{pid}.part"
+    waits = f"open({part!r}, 'w').write(str(os.getpid())); os.rename({part!r}, {str(pid)!r}); time.sleep(100)"
+    text = f"if rank == 0: {waits}\n{wait_for(pid)}; os.kill(os.getpid(), signal.SIGKILL)"
 
     with pytest.raises(DwplusError, match=r"^process 2 of 2 was ended by SIGKILL, perhaps for want of memory; run"):
         train_together(JOB, 2, on_gpus=False, program=program(text))
@@ -80,10 +86,11 @@ def test_a_process_that_is_killed_ends_the_others_and_is_named(monkeypatch: pyte
     assert not is_running(int(pid.read_text()))
 
 
-def test_the_first_cause_is_told_with_its_exit_code() -> None:
+def test_the_first_cause_is_told_with_its_exit_code(tmp_path: Path) -> None:
     # The first process fails since the second one is gone, which says why.
-    says = f"if rank == 1: {report('no tile', 3)}; sys.exit(3)\n"
-    text = f"{says}time.sleep(0.5); {report('Traceback ...', None)}; sys.exit(1)"
+    said = tmp_path / "said"
+    says = f"if rank == 1: {report('no tile', 3)}; open({str(said)!r}, 'w'); sys.exit(3)\n"
+    text = f"{says}{wait_for(said)}; time.sleep(0.5); {report('Traceback ...', None)}; sys.exit(1)"
 
     with pytest.raises(DwplusError, match=r"^no tile$") as error:
         train_together(JOB, 2, on_gpus=False, program=program(text))
@@ -132,11 +139,8 @@ def test_causes_come_in_the_order_of_what_they_explain(capsys: pytest.CaptureFix
 
 
 @pytest.fixture
-def root(data_root: LayOut) -> DataRoot:
-    root = data_root(train=8, test=2, size=32)
-    validate_root(root, run=in_process, progress=Silent())
-    normalise_root(root, run=in_process, progress=Silent())
-    return root
+def root(ready_root: LayOut) -> DataRoot:
+    return ready_root(train=8, test=2, size=32)
 
 
 def words(root: DataRoot, name: str, *, epochs: int) -> list[str]:

@@ -10,10 +10,7 @@ import numpy as np
 import pytest
 from dwplus.model.runs import RunFolder
 from dwplus.model.training.pictures import is_due
-from dwplus.pipeline.build.build import normalise_root, validate_root
-from dwplus.pipeline.cluster import in_process
 from dwplus.pipeline.dataset.manifest import ManifestRow
-from dwplus.pipeline.progress import Silent
 from dwplus.workflow.pages.figures import TileView, panels_figure
 from dwplus.workflow.pictures import pictured
 from matplotlib.image import imread
@@ -92,10 +89,8 @@ def test_panels_show_the_colours_of_the_classes_and_whose_pixels_they_are() -> N
     assert not (unmarked[-20:, -90:] == amber).all(axis=2).any()
 
 
-def test_a_training_leaves_pictures_of_the_same_tiles(dwplus: Run, data_root: LayOut, tmp_path: Path) -> None:
-    root = data_root(train=8, test=2, size=32)
-    validate_root(root, run=in_process, progress=Silent())
-    normalise_root(root, run=in_process, progress=Silent())
+def test_a_training_leaves_pictures_of_the_same_tiles(dwplus: Run, ready_root: LayOut, tmp_path: Path) -> None:
+    root = ready_root(train=8, test=2, size=32)
     network = "model_options={widths=[16,32],depths=[1,1],heads=[1,2],reductions=[4,2],decoder_width=16}"
     settings = ("device=cpu", "workers=0", network, "pictures_every=2", "lr=1e-2")
     changes = [part for one in settings for part in ("--set", one)]

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from dwplus.model import metrics
-from dwplus.pipeline.build.build import normalise_root, validate_root
+from dwplus.pipeline.build.build import validate_root
 from dwplus.pipeline.cluster import in_process
 from dwplus.pipeline.dataset import findings as records
 from dwplus.pipeline.dataset.findings import Finding, read_document
@@ -34,11 +34,9 @@ def without_costs(monkeypatch: pytest.MonkeyPatch) -> None:
     [("SANDBOX", "a synthetic"), ("UNVERIFIED 10.0.0.1", "not Google's Earth Engine"), ("earthengine", None)],
 )
 def test_a_page_without_runs_says_what_to_do_and_whose_pixels_it_shows(
-    data_root: LayOut, source: str, banner: str | None
+    ready_root: LayOut, source: str, banner: str | None
 ) -> None:
-    root = data_root(train=4, test=2, source=source)
-    validate_root(root, run=in_process, progress=Silent())
-    normalise_root(root, run=in_process, progress=Silent())
+    root = ready_root(train=4, test=2, source=source)
 
     page = write_report(root, progress=Silent()).read_text()
 

@@ -6,8 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from dwplus.pipeline.build.build import normalise_root, validate_root
-from dwplus.pipeline.cluster import in_process
 from dwplus.pipeline.dataset.ledger import LedgerRow
 from dwplus.pipeline.dataset.root import DataRoot
 from dwplus.pipeline.progress import Silent
@@ -29,11 +27,8 @@ TRIAL = Trial("specsar-s1s2", "specsar-former-small", Inputs())
 
 
 @pytest.fixture
-def root(data_root: LayOut) -> DataRoot:
-    root = data_root(train=2, test=1)
-    validate_root(root, run=in_process, progress=Silent())
-    normalise_root(root, run=in_process, progress=Silent())
-    return root
+def root(ready_root: LayOut) -> DataRoot:
+    return ready_root(train=2, test=1)
 
 
 def test_runs_of_data_that_comes_and_goes_are_kept_side_by_side(root: DataRoot) -> None:

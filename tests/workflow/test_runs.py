@@ -12,8 +12,6 @@ from typing import Any
 
 import pytest
 from dwplus.model.runs import RunFolder
-from dwplus.pipeline.build.build import normalise_root, validate_root
-from dwplus.pipeline.cluster import in_process
 from dwplus.pipeline.dataset.root import DataRoot
 from dwplus.pipeline.progress import Silent
 from dwplus.workflow.pages import figures, report
@@ -24,12 +22,10 @@ from support.runs import fresh_run, lay_out, make_run
 
 
 @pytest.fixture
-def root(data_root: LayOut, monkeypatch: pytest.MonkeyPatch) -> DataRoot:
+def root(ready_root: LayOut, monkeypatch: pytest.MonkeyPatch) -> DataRoot:
     """A validated data set with one good run; the costs of the paper's networks, which take long, are left out."""
     monkeypatch.setattr(report, "cost_rows", lambda: ())
-    root = data_root(train=2, test=1, size=32)
-    validate_root(root, run=in_process, progress=Silent())
-    normalise_root(root, run=in_process, progress=Silent())
+    root = ready_root(train=2, test=1, size=32)
     lay_out(fresh_run(root, "good"), root.runs)
     return root
 

@@ -42,8 +42,8 @@ def make_run(root: DataRoot, path: Path) -> Path:
 
 
 @pytest.fixture
-def root(data_root: LayOut) -> DataRoot:
-    return ready(data_root(train=4, test=4, size=32))
+def root(ready_root: LayOut) -> DataRoot:
+    return ready_root(train=4, test=4, size=32)
 
 
 def score(root: DataRoot, run: Path | str, *options: str) -> tuple[int, str]:

@@ -6,11 +6,8 @@ import json
 import math
 
 import pytest
-from dwplus.pipeline.build.build import normalise_root, validate_root
-from dwplus.pipeline.cluster import in_process
 from dwplus.pipeline.dataset.root import DataRoot
 from dwplus.pipeline.errors import UsageError
-from dwplus.pipeline.progress import Silent
 from dwplus.workflow.pages import figures, report
 from dwplus.workflow.pages.report import run_summary, score_rows
 from dwplus.workflow.seeds import Spread, find_runs, groups_of, parse_seeds, spread
@@ -22,15 +19,12 @@ FAST = ("--source", "sandbox", "--epochs", "1", "--set", "device=cpu", "--set", 
 
 
 @pytest.fixture
-def root(data_root: LayOut, monkeypatch: pytest.MonkeyPatch) -> DataRoot:
+def root(ready_root: LayOut, monkeypatch: pytest.MonkeyPatch) -> DataRoot:
     """A data set; pictures and costs of networks, which take most of the time of a report, are left out."""
     monkeypatch.setattr(report, "cost_rows", lambda: ())
     for name in ("map_figure", "class_distribution_figure", "confusion_figure", "curves_figure", "tiles_figure"):
         monkeypatch.setattr(figures, name, lambda *_, **__: b"")
-    root = data_root(train=4, test=1, size=32)
-    validate_root(root, run=in_process, progress=Silent())
-    normalise_root(root, run=in_process, progress=Silent())
-    return root
+    return ready_root(train=4, test=1, size=32)
 
 
 def test_seeds_are_different_whole_numbers() -> None:

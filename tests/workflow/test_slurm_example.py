@@ -11,10 +11,7 @@ from pathlib import Path
 
 import pytest
 from dwplus.model.runs import RunFolder
-from dwplus.pipeline.build.build import normalise_root, validate_root
-from dwplus.pipeline.cluster import in_process
 from dwplus.pipeline.dataset.root import DataRoot
-from dwplus.pipeline.progress import Silent
 from support.fixture_types import LayOut
 from support.paths import REPOSITORY
 
@@ -47,11 +44,8 @@ NETWORK = "model_options={widths=[16,32],depths=[1,1],heads=[1,2],reductions=[4,
 
 
 @pytest.fixture
-def root(data_root: LayOut) -> DataRoot:
-    root = data_root(train=8, test=1, size=32)
-    validate_root(root, run=in_process, progress=Silent())
-    normalise_root(root, run=in_process, progress=Silent())
-    return root
+def root(ready_root: LayOut) -> DataRoot:
+    return ready_root(train=8, test=1, size=32)
 
 
 def submit(root: DataRoot, stubs: Path, epochs: int) -> subprocess.Popen[str]:

@@ -44,8 +44,8 @@ def test_a_data_set_is_small_by_its_pixels(count: int, size: int, name: str) -> 
     assert proposed_profile([make_tile(size=size)] * count) == name
 
 
-def test_settings_follow_the_size_and_crops_fit_the_tiles(data_root: LayOut) -> None:
-    root = ready(data_root(train=4, test=1, size=32))
+def test_settings_follow_the_size_and_crops_fit_the_tiles(ready_root: LayOut) -> None:
+    root = ready_root(train=4, test=1, size=32)
 
     proposed = training_settings(None, root, {})
 
@@ -55,12 +55,17 @@ def test_settings_follow_the_size_and_crops_fit_the_tiles(data_root: LayOut) -> 
     assert training_settings(None, root, {"epochs": 2}).steps is None
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1], ids=["SIGTERM", "SIGUSR1"])
+@pytest.mark.parametrize(
+    "number",
+    # That the trainer hears both is a quick test of it, without a program that loads torch.
+    [signal.SIGTERM, pytest.param(signal.SIGUSR1, marks=pytest.mark.slow)],
+    ids=["SIGTERM", "SIGUSR1"],
+)
 def test_the_signal_of_a_batch_system_leaves_a_checkpoint_and_exits_130(
-    data_root: LayOut, number: signal.Signals
+    ready_root: LayOut, number: signal.Signals
 ) -> None:
     # Given a training of many epochs, of which one is under way.
-    root = ready(data_root(train=4, test=1, size=32))
+    root = ready_root(train=4, test=1, size=32)
     folder = root.runs / "long"
     options = ["--epochs", "1000", "--set", "device=cpu", "--set", "workers=0", "--set", "checkpoint_every=1000"]
     command = ["train", "--name", "long", "--source", "sandbox", "--data", str(root.folder.parent), *options]
@@ -79,8 +84,8 @@ def test_the_signal_of_a_batch_system_leaves_a_checkpoint_and_exits_130(
     assert torch.load(kept)["rows"]
 
 
-def test_a_run_begins_with_another_of_the_data_root_and_says_what_it_takes(dwplus: Run, data_root: LayOut) -> None:
-    root = ready(data_root(train=4, test=1, size=32))
+def test_a_run_begins_with_another_of_the_data_root_and_says_what_it_takes(dwplus: Run, ready_root: LayOut) -> None:
+    root = ready_root(train=4, test=1, size=32)
     common = ("--source", "sandbox", "--epochs", "1", "--set", "device=cpu", "--set", "workers=0", *SMALL_NETWORK)
     code, _, said = dwplus("train", "--name", "one", *common, "--set", "keep_best=true")
     assert code == 0, said
@@ -115,17 +120,17 @@ def test_a_run_begins_with_another_of_the_data_root_and_says_what_it_takes(dwplu
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(
-    dwplus: Run, data_root: LayOut, words: tuple[str, ...], code: int, message: str
+    dwplus: Run, ready_root: LayOut, words: tuple[str, ...], code: int, message: str
 ) -> None:
-    ready(data_root(train=3, test=1, size=32))
+    ready_root(train=3, test=1, size=32)
 
     found, _, said = dwplus("train", "--source", "sandbox", *words)
 
     assert (found, message in " ".join(said.split())) == (code, True), said
 
 
-def test_runs_that_are_there_are_named(data_root: LayOut, tmp_path: Path) -> None:
-    root = ready(data_root(train=3, test=1, size=32))
+def test_runs_that_are_there_are_named(ready_root: LayOut, tmp_path: Path) -> None:
+    root = ready_root(train=3, test=1, size=32)
     settings: dict[str, Any] = {"init": "other"}
 
     with pytest.raises(DataError, match=r"no run 'other' .*there is none yet"):

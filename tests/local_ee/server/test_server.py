@@ -10,7 +10,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from datetime import datetime
 from threading import BoundedSemaphore, Thread
 from typing import Any
@@ -463,20 +463,20 @@ def test_a_defect_is_a_500_and_a_line_on_stderr(
     router, url = stub
     router.answer = lambda: 1 / 0
 
-    answer = requests.get(url + path, timeout=5)
+    answer = requests.get(url + path, timeout=60)
 
     error = answer.json()["error"]
     assert (answer.status_code, error["status"]) == (500, "INTERNAL")
     assert "ZeroDivisionError" in error["message"]
     # The line may follow the answer by a moment.
-    said, until = "", time.monotonic() + 5
+    said, until = "", time.monotonic() + 60
     while "ZeroDivisionError" not in said and time.monotonic() < until:
         said += capfd.readouterr().err
         time.sleep(0.02)
     assert f"local Earth Engine: GET {path}: ZeroDivisionError" in said
     assert router.log.encoded()["requests"][0]["code"] == 500
     router.answer = lambda: Reply(200, "text/plain", b"fine")
-    assert requests.get(url, timeout=5).text == "fine"
+    assert requests.get(url, timeout=60).text == "fine"
 
 
 @pytest.mark.parametrize(
@@ -493,20 +493,22 @@ def test_a_client_that_sends_drop_by_drop_is_let_go(
     port = int(stub[1].rsplit(":", 1)[1])
 
     begun = time.monotonic()
-    with socket.create_connection(("127.0.0.1", port), 5) as connection:
+    with socket.create_connection(("127.0.0.1", port), 60) as connection:
         connection.sendall(sent)
-        with suppress(OSError):
-            while sent and time.monotonic() < begun + 3:
+        if not sent:
+            assert connection.recv(10) == b""
+        # Each drop comes in time: it is one deadline for all of them that lets the client go.
+        with pytest.raises(OSError, match=r"Broken pipe|reset") if sent else nullcontext():
+            while sent and time.monotonic() < begun + 60:
                 connection.sendall(b"a")
                 time.sleep(0.05)
-        assert connection.recv(10) == b"" if not sent else True
-    assert 0.2 < time.monotonic() - begun < 2.0
+    assert time.monotonic() - begun > 0.2
 
 
 def test_connections_beyond_the_limit_are_told_so(
     stub: tuple[StubRouter, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert requests.get(stub[1], timeout=5).status_code == 200
+    assert requests.get(stub[1], timeout=60).status_code == 200
     with Server(0) as other:
         other._places = BoundedSemaphore(1)
         other.router = stub[0]
@@ -515,8 +517,8 @@ def test_connections_beyond_the_limit_are_told_so(
         url = f"http://127.0.0.1:{other.server_address[1]}"
         with requests.Session() as first:
             token = {"Authorization": "Bearer good"}
-            assert first.get(f"{url}/v1/x", headers=token, timeout=5).text == "fine"  # keeps its connection
-            assert requests.get(url, timeout=5).status_code == 503
+            assert first.get(f"{url}/v1/x", headers=token, timeout=60).text == "fine"  # keeps its connection
+            assert requests.get(url, timeout=60).status_code == 503
         other.shutdown()
         thread.join()
 
@@ -536,7 +538,7 @@ def test_idle_connections_without_a_token_keep_nobody_out(
             connection.sendall(heads[number % 3])
 
         begun = time.monotonic()
-        codes = [requests.get(f"http://127.0.0.1:{port}/v1/x", timeout=5).status_code for _ in range(10)]
+        codes = [requests.get(f"http://127.0.0.1:{port}/v1/x", timeout=60).status_code for _ in range(10)]
 
         assert codes == [200] * 10
         assert time.monotonic() - begun < 5

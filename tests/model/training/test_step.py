@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from dwplus.model.registry import build
 from dwplus.model.training.objective import Objective
 from dwplus.model.training.order import Cut
 from dwplus.model.training.step import StepGradient
+from support.two_processes import in_two_processes
 from torch import Tensor, nn
 
 MARKED = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
@@ -134,10 +133,7 @@ def test_a_step_without_a_marked_pixel_has_a_gradient_of_zero() -> None:
     assert all(not one.any() for one in gradients(model).values())
 
 
-def _in_process(rank: int, port: int, folder: Path) -> None:
-    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "true"}
-    torch.set_num_threads(1)
+def _in_process(rank: int, folder: Path) -> None:
     # Three tiles at a time: the first process has two micro-batches, the second one.
     torch.save(by_steps(3, processes=2, rank=rank), folder / f"{rank}.pt")
     torch.save(running_means(3, processes=2, rank=rank), folder / f"means-{rank}.pt")
@@ -173,11 +169,8 @@ def running_means(at_once: int, processes: int, rank: int) -> Tensor:
 
 def test_a_step_of_two_processes_has_the_gradient_of_one_large_batch(tmp_path: Path) -> None:
     wanted_loss, wanted = by_one_large_batch()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
 
-    torch.multiprocessing.spawn(_in_process, args=(port, tmp_path), nprocs=2)
+    in_two_processes(_in_process, tmp_path)
 
     for rank in (0, 1):
         loss, pixels, found = torch.load(tmp_path / f"{rank}.pt")

@@ -17,8 +17,8 @@ from support.tile_sets import numbered
 
 
 @pytest.fixture
-def root(data_root: LayOut) -> DataRoot:
-    return ready(data_root(train=5, test=1, size=16))
+def root(ready_root: LayOut) -> DataRoot:
+    return ready_root(train=5, test=1, size=16)
 
 
 def ready(root: DataRoot) -> DataRoot:

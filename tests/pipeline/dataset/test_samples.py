@@ -24,11 +24,8 @@ from support.fixture_types import LayOut
 
 
 @pytest.fixture
-def root(data_root: LayOut) -> Path:
-    root = data_root(train=6, test=2)
-    validate_root(root, run=in_process, progress=Silent())
-    normalise_root(root, run=in_process, progress=Silent())
-    return root
+def root(ready_root: LayOut) -> Path:
+    return ready_root(train=6, test=2)
 
 
 def test_a_sample_holds_the_chosen_bands_and_class_indices(root: DataRoot) -> None:

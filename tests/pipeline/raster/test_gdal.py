@@ -10,11 +10,8 @@ import numpy as np
 import pyproj
 import pytest
 import rasterio
-from dwplus.pipeline.build.build import normalise_root, validate_root
-from dwplus.pipeline.cluster import in_process
 from dwplus.pipeline.dataset.root import DataRoot
 from dwplus.pipeline.errors import MachineError
-from dwplus.pipeline.progress import Silent
 from dwplus.pipeline.raster.gdal import check_machine
 from support.fixture_types import LayOut
 from support.tiles import make_tile
@@ -42,14 +39,16 @@ def contents(folder: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def root(data_root: LayOut) -> DataRoot:
-    root = data_root(train=4, test=2)
-    validate_root(root, run=in_process, progress=Silent())
-    normalise_root(root, run=in_process, progress=Silent())
-    return root
+def root(ready_root: LayOut) -> DataRoot:
+    return ready_root(train=4, test=2)
 
 
-@pytest.fixture(params=["no database", "another database", "junk"])
+DATABASES = ("no database", "another database", "junk")
+COMMANDS = (("validate", "--workers", "1"), ("normalise", "--workers", "1"), ("labels", "index", "--labels", "LABELS"))
+VARIABLES = ("PROJ_LIB", "PROJ_DATA")
+
+
+@pytest.fixture
 def other_proj(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """What PostGIS, QGIS or conda may leave in PROJ_LIB."""
     folder = tmp_path / "proj"
@@ -66,12 +65,20 @@ def other_proj(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("variable", ["PROJ_LIB", "PROJ_DATA"])
 @pytest.mark.parametrize(
-    "command",
-    [("validate", "--workers", "1"), ("normalise", "--workers", "1"), ("labels", "index", "--labels", "LABELS")],
-    ids=lambda command: command[0],
-)
+    ("other_proj", "command", "variable"),
+    [
+        # Every pair of two of the three is quick: a command, what it finds, and by which variable it finds it.
+        pytest.param(
+            database, command, variable,
+            id=f"{variable}-{command[0]}-{database}", marks=pytest.mark.slow if (i + j + k) % 2 else (),
+        )
+        for i, database in enumerate(DATABASES)
+        for j, command in enumerate(COMMANDS)
+        for k, variable in enumerate(VARIABLES)
+    ],
+    indirect=["other_proj"],
+)  # fmt: skip
 def test_another_installations_proj_is_one_line_and_nothing_is_written(
     root: DataRoot, other_proj: Path, command: tuple[str, ...], variable: str, tmp_path: Path
 ) -> None:
@@ -157,6 +164,12 @@ def test_a_world_file_beside_a_label_moves_nothing(tmp_path: Path) -> None:
     assert ended.returncode == 0, ended.stdout
 
 
+@pytest.mark.parametrize(
+    "other_proj",
+    # Which databases do not work is tested above, and for one of them that the doctor says so.
+    [pytest.param(one, marks=pytest.mark.slow if one != "another database" else ()) for one in DATABASES],
+    indirect=True,
+)
 def test_the_doctor_names_another_installations_proj(other_proj: Path, tmp_path: Path) -> None:
     ended = run("doctor", "--data", str(tmp_path), PROJ_LIB=str(other_proj))
 
