@@ -23,5 +23,6 @@
 - ``training``: the parts of a training.
 - ``scores``: what a score is made of, and how sure it is.
 - ``train``, ``score``: the two stages.
+- ``calibration``, ``calibration_fit``: what makes the confidence of a run its accuracy, and how it is found.
 - ``maps``: from windows of an image to a map.
 """

@@ -298,7 +298,7 @@ def _count_tiles(
     on_tile: Callable[[int, int], None] | None,
 ) -> tuple[list[_Counted], float]:
     """Counts of the tiles at some places of a data set, in that order, and the seconds spent in the network."""
-    loader = _tile_loader(dataset, batch=batch, workers=workers, places=places)
+    loader = tile_loader(dataset, batch=batch, workers=workers, places=places)
     names, found, computing = dataset.classes.names, [], 0.0
     for one in batches(loader):
         start = time.perf_counter()
@@ -341,7 +341,7 @@ class _Places(TorchDataset[Batch]):
         return to_batch(self.tiles[place], place)
 
 
-def _tile_loader(
+def tile_loader(
     tiles: TileSet, *, batch: int, workers: int | None, places: Sequence[int] | None = None
 ) -> DataLoader[Batch]:
     chosen: TorchDataset[Any] = _Places(tiles, range(len(tiles)) if places is None else places)

@@ -249,8 +249,8 @@ def test_progress_is_told_tile_by_tile(run_dir: Path):
 def test_loader_processes_that_give_nothing_are_given_up(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(score_module, "loader_processes", lambda _, *, batch, workers: workers)
 
-    assert score_module._tile_loader(Tiles(), batch=1, workers=2).timeout == WAITS_FOR_WORKERS_S
-    assert score_module._tile_loader(Tiles(), batch=1, workers=0).timeout == 0
+    assert score_module.tile_loader(Tiles(), batch=1, workers=2).timeout == WAITS_FOR_WORKERS_S
+    assert score_module.tile_loader(Tiles(), batch=1, workers=0).timeout == 0
 
 
 def test_a_prediction_is_a_class_for_every_pixel(run_dir: Path):
