@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import shutil
+import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ import shapely
 
 from ...pipeline.errors import MachineError, UsageError, in_brief
 from ...pipeline.files.atomic import cannot_write, write_atomically, write_json
+from .styles import add_styles
 
 VERDICT, NOTE = "verdict", "note"
 """Empty columns of regions, for the reviewer."""
@@ -31,12 +33,14 @@ class Layer:
         rows: attributes of each feature, all with the same names.
         shapes: polygons in degrees on WGS 84, in the order of the rows.
         description: what it shows.
+        style: QML of QGIS.
     """
 
     name: str
     rows: Sequence[Mapping[str, Any]]
     shapes: Sequence[shapely.Geometry]
     description: str
+    style: str
 
 
 def check_new(folder: Path) -> None:
@@ -67,10 +71,13 @@ def write_review(folder: Path, layers: Sequence[Layer], summary: Mapping[str, An
         for layer in layers:
             _append(part / f"{prefix}review.gpkg", layer)
             write_atomically(part / f"{prefix}{layer.name}.csv", _table(layer.rows).encode())
+        add_styles(part / f"{prefix}review.gpkg", {layer.name: layer.style for layer in layers})
         write_json(part / f"{prefix}summary.json", dict(summary))
         part.replace(folder)
     except ImportError:
         raise MachineError("writing layers needs pyogrio, which is not installed: pip install 'dwplus[own]'") from None
+    except sqlite3.Error as error:
+        raise cannot_write(folder, OSError(str(error)), option="-o") from None
     except OSError as error:
         raise cannot_write(folder, error, option="-o") from None
     finally:

@@ -33,6 +33,7 @@ from ..training import open_as_trained, tiles_as_text, trained_here
 from .annotators import Sides, as_text, by_annotator, sides_as_dict
 from .files import NOTE, VERDICT, Layer, check_new, write_review
 from .regions import Region, Rule, TileCounts, reviewed
+from .styles import regions_style, tiles_style
 
 MOST_REGIONS = 1000
 """Regions that are written, those of the largest weight: nobody looks at more."""
@@ -210,7 +211,7 @@ def _regions_layer(found: Sequence[Reviewed], classes: ClassTable, about: str, r
     description = (
         f"{about}. {rule.size_px} px or more, confidence {rule.confidence:g} or more in each; verdict is yours"
     )
-    return Layer("regions", rows, outlines, description)
+    return Layer("regions", rows, outlines, description, regions_style(classes))
 
 
 def _tiles_layer(found: Sequence[Reviewed], about: str) -> Layer:
@@ -234,6 +235,5 @@ def _tiles_layer(found: Sequence[Reviewed], about: str) -> Layer:
         in_degrees(shapely.box(0, 0, tile.shape[1], tile.shape[0]), _grid(tile))
         for tile in (one.row.tile for one in ordered)
     ]
-    return Layer(
-        "tiles", rows, outlines, f"{about}. Ranked by the share of labelled pixels that a sure network contradicts"
-    )
+    about = f"{about}. Ranked by the share of labelled pixels that a sure network contradicts"
+    return Layer("tiles", rows, outlines, about, tiles_style())

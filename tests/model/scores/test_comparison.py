@@ -142,3 +142,21 @@ def test_draws_of_seeds_are_weights_of_one_seed_less():
     assert weights.shape == (300, 5)
     assert np.allclose(weights.sum(1), 1)
     assert set(np.unique(weights)) <= {0, 0.25, 0.5, 0.75, 1}
+
+
+def test_a_map_has_no_seeds_so_that_three_of_a_network_are_enough_for_its_method():
+    rng = np.random.default_rng(5)
+    one, other = sides(rng, 3, gain=0.3)
+    fixed = Side(other.name, other.runs[:1], fixed=True)
+    single = Side(other.name, other.runs[:1])
+
+    against_map, against_run = Comparison(one, fixed, DRAWS), Comparison(one, single, DRAWS)
+
+    assert (against_map.of_methods, against_run.of_methods) == (True, False)
+    found, weights = against_map.difference(OA), against_run.difference(OA)
+    assert found.points == weights.points
+    assert found.bounds is not None
+    assert weights.bounds is not None
+    # The seeds of the network widen it, those of the map do not exist.
+    assert found.bounds[1] - found.bounds[0] > weights.bounds[1] - weights.bounds[0]
+    assert Comparison(fixed, Side("c", one.runs[:1], fixed=True), DRAWS).difference(OA).bounds is not None

@@ -3,8 +3,10 @@
 import csv
 import json
 import shutil
+import sqlite3
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import geopandas
 import numpy as np
@@ -22,6 +24,7 @@ from dwplus.pipeline.dataset.root import DataRoot
 from dwplus.pipeline.dataset.samples import Dataset
 from dwplus.pipeline.progress import Silent
 from dwplus.pipeline.raster.geotiff import label_name, write_label
+from dwplus.pipeline.spec.classes import DYNAMIC_WORLD
 from support.fixture_types import Run
 from support.roots import lay_out_root
 
@@ -122,6 +125,14 @@ def test_tables_and_layers_hold_the_same_and_say_that_pixels_are_synthetic(
     assert (row["rank"], row["label"], row["predicted"], row["verdict"]) == ("1", "water", "trees", "")
     for layer in ("regions", "tiles"):
         assert "SANDBOX" in pyogrio.read_info(out / "SANDBOX-review.gpkg", layer=layer)["layer_metadata"]["DESCRIPTION"]
+    with sqlite3.connect(out / "SANDBOX-review.gpkg") as file:
+        rows = file.execute(
+            "SELECT f_table_name, f_geometry_column, useAsDefault, styleQML FROM layer_styles"
+        ).fetchall()
+    assert [row[:3] for row in rows] == [("regions", "geom", 1), ("tiles", "geom", 1)]
+    assert [one.get("value") for one in ElementTree.fromstring(rows[0][3]).iter("category")] == list(
+        DYNAMIC_WORLD.names
+    )
     summary = json.loads((out / "SANDBOX-summary.json").read_text())
     assert (summary["calibrated"], summary["regions"], summary["tiles"]) == (False, 1, 3)
     assert summary["annotators"][0]["sure"] == 156
