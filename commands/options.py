@@ -167,6 +167,13 @@ seed_option = click.option(
 )
 
 
+subset_option = click.option(
+    "--subset",
+    type=click.Choice(["paper"]),
+    help="paper: only the tiles that the paper probably kept, a guess (dwplus labels subsets).",
+)
+
+
 def service_options(function: F) -> F:
     return in_order(
         function,
