@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+SCOPE ?= sandbox
 
 # Some hundred tests start dwplus as a program: it is compiled once, also where the environment forbids to keep that.
 export PYTHONDONTWRITEBYTECODE :=
@@ -23,8 +24,8 @@ $(READY): pyproject.toml constraints.txt
 	@mkdir -p .links/dwplus && for part in __init__.py cli.py commands workflow model local_ee pipeline manifests; do ln -sfn ../../$$part .links/dwplus/$$part; done
 	@touch $@
 
-reproduce: setup ## Build, train, score and report on the embedded local Earth Engine (no account needed)
-	@$(BIN)/dwplus reproduce --source sandbox
+reproduce: setup ## Build, train, score and report; SCOPE=sandbox needs no account, SCOPE=paper runs every row of the paper
+	@$(BIN)/dwplus reproduce --scope $(SCOPE) $(ARGS)
 
 test: setup ## Run all tests but the slow ones
 	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import datetime
@@ -15,7 +15,16 @@ import click
 
 from ..pipeline.errors import ExitCode, UsageError
 from ..pipeline.spec.words import count_of
-from .options import Days, data_option, in_order, quiet_option, recipe_options, service_options, source_option
+from .options import (
+    Days,
+    data_option,
+    in_order,
+    quiet_option,
+    recipe_options,
+    service_options,
+    source_option,
+    subset_option,
+)
 from .output import figure, mark
 
 if TYPE_CHECKING:
@@ -60,6 +69,7 @@ def budget_options(function: Any) -> Any:
     show_default=True,
     help="The publishers' archives, or Earth Engine's collection of labels.",
 )
+@subset_option
 @click.option(
     "--s2-window",
     type=Days(),
@@ -115,10 +125,10 @@ def build(quiet: bool, as_json: bool, dry_run: bool, **options: Any) -> None:
         write_beside(options, selection, partial(_setup, quiet=quiet), as_json=as_json, dry_run=dry_run)
         return
     if dry_run:
-        _print_estimate(*_dry_run(options), as_json=as_json)
+        _print_estimate(*forecast_of(options), as_json=as_json)
         return
     root, result = build_from(options, quiet)
-    left = _dry_run({**options, "pilot": None}) if options["pilot"] is not None else None
+    left = forecast_of({**options, "pilot": None}) if options["pilot"] is not None else None
     _print_build(root, result, as_json=as_json, left=left[2] if left else None)
     if left and not as_json:
         click.echo("")
@@ -133,7 +143,7 @@ def _has_added_pixels(data: Path) -> bool:
     return (data / ADDED_FILE).is_file()
 
 
-_FOR_REQUESTS = ("labels", "pilot", "limit", "s1_mean", "s1_pass", "s1_max_scenes", "max_eecu_hours", "until")
+_FOR_REQUESTS = ("labels", "pilot", "limit", "s1_mean", "s1_pass", "s1_max_scenes", "max_eecu_hours", "until", "subset")
 
 
 def _build_added(*, quiet: bool, as_json: bool, dry_run: bool, **options: Any) -> None:
@@ -206,20 +216,35 @@ def exit_as(result: BuildResult) -> None:
         raise SystemExit(ExitCode.FAILED_TILES)
 
 
-def build_from(options: dict[str, Any], quiet: bool) -> tuple[DataRoot, BuildResult]:
-    """The data root and the status of its tiles, from the options of the command."""
+def build_from(
+    options: dict[str, Any],
+    quiet: bool,
+    *,
+    before: Callable[[DataRoot], object] = lambda _: None,
+    then: Callable[[DataRoot, BuildSetup], object] = lambda *_: None,
+) -> tuple[DataRoot, BuildResult]:
+    """The data root and the status of its tiles, from the options of the command.
+
+    Args:
+        before: looks at the data root before anything is written; may refuse it.
+        then: what else is built while the source is open, unless the build stopped early.
+    """
     from ..pipeline.build.build import build as build_data_set
     from ..pipeline.spec.tiles import check_region
 
     check_region(options["region"])
     selection = _selection(options)
-    with _setup(options, quiet) as (root, setup):
+    with _setup(options, quiet, before) as (root, setup):
         result = build_data_set(root, selection, setup, recipe=_recipe(options, root))
+        if not result.stopped:
+            then(root, setup)
     return root, result
 
 
 @contextmanager
-def _setup(options: dict[str, Any], quiet: bool) -> Iterator[tuple[DataRoot, BuildSetup]]:
+def _setup(
+    options: dict[str, Any], quiet: bool, before: Callable[[DataRoot], object] = lambda _: None
+) -> Iterator[tuple[DataRoot, BuildSetup]]:
     """The data root, and what a build works with."""
     from ..pipeline.build.build import BuildSetup
     from ..pipeline.cluster import open_cluster
@@ -238,6 +263,7 @@ def _setup(options: dict[str, Any], quiet: bool) -> Iterator[tuple[DataRoot, Bui
     if own is not None:
         check_not_by_chance(own, source, options["source"])
     root = own or DataRoot.at(options["data"] / source.folder)
+    before(root)
     check_writable(root.folder)
     if source.synthetic:
         progress.say(sandbox_banner(user_labels=options.get("labels") is not None or root.holds_own_labels()))
@@ -300,6 +326,7 @@ def _selection(options: dict[str, Any]) -> Selection:
         limit=min(n for n in (limit, pilot) if n is not None) if limit or pilot else None,
         labels=labels,
         labels_from=options.get("labels_from", "releases"),
+        subset=options.get("subset") or "",
     )
 
 
@@ -322,7 +349,7 @@ def _recipe(options: dict[str, Any], root: DataRoot) -> Recipe:
 # --- what would be done -----------------------------------------------------------------------------------------------
 
 
-def _dry_run(options: dict[str, Any]) -> tuple[DataRoot, str, Estimate]:
+def forecast_of(options: dict[str, Any]) -> tuple[DataRoot, str, Estimate]:
     """The data root, a line about what a build would do, and what it would take. Sends no request, writes nothing."""
     from ..pipeline.build.forecast import forecast
     from ..pipeline.dataset.root import DataRoot

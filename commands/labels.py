@@ -14,6 +14,7 @@ import click
 
 from ..pipeline.errors import ExitCode, UsageError
 from ..pipeline.spec.words import count_of
+from .label_subsets import subsets
 from .options import data_option, in_order, quiet_option, seed_option, source_option, tiles_option
 from .output import mark
 from .own_labels import add, remove, report
@@ -58,11 +59,12 @@ def labels() -> None:
     dwplus labels fetch
     dwplus labels index
     dwplus labels show dw_-15.4808018791_12.0977026683-20190115
+    dwplus labels subsets
     dwplus labels add fields.gpkg --column landuse --classes my_classes.toml --year 2022 --data mine
     """
 
 
-for _command in (add, remove, report):
+for _command in (add, remove, report, subsets):
     labels.add_command(_command)
 
 

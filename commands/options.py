@@ -173,6 +173,13 @@ def concurrency_option(function: F) -> F:
     )(function)
 
 
+subset_option = click.option(
+    "--subset",
+    type=click.Choice(["paper"]),
+    help="paper: only the tiles that the paper probably kept, a guess (dwplus labels subsets).",
+)
+
+
 def service_options(function: F) -> F:
     return in_order(
         function,

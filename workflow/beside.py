@@ -86,6 +86,18 @@ def score_product(
     return _kept(RunFiles(root.folder / "products" / name), SCORES, scores, dataset, counts)
 
 
+def current_product_scores(
+    root: DataRoot, name: str, *, split: str, protocol: Protocol = "strict"
+) -> BesideScores | None:
+    """Scores of a map that are still those of this data set and of the maps on disk; None where it has to be scored."""
+    try:
+        scores = BesideScores.from_dict(RunFiles(root.folder / "products" / name).read_json(SCORES))
+    except DataError:
+        return None
+    same = (scores.split, scores.protocol) == (split, protocol) and not _is_stale(root, scores)
+    return scores if same else None
+
+
 def score_shared(root: DataRoot, run_dir: Path, *, split: str, progress: Progress) -> BesideScores:
     """Score a run's network on the pixels that are valid in every layer; writes ``scores-shared.json`` in its folder.
 

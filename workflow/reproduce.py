@@ -1,49 +1,70 @@
 """Reproduce: the whole way on one source: build, train, score, report.
 
-Networks of the same small size are trained: SpecSAR-Former on Sentinel-1 and Sentinel-2, and the single-branch network
-twice, with and without Sentinel-1: two runs that differ in their inputs alone say what Sentinel-1 adds.
+Which trainings there are is in ``reproduction.plan``: on synthetic pixels small networks, SpecSAR-Former on Sentinel-1
+and Sentinel-2, and the single-branch network twice, with and without Sentinel-1 (two runs that differ in their inputs
+alone say what Sentinel-1 adds); on real ones every row of the paper. What is complete is left as it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 from ..model.metrics import overall
+from ..model.products import BesideScores
 from ..model.runs import RunFolder
 from ..model.scores.document import Scores, tiles_name
 from ..model.scores.words import of_scores
+from ..model.settings import TrainConfig
 from ..pipeline.build.build import BuildResult
 from ..pipeline.dataset.root import DataRoot
+from ..pipeline.errors import DataError, UsageError
 from ..pipeline.progress import Progress
+from ..pipeline.spec.layers import products
 from ..pipeline.spec.sources import Source
 from ..pipeline.spec.words import count_of
+from .beside import current_product_scores, row_of, score_product
+from .pages import made_of
 from .pages.report import write_report
 from .pages.tile_use import TileUse
-from .training import Inputs, open_split, score_run, train_run, training_settings
+from .reproduction.document import VERDICTS_FILE, Scope, part_title, scope_of
+from .reproduction.plan import Machine, Training, share, wanted, wants_products
+from .reproduction.verdicts import hours_as_text
+from .seeds import settings_of_seeds
+from .training import current_scores, open_split, score_run, train_run, training_settings
 
 
 @dataclass(frozen=True)
-class Trial:
-    """One network to train and score."""
+class Wanted:
+    """What of the paper is reproduced.
 
-    name: str
-    model: str
-    inputs: Inputs
+    Attributes:
+        tables, figures: their numbers; both empty: everything.
+        machine: which of several machines this one is.
+        seeds: to train with; empty: one training a row.
+    """
 
+    tables: Collection[int] = ()
+    figures: Collection[int] = ()
+    machine: Machine = field(default_factory=Machine)
+    seeds: tuple[int, ...] = ()
 
-SANDBOX_TRIALS: tuple[Trial, ...] = (
-    Trial("specsar-s1s2", "specsar-former-small", Inputs("ms10", "sar")),
-    Trial("segformer-s1s2", "segformer-small", Inputs("ms10", "sar")),
-    Trial("segformer-s2", "segformer-small", Inputs("ms10", "none")),
-)
-PAPER_TRIALS: tuple[Trial, ...] = (
-    Trial("specsar-s1s2", "specsar-former", Inputs("ms10", "sar")),
-    Trial("segformer-s1s2", "segformer", Inputs("ms10", "sar")),
-    Trial("segformer-s2", "segformer", Inputs("ms10", "none")),
-)
+    def trainings(self, *, small: bool) -> list[Training]:
+        """Those of all machines; ``small`` as the sandbox trains them."""
+        return wanted(self.tables, self.figures, small=small)
+
+    @property
+    def maps(self) -> bool:
+        """Whether public maps are scored."""
+        return wants_products(self.tables, self.figures)
+
+    @property
+    def needs_tiles(self) -> bool:
+        """Whether a data set is needed: Table II alone is counted."""
+        return not (self.tables or self.figures) or bool({*self.tables} - {2} or self.figures)
 
 
 @dataclass(frozen=True)
@@ -52,42 +73,106 @@ class Reproduced:
 
     Attributes:
         page: the report.
-        scores: run -> its scores, in the order of the trials.
+        scores: run -> its scores, in the order of the trainings.
+        maps: public map -> its scores.
     """
 
     page: Path
     scores: Mapping[str, Scores]
+    maps: Mapping[str, BesideScores] = field(default_factory=dict)
+
+
+def check_scope(root: DataRoot, scope: Scope | None) -> None:
+    """Make sure that a data root belongs to the reproduction that is meant: each has a folder of its own.
+
+    Raises:
+        UsageError: it holds pixels of the other one.
+    """
+    held = root.source() if root.manifest_file.is_file() else ""
+    found = scope_of(Source.of(held)) if held else None
+    # Pixels of an unverified server say so in every number; they are the paper's way on another machine.
+    if scope is not None and found is not None and (found == "sandbox") != (scope == "sandbox"):
+        raise UsageError(
+            f"{root} holds pixels of {held}, which are no part of --scope {scope}; name another folder with --data"
+        )
 
 
 def train_and_report(
-    root: DataRoot, result: BuildResult | None, *, profile: str | None, progress: Progress
+    root: DataRoot,
+    result: BuildResult | None,
+    *,
+    profile: str | None,
+    progress: Progress,
+    what: Wanted | None = None,
 ) -> Reproduced:
-    """Train and score every trial on a built data root and write the report."""
+    """Train and score what is missing on a built data root, and write the report where it would be another one."""
+    what = what or Wanted()
     synthetic = Source.of(root.source()).synthetic
-    trials, usual = (SANDBOX_TRIALS, "sandbox") if synthetic else (PAPER_TRIALS, "paper")
-    scores = {}
-    for trial in trials:
-        settings = training_settings(profile or usual, root, {"model": trial.model})
-        set_aside_other_data(root, trial, progress)
-        run_dir = train_run(root, trial.name, settings, protocol="strict", inputs=trial.inputs, progress=progress)
-        scores[trial.name] = score_run(root, run_dir, split="test", progress=progress)
+    trainings = share(what.trainings(small=synthetic), what.machine)
+    maps = _score_maps(root, progress) if what.maps and what.machine.first else {}
+    scores: dict[str, Scores] = {}
+    for one in trainings:
+        settings = training_settings(profile or ("sandbox" if synthetic else "paper"), root, one.changes)
+        for name, seeded in _of_seeds(one.name, settings, what.seeds).items():
+            scores[name] = _train_and_score(root, one, name, seeded, progress)
     if result is not None and result.failed:
         progress.say(f"{count_of(result.failed, 'tile')} failed; run the same command again to retry them")
-    return Reproduced(write_report(root, progress=progress), scores)
+    return Reproduced(report_if_changed(root, progress), scores, maps)
 
 
-def set_aside_other_data(root: DataRoot, trial: Trial, progress: Progress) -> None:
-    """Rename a trial's run that was trained on other tiles than the root holds now, so that it is trained anew."""
-    folder = RunFolder(root.runs / trial.name)
+def _of_seeds(name: str, settings: TrainConfig, seeds: Sequence[int]) -> Mapping[str, TrainConfig]:
+    return settings_of_seeds(name, settings, seeds) if seeds else {name: settings}
+
+
+def _train_and_score(
+    root: DataRoot, training: Training, name: str, settings: TrainConfig, progress: Progress
+) -> Scores:
+    set_aside_other_data(root, training, progress, name=name)
+    run_dir = train_run(root, name, settings, protocol="strict", inputs=training.inputs, progress=progress)
+    kept = current_scores(root, run_dir, split="test")
+    return kept[0] if kept is not None else score_run(root, run_dir, split="test", progress=progress)
+
+
+def _score_maps(root: DataRoot, progress: Progress) -> dict[str, BesideScores]:
+    """Scores of every public map that was exported for the test tiles; those that are current are read."""
+    found = {}
+    for name in products():
+        try:
+            found[name] = current_product_scores(root, name, split="test") or score_product(
+                root, name, split="test", progress=progress
+            )
+        except DataError as error:
+            progress.say(f"{name} is not scored: {error}")
+    return found
+
+
+def report_if_changed(root: DataRoot, progress: Progress) -> Path:
+    """Write the report, unless it was made of just what there is now; its path."""
+    if made_of.is_current(root):
+        progress.say(f"{root.report_page} is up to date")
+        return root.report_page
+    page = write_report(root, progress=progress)
+    if page.with_name(VERDICTS_FILE).is_file():
+        made_of.keep(root)
+    return page
+
+
+def set_aside_other_data(root: DataRoot, training: Training, progress: Progress, *, name: str | None = None) -> None:
+    """Rename a run that was trained on other tiles than the root holds now, so that it is trained anew.
+
+    Args:
+        name: of the run, where it is one of several seeds.
+    """
+    folder = RunFolder(root.runs / (name or training.name))
     if not folder.started:
         return
     trained_on = folder.read_config().data.shards_hash
-    if trained_on != open_split(root, "train", "strict", trial.inputs).statistics.shards_hash:
-        aside = free_name(folder.path.with_name(f"{trial.name}-{trained_on}"))
+    if trained_on != open_split(root, "train", "strict", training.inputs).statistics.shards_hash:
+        aside = free_name(folder.path.with_name(f"{folder.path.name}-{trained_on}"))
         folder.path.rename(aside)
-        for name in ("scores.json", tiles_name("scores.json")):
-            (aside / name).unlink(missing_ok=True)
-        progress.say(f"run {trial.name} was trained on other tiles: kept as {aside.name}, trained again")
+        for scores in ("scores.json", tiles_name("scores.json")):
+            (aside / scores).unlink(missing_ok=True)
+        progress.say(f"run {folder.path.name} was trained on other tiles: kept as {aside.name}, trained again")
 
 
 def free_name(wanted: Path) -> Path:
@@ -128,3 +213,46 @@ def scores_as_text(scores: Mapping[str, Scores]) -> list[str]:
 def words_of_scores(scores: Scores) -> str:
     """``mIoU 41.20% [38.10, 44.02]  OA ...``, with 95 % intervals where there are any."""
     return of_scores(scores, overall())
+
+
+def maps_as_text(maps: Mapping[str, BesideScores]) -> list[str]:
+    """The scores of each public map on its own pixels, a line each; of eight classes where it tells no more apart."""
+    lines = []
+    for name, scores in maps.items():
+        row = row_of(scores, "map")
+        values, of = (row.own, "") if row.own else (row.merged, " (grass and shrub as one)")
+        words = "  ".join(f"{metric.title} {values[metric.key]:.2%}" for metric in overall())
+        lines.append(
+            f"{name:<13}  {words}{of}  {count_of(scores.tiles, 'tile')} {Source.of(scores.source).tag}".rstrip()
+        )
+    return lines
+
+
+def verdicts_as_text(document: Mapping[str, Any]) -> list[str]:
+    """How many of the paper's numbers have which verdict, and which parts of it are not run, and what they need.
+
+    Args:
+        document: ``verdicts.json``.
+    """
+    words = ", ".join(f"{number} {word}" for word, number in document["counts"].items())
+    lines = [f"the paper's {count_of(len(document['numbers']), 'number')}: {words}"]
+    missing: dict[str, dict[str, float]] = {}
+    for one in document["numbers"]:
+        part, row = one["key"].partition(".")[0], one["row"]
+        if one["verdict"] == "not run" and part.startswith("table"):
+            missing.setdefault(part, {})[row] = one["needs"]["gpu_hours"]
+    for part, rows in missing.items():
+        hours = sum(rows.values())
+        needs = f"real pixels and {hours_as_text(hours)}" if hours else "a device whose speed is measured"
+        lines.append(f"not run: {part_title(part)}, {count_of(len(rows), 'row')}: {needs}")
+    return lines
+
+
+def next_command(document: Mapping[str, Any], result: BuildResult | None) -> str:
+    """What to do next, as a command; ``document`` is ``verdicts.json``."""
+    if result is not None and result.failed:
+        return "the same command again: it retries tiles that failed"
+    if document["scope"] == "sandbox":
+        return "dwplus reproduce --scope paper --dry-run --project MY-PROJECT"
+    missing = any(one["verdict"] == "not run" and one["kind"] == "score" for one in document["numbers"])
+    return "dwplus reproduce --scope paper" if missing else "dwplus reproduce --scope paper --seeds 0,1,2"

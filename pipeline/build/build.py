@@ -23,6 +23,7 @@ from ..files.records import write_record
 from ..labels.earth_engine import LabelClient
 from ..labels.ingest import Prepared, prepare_manifest
 from ..labels.origin import LabelOrigin
+from ..labels.subsets import paper_subset, record_subset
 from ..progress import Progress, Silent
 from ..raster.gdal import check_libraries
 from ..spec.recipe import Recipe
@@ -43,6 +44,7 @@ class Selection:
     Attributes:
         region, biomes, splits, limit: see ``manifest.select``; empty sets mean all.
         labels: folder of user-supplied label tiles, in place of the released archives.
+        subset: ``paper``: only the tiles that the paper probably kept (``labels.subsets``), a guess; empty: all.
         labels_from: where released labels come from, the publishers' archives or Earth Engine's collection of them.
     """
 
@@ -52,6 +54,7 @@ class Selection:
     limit: int | None = None
     labels: Path | None = None
     labels_from: LabelOrigin = "releases"
+    subset: str = ""
 
 
 @dataclass(frozen=True)
@@ -142,12 +145,31 @@ def build(root: DataRoot, selection: Selection, setup: BuildSetup, *, recipe: Re
         for row in prepared.unusable:
             if (known := ledger.rows.get(row.tile)) is None or known.detail != row.detail:
                 ledger.append(replace(row, source=setup.pixels.name))
-        chosen = select_rows(prepared.candidates, selection) if prepared.ids else ()
+        candidates = _in_subset(root, prepared.candidates, selection, setup)
+        chosen = select_rows(candidates, selection) if prepared.ids else ()
         stopped = _export(root, chosen, setup, recipe, ledger)
         ids = {row.tile.id for row in chosen} | {row.tile for row in prepared.unusable}
         states = count_states({tile: row for tile, row in ledger.rows.items() if tile in ids})
     findings = _finish(root, setup, recipe)
     return BuildResult(prepared.manifest, chosen, states, tuple(findings), stopped)
+
+
+def _in_subset(
+    root: DataRoot, rows: tuple[ManifestRow, ...], selection: Selection, setup: BuildSetup
+) -> tuple[ManifestRow, ...]:
+    """The rows of the subset that is selected; all where none is. Says which guess it is, and records it.
+
+    Raises:
+        UsageError: labels are not the released ones.
+    """
+    if not selection.subset:
+        return rows
+    if selection.labels is not None or root.holds_own_labels():
+        raise UsageError("--subset paper chooses among released labels, and these are others; leave it out")
+    subset = paper_subset(root)
+    setup.progress.say(str(subset))
+    record_subset(root, subset)
+    return tuple(row for row in rows if row.tile.id in subset.ids)
 
 
 def _own(root: DataRoot, selection: Selection, setup: BuildSetup) -> Prepared:

@@ -9,6 +9,7 @@ from ..dataset.root import DataRoot
 from ..labels.ingest import rows_of_folder
 from ..labels.releases import releases
 from ..labels.splits import make_manifest
+from ..labels.subsets import paper_subset
 from ..spec.recipe import Recipe
 from .budget import REQUESTS_FOR_A_DAY, REQUESTS_PER_TILE, Estimate, estimate, mean_size, measured
 from .build import Selection, select_rows
@@ -56,7 +57,9 @@ def _rows(root: DataRoot, selection: Selection) -> Sequence[ManifestRow] | None:
     if selection.labels is not None:
         return make_manifest(rows_of_folder(selection.labels)).rows
     if root.manifest_file.is_file():
-        return [row for row in root.manifest().rows if row.release != "inspect"]
+        kept = paper_subset(root).ids if selection.subset else None
+        rows = [row for row in root.manifest().rows if row.release != "inspect"]
+        return rows if kept is None else [row for row in rows if row.tile.id in kept]
     return None
 
 

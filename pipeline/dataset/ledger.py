@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from ..errors import DwplusError, MachineError
-from ..files.atomic import cannot_write, write_atomically
+from ..files.atomic import cannot_write, write_if_changed
 from ..files.checksums import report_unchecked
 from ..files.locks import lock
 
@@ -270,7 +270,7 @@ def write_failures(folder: Path, rows: Iterable[LedgerRow]) -> int:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["tile", "state", "reason", "attempts", "detail"])
     writer.writerows([r.tile, r.state, r.reason, r.attempts, r.detail] for r in missing)
-    write_atomically(folder / FAILURES_FILE, text.getvalue().encode())
+    write_if_changed(folder / FAILURES_FILE, text.getvalue().encode())
     return len(missing)
 
 

@@ -8,5 +8,6 @@
 - ``origin``: what a manifest was made from, and by which code.
 - ``splits``: which tiles leak, and which split each belongs to.
 - ``ingest``: reads the labels and writes the manifest.
+- ``subsets``: which tiles the paper probably kept, counted before any pixel.
 - ``describe``: tables about labels, for people.
 """

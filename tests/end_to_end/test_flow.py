@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -160,3 +161,55 @@ def _servers_without_parent() -> list[str]:
         if "dwplus.local_ee.server" in command and parent == 1:
             found.append(command)
     return found
+
+
+# --- again, and killed ------------------------------------------------------------------------------------------------
+
+REPRODUCE = ("reproduce", "--scope", "sandbox", "--tiles", TILES, "--profile", "tiny.toml", "--workers", "1")
+
+
+def test_a_second_look_changes_no_file(folder: Path) -> None:
+    def states() -> dict[Path, tuple[int, int]]:
+        files = [path for path in (folder / "data").rglob("*") if path.is_file()]
+        return {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in files}
+
+    before = states()
+    done = dwplus(*REPRODUCE, cwd=folder)
+
+    assert done.returncode == 0, done.stderr
+    assert "is up to date" in done.stderr
+    assert states() == before
+
+
+@pytest.mark.parametrize("kills", [3, pytest.param(10, marks=pytest.mark.slow)])
+def test_a_reproduction_that_is_killed_gives_the_same_verdicts(folder: Path, tmp_path: Path, kills: int) -> None:
+    """Killed at moments drawn at random, then run to its end."""
+    (tmp_path / "tiny.toml").write_text(TINY)
+    rng = np.random.default_rng(kills)
+
+    for _ in range(kills):
+        kill_after_lines(tmp_path, int(rng.integers(2, 20)))
+    done = dwplus(*REPRODUCE, cwd=tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    verdicts = [one / "data" / "sandbox" / "report" / "verdicts.json" for one in (folder, tmp_path)]
+    assert verdicts[0].read_text() == verdicts[1].read_text()
+    assert not list((tmp_path / "data").rglob("*.part"))
+
+
+def kill_after_lines(cwd: Path, number: int) -> None:
+    """Start a reproduction and kill it, without a warning, after it has said so many lines.
+
+    Lines tell of stages, so that moments lie all over the work, whatever the speed of the machine.
+    """
+    command = [sys.executable, "-m", "dwplus.cli", *REPRODUCE]
+    process = subprocess.Popen(
+        command, cwd=cwd, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True
+    )
+    assert process.stderr is not None
+    for _ in range(number):
+        if not process.stderr.readline():
+            break
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    process.stderr.close()

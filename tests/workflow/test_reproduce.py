@@ -8,22 +8,26 @@ from pathlib import Path
 import pytest
 from dwplus.pipeline.dataset.ledger import LedgerRow
 from dwplus.pipeline.dataset.root import DataRoot
+from dwplus.pipeline.errors import UsageError
 from dwplus.pipeline.progress import Silent
 from dwplus.workflow import reproduce
 from dwplus.workflow.reproduce import (
-    PAPER_TRIALS,
-    SANDBOX_TRIALS,
     Reproduced,
-    Trial,
+    Wanted,
+    check_scope,
+    next_command,
+    report_if_changed,
     scores_as_text,
     set_aside_other_data,
     tiles_as_text,
+    verdicts_as_text,
 )
+from dwplus.workflow.reproduction.plan import Training, wanted
 from dwplus.workflow.training import Inputs
 from support.fixture_types import LayOut, Run
 from support.runs import lay_out, make_run
 
-TRIAL = Trial("specsar-s1s2", "specsar-former-small", Inputs())
+TRIAL = Training("specsar-s1s2", "specsar-former-small", Inputs())
 
 
 @pytest.fixture
@@ -50,13 +54,13 @@ def test_a_run_of_the_same_data_stays(root: DataRoot) -> None:
     assert [path.name for path in root.runs.iterdir()] == [TRIAL.name]
 
 
-@pytest.mark.parametrize("trials", [SANDBOX_TRIALS, PAPER_TRIALS])
-def test_two_trials_differ_in_nothing_but_sentinel_1(trials: tuple[Trial, ...]) -> None:
+@pytest.mark.parametrize("small", [True, False])
+def test_two_trainings_differ_in_nothing_but_sentinel_1(small: bool) -> None:
     pairs = [
         (one.name, other.name)
-        for one in trials
-        for other in trials
-        if one.model == other.model and (one.inputs.auxiliary, other.inputs.auxiliary) == ("sar", "none")
+        for one in wanted(small=small)
+        for other in wanted(small=small)
+        if one.model == other.model and (one.inputs, other.inputs) == (Inputs("ms10", "sar"), Inputs("ms10", "none"))
     ]
 
     assert pairs == [("segformer-s1s2", "segformer-s2")]
@@ -97,10 +101,117 @@ def test_the_command_prints_scores_and_keeps_stdout_for_the_path(
     result = type("Result", (), {"failed": 0})()
     from dwplus.commands import reproduce as command
 
-    monkeypatch.setattr(command, "build_from", lambda *_: (root, result))
+    monkeypatch.setattr(command, "build_from", lambda *_, **__: (root, result))
 
     code, out, err = dwplus("reproduce", "--source", "sandbox", "-q")
 
     assert (code, out) == (0, "report/index.html\n")
     assert "run-a  mIoU 66.67%  OA 80.00%" in err
     assert "3 labels of 3 tiles\n" in err
+
+
+# --- scopes -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_folder_of_the_sandbox_is_no_part_of_the_paper(root: DataRoot) -> None:
+    check_scope(root, "sandbox")
+    check_scope(root, None)
+    check_scope(DataRoot.at(root.folder / "nowhere"), "paper")  # nothing is there yet
+
+    with pytest.raises(UsageError, match="holds pixels of SANDBOX, which are no part of --scope paper; name another"):
+        check_scope(root, "paper")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--scope", "paper", "--source", "sandbox"], "--scope paper takes pixels from earthengine"),
+        (["--table", "VII"], "'VII' is none of I, II, III, IV, V, VI"),
+        (["--figure", "2,4"], "'4' is none of 2, 3, 7, 8"),
+        (["--shard", "3/2"], "write which machine of how many"),
+        (["--seeds", "1,1"], "write different whole numbers"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(dwplus: Run, tmp_path: Path, arguments: list[str], words: str) -> None:
+    code, _, err = dwplus("reproduce", *arguments, "--data", str(tmp_path / "data"))
+
+    assert code == 2
+    assert words in err
+    assert not (tmp_path / "data").exists()
+
+
+def test_another_scopes_folder_is_refused_before_anything_is_written(
+    root: DataRoot, dwplus: Run, tmp_path: Path
+) -> None:
+    # Given the sandbox's tiles in the folder of the paper's.
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    root.folder.rename(folder / "earthengine")
+    before = sorted(path.name for path in (folder / "earthengine").iterdir())
+
+    code, _, err = dwplus("reproduce", "--scope", "paper", "--dry-run", "--data", str(folder))
+
+    assert (code, "no part of --scope paper" in err) == (2, True)
+    assert sorted(path.name for path in (folder / "earthengine").iterdir()) == before
+
+
+# --- what would be done, what was done --------------------------------------------------------------------------------
+
+
+def test_a_dry_run_shows_all_trainings_and_writes_nothing(dwplus: Run, tmp_path: Path) -> None:
+    code, out, _ = dwplus("reproduce", "--scope", "paper", "--dry-run", "--data", str(tmp_path / "data"))
+
+    assert code == 0
+    assert "25 of 25 trainings to do here" in out
+    assert "EECU-hours" in out
+    assert not (tmp_path / "data").exists()
+
+
+def test_machines_of_a_dry_run_share_the_trainings(dwplus: Run, tmp_path: Path) -> None:
+    options = ("reproduce", "--scope", "paper", "--table", "IV", "--dry-run", "--data", str(tmp_path / "data"))
+    first, second = (dwplus(*options, "--shard", f"{n}/2")[1] for n in (1, 2))
+
+    assert first.count("of another machine") + second.count("of another machine") == 8
+    assert "4 of 8 trainings to do here" in first
+
+
+def test_table_ii_is_counted_without_any_data(dwplus: Run, tmp_path: Path) -> None:
+    code, out, _ = dwplus("reproduce", "--table", "II", "--data", str(tmp_path / "data"))
+
+    assert code == 0
+    assert (out.count("exact"), out.count("differs")) == (18, 2)
+    assert not (tmp_path / "data").exists()
+    assert Wanted(tables=(2, 4)).needs_tiles
+
+
+def test_a_report_that_would_be_the_same_is_left_alone(root: DataRoot) -> None:
+    page = report_if_changed(root, Silent())
+    before = {path: path.stat().st_mtime_ns for path in root.folder.rglob("*") if path.is_file()}
+
+    assert report_if_changed(root, Silent()) == page
+    assert {path: path.stat().st_mtime_ns for path in root.folder.rglob("*") if path.is_file()} == before
+
+    # When a score changes, or the page itself is touched, it is made anew.
+    lay_out(make_run("a"), root.runs, weights=False)
+    report_if_changed(root, Silent())
+    assert b'<td data-title="run">a' in page.read_bytes()
+    whole = page.read_bytes()
+    page.write_bytes(b"cut off")
+    report_if_changed(root, Silent())
+    assert page.read_bytes() == whole
+
+
+def test_what_is_missing_is_told_by_table() -> None:
+    numbers = [
+        {"key": f"table4.ca.{metric}", "row": "table4.ca", "kind": "score", "verdict": "not run", "needs": needs}
+        for metric in ("miou", "oa")
+        for needs in [{"gpu_hours": 14.2}]
+    ]
+    document = {"scope": "sandbox", "counts": {"not run": 2}, "numbers": numbers}
+
+    assert verdicts_as_text(document) == [
+        "the paper's 2 numbers: 2 not run",
+        "not run: Table IV, 1 row: real pixels and about 14 GPU hours",
+    ]
+    assert next_command(document, None) == "dwplus reproduce --scope paper --dry-run --project MY-PROJECT"
+    assert next_command({**document, "scope": "paper"}, None) == "dwplus reproduce --scope paper"

@@ -8,5 +8,6 @@
 - ``label_report``: what own labels amount to.
 - ``parts``: parts of a test set, its best and worst tiles.
 - ``tile_use``: which tiles are used, and why the others are not.
+- ``made_of``: whether the report would be another one.
 - ``report``: scores beside the paper's.
 """

@@ -16,9 +16,9 @@ from ...pipeline.spec.sources import Source
 from ...pipeline.spec.version import __version__
 from ..pages.runs import Run, scored_runs
 from .numbers import TABLES, paper_numbers
-from .ours import ours_of
+from .ours import costs, ours_of
 from .plan import need_of
-from .verdicts import MEANING, Verdict, counted, judge_all
+from .verdicts import MEANING, Verdict, counted, judge, judge_all
 
 Scope = Literal["sandbox", "paper", "other"]
 
@@ -63,6 +63,18 @@ def write_verdicts(root: DataRoot, verdicts: Sequence[Verdict]) -> Path:
     document = json.dumps(as_document(root, verdicts), indent=1, allow_nan=False) + "\n"
     write_if_changed(path, document.encode())
     return path
+
+
+def lines_of_costs() -> list[str]:
+    """Table II, counted here at full size beside the printed figures; nothing of a data root is needed."""
+    counted_here = costs()
+    lines = []
+    for number in paper_numbers():
+        if number.kind == "cost" and not number.phrase:
+            verdict = judge(number, counted_here[number.row, number.metric])
+            value = f"{counted_here[number.row, number.metric].mean:,.2f}"
+            lines.append(f"{number.place:<40} {number.printed:>8}  here {value:>8}  {verdict.word}")
+    return lines
 
 
 def table_rows(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:

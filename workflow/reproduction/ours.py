@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import isnan, prod
+from math import isfinite, isnan, prod
 from statistics import fmean
 from typing import Any
 
@@ -271,7 +271,8 @@ def _bounds(intervals: Intervals | None) -> dict[str, Bounds]:
     if intervals is None:
         return {}
     found = {**intervals.values, **{f"iou.{name}": one.get("iou") for name, one in intervals.classes.items()}}
-    return {key: (100 * bounds[0], 100 * bounds[1]) for key, bounds in found.items() if bounds is not None}
+    known = {key: bounds for key, bounds in found.items() if bounds is not None and all(map(isfinite, bounds))}
+    return {key: (100 * low, 100 * high) for key, (low, high) in known.items()}
 
 
 def _mean_of(bounds: Iterable[Bounds | None]) -> Bounds | None:

@@ -118,6 +118,7 @@ class Verdict:
         ours, need = self.ours, self.need
         return {
             "key": self.number.key,
+            "row": self.number.row,
             "place": self.number.place,
             "kind": self.number.kind,
             "paper": self.number.printed,
