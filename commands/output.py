@@ -35,6 +35,9 @@ def print_map(made: MapMade, classes: ClassTable, marked: str) -> None:
     for one, pixels in zip(classes.classes, made.pixels, strict=True):
         if pixels:
             click.echo(f"  {one.name:<20} {pixels / total:7.2%}  of pixels; not an estimate of area")
+    page = made.path.with_suffix(".html")
+    if page.exists():
+        click.echo(f"{page}: the map as a page; works offline in any browser")
     if made.outside is not None:
         click.echo(f"{made.beyond / total:.2%} of pixels are outside the training range in some band: {made.outside}")
     elif made.confidence is not None:

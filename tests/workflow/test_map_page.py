@@ -111,10 +111,15 @@ def test_a_page_is_made_once_and_again_when_confidence_comes(tmp_path: Path) -> 
     describe(path, looks, progress=Silent())
     assert len(asked) == 1
     write_map(tmp_path / "town.confidence.tif", np.where(CODES, 60, 255).astype(np.uint8))
+    write_map(tmp_path / "town.outside.tif", np.where(CODES, CODES - 1, 255).astype(np.uint8))
+    describe(path, looks, progress=Silent())
     describe(path, looks, progress=Silent())
 
     assert len(asked) == 2
-    assert b'data-layer="confidence"' in (tmp_path / "town.html").read_bytes()
+    page = (tmp_path / "town.html").read_bytes()
+    assert b'data-layer="confidence"' in page
+    data = json.loads(re.search(rb'id="data">(.*?)</script>', page)[1])
+    assert list(data["values"]["outside"].values())[:2] == ["1 band", "2 bands"]
     assert "page" in json.loads((tmp_path / "town.json").read_text())["assets"]
 
 

@@ -55,8 +55,8 @@ def describe(path: Path, looks: Callable[[], Looks] = Looks, *, page: bool = Tru
 
 def _mark(record: MapRecord) -> bytes:
     """What a page of this map holds, with the layers that there are."""
-    layers = "with" if record.beside(".confidence.tif").is_file() else "without"
-    return f"<!-- {record.stamp} {layers} confidence -->".encode()
+    layers = [key for key in ("confidence", "outside") if record.beside(f".{key}.tif").is_file()]
+    return f"<!-- {record.stamp} {' '.join(layers)} -->".encode()
 
 
 def _ours(path: Path, held: bytes | None, progress: Progress) -> bool:

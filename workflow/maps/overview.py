@@ -105,6 +105,11 @@ def confidence_overview(path: Path, most: int = MOST_PX) -> NDArray[np.uint8]:
     return _read(path, most, Resampling.average)
 
 
+def outside_overview(path: Path, most: int = MOST_PX) -> NDArray[np.uint8]:
+    """Bands outside the training range, mean over the pixels of a place, 255 where there is no data: uint8 (h, w)."""
+    return _read(path, most, Resampling.average)
+
+
 def _read(path: Path, most: int, resampling: Resampling) -> NDArray[np.uint8]:
     with fixed_options(), rasterio.open(path) as file:
         found: NDArray[np.uint8] = file.read(1, out_shape=size_of(file.shape, most), resampling=resampling)
@@ -159,6 +164,18 @@ CONFIDENCE_STOPS: tuple[Rgb, ...] = ((0, 34, 78), (66, 78, 108), (125, 124, 120)
 """Of a scale that grows in lightness from 0 to 100 per cent, also for colour-blind people.
 
 Source: cividis, Nunez et al. 2018 (doi 10.1371/journal.pone.0199239), at 0, 25, 50, 75 and 100 per cent."""
+
+
+OUTSIDE_STOPS: tuple[Rgb, ...] = ((253, 190, 220), (120, 0, 90))
+"""From one band outside the training range to all of them; dark is many."""
+
+
+def outside_colours(bands: int) -> dict[int, Rgb]:
+    """Colour of each number of bands from 1 on; pixels with none are transparent."""
+    parts = [
+        np.rint(np.linspace(*ends, max(bands, 2))).astype(int).tolist() for ends in zip(*OUTSIDE_STOPS, strict=True)
+    ]
+    return unique_colours(dict(enumerate(zip(*parts, strict=True), start=1)))
 
 
 def confidence_colours() -> dict[int, Rgb]:

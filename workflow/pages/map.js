@@ -7,19 +7,18 @@
   const figures = Object.fromEntries([...document.querySelectorAll("figure")].map((one) => [one.dataset.layer, one]));
   const keys = Object.keys(figures).reverse(); // the first is on top
   const state = { x: 0, y: 0, zoom: 1, top: keys[0], below: keys.includes("colour") ? "colour" : keys[1] || "", split: null, alone: null };
+  const MOST_ZOOM = 32;
   const pixels = {}; // layer -> RGBA of a picture of values
 
   // --- drawing -------------------------------------------------------------------------------------------------------
 
-  const fitZoom = () => Math.min(view.clientWidth / data.width, view.clientHeight / data.height);
+  const fitZoom = () => Math.min(view.clientWidth / data.width, view.clientHeight / data.height, MOST_ZOOM);
 
   function draw() {
-    const least = Math.min(fitZoom(), 1) * 0.5;
-    state.zoom = Math.min(Math.max(state.zoom, least), 32);
     // A corner of the map stays in sight.
-    const w = data.width * state.zoom, h = data.height * state.zoom;
-    state.x = Math.min(Math.max(state.x, 60 - w), view.clientWidth - 60);
-    state.y = Math.min(Math.max(state.y, 60 - h), view.clientHeight - 60);
+    const w = data.width * state.zoom, h = data.height * state.zoom, seen = 24;
+    state.x = Math.min(Math.max(state.x, seen - w), view.clientWidth - seen);
+    state.y = Math.min(Math.max(state.y, seen - h), view.clientHeight - seen);
     for (const [key, figure] of Object.entries(figures)) {
       const on = key === state.top || key === state.below;
       figure.classList.toggle("shown", on);
@@ -55,7 +54,7 @@
 
   function zoomAt(x, y, factor) {
     const before = state.zoom;
-    state.zoom = Math.min(Math.max(before * factor, Math.min(fitZoom(), 1) * 0.5), 32);
+    state.zoom = Math.min(Math.max(before * factor, Math.min(fitZoom(), 1) * 0.5), MOST_ZOOM);
     state.x = x - (x - state.x) * (state.zoom / before);
     state.y = y - (y - state.y) * (state.zoom / before);
     draw();
@@ -109,7 +108,8 @@
       return;
     }
     const name = valueAt("classes", column, row), sure = data.values.confidence ? valueAt("confidence", column, row) : "";
-    const words = [name, sure && name !== "no data" ? `confidence ${sure}` : "", degreesAt((column + 0.5) / data.width, (row + 0.5) / data.height)];
+    const outside = data.values.outside ? valueAt("outside", column, row) : "";
+    const words = [name, sure && name !== "no data" ? `confidence ${sure}` : "", outside && outside !== "no data" ? `${outside} outside the training range` : "", degreesAt((column + 0.5) / data.width, (row + 0.5) / data.height)];
     readout.textContent = words.filter(Boolean).join(" · ");
   }
 

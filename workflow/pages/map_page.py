@@ -14,7 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from ...model.training_range import NO_DATA
 from ...pipeline.spec.version import __version__
+from ...pipeline.spec.words import count_of
 from ..area.class_map import open_map, take_census
 from ..maps import overview
 from ..maps.item import attribution
@@ -81,6 +83,7 @@ def map_page(record: MapRecord, looks: Looks) -> bytes:
                 for one in record.classes
             ],
             "unmapped": census.unmapped,
+            "outside_stops": [_hex(stop) for stop in overview.OUTSIDE_STOPS],
             "confidence_stops": [_hex(stop) for stop in overview.CONFIDENCE_STOPS],
             "attribution": attribution(record),
             "days": _days(record),
@@ -106,6 +109,13 @@ def layers_of(record: MapRecord, looks: Looks, colours: Mapping[int, Rgb]) -> li
         meaning = {_hex(rgb): f"{value} %" for value, rgb in scale.items()}
         words = "Probability of the class in each place, dark where it is low"
         found.append(Layer("confidence", "Confidence", embed(picture), words, meaning))
+    outside = record.beside(".outside.tif")
+    if outside.is_file():
+        counts = overview.outside_overview(outside)
+        scale = overview.outside_colours(int(counts[counts < NO_DATA].max(initial=1)))
+        meaning = {_hex(rgb): count_of(value, "band") for value, rgb in scale.items()}
+        words = "Places where bands have values that the training pixels do not have, dark where many do"
+        found.append(Layer("outside", "Outside training range", embed(overview.png_of(counts, scale)), words, meaning))
     return found + _photographs(looks)
 
 

@@ -6,6 +6,7 @@ from dwplus.workflow.maps.overview import (
     confidence_colours,
     jpeg_of,
     looks_of,
+    outside_colours,
     png_of,
     size_of,
     unique_colours,
@@ -66,3 +67,12 @@ def test_a_photograph_keeps_its_brightness() -> None:
     with MemoryFile(jpeg_of(np.full((16, 16, 3), 0.5, dtype=np.float32))) as memory, memory.open() as file:
         assert isinstance(file, rasterio.DatasetReader)
         assert (file.count, abs(int(file.read().mean()) - 128) <= 1) == (3, True)
+
+
+def test_more_bands_outside_the_training_range_are_darker_and_none_are_transparent() -> None:
+    colours = outside_colours(12)
+
+    assert list(colours) == list(range(1, 13))
+    light = [sum(rgb) for rgb in colours.values()]
+    assert light == sorted(light, reverse=True)
+    assert 1 in outside_colours(1)
