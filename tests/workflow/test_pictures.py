@@ -14,7 +14,8 @@ from dwplus.pipeline.build.build import normalise_root, validate_root
 from dwplus.pipeline.cluster import in_process
 from dwplus.pipeline.dataset.manifest import ManifestRow
 from dwplus.pipeline.progress import Silent
-from dwplus.workflow.pages.figures import TileView, panels_figure
+from dwplus.workflow.pages.figures import panels_figure
+from dwplus.workflow.pages.pixels import TileView
 from dwplus.workflow.pictures import pictured
 from matplotlib.image import imread
 from support.fixture_types import LayOut, Run
