@@ -16,7 +16,9 @@ from .options import data_option, quiet_option, runs_option, source_option
 @quiet_option
 @click.option("--json", "as_json", is_flag=True, help="Print the scores of all runs as one JSON document.")
 def report(source: str, data: Path, runs: Path | None, quiet: bool, as_json: bool) -> None:
-    """Write report/index.html: scores beside the paper's, tiles drawn, classes, what is missing and why.
+    """Write report/index.html: the paper number by number, scores, figures, what is missing and why.
+
+    Beside it the tables as tables.md and tables.csv, and verdicts.json. Where nothing has changed, no file does.
 
     \b
     dwplus report

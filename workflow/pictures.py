@@ -91,10 +91,11 @@ class Pictures:
             predicted: place -> uint8 (H, W), class indices.
         """
         from .pages import figures
+        from .pages.pixels import TileView
 
         column, rows = "Prediction", self._dataset.rows
         views = [
-            figures.TileView(
+            TileView(
                 f"{rows[place].tile.id}\n{rows[place].tile.date}, {rows[place].labeler}",
                 rgb,
                 vv,

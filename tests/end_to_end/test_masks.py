@@ -8,10 +8,10 @@ import pytest
 import rasterio
 from dwplus.pipeline.dataset.root import DataRoot
 from dwplus.pipeline.dataset.samples import Dataset
-from dwplus.workflow.pages import report
 from support.fixture_types import Run
 from support.own_labels import write_codes
 from support.own_tiles import own_tile, write_s2
+from support.report_parts import without_costs
 
 TABLE = """
 name = "water masks"
@@ -34,7 +34,7 @@ def test_masks_of_0_and_1_are_trained_scored_and_reported(
     dwplus_unconfigured: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Given four masks of 32 x 32 px, 51 km from one another, a quarter of each unmarked; and Sentinel-2 on each.
-    monkeypatch.setattr(report, "cost_rows", lambda: ())  # takes long, and is tested where costs are counted
+    without_costs(monkeypatch)
     run = dwplus_unconfigured
     (tmp_path / "masks.toml").write_text(TABLE)
     codes = np.zeros((32, 32), dtype=np.uint8)

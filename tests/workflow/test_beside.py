@@ -25,6 +25,7 @@ from dwplus.workflow.pages import report
 from support.builds import Pixels
 from support.dynamic_world import made_up_variables
 from support.fixture_types import LayOut, Run
+from support.report_parts import without_costs
 from support.runs import fresh_run, lay_out
 from support.tensor_bundles import write_bundle
 
@@ -218,7 +219,7 @@ def test_dynamic_worlds_network_reads_level_1c_and_stands_beside_the_maps(
     assert shared["own"]["matrix"] == scores["matrix"]
 
     # And the report shows its row, not as one that was scored on other tiles.
-    monkeypatch.setattr(report, "cost_rows", lambda: ())
+    without_costs(monkeypatch)
     page = report.write_report(root, progress=Silent()).read_text()
     assert "Maps, people and networks on the same pixels" in page
     assert "scored on other" not in page

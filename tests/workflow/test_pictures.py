@@ -11,7 +11,8 @@ import pytest
 from dwplus.model.runs import RunFolder
 from dwplus.model.training.pictures import is_due
 from dwplus.pipeline.dataset.manifest import ManifestRow
-from dwplus.workflow.pages.figures import TileView, panels_figure
+from dwplus.workflow.pages.figures import panels_figure
+from dwplus.workflow.pages.pixels import TileView
 from dwplus.workflow.pictures import pictured
 from matplotlib.image import imread
 from support.fixture_types import LayOut, Run

@@ -1,9 +1,10 @@
 """The report: what it shows before and after training, whose pixels and labels it names, what it leaves out."""
 
+import csv
 import re
 from dataclasses import replace
+from html.parser import HTMLParser
 
-import numpy as np
 import pytest
 from dwplus.model import metrics
 from dwplus.pipeline.build.build import validate_root
@@ -15,18 +16,19 @@ from dwplus.pipeline.dataset.manifest import write_manifest
 from dwplus.pipeline.dataset.root import DataRoot
 from dwplus.pipeline.labels.splits import make_manifest
 from dwplus.pipeline.progress import Silent
-from dwplus.pipeline.spec.classes import DYNAMIC_WORLD
-from dwplus.workflow.pages import figures, report
+from dwplus.workflow.pages import content
 from dwplus.workflow.pages.report import write_report
-from support.fixture_types import LayOut
+from dwplus.workflow.pages.unchanged import RECORD
+from dwplus.workflow.reproduction.numbers import paper_numbers
+from support.fixture_types import LayOut, Run
 from support.paths import REPOSITORY
-from support.runs import make_run
+from support.report_parts import without_costs
+from support.runs import fresh_run, lay_out, make_run
 
 
 @pytest.fixture(autouse=True)
-def without_costs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Costs of the paper's networks take long, and are tested where they are counted."""
-    monkeypatch.setattr(report, "cost_rows", lambda: ())
+def _without_costs(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_costs(monkeypatch)
 
 
 @pytest.mark.parametrize(
@@ -47,37 +49,15 @@ def test_a_page_without_runs_says_what_to_do_and_whose_pixels_it_shows(
     assert ("SANDBOX" in page) == (source == "SANDBOX")
 
 
-def test_true_colour_stretches_the_tile_and_shows_no_data_black() -> None:
-    stored = np.full((3, 10, 10), 500, dtype=np.uint16)
-    stored[:, 5:] = 2500
-    stored[:, 0, 0] = 0
-
-    picture = figures.true_colour(stored)
-
-    assert picture.shape == (10, 10, 3)
-    assert (picture[0, 0], picture[1, 1], picture[9, 9]) == (pytest.approx(0), pytest.approx(0), pytest.approx(1))
-
-
-def test_classes_have_their_official_colours_and_ignored_pixels_are_grey() -> None:
-    picture = figures.class_colours(np.array([[0, 6, 255]], dtype=np.uint8))
-
-    assert picture[0, 0] * 255 == pytest.approx(DYNAMIC_WORLD.classes[0].rgb)
-    assert picture[0, 1] * 255 == pytest.approx(DYNAMIC_WORLD.classes[6].rgb)
-    assert picture[0, 2] == pytest.approx((0.93, 0.93, 0.93))
-
-
 def test_a_new_metric_gets_its_columns(data_root: LayOut, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metrics, "METRICS", (*metrics.METRICS, metrics.Metric("kappa", "Kappa", lambda _counts: 0.5)))
     root = data_root(train=1, test=1)
     validate_root(root, run=in_process, progress=Silent())
-    monkeypatch.setattr(report, "scored_runs", lambda _root: [make_run("a")])
-    monkeypatch.setattr(report, "tile_views", lambda *_: [])
-    monkeypatch.setattr(report, "is_stale", lambda *_: False)
-    monkeypatch.setattr(figures, "tiles_figure", lambda *_, **__: b"")
+    monkeypatch.setattr(content, "scored_runs", lambda _root: [make_run("a")])
 
     page = write_report(root, progress=Silent()).read_text()
 
-    assert page.count("<th>Kappa %</th>") == 1
+    assert page.count('<th scope="col">Kappa %</th>') == 1
     assert '<td class="own" data-title="Kappa %"><b>50.0</b></td>' in page
 
 
@@ -230,17 +210,19 @@ def test_pixels_of_several_sources_are_counted(data_root: LayOut) -> None:
 # --- style ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["report.html.j2", "findings.html.j2"])
+SECTIONS = sorted(path.name for path in (REPOSITORY / "workflow" / "pages" / "sections").glob("*.j2"))
+
+
+@pytest.mark.parametrize("name", ["findings.html.j2", *(f"sections/{name}" for name in SECTIONS)])
 def test_every_table_can_be_scrolled_on_a_narrow_screen(name: str) -> None:
     template = (REPOSITORY / "workflow" / "pages" / name).read_text()
 
-    assert template.count("<table") == len(re.findall(r'<div class="scroll"><table', template)) > 3
+    assert template.count("<table") == len(re.findall(r'<div class="scroll"><table', template))
     assert template.count("</table>") == template.count("</table></div>")
-    assert "{{ style | safe }}" in template
 
 
 def test_the_scores_come_right_after_the_run_and_each_names_its_column() -> None:
-    template = (REPOSITORY / "workflow" / "pages" / "report.html.j2").read_text()
+    template = (REPOSITORY / "workflow" / "pages" / "sections" / "scores.html.j2").read_text()
     line = template.split('<table class="cards">')[1].split("</tr>", 2)[1]
 
     titles = re.findall(r'data-title="([^"]*)"', line)
@@ -255,3 +237,110 @@ def test_paper_does_not_scroll() -> None:
     assert "size: A4 landscape" in style
     assert ".scroll { overflow: visible; }" in printed
     assert "thead { display: table-header-group; }" in printed
+
+
+# --- the page as a whole ----------------------------------------------------------------------------------------------
+
+
+class Elements(HTMLParser):
+    """Start tags of a page, in order, and the ids among them."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+    def of(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.found if name == tag]
+
+
+@pytest.fixture
+def root(ready_root: LayOut) -> DataRoot:
+    """A validated data set with two runs, of which one can be drawn."""
+    root = ready_root(train=2, test=2, size=32)
+    lay_out(fresh_run(root, "drawn"), root.runs)
+    lay_out(make_run("other", "segformer-small"), root.runs, weights=False)
+    return root
+
+
+def test_a_page_is_one_file_that_everybody_can_read(root: DataRoot) -> None:
+    page = write_report(root, progress=Silent()).read_text()
+
+    elements = Elements(page)
+    # Nothing is fetched: every picture lies in the page, and what is linked lies beside it.
+    assert all(str(one["src"]).startswith("data:image/") for one in elements.of("img"))
+    assert not elements.of("script")
+    assert not elements.of("link")
+    assert not re.search(r"url\(|@import", page)
+    links = [str(one["href"]) for one in elements.of("a")]
+    assert {link for link in links if not link.startswith("#")} == {"tables.md", "tables.csv"}
+    # Every picture says what it shows.
+    assert len(elements.of("img")) > 10
+    assert all(len(str(one.get("alt") or "")) > 20 for one in elements.of("img"))
+    drawings = [one for one in elements.of("svg") if one.get("aria-hidden") != "true"]
+    assert len(drawings) >= 3
+    assert all(len(str(one.get("aria-label") or "")) > 20 for one in drawings)
+    # Contents lead to what is there, and every id is one.
+    ids = [str(one["id"]) for _, one in elements.found if one.get("id")]
+    assert len(ids) == len(set(ids))
+    assert {link[1:] for link in links if link.startswith("#")} <= set(ids)
+    assert page.count("<tr") == page.count("</tr>")
+
+
+def test_every_number_of_the_paper_is_on_the_page_and_in_both_tables(root: DataRoot) -> None:
+    page = write_report(root, progress=Silent())
+
+    text, rows = page.read_text(), list(csv.DictReader(page.with_name("tables.csv").open()))
+    markdown = page.with_name("tables.md").read_text()
+    assert [row["key"] for row in rows] == [number.key for number in paper_numbers()]
+    for number in paper_numbers():
+        assert number.printed in text, number.key
+        assert number.printed in markdown, number.key
+    assert Elements(text).of("i")  # a square for each
+    assert len(re.findall(r'<i class="sq [a-z-]+" title="', text)) == len(paper_numbers())
+    assert "SANDBOX" in markdown
+
+
+def test_a_second_page_of_the_same_files_changes_none_of_them(root: DataRoot, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = write_report(root, progress=Silent())
+    before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in page.parent.glob("*") if path.is_file()}
+
+    # Given that nothing changed, no page is made.
+    monkeypatch.setattr(content, "content_of", None)
+    assert write_report(root, progress=Silent()) == page
+
+    assert {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in before} == before
+    assert {"index.html", "tables.md", "tables.csv", "verdicts.json", ".made-from.json"} == {
+        path.name for path in before
+    }
+
+
+def test_a_page_that_somebody_changed_or_lost_is_made_again(root: DataRoot) -> None:
+    page = write_report(root, progress=Silent())
+    made = page.read_bytes()
+
+    for spoil in (lambda: page.write_text("x"), page.unlink, page.with_name(RECORD).unlink):
+        spoil()
+        assert write_report(root, progress=Silent()).read_bytes() == made
+
+
+def test_a_page_is_made_again_once_a_run_or_a_tile_has_changed(root: DataRoot) -> None:
+    write_report(root, progress=Silent())
+
+    lay_out(make_run("third"), root.runs, weights=False)
+    page = write_report(root, progress=Silent())
+    assert '<td data-title="run">third' in page.read_text()
+
+    (root.folder / root.complete()[0].label).unlink()
+    assert "Tiles that cannot be read now" in write_report(root, progress=Silent()).read_text()
+
+
+def test_a_run_that_cannot_be_read_is_named_with_every_page(root: DataRoot, dwplus: Run) -> None:
+    (root.runs / "other" / "config.json").write_text("7")
+
+    said = [dwplus("report", "--data", str(root.folder))[2] for _ in range(2)]
+
+    assert all("run other: " in words for words in said)

@@ -14,27 +14,20 @@ import pytest
 from dwplus.model.runs import RunFolder
 from dwplus.pipeline.dataset.root import DataRoot
 from dwplus.pipeline.progress import Silent
-from dwplus.workflow.pages import figures, report
 from dwplus.workflow.pages.report import write_report
 from dwplus.workflow.pages.runs import parameters_of, scored_runs, summary_json
 from support.fixture_types import LayOut, Run
+from support.report_parts import without_costs
 from support.runs import fresh_run, lay_out, make_run
 
 
 @pytest.fixture
 def root(ready_root: LayOut, monkeypatch: pytest.MonkeyPatch) -> DataRoot:
     """A validated data set with one good run; the costs of the paper's networks, which take long, are left out."""
-    monkeypatch.setattr(report, "cost_rows", lambda: ())
+    without_costs(monkeypatch)
     root = ready_root(train=2, test=1, size=32)
     lay_out(fresh_run(root, "good"), root.runs)
     return root
-
-
-@pytest.fixture
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pages without pictures, which take most of the time of a page and show nothing that is looked for here."""
-    for name in ("map_figure", "class_distribution_figure", "confusion_figure", "curves_figure", "tiles_figure"):
-        monkeypatch.setattr(figures, name, lambda *_, **__: b"")
 
 
 def edited(path: Path, change: Callable[[Any], Any]) -> None:
@@ -111,7 +104,6 @@ def damaged_runs(
     return {title: ("in the table " if name in shown else "") + said.get(name, "") for title, name in names.items()}
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_runs_that_cannot_be_read_are_named_and_the_others_are_reported(root: DataRoot) -> None:
     for title, said in damaged_runs(root, NOT_READ, weights=False).items():
         assert not said.startswith("in the table"), title
@@ -119,14 +111,12 @@ def test_runs_that_cannot_be_read_are_named_and_the_others_are_reported(root: Da
         assert len(said) < 600, title
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_runs_that_are_read_in_part_keep_their_scores_and_say_what_is_missing(root: DataRoot) -> None:
     for title, said in damaged_runs(root, READ_IN_PART).items():
         assert said.startswith("in the table"), title
         assert len(said) > 40, title
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_scores_that_were_changed_are_named_with_the_file_and_not_shown(root: DataRoot) -> None:
     # Given a run whose scores were made a little better by hand, and one whose scores are as dwplus wrote them.
     for name in ("edited", "untouched"):
@@ -144,7 +134,6 @@ def test_scores_that_were_changed_are_named_with_the_file_and_not_shown(root: Da
     assert "dwplus score runs/edited" in said
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_an_extra_that_is_missing_is_named_and_ends_nothing(root: DataRoot, monkeypatch: pytest.MonkeyPatch) -> None:
     run = unchecked(lay_out(fresh_run(root, "good2"), root.runs))
     edited(run / "config.json", lambda d: d | {"model": "smp/unet/resnet34", "model_config": {}})
@@ -155,7 +144,6 @@ def test_an_extra_that_is_missing_is_named_and_ends_nothing(root: DataRoot, monk
     assert "dwplus[models]" in page.split("<li><b>good2</b>: ")[1].split("</li>")[0]
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_a_report_of_broken_runs_alone_is_written(root: DataRoot) -> None:
     shutil.rmtree(root.runs / "good")
     for name in ("one", "two"):
@@ -178,7 +166,6 @@ def test_many_runs_stand_on_one_page(root: DataRoot) -> None:
     assert page.count('<td data-title="run">') == 13
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_a_run_without_scores_is_listed_with_the_command_that_makes_them(root: DataRoot) -> None:
     (lay_out(make_run("trained"), root.runs) / "scores.json").unlink()
     (lay_out(make_run("begun"), root.runs, weights=False) / "scores.json").unlink()

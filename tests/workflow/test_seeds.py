@@ -8,10 +8,10 @@ import math
 import pytest
 from dwplus.pipeline.dataset.root import DataRoot
 from dwplus.pipeline.errors import UsageError
-from dwplus.workflow.pages import figures, report
-from dwplus.workflow.pages.report import run_summary, score_rows
+from dwplus.workflow.pages.sections.scores import run_summary, score_rows
 from dwplus.workflow.seeds import Spread, find_runs, groups_of, parse_seeds, spread
 from support.fixture_types import LayOut, Run
+from support.report_parts import without_costs
 from support.runs import make_run
 
 NETWORK = ("--set", "model_options={widths=[16,32],depths=[1,1],heads=[1,2],reductions=[4,2],decoder_width=16}")
@@ -20,10 +20,8 @@ FAST = ("--source", "sandbox", "--epochs", "1", "--set", "device=cpu", "--set", 
 
 @pytest.fixture
 def root(ready_root: LayOut, monkeypatch: pytest.MonkeyPatch) -> DataRoot:
-    """A data set; pictures and costs of networks, which take most of the time of a report, are left out."""
-    monkeypatch.setattr(report, "cost_rows", lambda: ())
-    for name in ("map_figure", "class_distribution_figure", "confusion_figure", "curves_figure", "tiles_figure"):
-        monkeypatch.setattr(figures, name, lambda *_, **__: b"")
+    """A data set; the costs of the paper's networks, which take long, are left out of reports."""
+    without_costs(monkeypatch)
     return ready_root(train=4, test=1, size=32)
 
 

@@ -173,7 +173,8 @@ OUTSIDE_STOPS: tuple[Rgb, ...] = ((253, 190, 220), (120, 0, 90))
 def outside_colours(bands: int) -> dict[int, Rgb]:
     """Colour of each number of bands from 1 on; pixels with none are transparent."""
     parts = [
-        np.rint(np.linspace(*ends, max(bands, 2))).astype(int).tolist() for ends in zip(*OUTSIDE_STOPS, strict=True)
+        np.rint(np.linspace(first, last, max(bands, 2))).astype(int).tolist()
+        for first, last in zip(*OUTSIDE_STOPS, strict=True)
     ]
     return unique_colours(dict(enumerate(zip(*parts, strict=True), start=1)))
 

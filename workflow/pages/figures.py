@@ -1,19 +1,21 @@
-"""Figures of the report: drawn with matplotlib, returned as PNG bytes. ``mark`` says whose pixels a figure shows."""
+"""Figures of findings, labels and trainings: drawn with matplotlib, returned as PNG bytes.
+
+``mark`` says whose pixels a figure shows.
+"""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import matplotlib as mpl
 import numpy as np
 from numpy.typing import NDArray
 
-from ...pipeline.spec.bands import decode
 from ...pipeline.spec.classes import DYNAMIC_WORLD, IGNORE, ClassTable
 from ...pipeline.spec.words import count_of
+from .pixels import GREY, TileView, backscatter, class_colours, true_colour
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,71 +25,7 @@ mpl.use("Agg")
 
 _Below = Literal["outside lower center", "lower center"]
 _DPI = 110
-_GREY = (0.93, 0.93, 0.93)
 _SPLIT_COLOURS = {"train": "#3a6ea5", "val": "#e0a030", "test": "#c0392b", "inspect": "#555555"}
-
-
-@dataclass(frozen=True)
-class TileView:
-    """One tile as it is drawn.
-
-    Attributes:
-        title: which tile.
-        rgb: uint16 (3, H, W), stored B4, B3, B2.
-        vv: uint16 (H, W), stored VV.
-        label: uint8 (H, W), class index or 255.
-        predictions: run -> uint8 (H, W), class index; None where the run was not scored on this tile.
-    """
-
-    title: str
-    rgb: NDArray[np.uint16]
-    vv: NDArray[np.uint16]
-    label: NDArray[np.uint8]
-    predictions: Mapping[str, NDArray[np.uint8] | None]
-
-
-def true_colour(stored: NDArray[np.uint16]) -> NDArray[np.float32]:
-    """float32 (H, W, 3) in 0..1 of B4, B3, B2 (stored uint16 (3, H, W)), stretched to the tile's own 2..98 %."""
-    reflectance = decode(stored, ("B4", "B3", "B2"))
-    low, high = np.nanpercentile(reflectance, (2, 98)) if np.isfinite(reflectance).any() else (0.0, 1.0)
-    # Clouds and snow saturate rather than darken the ground.
-    high = min(high, 0.4)
-    # Never stretch less than 0.08: over dark water the noise would fill the picture.
-    shown = np.clip((reflectance - low) / max(high - low, 0.08), 0, 1) ** 0.85
-    return np.moveaxis(np.nan_to_num(shown, nan=0.0), 0, -1).astype(np.float32)
-
-
-def backscatter(stored: NDArray[np.uint16]) -> NDArray[np.float32]:
-    """float32 (H, W) in 0..1 of VV (stored uint16 (H, W)): -25 dB black, 0 dB white."""
-    decibel = decode(stored[None], ("VV",))[0]
-    shown: NDArray[np.float32] = np.nan_to_num(np.clip((decibel + 25) / 25, 0, 1), nan=0.0)
-    return shown
-
-
-def class_colours(indices: NDArray[np.uint8], classes: ClassTable = DYNAMIC_WORLD) -> NDArray[np.float32]:
-    """float32 (H, W, 3) in 0..1: the colour of each class, light grey where ignored."""
-    table = np.full((256, 3), _GREY, dtype=np.float32)
-    for land_cover in classes.classes:
-        table[land_cover.index] = np.array(land_cover.rgb) / 255
-    table[IGNORE] = _GREY
-    return table[indices]
-
-
-def tiles_figure(views: Sequence[TileView], *, classes: ClassTable = DYNAMIC_WORLD, mark: str = "") -> bytes:
-    """A row per tile: true colour, VV, label, and one prediction per run, with the legend of classes below."""
-    runs = list(dict.fromkeys(run for view in views for run in view.predictions))
-    titles = ["Sentinel-2 true colour", "Sentinel-1 VV, mean", "Label", *runs]
-    figure, axes = _grid(len(views), len(titles), 2.25)
-    for row, view in zip(axes, views, strict=True):
-        pictures = [true_colour(view.rgb), backscatter(view.vv), class_colours(view.label, classes)]
-        pictures += [_prediction(view, run, classes) for run in runs]
-        for axis, picture in zip(row, pictures, strict=True):
-            axis.imshow(picture, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-        row[0].set_ylabel(view.title, fontsize=7)
-    for axis, title in zip(axes[0], titles, strict=True):
-        axis.set_title(title, fontsize=9)
-    _class_legend(figure, classes)
-    return _png(figure, mark)
 
 
 def _prediction(view: TileView, run: str, classes: ClassTable) -> NDArray[np.float32]:
@@ -103,8 +41,9 @@ _PANEL_PX, _GAP_PX, _HEAD_PX, _FOOT_PX = 256, 6, 40, 64
 def panels_figure(
     views: Sequence[TileView], *, title: str, classes: ClassTable = DYNAMIC_WORLD, mark: str = ""
 ) -> bytes:
-    """The rows of ``tiles_figure`` at a fixed size, in a third of its time, for pictures that are drawn while a network
-    trains: views have one prediction each.
+    """A row per tile, at a fixed size: true colour, VV, label and prediction, with the legend of classes below.
+
+    For pictures that are drawn while a network trains: views have one prediction each.
     """
     from matplotlib.figure import Figure
 
@@ -157,7 +96,7 @@ def labels_figure(
         axis.set_axis_off()
     for (title, codes), axis in zip(tiles, (axis for row in axes for axis in row), strict=False):
         axis.set_axis_on()
-        axis.set_facecolor(_GREY)  # unmarked pixels are transparent
+        axis.set_facecolor(GREY)  # unmarked pixels are transparent
         axis.imshow(palette[codes], interpolation="nearest")
         axis.set_title(title, fontsize=7)
     _class_legend(figure, classes)
@@ -193,42 +132,6 @@ def map_figure(places: Mapping[str, Sequence[tuple[float, float]]], *, mark: str
     axis.set(xlim=(-180, 180), ylim=(-60, 85), xlabel="longitude", ylabel="latitude")
     axis.grid(color="0.92")
     axis.legend(fontsize=7, loc="lower left", framealpha=1)
-    return _png(figure, mark)
-
-
-def confusion_figure(
-    counts: NDArray[np.int64], title: str, *, classes: ClassTable = DYNAMIC_WORLD, mark: str = ""
-) -> bytes:
-    """Rows truth, columns prediction, each row as shares of its pixels."""
-    more = 0.28 * max(0, len(classes) - len(DYNAMIC_WORLD))
-    figure, axis = _axes(5.2 + more, 4.8 + more)
-    totals = counts.sum(axis=1, keepdims=True)
-    share = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
-    axis.imshow(share, cmap="Blues", vmin=0, vmax=1)
-    names = list(classes.titles)
-    axis.set_xticks(range(len(names)), names, rotation=40, ha="right", fontsize=7)
-    axis.set_yticks(range(len(names)), names, fontsize=7)
-    for (i, j), value in np.ndenumerate(share):
-        if totals[i] and value >= 0.005:
-            axis.text(j, i, f"{value:.0%}", ha="center", va="center", fontsize=6, color="w" if value > 0.5 else "k")
-    axis.set(xlabel="prediction", ylabel="label")
-    axis.set_title(title, fontsize=9)
-    return _png(figure, mark)
-
-
-def curves_figure(runs: Mapping[str, Sequence[Mapping[str, Any]]], *, mark: str = "") -> bytes:
-    """Loss of training, and mIoU of validation where it was scored, over the epochs."""
-    figure, axes = _grid(1, 2, 3.0, ticks=True, aspect=1.4)
-    for name, rows in runs.items():
-        epochs = [row["epoch"] for row in rows]
-        axes[0][0].plot(epochs, [row["loss"] for row in rows], label=name)
-        scored = [row for row in rows if row.get("miou") is not None]
-        axes[0][1].plot([row["epoch"] for row in scored], [row["miou"] for row in scored], marker="o", label=name)
-    for axis, title in zip(axes[0], ("training loss", "validation mIoU"), strict=True):
-        axis.set_title(title, fontsize=9)
-        axis.set_xlabel("epoch")
-        axis.grid(color="0.92")
-        axis.legend(fontsize=7)
     return _png(figure, mark)
 
 

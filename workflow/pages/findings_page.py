@@ -38,6 +38,7 @@ from ...pipeline.validation.set_rules import (
 from ...pipeline.validation.shift import CLEAR
 from . import figures
 from .html import embed, render
+from .pixels import TileView
 
 WORST_TILES = 12
 LISTED = 200
@@ -168,9 +169,7 @@ def _picture(root: DataRoot, row: ManifestRow, mark: str) -> str:
         label = root.classes().class_indices(read_codes(root.label(row)))
     except DataError:
         return ""
-    return embed(
-        figures.strip_figure(figures.TileView(row.tile.id, rgb, vv, label, {}), classes=root.classes(), mark=mark)
-    )
+    return embed(figures.strip_figure(TileView(row.tile.id, rgb, vv, label, {}), classes=root.classes(), mark=mark))
 
 
 def distribution_pictures(view: SetView, mark: str) -> list[tuple[str, str, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 from importlib.resources import files
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -16,15 +16,17 @@ def render(template: str, content: Mapping[str, Any]) -> bytes:
     """A page, UTF-8.
 
     Args:
-        template: name of a file of this folder.
+        template: name of a file of this folder; it may include others, by their paths below it.
         content: what it shows, by name; a name that it lacks is an error.
     """
-    from jinja2 import Environment, StrictUndefined
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
 
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(percent=_percent, number=_number, counted=count_of)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, loader=FunctionLoader(_text)
+    )
+    environment.filters.update(percent=_percent, number=_number, counted=count_of, capitalised=_capitalised)
     style = _text("page.css")
-    page = environment.from_string(_text(template)).render(style=style, **content)
+    page = environment.get_template(template).render(style=style, **content)
     # Attributes stand in double quotes: an apostrophe is harmless everywhere, and readable in the source.
     return page.replace("&#39;", "'").encode()
 
@@ -33,9 +35,14 @@ def _text(name: str) -> str:
     return (files(__package__) / name).read_text(encoding="utf-8")
 
 
-def embed(png: bytes) -> str:
+def embed(picture: bytes, kind: Literal["png", "jpeg"] = "png") -> str:
     """A picture as a URL that holds it."""
-    return "data:image/png;base64," + base64.b64encode(png).decode()
+    return f"data:image/{kind};base64,{base64.b64encode(picture).decode()}"
+
+
+def _capitalised(words: str) -> str:
+    """The first letter alone: ``capitalize`` of Jinja makes the others small."""
+    return words[:1].upper() + words[1:]
 
 
 def _percent(value: float | None, digits: int = 1) -> str:

@@ -120,7 +120,7 @@ def layers_of(record: MapRecord, looks: Looks, colours: Mapping[int, Rgb]) -> li
 
 
 def _photographs(looks: Looks) -> list[Layer]:
-    from .figures import backscatter, true_colour
+    from .pixels import backscatter, true_colour
 
     found = []
     if looks.colour is not None:

@@ -15,7 +15,8 @@ from dwplus.model.train import train
 from dwplus.model.training.listener import Listener
 from dwplus.model.training.trackers import tracker_names
 from dwplus.pipeline.errors import DwplusError, UsageError
-from dwplus.workflow.pages.figures import TileView, panels_figure
+from dwplus.workflow.pages.figures import panels_figure
+from dwplus.workflow.pages.pixels import TileView
 from support.tile_sets import MemoryTiles
 from support.trainings import CONFIG, TINY, TWO
 
