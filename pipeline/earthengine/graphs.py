@@ -147,7 +147,7 @@ def tile_image(tile: Tile, recipe: Recipe, scene: SceneRef) -> ee.Image:
     """
     # Casting truncates, so round first.
     s2 = _s2_image(scene).round().add(S2_SHIFT).unmask(0, False).toUint16()
-    stack = _s1_stack(tile, recipe, scene)
+    stack = s1_stack(tile, recipe, scene)
     mean = stack.mean()
     if recipe.s1_mean == "linear":
         mean = mean.log10().multiply(10)
@@ -169,7 +169,8 @@ def _s2_image(scene: SceneRef) -> ee.Image:
     return mosaic
 
 
-def _s1_stack(tile: Tile, recipe: Recipe, scene: SceneRef) -> ee.ImageCollection:
+def s1_stack(tile: Tile, recipe: Recipe, scene: SceneRef) -> ee.ImageCollection:
+    """The Sentinel-1 scenes that a tile's mean is taken of, VV and VH, each interpolated by itself; never empty."""
     scenes = _s1_found(tile, recipe)
     if recipe.s1_max_scenes is not None:
         scenes = scenes.filter(ee.Filter.inList("system:index", list(used_s1_scenes(scene.s1_scenes, recipe))))

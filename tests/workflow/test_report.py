@@ -16,7 +16,7 @@ from dwplus.pipeline.dataset.root import DataRoot
 from dwplus.pipeline.labels.splits import make_manifest
 from dwplus.pipeline.progress import Silent
 from dwplus.pipeline.spec.classes import DYNAMIC_WORLD
-from dwplus.workflow.pages import figures, report
+from dwplus.workflow.pages import colours, figures, report
 from dwplus.workflow.pages.report import write_report
 from support.fixture_types import LayOut
 from support.paths import REPOSITORY
@@ -54,14 +54,14 @@ def test_true_colour_stretches_the_tile_and_shows_no_data_black() -> None:
     stored[:, 5:] = 2500
     stored[:, 0, 0] = 0
 
-    picture = figures.true_colour(stored)
+    picture = colours.true_colour(stored)
 
     assert picture.shape == (10, 10, 3)
     assert (picture[0, 0], picture[1, 1], picture[9, 9]) == (pytest.approx(0), pytest.approx(0), pytest.approx(1))
 
 
 def test_classes_have_their_official_colours_and_ignored_pixels_are_grey() -> None:
-    picture = figures.class_colours(np.array([[0, 6, 255]], dtype=np.uint8))
+    picture = colours.class_colours(np.array([[0, 6, 255]], dtype=np.uint8))
 
     assert picture[0, 0] * 255 == pytest.approx(DYNAMIC_WORLD.classes[0].rgb)
     assert picture[0, 1] * 255 == pytest.approx(DYNAMIC_WORLD.classes[6].rgb)

@@ -1,6 +1,7 @@
 """HTML pages and their figures.
 
 - ``html``: templates (``*.html.j2``) and the style they share (``page.css``).
+- ``colours``: reflectance, backscatter and classes as colours.
 - ``figures``: every plot.
 - ``findings_page``: what validation found, with pictures.
 - ``runs``: runs read one by one, what cannot be read of them named.

@@ -11,9 +11,9 @@ import matplotlib as mpl
 import numpy as np
 from numpy.typing import NDArray
 
-from ...pipeline.spec.bands import decode
 from ...pipeline.spec.classes import DYNAMIC_WORLD, IGNORE, ClassTable
 from ...pipeline.spec.words import count_of
+from .colours import GREY, SPLIT_COLOURS, backscatter, class_colours, true_colour
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,8 +23,6 @@ mpl.use("Agg")
 
 _Below = Literal["outside lower center", "lower center"]
 _DPI = 110
-_GREY = (0.93, 0.93, 0.93)
-_SPLIT_COLOURS = {"train": "#3a6ea5", "val": "#e0a030", "test": "#c0392b", "inspect": "#555555"}
 
 
 @dataclass(frozen=True)
@@ -44,33 +42,6 @@ class TileView:
     vv: NDArray[np.uint16]
     label: NDArray[np.uint8]
     predictions: Mapping[str, NDArray[np.uint8] | None]
-
-
-def true_colour(stored: NDArray[np.uint16]) -> NDArray[np.float32]:
-    """float32 (H, W, 3) in 0..1 of B4, B3, B2 (stored uint16 (3, H, W)), stretched to the tile's own 2..98 %."""
-    reflectance = decode(stored, ("B4", "B3", "B2"))
-    low, high = np.nanpercentile(reflectance, (2, 98)) if np.isfinite(reflectance).any() else (0.0, 1.0)
-    # Clouds and snow saturate rather than darken the ground.
-    high = min(high, 0.4)
-    # Never stretch less than 0.08: over dark water the noise would fill the picture.
-    shown = np.clip((reflectance - low) / max(high - low, 0.08), 0, 1) ** 0.85
-    return np.moveaxis(np.nan_to_num(shown, nan=0.0), 0, -1).astype(np.float32)
-
-
-def backscatter(stored: NDArray[np.uint16]) -> NDArray[np.float32]:
-    """float32 (H, W) in 0..1 of VV (stored uint16 (H, W)): -25 dB black, 0 dB white."""
-    decibel = decode(stored[None], ("VV",))[0]
-    shown: NDArray[np.float32] = np.nan_to_num(np.clip((decibel + 25) / 25, 0, 1), nan=0.0)
-    return shown
-
-
-def class_colours(indices: NDArray[np.uint8], classes: ClassTable = DYNAMIC_WORLD) -> NDArray[np.float32]:
-    """float32 (H, W, 3) in 0..1: the colour of each class, light grey where ignored."""
-    table = np.full((256, 3), _GREY, dtype=np.float32)
-    for land_cover in classes.classes:
-        table[land_cover.index] = np.array(land_cover.rgb) / 255
-    table[IGNORE] = _GREY
-    return table[indices]
 
 
 def tiles_figure(views: Sequence[TileView], *, classes: ClassTable = DYNAMIC_WORLD, mark: str = "") -> bytes:
@@ -157,7 +128,7 @@ def labels_figure(
         axis.set_axis_off()
     for (title, codes), axis in zip(tiles, (axis for row in axes for axis in row), strict=False):
         axis.set_axis_on()
-        axis.set_facecolor(_GREY)  # unmarked pixels are transparent
+        axis.set_facecolor(GREY)  # unmarked pixels are transparent
         axis.imshow(palette[codes], interpolation="nearest")
         axis.set_title(title, fontsize=7)
     _class_legend(figure, classes)
@@ -187,7 +158,7 @@ def map_figure(places: Mapping[str, Sequence[tuple[float, float]]], *, mark: str
     figure, axis = _axes(8.0, 3.6)
     for split, points in places.items():
         lons, lats = zip(*points, strict=True) if points else ((), ())
-        axis.scatter(lons, lats, s=14, color=_SPLIT_COLOURS.get(split, "black"), label=f"{split} ({len(points)})")
+        axis.scatter(lons, lats, s=14, color=SPLIT_COLOURS.get(split, "black"), label=f"{split} ({len(points)})")
     for border in (-160, -20, 100):
         axis.axvline(border, color="0.7", linewidth=0.8, linestyle=":")
     axis.set(xlim=(-180, 180), ylim=(-60, 85), xlabel="longitude", ylabel="latitude")
@@ -250,7 +221,7 @@ def histogram_figure(groups: Mapping[str, NDArray[np.float64]], unit: str, *, ma
         bins = np.histogram_bin_edges(every, bins=24).tolist()
         for name, values in groups.items():
             weights = np.full(len(values), 100 / max(1, len(values)))
-            colour = _SPLIT_COLOURS.get(name)
+            colour = SPLIT_COLOURS.get(name)
             axis.hist(values, bins=bins, weights=weights, histtype="step", linewidth=1.6, label=name, color=colour)
         axis.legend(fontsize=7)
     axis.set(xlabel=unit, ylabel="% of the tiles")
@@ -265,7 +236,7 @@ def shares_figure(groups: Mapping[str, Mapping[str, float]], *, mark: str = "") 
     width = 0.8 / len(groups)
     for number, (name, shares) in enumerate(groups.items()):
         places = np.arange(len(kinds)) + (number - (len(groups) - 1) / 2) * width
-        axis.bar(places, [100 * shares[kind] for kind in kinds], width, label=name, color=_SPLIT_COLOURS.get(name))
+        axis.bar(places, [100 * shares[kind] for kind in kinds], width, label=name, color=SPLIT_COLOURS.get(name))
     axis.set_xticks(range(len(kinds)), kinds)
     axis.set(xlabel="biome", ylabel="% of the tiles")
     axis.legend(fontsize=7)
