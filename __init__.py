@@ -2,7 +2,7 @@
 
 labels -> manifest -> export -> shards -> validate, normalise -> dataset -> train -> score -> report
 
-From Python, eight names are enough to begin with; each is imported when it is first used:
+From Python, nine names are enough to begin with; each is imported when it is first used:
 
 - ``DataRoot``: a data set on disk, its records, and where its files lie.
 - ``Dataset``: the tiles of a split as arrays.
@@ -12,6 +12,7 @@ From Python, eight names are enough to begin with; each is imported when it is f
 - ``score``: how well it does.
 - ``load``: a trained network.
 - ``predict``: land-cover classes of a tile.
+- ``show``: a data set, a tile, a run or a map on a map in a notebook.
 """
 
 from __future__ import annotations
@@ -28,8 +29,9 @@ if TYPE_CHECKING:
     from .pipeline.dataset.root import DataRoot
     from .pipeline.dataset.samples import Dataset
     from .pipeline.spec.recipe import Recipe
+    from .workflow.notebook.show import show
 
-__all__ = ["DataRoot", "Dataset", "Recipe", "__version__", "load", "predict", "profile", "score", "train"]
+__all__ = ["DataRoot", "Dataset", "Recipe", "__version__", "load", "predict", "profile", "score", "show", "train"]
 
 _HOMES = {
     "DataRoot": "pipeline.dataset.root",
@@ -39,6 +41,7 @@ _HOMES = {
     "predict": "model.score",
     "profile": "model.settings",
     "score": "model.score",
+    "show": "workflow.notebook.show",
     "train": "model.train",
 }
 

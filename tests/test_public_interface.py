@@ -34,8 +34,8 @@ def test_importing_it_is_fast_and_loads_neither_torch_nor_earth_engine() -> None
     assert time.perf_counter() - started < 10  # seconds, for a machine under load; benchmarks/startup.py measures
 
 
-def test_eight_names_are_imported_when_they_are_first_used() -> None:
-    names = {"DataRoot", "Dataset", "Recipe", "load", "predict", "profile", "score", "train"}
+def test_nine_names_are_imported_when_they_are_first_used() -> None:
+    names = {"DataRoot", "Dataset", "Recipe", "load", "predict", "profile", "score", "show", "train"}
     assert set(dwplus.__all__) == names | {"__version__"}
     assert dwplus.Recipe().half_window_days == 180
     for name in dwplus.__all__:

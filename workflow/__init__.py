@@ -16,5 +16,6 @@
 - ``reproduction``: the paper number by number, and what became of each.
 - ``pages``: the report and the page of findings.
 - ``area``: areas and accuracies of a map, from a sample that somebody interpreted.
+- ``notebook``: maps in a notebook.
 - ``doctor``: what a build needs, checked before it starts.
 """

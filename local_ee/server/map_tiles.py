@@ -18,7 +18,7 @@ from ..evaluator.grid import RequestGrid
 from ..evaluator.image import Band, Evaluation, Image
 from ..evaluator.visualise import Faded, visualise
 from ..refusal import Refusal, not_built
-from ..scene import SceneSource
+from ..scene import Scene, SceneSource
 from .pixels import JSON, Answer, chosen_bands, image_of_request
 
 TILE_PX = 256
@@ -28,6 +28,10 @@ HALF_WORLD_M = math.pi * 6378137.0
 """From the middle of Web Mercator to its edges."""
 
 FORMATS = ("AUTO_JPEG_PNG", "PNG", "JPEG")
+
+MAX_READ_PX = 2_000_000
+"""Pixels of a scene that a tile may take of one band: there are no pyramids, and a tile that shows much of a scene
+would keep a worker for minutes."""
 
 TileIndex = tuple[int, int, int]
 """(z, x, y)."""
@@ -133,11 +137,30 @@ def _visualised(image: Image, options: Any) -> Image:
     )
 
 
+class _CloseUp:
+    """A catalogue that refuses to read much of a scene at once."""
+
+    def __init__(self, catalogue: SceneSource) -> None:
+        self._catalogue = catalogue
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._catalogue, name)
+
+    def read(self, scene: Scene, band_id: str, rows: tuple[int, int], cols: tuple[int, int]) -> Any:
+        if (rows[1] - rows[0]) * (cols[1] - cols[0]) > MAX_READ_PX:
+            raise Refusal(
+                "The local Earth Engine has no pyramids: this tile shows too much of a scene; zoom in (12 or more "
+                "where pixels have 10 m)."
+            )
+        return self._catalogue.read(scene, band_id, rows, cols)
+
+
 def _drawn(
     catalogue: SceneSource, bands: tuple[Band, ...], grid: RequestGrid
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """Red, green and blue, uint8 (3, H, W), 0 where masked; and where all are valid, bool (H, W)."""
-    evaluation = Evaluation(catalogue)
+    reader: Any = _CloseUp(catalogue)
+    evaluation = Evaluation(reader)
     evaluation.expect(band.node for band in bands)
     pixels = np.zeros((len(bands), *grid.shape), dtype=np.uint8)
     valid = np.ones(grid.shape, dtype=bool)

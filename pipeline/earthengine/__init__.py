@@ -7,6 +7,7 @@
 - ``clear_scenes``: which scene of a period shows an own label best.
 - ``graphs``: expressions for one tile: its scenes, its pixels.
 - ``label_graphs``: expressions for label tiles that are Earth Engine assets.
+- ``map_layers``: layers of a web map.
 - ``layer_graphs``: expressions for what lies beside a shard: Level-1C, public maps.
 - ``limiter``: how many requests, how fast.
 - ``transport``: HTTP with a deadline for the whole answer.

@@ -184,7 +184,7 @@ def _stored_s2(scene: SceneRef) -> ee.Image:
 
 def _stored_s1(tile: Tile, recipe: Recipe, scene: SceneRef) -> ee.Image:
     """VV, VH and the number of observations."""
-    stack = _s1_stack(tile, recipe, scene)
+    stack = s1_stack(tile, recipe, scene)
     mean = stack.mean()
     if recipe.s1_mean == "linear":
         mean = mean.log10().multiply(10)
@@ -206,7 +206,8 @@ def _s2_image(scene: SceneRef) -> ee.Image:
     return mosaic
 
 
-def _s1_stack(tile: Tile, recipe: Recipe, scene: SceneRef) -> ee.ImageCollection:
+def s1_stack(tile: Tile, recipe: Recipe, scene: SceneRef) -> ee.ImageCollection:
+    """The Sentinel-1 scenes that a tile's mean is taken of, VV and VH, each interpolated by itself; never empty."""
     scenes = _s1_found(tile, recipe)
     if recipe.s1_max_scenes is not None:
         scenes = scenes.filter(ee.Filter.inList("system:index", list(used_s1_scenes(scene.s1_scenes, recipe))))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ...pipeline.spec.classes import DYNAMIC_WORLD, IGNORE, ClassTable
 from ...pipeline.spec.words import count_of
-from .pixels import GREY, TileView, backscatter, class_colours, true_colour
+from .pixels import GREY, SPLIT_COLOURS, TileView, backscatter, class_colours, true_colour
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,7 +25,6 @@ mpl.use("Agg")
 
 _Below = Literal["outside lower center", "lower center"]
 _DPI = 110
-_SPLIT_COLOURS = {"train": "#3a6ea5", "val": "#e0a030", "test": "#c0392b", "inspect": "#555555"}
 
 
 def _prediction(view: TileView, run: str, classes: ClassTable) -> NDArray[np.float32]:
@@ -126,7 +125,7 @@ def map_figure(places: Mapping[str, Sequence[tuple[float, float]]], *, mark: str
     figure, axis = _axes(8.0, 3.6)
     for split, points in places.items():
         lons, lats = zip(*points, strict=True) if points else ((), ())
-        axis.scatter(lons, lats, s=14, color=_SPLIT_COLOURS.get(split, "black"), label=f"{split} ({len(points)})")
+        axis.scatter(lons, lats, s=14, color=SPLIT_COLOURS.get(split, "black"), label=f"{split} ({len(points)})")
     for border in (-160, -20, 100):
         axis.axvline(border, color="0.7", linewidth=0.8, linestyle=":")
     axis.set(xlim=(-180, 180), ylim=(-60, 85), xlabel="longitude", ylabel="latitude")
@@ -153,7 +152,7 @@ def histogram_figure(groups: Mapping[str, NDArray[np.float64]], unit: str, *, ma
         bins = np.histogram_bin_edges(every, bins=24).tolist()
         for name, values in groups.items():
             weights = np.full(len(values), 100 / max(1, len(values)))
-            colour = _SPLIT_COLOURS.get(name)
+            colour = SPLIT_COLOURS.get(name)
             axis.hist(values, bins=bins, weights=weights, histtype="step", linewidth=1.6, label=name, color=colour)
         axis.legend(fontsize=7)
     axis.set(xlabel=unit, ylabel="% of the tiles")
@@ -168,7 +167,7 @@ def shares_figure(groups: Mapping[str, Mapping[str, float]], *, mark: str = "") 
     width = 0.8 / len(groups)
     for number, (name, shares) in enumerate(groups.items()):
         places = np.arange(len(kinds)) + (number - (len(groups) - 1) / 2) * width
-        axis.bar(places, [100 * shares[kind] for kind in kinds], width, label=name, color=_SPLIT_COLOURS.get(name))
+        axis.bar(places, [100 * shares[kind] for kind in kinds], width, label=name, color=SPLIT_COLOURS.get(name))
     axis.set_xticks(range(len(kinds)), kinds)
     axis.set(xlabel="biome", ylabel="% of the tiles")
     axis.legend(fontsize=7)

@@ -15,6 +15,8 @@ from ...pipeline.spec.classes import DYNAMIC_WORLD, IGNORE, ClassTable
 GREY = (0.93, 0.93, 0.93)
 """Of pixels without a class."""
 
+SPLIT_COLOURS = {"train": "#3a6ea5", "val": "#e0a030", "test": "#c0392b", "inspect": "#555555"}
+
 _JPEG_QUALITY = 82
 
 

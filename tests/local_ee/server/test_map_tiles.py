@@ -10,7 +10,7 @@ from dwplus.local_ee.server.map_tiles import announce_map, map_tile, tile_grid
 from dwplus.local_ee.server.pending_downloads import PendingDownloads
 from support.conformity_scenes import world
 from support.local_ee_scenes import S2, call, expression
-from support.map_tiles import pixels_of_tile
+from support.map_tiles import pixels_of_tile, tile_of
 
 WORLD = world()
 EVERYWHERE = call("Image.constant", value=[1.0, 0.5, 0.0])
@@ -93,3 +93,11 @@ def test_maps_and_downloads_have_names_of_their_own_and_those_in_use_are_kept(mo
     assert pending.tile(f"/v1/{names[1]}/tiles/0/0/0") is None
     assert pending.tile(f"/v1/{names[0]}/tiles/0/0") is None
     assert pending.body(f"/v1/{names[0]}:getPixels") is None
+
+
+def test_a_tile_that_shows_much_of_a_scene_is_refused_before_anything_is_read(monkeypatch: Any) -> None:
+    monkeypatch.setattr("dwplus.local_ee.server.map_tiles.MAX_READ_PX", 2000)  # this tile shows 35 x 62 px
+    x, y = tile_of(15.0, 45.15, 12)
+
+    with pytest.raises(Refusal, match="zoom in"):
+        map_tile(WORLD, f"12/{x}/{y}", body(HILL))
