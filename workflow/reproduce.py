@@ -27,10 +27,9 @@ from ..pipeline.spec.layers import products
 from ..pipeline.spec.sources import Source
 from ..pipeline.spec.words import count_of
 from .beside import current_product_scores, row_of, score_product
-from .pages import made_of
 from .pages.report import write_report
 from .pages.tile_use import TileUse
-from .reproduction.document import VERDICTS_FILE, Scope, part_title, scope_of
+from .reproduction.document import Scope, part_title, scope_of
 from .reproduction.plan import Machine, Training, share, wanted, wants_products
 from .reproduction.verdicts import hours_as_text
 from .seeds import settings_of_seeds
@@ -117,7 +116,7 @@ def train_and_report(
             scores[name] = _train_and_score(root, one, name, seeded, progress)
     if result is not None and result.failed:
         progress.say(f"{count_of(result.failed, 'tile')} failed; run the same command again to retry them")
-    return Reproduced(report_if_changed(root, progress), scores, maps)
+    return Reproduced(write_report(root, progress=progress), scores, maps)
 
 
 def _of_seeds(name: str, settings: TrainConfig, seeds: Sequence[int]) -> Mapping[str, TrainConfig]:
@@ -144,17 +143,6 @@ def _score_maps(root: DataRoot, progress: Progress) -> dict[str, BesideScores]:
         except DataError as error:
             progress.say(f"{name} is not scored: {error}")
     return found
-
-
-def report_if_changed(root: DataRoot, progress: Progress) -> Path:
-    """Write the report, unless it was made of just what there is now; its path."""
-    if made_of.is_current(root):
-        progress.say(f"{root.report_page} is up to date")
-        return root.report_page
-    page = write_report(root, progress=progress)
-    if page.with_name(VERDICTS_FILE).is_file():
-        made_of.keep(root)
-    return page
 
 
 def set_aside_other_data(root: DataRoot, training: Training, progress: Progress, *, name: str | None = None) -> None:

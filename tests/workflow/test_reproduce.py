@@ -11,12 +11,12 @@ from dwplus.pipeline.dataset.root import DataRoot
 from dwplus.pipeline.errors import UsageError
 from dwplus.pipeline.progress import Silent
 from dwplus.workflow import reproduce
+from dwplus.workflow.pages.report import write_report
 from dwplus.workflow.reproduce import (
     Reproduced,
     Wanted,
     check_scope,
     next_command,
-    report_if_changed,
     scores_as_text,
     set_aside_other_data,
     tiles_as_text,
@@ -185,19 +185,19 @@ def test_table_ii_is_counted_without_any_data(dwplus: Run, tmp_path: Path) -> No
 
 
 def test_a_report_that_would_be_the_same_is_left_alone(root: DataRoot) -> None:
-    page = report_if_changed(root, Silent())
+    page = write_report(root, progress=Silent())
     before = {path: path.stat().st_mtime_ns for path in root.folder.rglob("*") if path.is_file()}
 
-    assert report_if_changed(root, Silent()) == page
+    assert write_report(root, progress=Silent()) == page
     assert {path: path.stat().st_mtime_ns for path in root.folder.rglob("*") if path.is_file()} == before
 
     # When a score changes, or the page itself is touched, it is made anew.
     lay_out(make_run("a"), root.runs, weights=False)
-    report_if_changed(root, Silent())
+    write_report(root, progress=Silent())
     assert b'<td data-title="run">a' in page.read_bytes()
     whole = page.read_bytes()
     page.write_bytes(b"cut off")
-    report_if_changed(root, Silent())
+    write_report(root, progress=Silent())
     assert page.read_bytes() == whole
 
 
