@@ -3,7 +3,8 @@
     python benchmarks/scoring_cost.py [--rounds 5] [--tiles 10000]
 
 CPU time of one thread: the forward pass of the full SpecSAR-Former on a tile of 510 px, and the counting of matrix,
-calibration bins and squared errors of that tile (the choice of the class, which scoring always needs, is not counted).
+calibration bins, squared errors and pixels outside the training range of that tile (the choice of the class, which
+scoring always needs, is not counted).
 Then a file of counts of many tiles is written, read, grouped by biome and bootstrapped.
 
 Bars: counting at most 1 % of the forward pass; reading, grouping and bootstrapping 10,000 tiles under 10 s.
@@ -26,6 +27,8 @@ from dwplus.model.scores.counting import count_batch, mask_digest
 from dwplus.model.scores.groups import grouped
 from dwplus.model.scores.intervals import intervals_of
 from dwplus.model.scores.tile_table import TileRecord, TileTable
+from dwplus.model.training_range import OutsideCounts, StoredRange
+from dwplus.pipeline.spec.bands import PRESETS
 from rigs import arguments
 
 REGIONS = ("western-hemisphere", "eastern-hemisphere-1", "eastern-hemisphere-2")
@@ -49,7 +52,15 @@ def counting(size_px: int, rounds: int) -> None:
     logits = network(*images)
     label = torch.randint(0, 9, (1, size_px, size_px), generator=generator).to(torch.uint8)
 
+    bands = np.random.default_rng(0).integers(0, 10_000, (12, size_px, size_px)).astype(np.uint16)
+    ranges = StoredRange.of(
+        dict.fromkeys(PRESETS["ms10"], (0.01, 0.9)) | dict.fromkeys(("VV", "VH"), (-40.0, -1.0)),
+        (*PRESETS["ms10"], *PRESETS["sar"]),
+    )
+    assert ranges is not None
+
     def scored() -> None:
+        OutsideCounts.of_tile(bands, ranges)
         count_batch(label, predicted_classes(logits), logits)
         mask_digest(label[0])
 

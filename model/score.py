@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import nn
 from torch.utils.data import DataLoader
@@ -48,6 +47,7 @@ from .scores.tile_table import TileRecord, TileTable, records_of, with_masks
 from .training_range import OutsideCounts, StoredRange, ranges_of
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from ..pipeline.dataset.samples import Sample
@@ -326,7 +326,7 @@ def _outside(batch: Batch, ranges: StoredRange | None) -> list[OutsideCounts | N
     if ranges is None:
         return [None] * len(batch.label)
     pairs = zip(batch.primary.numpy(), batch.auxiliary.numpy(), strict=True)
-    return [OutsideCounts.of_tile(np.concatenate(pair), ranges) for pair in pairs]
+    return [OutsideCounts.of_tile((*primary, *auxiliary), ranges) for primary, auxiliary in pairs]
 
 
 class _Places(TorchDataset[Batch]):

@@ -7,7 +7,7 @@ above. Counted per tile when a run is scored, and per pixel when an image is map
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any
@@ -88,11 +88,13 @@ def outside_range(pixels: NDArray[np.uint16], ranges: StoredRange) -> NDArray[np
     Returns:
         bool of the same shape.
     """
-    found = np.empty(pixels.shape, dtype=bool)
-    for place, band in enumerate(pixels):  # band by band, so that little memory is touched
-        # What is too low wraps around and is too high as well: one comparison of 16 bits does for both.
-        np.greater(band - ranges.low[place], ranges.high[place] - ranges.low[place], out=found[place])
-        found[place] &= band != NODATA
+    return np.stack([_beyond(band, place, ranges) & (band != NODATA) for place, band in enumerate(pixels)])
+
+
+def _beyond(band: NDArray[np.uint16], place: int, ranges: StoredRange) -> NDArray[np.bool_]:
+    """Values of one band beyond its range; no data may be among them."""
+    # What is too low wraps around and is too high as well: one comparison of 16 bits does for both.
+    found: NDArray[np.bool_] = (band - ranges.low[place]) > (ranges.high[place] - ranges.low[place])
     return found
 
 
@@ -155,12 +157,22 @@ class OutsideCounts:
     beyond_any: NDArray[np.int64]
 
     @classmethod
-    def of_tile(cls, pixels: NDArray[np.uint16], ranges: StoredRange) -> OutsideCounts:
-        """Of one tile: uint16 (bands, H, W), stored values."""
-        there, beyond = pixels != NODATA, outside_range(pixels, ranges)
-        of_bands = (np.count_nonzero(one, axis=(1, 2)).astype(np.int64) for one in (there, beyond))
-        of_any = (np.asarray(np.count_nonzero(one.any(axis=0)), np.int64) for one in (there, beyond))
-        return cls(ranges.bands, *of_bands, *of_any)
+    def of_tile(cls, bands: Iterable[NDArray[np.uint16]], ranges: StoredRange) -> OutsideCounts:
+        """Of one tile, band by band, so that what is computed stays in the processor's cache.
+
+        Args:
+            bands: uint16 (H, W) each, stored values in the order of ``ranges.bands``.
+        """
+        seen, beyond, seen_any, beyond_any = [], [], None, None
+        for place, band in enumerate(bands):
+            there, out = band != NODATA, _beyond(band, place, ranges)
+            out &= there
+            seen.append(np.count_nonzero(there))
+            beyond.append(np.count_nonzero(out))
+            seen_any = there if seen_any is None else np.logical_or(seen_any, there, out=seen_any)
+            beyond_any = out if beyond_any is None else np.logical_or(beyond_any, out, out=beyond_any)
+        of_any = (np.asarray(0 if one is None else np.count_nonzero(one), np.int64) for one in (seen_any, beyond_any))
+        return cls(ranges.bands, np.array(seen, np.int64), np.array(beyond, np.int64), *of_any)
 
     @classmethod
     def of_tiles(cls, tiles: Sequence[OutsideCounts]) -> OutsideCounts:

@@ -7,7 +7,7 @@ Letters: K classes, H and W pixels.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import shapely
@@ -83,6 +83,25 @@ class TileCounts:
     @property
     def sure_share(self) -> float:
         return self.sure / self.labelled if self.labelled else 0.0
+
+
+@dataclass
+class Sureness:
+    """How sure a network is where it contradicts labels: pixels by their confidence, in hundredths."""
+
+    pixels: NDArray[np.int64] = field(default_factory=lambda: np.zeros(101, np.int64))
+
+    def add(self, label: NDArray[np.uint8], probabilities: NDArray[np.float32]) -> None:
+        """Count a tile; arrays as in ``reviewed``."""
+        wrong = (label != IGNORE) & (probabilities.argmax(axis=0) != label)
+        hundredths = (100 * probabilities.max(axis=0)[wrong]).astype(np.int64)
+        self.pixels += np.bincount(hundredths, minlength=len(self.pixels))[: len(self.pixels)]
+
+    def reached_in(self, share: float) -> float | None:
+        """The confidence, in whole hundredths, that this share of the pixels reaches; None without a pixel."""
+        from_above = np.cumsum(self.pixels[::-1])[::-1]
+        reached = np.flatnonzero(from_above >= share * from_above[0])
+        return float(reached[-1]) / 100 if from_above[0] else None
 
 
 def reviewed(

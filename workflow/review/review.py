@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from ..beside import Says, non_experts
 from ..training import open_as_trained, tiles_as_text, trained_here
 from .annotators import Sides, as_text, by_annotator, sides_as_dict
 from .files import NOTE, VERDICT, Layer, check_new, write_review
-from .regions import Region, Rule, TileCounts, reviewed
+from .regions import Region, Rule, Sureness, TileCounts, reviewed
 from .styles import regions_style, tiles_style
 
 MOST_REGIONS = 1000
@@ -103,13 +103,29 @@ def review_labels(
     check_same_data(run.config, dataset, allow_other_source="source" in accept, accept_s1="s1" in accept)
     for line in tiles_as_text(dataset):
         progress.say(line)
-    sides = Sides()
+    sides, sureness = Sides(), Sureness()
     with progress.stage(f"Reviewing with {run_dir.name}", len(dataset)) as step:
         found = []
-        for one in _tiles(run, dataset, rule, sides, _others(root, dataset)):
+        for one in _tiles(run, dataset, rule, sides, sureness, _others(root, dataset)):
             found.append(one)
             step.advance()
-    return _written(folder, found, sides, dataset, run_dir.name, run.config.data.source, rule)
+    made = _written(folder, found, sides, dataset, run_dir.name, run.config.data.source, rule)
+    return replace(made, lines=(*made.lines, *_never_sure(made, sureness, rule)))
+
+
+_SEEN = 0.05
+"""Share of the contradicted pixels that a threshold which is proposed lets through."""
+
+
+def _never_sure(made: Review, sureness: Sureness, rule: Rule) -> list[str]:
+    """What to do where nothing was found because the network is never so sure."""
+    reached = sureness.reached_in(_SEEN)
+    if made.regions or reached is None or reached >= rule.confidence:
+        return []
+    return [
+        f"no region: where the network disagrees, its confidence reaches {reached:g} in {_SEEN:.0%} of the pixels, seldom "
+        f"{rule.confidence:g}; use --min-confidence {reached:g} and another -o"
+    ]
 
 
 def _others(root: DataRoot, dataset: Dataset) -> Says:
@@ -119,11 +135,14 @@ def _others(root: DataRoot, dataset: Dataset) -> Says:
     return lambda _tile, _sample: None
 
 
-def _tiles(run: LoadedRun, dataset: Dataset, rule: Rule, sides: Sides, others: Says) -> Iterator[Reviewed]:
+def _tiles(
+    run: LoadedRun, dataset: Dataset, rule: Rule, sides: Sides, sureness: Sureness, others: Says
+) -> Iterator[Reviewed]:
     classifier = Classifier(run)
     for number, row in enumerate(dataset.rows):
         sample = dataset[number]
         probabilities = classifier(sample.primary[None], sample.auxiliary[None])[0]
+        sureness.add(sample.label, probabilities)
         counts, regions = reviewed(sample.label, probabilities, hectares_of(row.tile), rule)
         if (theirs := others(row.tile, sample)) is not None:
             sides.add(sample.label, theirs, probabilities.argmax(axis=0))

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from dwplus.workflow.review.regions import Rule, TileCounts, reviewed
+from dwplus.workflow.review.regions import Rule, Sureness, TileCounts, reviewed
 
 WATER, TREES, CROPS, IGNORED = 0, 1, 2, 255
 RULE = Rule(confidence=0.8, size_px=4)
@@ -75,3 +75,17 @@ def test_a_tile_without_labels_has_no_shares():
 
     assert (counts, regions) == (TileCounts(0, 0, 0, 0.0), [])
     assert (counts.wrong_share, counts.sure_share) == (0, 0)
+
+
+def test_a_network_that_is_never_so_sure_says_how_sure_it_is():
+    """Of ten contradicted pixels, one has a confidence of 0.7, the others of 0.5."""
+    label = np.full((1, 12), TREES, np.uint8)
+    predicted, sure = np.full((1, 12), CROPS), np.full((1, 12), 0.505)
+    sure[0, 0], predicted[0, 10], label[0, 11] = 0.705, TREES, IGNORED
+    sure[0, 10:] = 0.99
+    found = Sureness()
+    assert found.reached_in(0.05) is None
+
+    found.add(label, says(predicted, sure))
+
+    assert (found.pixels.sum(), found.reached_in(0.05), found.reached_in(0.5)) == (10, 0.7, 0.5)

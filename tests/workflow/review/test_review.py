@@ -154,9 +154,21 @@ def test_where_nothing_is_contradicted_the_layers_are_empty(dwplus: Run, root: D
 
     assert code == 0
     assert "0 regions in" in said
+    assert "--min-confidence" not in said  # nothing is contradicted
     folder = root.runs / "one" / "review-train"
     assert len(geopandas.read_file(folder / "SANDBOX-review.gpkg", layer="regions")) == 0
     assert (folder / "SANDBOX-regions.csv").read_text().startswith("rank")
+
+
+def test_a_threshold_that_the_network_never_reaches_is_named_with_one_that_it_does(
+    dwplus: Run, root: DataRoot, tmp_path: Path
+) -> None:
+    words = ("review", "one", "--data", str(root.folder), "-o", str(tmp_path / "look"), "-q")
+
+    _, said, _ = dwplus(*words, "--min-confidence", "0.99")
+
+    assert "0 regions" in said
+    assert "use --min-confidence 0.94 and another -o" in said  # e^5 / (e^5 + 8) = 0.949
 
 
 def test_a_folder_that_holds_something_is_left_alone(dwplus: Run, root: DataRoot, tmp_path: Path) -> None:
