@@ -1,5 +1,6 @@
 """Maps of files: classes of a run on the image's grid, resumed to the same bytes, refused where they would mislead."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,16 @@ from dwplus.pipeline.spec.bands import PRESETS, S2_BANDS
 from dwplus.pipeline.spec.classes import DYNAMIC_WORLD
 from dwplus.pipeline.spec.radar import Radar
 from dwplus.workflow.mapping import MapMade, MapOptions, check_fits, map_image
+from dwplus.workflow.maps.change import transitions
+from dwplus.workflow.maps.pairs import check_pair
+from dwplus.workflow.maps.record import read_map
 from support.fixture_types import Run as CommandLine
 from support.own_tiles import own_tile, s1_values, s2_values, write_raster
 from support.runs import lay_out, make_run
 
 YEAR = Radar("sigma0", "dB", None, ("ASCENDING", "DESCENDING"))
 BANDS = (*PRESETS["ms10"], "VV", "VH")
+LAYERS = ["classes", "confidence", "colour", "vv"]
 
 
 def write_image(folder: Path, height: int, width: int, *, empty_rows: int = 0, seed: int = 0) -> list[Path]:
@@ -58,7 +63,8 @@ def run(run_dir: Path) -> LoadedRun:
 
 
 def make_map(run: LoadedRun, image: Image, path: Path, *, progress: Any = None, **options: Any) -> MapMade:
-    return map_image(run, "hash", image, path, MapOptions(**options), progress=progress or Silent())
+    settings = MapOptions(**{"page": False, **options})
+    return map_image(run, "hash", image, path, settings, radar=YEAR, progress=progress or Silent())
 
 
 def codes_of(path: Path) -> np.ndarray:
@@ -255,6 +261,27 @@ def test_the_mean_of_eight_symmetries_turns_with_the_image(tmp_path: Path, run: 
 
     assert np.rot90(straight, axes=(2, 3)) == pytest.approx(turned, abs=1e-5)
     assert straight.sum(axis=1) == pytest.approx(np.ones((1, 64, 64)), abs=1e-5)
+
+
+def test_what_lies_beside_a_map_is_of_its_run_and_image(tmp_path: Path, run: LoadedRun) -> None:
+    path = make_map(
+        run, open_image(write_image(tmp_path, 40, 48)), tmp_path / "map.tif", page=True, confidence=True
+    ).path
+
+    item = json.loads((tmp_path / "map.json").read_text())
+    assert item["properties"]["dwplus:scenes"] == ["s2_20190703.tif of 2019-07-03", "s1_20190703.tif of 2019-07-03"]
+    assert {"map", "confidence", "names", "style", "page"} <= set(item["assets"])
+    assert [layer for layer in LAYERS if f'data-layer="{layer}"' in (tmp_path / "map.html").read_text()] == LAYERS
+    assert read_map(path).run == "hash"
+
+
+def test_maps_of_two_years_of_one_run_can_be_compared(tmp_path: Path, run: LoadedRun) -> None:
+    first = make_map(run, open_image(write_image(tmp_path, 40, 48)), tmp_path / "first.tif").path
+    later = [old.rename(tmp_path / old.name.replace("2019", "2024")) for old in sorted(tmp_path.glob("s?_2019*"))]
+    second = make_map(run, open_image(later), tmp_path / "second.tif").path
+
+    assert check_pair(read_map(first), read_map(second)) == ()
+    assert transitions(read_map(first), read_map(second)).changed_share == 0
 
 
 # --- what is refused --------------------------------------------------------------------------------------------------

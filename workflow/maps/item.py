@@ -115,7 +115,8 @@ def attribution(record: MapRecord) -> str:
     """What has to be said where the map is shown: of the images, and of what the network was trained on."""
     source = Source.of(record.tags.get("TRAINED_ON", ""))
     years = "" if record.days is None else _years(*record.days)
-    images = "" if record.tags.get("PIXELS") == "SANDBOX" else f"Contains modified Copernicus Sentinel data {years}"
+    real = record.tags.get("LICENCE", f"Contains modified Copernicus Sentinel data {years}")
+    images = "" if record.tags.get("PIXELS") == "SANDBOX" else real
     terms = source.licence.format(years="").replace("  ", " ").replace(" ;", ";")
     return "; ".join(part.strip() for part in (images, f"network trained on: {terms}") if part)
 

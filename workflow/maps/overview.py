@@ -72,8 +72,8 @@ def looks_of(image: Readable, bands: Sequence[str], most: int = MOST_PX) -> Look
     if not wanted:
         return Looks()
     height, width = image.shape
-    factor = max(1, ceil(max(image.shape) / most))
-    rows, columns = size_of(image.shape, most)
+    factor = max(1, ceil(max(height, width) / most))
+    rows, columns = size_of((height, width), most)
     found = np.zeros((len(wanted), rows, columns), dtype=np.uint16)
     at_once = max(1, _PIXELS_AT_ONCE // (width * factor))
     for first in range(0, rows, at_once):
@@ -172,10 +172,8 @@ OUTSIDE_STOPS: tuple[Rgb, ...] = ((253, 190, 220), (120, 0, 90))
 
 def outside_colours(bands: int) -> dict[int, Rgb]:
     """Colour of each number of bands from 1 on; pixels with none are transparent."""
-    parts = [
-        np.rint(np.linspace(first, last, max(bands, 2))).astype(int).tolist()
-        for first, last in zip(*OUTSIDE_STOPS, strict=True)
-    ]
+    steps = np.linspace(0, 1, max(bands, 2))
+    parts = [np.rint(np.interp(steps, (0, 1), part)).astype(int).tolist() for part in zip(*OUTSIDE_STOPS, strict=True)]
     return unique_colours(dict(enumerate(zip(*parts, strict=True), start=1)))
 
 

@@ -18,6 +18,9 @@ SEASON_DAYS = 30
 Difference = Literal["run", "recipe", "season"]
 ACCEPTABLE: tuple[Difference, ...] = ("run", "recipe", "season")
 
+RECIPE_TAGS = ("RECIPE", "SETTINGS", "PIXELS", "S1", "S1_RECIPE", "CLOUD_RULE")
+"""Tags that say how a map was made, besides where and when."""
+
 _LEAP_YEAR = 2000
 
 
@@ -81,7 +84,7 @@ def _faults(first: MapRecord, second: MapRecord) -> Iterator[Fault]:
         yield Fault("run", f"{unknown.path} does not say which run made it (a map of an earlier version)")
     elif first.run != second.run:
         yield Fault("run", f"two runs made them ({first.run} and {second.run}), so that networks differ, not years")
-    for tag in ("RECIPE", "SETTINGS", "PIXELS"):
+    for tag in RECIPE_TAGS:
         one, other = first.tags.get(tag, ""), second.tags.get(tag, "")
         if one != other:
             said = f"{one or 'not said'!r} of one and {other or 'not said'!r} of the other"
@@ -94,7 +97,11 @@ def _season(first: MapRecord, second: MapRecord) -> Iterator[Fault]:
         unknown = first if first.days is None else second
         yield Fault("season", f"{unknown.path} does not say the day of its image")
         return
-    apart = max(days_apart(one, other) for one, other in zip(first.days, second.days, strict=True))
+    # Maps of a year: their first clear days may lie far apart, the middle of their days does not.
+    apart = days_apart(*(one + (other - one) / 2 for one, other in (first.days, second.days)))
+    one, other = ((last - begin).days for begin, last in (first.days, second.days))
+    if abs(one - other) > 2 * SEASON_DAYS:
+        yield Fault("season", f"{_said(first)} and {_said(second)} are times of other lengths, {one} and {other} days")
     if apart > SEASON_DAYS:
         yield Fault(
             "season",

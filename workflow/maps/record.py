@@ -86,12 +86,13 @@ class MapRecord:
     @property
     def days(self) -> tuple[date, date] | None:
         """First and last day of the Sentinel-2 images; None where the file does not say."""
-        said = self.tags.get("DATE", "") or self.tags.get("IMAGES", "").split(",")[0].rpartition(" of ")[2]
-        found = _DAY.findall(said)
+        of_images = self.tags.get("IMAGES", "").split(",")[0].rpartition(" of ")[2]
+        said = self.tags.get("DATE") or self.tags.get("S2_DAYS") or of_images
         try:
-            return (date.fromisoformat(found[0]), date.fromisoformat(found[-1])) if found else None
+            found = sorted(date.fromisoformat(text) for text in _DAY.findall(said))
         except ValueError:
             return None
+        return (found[0], found[-1]) if found else None
 
     @property
     def mark(self) -> str:
@@ -111,8 +112,9 @@ class MapRecord:
 
     @cached_property
     def scenes(self) -> tuple[str, ...]:
-        """The images, each with its day: ``s2_20240703 of 2024-07-03``."""
-        return tuple(part.strip() for part in self.tags.get("IMAGES", "").split(",") if part.strip())
+        """The images: files, each with its day (``s2_20240703 of 2024-07-03``), or scenes of Earth Engine."""
+        files = self.tags.get("IMAGES", "").split(",")
+        return tuple(part.strip() for part in (*files, *self.tags.get("S2_SCENES", "").split()) if part.strip())
 
 
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")

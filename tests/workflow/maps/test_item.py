@@ -83,6 +83,12 @@ def test_a_map_of_the_sandbox_says_so_in_title_and_description(tmp_path: Path) -
     assert said["links"] == []
 
 
+def test_terms_that_the_map_states_are_taken(tmp_path: Path) -> None:
+    said = item(tmp_path, tags={"LICENCE": "Contains modified Copernicus Sentinel data 2023-2024"})["properties"]
+
+    assert said["attribution"].startswith("Contains modified Copernicus Sentinel data 2023-2024; network trained on:")
+
+
 def test_a_range_of_days_has_a_begin_and_an_end(tmp_path: Path) -> None:
     said = item(tmp_path, tags={"DATE": "2023-01-09/2023-12-20"})["properties"]
 

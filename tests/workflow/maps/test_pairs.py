@@ -60,6 +60,18 @@ def test_what_differs_in_more_than_the_year_is_refused(
             check_pair(first, second, ["run", "recipe", "season"])
 
 
+def test_maps_of_a_year_fit_whichever_clear_day_was_the_first(tmp_path: Path) -> None:
+    years = [
+        a_map(tmp_path, "2019", "", tags={"S2_DAYS": "2019-03-02 + 2019-03-04, 2019-06-30, 2019-11-20"}),
+        a_map(tmp_path, "2023", "", tags={"S2_DAYS": "2023-01-15, 2023-07-01, 2023-12-02"}),
+    ]
+
+    assert years[0].days == (date(2019, 3, 2), date(2019, 11, 20))
+    assert check_pair(*years) == ()  # the middle of their days: 11 July and 25 June
+    with pytest.raises(UsageError, match="are times of other lengths, 321 and 0 days"):
+        check_pair(years[1], a_map(tmp_path, "day", "2024-06-26"))
+
+
 def test_days_of_the_year_go_round() -> None:
     assert days_apart(date(2019, 12, 28), date(2024, 1, 4)) == 7
     assert days_apart(date(2019, 3, 1), date(2021, 3, 31)) == 30

@@ -40,6 +40,15 @@ def test_days_of_an_earlier_version_stand_with_the_images(tmp_path: Path) -> Non
     assert record.run == ""
 
 
+def test_scenes_of_earth_engine_are_images_too(tmp_path: Path) -> None:
+    said = {"DATE": "", "IMAGES": "", "S2_DAYS": "2024-07-08, 2024-07-03", "S2_SCENES": "20240708T1 20240703T2"}
+
+    record = read_map(write_map(tmp_path / "town.tif", CODES, tags=said))
+
+    assert record.days == (date(2024, 7, 3), date(2024, 7, 8))
+    assert record.scenes == ("20240708T1", "20240703T2")
+
+
 def test_a_map_of_a_network_of_the_sandbox_says_so(tmp_path: Path) -> None:
     said = {"TRAINED_ON": "SANDBOX", "SANDBOX": "the network was trained on synthetic pixels"}
 
