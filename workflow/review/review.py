@@ -123,8 +123,8 @@ def _never_sure(made: Review, sureness: Sureness, rule: Rule) -> list[str]:
     if made.regions or reached is None or reached >= rule.confidence:
         return []
     return [
-        f"no region: where the network disagrees, its confidence reaches {reached:g} in {_SEEN:.0%} of the pixels, seldom "
-        f"{rule.confidence:g}; use --min-confidence {reached:g} and another -o"
+        f"no region: where the network disagrees, its confidence reaches {reached:g} in {_SEEN:.0%} of the pixels, "
+        f"seldom {rule.confidence:g}; use --min-confidence {reached:g} and another -o"
     ]
 
 
