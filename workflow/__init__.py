@@ -11,6 +11,7 @@
 - ``seeds``: runs that differ in their seed alone.
 - ``run_table``: runs side by side.
 - ``mapping``: a map out of a run and an image.
+- ``map_of_area``: the maps of an area: its scenes are chosen, its pixels downloaded, each zone mapped.
 - ``comparing``: differences of runs on the same tiles.
 - ``reproduce``: everything in one command.
 - ``reproduction``: the paper number by number, and what became of each.

@@ -7,4 +7,5 @@
 - ``label_raster``: a label tile as released: its codes and its grid.
 - ``class_map``: maps of classes as cloud-optimised GeoTIFFs.
 - ``targets``: which pixels are trained on and scored.
+- ``zone_index``: maps of several zones as one layer.
 """
