@@ -140,7 +140,7 @@ def _score_maps(root: DataRoot, progress: Progress) -> dict[str, BesideScores]:
             found[name] = current_product_scores(root, name, split="test") or score_product(
                 root, name, split="test", progress=progress
             )
-        except DataError as error:
+        except (DataError, UsageError) as error:  # it was not exported, or labels have other classes
             progress.say(f"{name} is not scored: {error}")
     return found
 
