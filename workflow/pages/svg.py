@@ -40,7 +40,14 @@ def drawing(width: int, height: int, content: Iterable[Markup], *, said: str, ma
     parts = [tag("title", escape(said)), *content]
     if mark:
         parts.append(text(width - 6, 13, mark, class_="mark-text", text_anchor="end"))
-    return tag("svg", *parts, class_="chart", viewBox=f"0 0 {width} {height}", role="img", aria_label=said)
+    return tag(
+        "svg",
+        *parts,
+        class_="chart broad" if width > 600 else "chart",
+        viewBox=f"0 0 {width} {height}",
+        role="img",
+        aria_label=said,
+    )
 
 
 def text(x: float, y: float, words: str, **attributes: object) -> Markup:

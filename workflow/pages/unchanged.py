@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -77,11 +78,19 @@ class Made:
 def inputs_of(root: DataRoot) -> str:
     """A hash of everything that a page of a data root depends on; of files their size and time, not their content."""
     folders = dict.fromkeys([root.folder, root.runs])
-    # Waivers end on a day.
+    # Waivers end on a day; an extra that was missing may have been installed.
     lines = [platform.python_version(), platform.machine(), str(date.today()), str(root.folder.resolve())]
+    lines += [f"{folder} {_time(folder)}" for folder in sys.path if folder.endswith("-packages")]
     lines += [line for folder in folders for line in sorted(_files(folder, ""))]
     lines += sorted(line for line in _files(Path(__file__).parents[2], "") if line.split("\t")[0].endswith(_CODE))
     return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()
+
+
+def _time(folder: str) -> int:
+    try:
+        return Path(folder).stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _files(folder: Path, prefix: str) -> Iterator[str]:

@@ -11,7 +11,7 @@ from ....manifests import load_toml
 from ...reproduction.verdicts import Verdict
 from .. import svg
 
-_WIDTH, _HEIGHT = 560, 380
+_WIDTH, _HEIGHT = 480, 380
 _RADIUS_OF_A_MILLION = 2.4
 """Radius (px) of the bubble of a network of a million parameters; areas are proportional to parameters."""
 

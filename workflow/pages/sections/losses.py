@@ -17,7 +17,7 @@ from ...seeds import spread
 from .. import svg
 from ..runs import Run, overall_scores
 
-_WIDTH, _HEIGHT = 640, 330
+_WIDTH, _HEIGHT = 520, 330
 _BESIDE = 0.16
 """Distance of two losses at a class, as a share of the distance of classes."""
 

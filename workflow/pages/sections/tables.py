@@ -118,13 +118,19 @@ def cell_of(verdict: Verdict, column: str) -> Cell:
         column,
         ours="–" if ours is None else f"{ours.mean:.{digits}f}",
         paper=verdict.number.printed,
-        difference="" if verdict.difference is None else f"{verdict.difference:+.{digits}f}",
+        difference="" if verdict.difference is None else _signed(verdict.difference, digits),
         interval="" if bounds is None else f"{bounds[0]:.{digits}f} to {bounds[1]:.{digits}f}",
         word=_SHORT[verdict.word],
         style=style_of(verdict.word),
         said=verdict.sentence,
         of="" if ours is None else ours.name,
     )
+
+
+def _signed(value: float, digits: int) -> str:
+    """``+0.43``; a zero has no sign."""
+    words = f"{value:+.{digits}f}"
+    return words if float(words) else words[1:]
 
 
 # --- beside the page --------------------------------------------------------------------------------------------------
