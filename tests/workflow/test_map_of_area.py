@@ -11,6 +11,7 @@ import pytest
 import rasterio
 from dwplus.local_ee.launch import LocalEarthEngine
 from dwplus.local_ee.planet.planet import VERSION
+from dwplus.model.maps.classifier import Classifier
 from dwplus.model.score import LoadedRun, load, predict
 from dwplus.pipeline.areas import image as area_image
 from dwplus.pipeline.areas.outline import outline_of_box
@@ -75,7 +76,14 @@ def no_service() -> Session:
 
 
 def make(
-    run: LoadedRun, engine: LocalEarthEngine | None, wanted: Wish, path: Path, *, progress: Any = None, **options: Any
+    run: LoadedRun,
+    engine: LocalEarthEngine | None,
+    wanted: Wish,
+    path: Path,
+    *,
+    progress: Any = None,
+    today: date = TODAY,
+    **options: Any,
 ) -> AreaMade:
     def open_session() -> Session:
         if engine is None:
@@ -84,7 +92,7 @@ def make(
 
     return map_area(
         run, "hash", wanted, path, MapOptions(**options), inputs=FEW, source="SANDBOX", connect=open_session,
-        concurrency=2, today=TODAY, progress=progress or Silent(),
+        concurrency=2, today=today, progress=progress or Silent(),
     )  # fmt: skip
 
 
@@ -137,6 +145,50 @@ def test_the_map_of_an_area_is_what_the_network_predicts_on_its_pixels(
         make(run, None, wish(day=date(2024, 8, 1)), one.path)
     with pytest.raises(UsageError, match="exists and is no map of this run, area and options"):
         make(run, None, wish(), one.path, tta=True)
+
+
+def test_a_year_averages_the_probabilities_of_its_pictures_pixel_by_pixel(
+    tmp_path: Path, run: LoadedRun, engine: LocalEarthEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[int, dict[str, Any]] = {}
+    read = area_image.AreaImage.read
+
+    def kept(self: area_image.AreaImage, bands: Any, start: int, stop: int, picture: int = 0) -> Any:
+        pixels = read(self, bands, start, stop, picture)
+        held = seen.setdefault(picture, {"image": self, "shown": self.shown(start, stop, picture)})
+        if tuple(bands) in (BANDS[:10], BANDS[10:]):  # what the network reads; the page of the map reads others
+            held["primary" if "B4" in bands else "auxiliary"] = pixels
+        return pixels
+
+    monkeypatch.setattr(area_image.AreaImage, "read", kept)
+    told = Told()
+
+    # Given the first three months of a year: as if today were their end.
+    made = make(run, engine, wish(year=2024), tmp_path / "year.tif", progress=told, today=date(2024, 3, 31))
+
+    # Then a plain loop over its pictures, each classified alone, gives the same map and counts.
+    image = seen[0]["image"]
+    total, count = np.zeros((9, *image.shape)), np.zeros(image.shape, np.uint8)
+    for held in seen.values():
+        probabilities = Classifier(run)(held["primary"][None], held["auxiliary"][None])[0]
+        total += np.where(held["shown"], probabilities, 0)
+        count += held["shown"]
+    inside = slice(*image.zone.rows), slice(*image.zone.columns)
+    (one,) = made.maps
+    expected = np.where(count, total.argmax(axis=0) + 1, 0)[inside]
+    assert 2 <= len(seen) <= 3
+    assert np.mean(codes_of(one.path) == expected) > 0.999  # two classes may be equally likely
+    assert one.count == tmp_path / "year.count.tif"
+    assert np.array_equal(codes_of(one.count), count[inside])
+    with rasterio.open(one.path) as file:
+        tags = file.tags()
+    months = [day[:7] for day in tags["S2_DAYS"].split(", ")]
+    assert months == sorted(set(months))
+    assert len(months) == len(seen)
+    # The window of Sentinel-1 is centred on 2 July, and lies in the future.
+    assert tags["S1_WINDOW"] == "2024-06-20/2024-07-14"
+    assert any("ends in the future: scenes up to 2024-03-31 enter the mean" in line for line in told.lines)
+    assert make(run, None, wish(year=2024), one.path, today=date(2024, 3, 31)).maps == made.maps
 
 
 def test_an_area_over_two_zones_has_a_map_for_each(tmp_path: Path, run: LoadedRun, engine: LocalEarthEngine) -> None:
@@ -196,6 +248,7 @@ def test_a_network_gets_the_sentinel_1_that_it_was_trained_on(run: LoadedRun) ->
         "the run does not record how its Sentinel-1 was made: the default recipe is used",
     )
     assert inputs_of(replace(trained, auxiliary=())).recipe is None
+    assert inputs_of(replace(trained, auxiliary=(), s2_level="L1C")) == Inputs(True, "L1C", None)
     assert not inputs_of(replace(trained, primary=("VV",), auxiliary=())).s2
 
 
