@@ -15,7 +15,9 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 from pyproj import CRS
+from torch import Tensor, nn
 
+from ...model.calibration import Calibration
 from ...model.maps.classifier import Classifier
 from ...model.score import LoadedRun, check_same_data, load
 from ...pipeline.dataset.manifest import ManifestRow
@@ -97,7 +99,9 @@ def review_labels(
         MachineError: the folder cannot be written.
     """
     check_new(folder)
-    run = load(run_dir)
+    run, calibration = load(run_dir), Calibration.read(run_dir)
+    if calibration is not None:
+        run = run._replace(network=_Calibrated(run.network, calibration))
     own = trained_here(root, run.config) or root.folder.resolve() in run_dir.resolve().parents
     dataset = open_as_trained(root, run.config, split, own=own or run.config.published is not None)
     check_same_data(run.config, dataset, allow_other_source="source" in accept, accept_s1="s1" in accept)
@@ -109,8 +113,19 @@ def review_labels(
         for one in _tiles(run, dataset, rule, sides, sureness, _others(root, dataset)):
             found.append(one)
             step.advance()
-    made = _written(folder, found, sides, dataset, run_dir.name, run.config.data.source, rule)
+    made = _written(folder, found, sides, dataset, run_dir.name, run.config.data.source, rule, calibration)
     return replace(made, lines=(*made.lines, *_never_sure(made, sureness, rule)))
+
+
+class _Calibrated(nn.Module):
+    """A network whose logits are calibrated; with biases, its classes are those of the calibrated variant."""
+
+    def __init__(self, network: nn.Module, calibration: Calibration) -> None:
+        super().__init__()
+        self._network, self._calibration = network, calibration
+
+    def forward(self, primary: Tensor, auxiliary: Tensor) -> Tensor:
+        return self._calibration.logits(self._network(primary, auxiliary))
 
 
 _SEEN = 0.05
@@ -173,11 +188,18 @@ def in_degrees(outline: shapely.Geometry, grid: Grid) -> shapely.Geometry:
 
 
 def _written(
-    folder: Path, found: Sequence[Reviewed], sides: Sides, dataset: Dataset, run: str, trained_on: str, rule: Rule
+    folder: Path,
+    found: Sequence[Reviewed],
+    sides: Sides,
+    dataset: Dataset,
+    run: str,
+    trained_on: str,
+    rule: Rule,
+    calibration: Calibration | None,
 ) -> Review:
     synthetic = Source.of(dataset.source).synthetic or Source.of(trained_on).synthetic
     mark = "SANDBOX: synthetic pixels. " if synthetic else ""
-    about = f"{mark}Run {run}, split {dataset.split}, softmax not calibrated"
+    about = f"{mark}Run {run}, split {dataset.split}, softmax {'not ' if calibration is None else ''}calibrated"
     regions, tiles = _regions_layer(found, dataset.classes, about, rule), _tiles_layer(found, about)
     annotators = by_annotator((one.annotator, one.counts) for one in found)
     total = sum(len(one.regions) for one in found)
@@ -188,7 +210,7 @@ def _written(
         "run": run,
         "split": dataset.split,
         "tiles_hash": dataset.tiles_hash,
-        "calibrated": False,
+        "calibrated": calibration is not None,
         "rule": vars(rule),
         "tiles": len(found),
         "regions": total,
@@ -197,7 +219,8 @@ def _written(
         "non_experts_against_label": sides_as_dict(sides),
     }
     path = write_review(folder, (regions, tiles), summary, prefix="SANDBOX-" if synthetic else "")
-    lines = ["confidence is softmax, not calibrated", *as_text(annotators, sides)]
+    sure = "softmax, not calibrated" if calibration is None else f"calibrated: {calibration.sentence()}"
+    lines = [f"confidence is {sure}", *as_text(annotators, sides)]
     if total > len(regions.rows):
         lines.insert(
             0, f"the {len(regions.rows):,} regions of the largest weight are written; raise --min-px to see less"

@@ -13,10 +13,13 @@ import numpy as np
 import pyogrio
 import pytest
 import torch
+from dwplus.model.calibration import Calibration, Reliability
 from dwplus.model.config import to_mapping
+from dwplus.model.metrics import BINS
 from dwplus.model.registry import build, configure
 from dwplus.model.run_config import DataCard, RunConfig
-from dwplus.model.runs import RunFolder
+from dwplus.model.run_files import weights_hash
+from dwplus.model.runs import WEIGHTS, RunFolder
 from dwplus.pipeline.build.build import normalise_root, validate_root
 from dwplus.pipeline.cluster import in_process
 from dwplus.pipeline.dataset.manifest import Manifest, ManifestRow, write_manifest
@@ -169,6 +172,25 @@ def test_a_threshold_that_the_network_never_reaches_is_named_with_one_that_it_do
 
     assert "0 regions" in said
     assert "use --min-confidence 0.94 and another -o" in said  # e^5 / (e^5 + 8) = 0.949
+
+
+def test_confidence_is_calibrated_where_the_run_has_a_calibration(dwplus: Run, root: DataRoot, tmp_path: Path) -> None:
+    """Temperature 2: e^2.5 / (e^2.5 + 8) = 0.604 in place of 0.949."""
+    run = root.runs / "one"
+    some = Reliability((1,) * BINS, (1,) * BINS, (1,) * BINS, 1)
+    facts = {"split": "val", "tiles": 1, "pixels": 9, "tiles_hash": "abc", "experts": True, "source": "SANDBOX"}
+    weights = {"weights": WEIGHTS, "weights_sha256": weights_hash(run / WEIGHTS)}
+    Calibration(2.0, {}, DYNAMIC_WORLD.names, **facts, **weights, before=some, after=some).write(run)
+    out = tmp_path / "look"
+
+    said = dwplus(
+        *("review", "one", "--data", str(root.folder), "-o", str(out), "-q", "--min-confidence", "0.5")
+    )[1]  # fmt: skip
+
+    regions = geopandas.read_file(out / "SANDBOX-review.gpkg", layer="regions")
+    assert regions["confidence"].tolist() == pytest.approx([np.exp(2.5) / (np.exp(2.5) + 8)] * 2, abs=1e-3)
+    assert "confidence is calibrated: temperature 2.000" in said
+    assert json.loads((out / "SANDBOX-summary.json").read_text())["calibrated"] is True
 
 
 def test_a_folder_that_holds_something_is_left_alone(dwplus: Run, root: DataRoot, tmp_path: Path) -> None:
