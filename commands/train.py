@@ -21,7 +21,7 @@ from .options import (
     training_options,
     transfer_options,
 )
-from .score_tables import print_groups, print_scores, print_seeds
+from .score_tables import print_calibrated, print_groups, print_scores, print_seeds
 
 if TYPE_CHECKING:
     from ..workflow.training import Inputs
@@ -173,6 +173,16 @@ def train(
     help="Pixels that count: where all stored sensors have data, or where the network's own inputs have.",
 )
 @click.option(
+    "--calibrate-on",
+    type=click.Choice(["val", "train", "none"]),
+    help="Split to fit the calibration of confidence on; default: val (nothing under protocol paper).",
+)
+@click.option(
+    "--tta",
+    is_flag=True,
+    help="Average probabilities over the eight symmetries of a tile: eight times the work, scores-tta.json.",
+)
+@click.option(
     "--group",
     type=click.Choice(["class", "biome", "region", "annotator", "season", "distance"]),
     help="Scores of each part; the network runs only where the scores are not current.",
@@ -192,6 +202,8 @@ def score(
     accept: tuple[str, ...],
     drop: tuple[str, ...],
     mask: Any,
+    calibrate_on: Any,
+    tta: bool,
     group: str | None,
     source: str,
     data: Path,
@@ -209,6 +221,7 @@ def score(
     dwplus score runs/three
     dwplus score runs/one --drop auxiliary            as if there were no Sentinel-1: scores-drop-auxiliary.json
     dwplus score runs/specsar-former-small --group biome
+    dwplus score runs/one --tta                       averaged over eight symmetries: scores-tta.json
     accelerate launch -m dwplus.cli score runs/one    on several GPUs
     dwplus score --product worldcover                 a public map (docs/products.md)
     dwplus score runs/specsar-former-small --shared   on the pixels that are valid in all maps
@@ -218,6 +231,7 @@ def score(
     from ..model.runs import RunFolder
     from ..model.scores.document import scores_name
     from ..model.scores.kept import read_table
+    from ..model.variants import variant_name
     from ..workflow.comparing import seed_bounds
     from .products import check_choice, score_a_product, score_on_shared_pixels
 
@@ -230,7 +244,7 @@ def score(
     from ..workflow.source import root_with_runs
     from ..workflow.training import check_nothing_lost, current_scores, score_run
 
-    lost = parse_shares(drop)
+    lost, variant = parse_shares(drop), variant_name(tta=tta)
     root, progress = root_with_runs(data, source, runs), console(quiet=quiet)
     found = find_runs(root, run)
     if shared:
@@ -240,10 +254,19 @@ def score(
     if group or as_csv:
         if len(found) > 1:
             raise UsageError(f"--group and --csv are of one run: name one of {', '.join(path.name for path in found)}")
-        kept = current_scores(root, found[0], split=split, weights=weights, mask=mask, drop=lost)
+        kept = current_scores(root, found[0], split=split, weights=weights, mask=mask, drop=lost, variant=variant)
         if kept is None:
             made = score_run(
-                root, found[0], split=split, weights=weights, accept=accept, drop=lost, mask=mask, progress=progress
+                root,
+                found[0],
+                split=split,
+                weights=weights,
+                accept=accept,
+                drop=lost,
+                mask=mask,
+                calibrate_on=calibrate_on,
+                tta=tta,
+                progress=progress,
             )
             kept = made, read_table(RunFolder(found[0]), made)
         if is_first_process():
@@ -252,7 +275,16 @@ def score(
         return
     scores = {
         path.name: score_run(
-            root, path, split=split, weights=weights, accept=accept, drop=lost, mask=mask, progress=progress
+            root,
+            path,
+            split=split,
+            weights=weights,
+            accept=accept,
+            drop=lost,
+            mask=mask,
+            calibrate_on=calibrate_on,
+            tta=tta,
+            progress=progress,
         )
         for path in found
     }
@@ -260,8 +292,12 @@ def score(
         return
     if len(found) == 1:
         print_scores(scores[found[0].name], as_json=as_json)
+        if not as_json and calibrate_on != "none":
+            print_calibrated(scores[found[0].name], RunFolder(found[0]))
     else:
-        bounds = seed_bounds(found, scores_name(split, f"{weights}.safetensors", mask=mask, drop=str(lost)), overall())
+        bounds = seed_bounds(
+            found, scores_name(split, f"{weights}.safetensors", mask=mask, drop=str(lost), variant=variant), overall()
+        )
         print_seeds(Path(run).name, scores, bounds, as_json=as_json)
     for path in found:
         check_nothing_lost(root, path, split)
