@@ -137,6 +137,10 @@ def train(
 
 @click.command()
 @click.argument("run", required=False)
+@click.argument("others", nargs=-1, metavar="")
+@click.option(
+    "--ensemble", metavar="NAME", help="Average the calibrated probabilities of several runs; they become run NAME."
+)
 @click.option("--split", type=click.Choice(["test", "val"]), default="test", show_default=True, help="Split to score.")
 @click.option(
     "--product",
@@ -195,6 +199,8 @@ def train(
 @click.option("--csv", "as_csv", is_flag=True, help="Print a table as CSV: classes, or the parts of --group.")
 def score(
     run: str | None,
+    others: tuple[str, ...],
+    ensemble: str | None,
     split: str,
     product: str | None,
     shared: bool,
@@ -222,6 +228,7 @@ def score(
     dwplus score runs/one --drop auxiliary            as if there were no Sentinel-1: scores-drop-auxiliary.json
     dwplus score runs/specsar-former-small --group biome
     dwplus score runs/one --tta                       averaged over eight symmetries: scores-tta.json
+    dwplus score one two three --ensemble mean        runs averaged: a run of its own, mean
     accelerate launch -m dwplus.cli score runs/one    on several GPUs
     dwplus score --product worldcover                 a public map (docs/products.md)
     dwplus score runs/specsar-former-small --shared   on the pixels that are valid in all maps
@@ -237,15 +244,21 @@ def score(
 
     run = check_choice(run, product, shared=shared)
     if product is not None:
+        if ensemble is not None or others:
+            raise UsageError("--product scores a public map; name no run and no --ensemble with it")
         score_a_product(product, source, data, split=split, quiet=quiet, as_json=as_json)
         return
     from ..workflow.console import console
     from ..workflow.seeds import check_one_training, find_runs
     from ..workflow.source import root_with_runs
-    from ..workflow.training import check_nothing_lost, current_scores, score_run
+    from ..workflow.training import average_runs, check_nothing_lost, current_scores, score_run
 
     lost, variant = parse_shares(drop), variant_name(tta=tta)
     root, progress = root_with_runs(data, source, runs), console(quiet=quiet)
+    if ensemble is not None:
+        run = average_runs(root, (run, *others), ensemble, calibrate_on=calibrate_on, progress=progress).name
+    elif others:
+        raise UsageError(f"score one run at a time: {run}; --ensemble NAME averages several")
     found = find_runs(root, run)
     if shared:
         score_on_shared_pixels(root, found, split=split, progress=progress, as_json=as_json)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from pathlib import Path
 from typing import Any, cast
@@ -12,11 +13,12 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from ..model.ensemble import check_members, make_ensemble
 from ..model.estimate import duration_as_text
 from ..model.metrics import overall
 from ..model.missing import ALL_THERE, Shares
 from ..model.run_config import RunConfig, run_name
-from ..model.runs import RunFolder
+from ..model.runs import WEIGHTS, RunFolder
 from ..model.score import score
 from ..model.scores.document import Scores, scores_name
 from ..model.scores.kept import read_scores, read_table
@@ -420,6 +422,38 @@ def score_run(
             tta=tta,
             on_tile=lambda done, total: step.set(done, total),
         )
+
+
+def average_runs(
+    root: DataRoot, names: Sequence[str], name: str, *, calibrate_on: CalibrateOn | None, progress: Progress
+) -> Path:
+    """The folder of a run that averages others, each calibrated first where it is not yet.
+
+    Args:
+        names: of the runs to average.
+        name: of the new run.
+
+    Raises:
+        DataError: there is no such run, or it is not complete.
+        UsageError: runs that cannot be averaged, or another run has this name.
+    """
+    members, run_dir = [find_run(root, one) for one in names], root.runs / run_name(name)
+    check_members(members)
+    for path in members:
+        config = RunFolder(path).read_usable_config()
+        calibration_for(
+            root,
+            path,
+            config,
+            weights=WEIGHTS,
+            own=trained_here(root, config),
+            on=None if calibrate_on == "none" else calibrate_on,
+            opened=partial(open_as_trained, root, config),
+            progress=progress,
+        )
+    make_ensemble(members, run_dir)
+    progress.say(f"{run_dir.name} averages {', '.join(path.name for path in members)}")
+    return run_dir
 
 
 def current_scores(
