@@ -99,6 +99,13 @@ def service_of_area(function: Any) -> Any:
     help="Also write <map>.confidence.tif (per cent) and <map>.outside.tif (bands beyond the training range).",
 )
 @click.option("--probabilities", is_flag=True, help="Also write <map>.probabilities.tif: a band for each class.")
+@click.option(
+    "--calibration/--no-calibration",
+    "calibrated",
+    default=True,
+    show_default=True,
+    help="Use the calibration that dwplus score fitted, where the run has one.",
+)
 @click.option("--page/--no-page", default=True, show_default=True, help="Also write <map>.html, which works offline.")
 @click.option("--accept", type=click.Choice(["s1"]), multiple=True, help="s1: Sentinel-1 that was made in another way.")
 @click.option("--force", is_flag=True, help="Map real pixels with a run of SANDBOX ones, or the reverse.")
@@ -130,11 +137,12 @@ def predict(
         )
     if not given and output is None:
         raise UsageError("name the map with -o")
+    from ..model.calibration import Calibration
     from ..model.run_files import weights_hash
     from ..model.runs import WEIGHTS, RunFolder
     from ..model.score import load
     from ..workflow.console import console
-    from ..workflow.mapping import MapOptions, check_fits, map_image
+    from ..workflow.mapping import MapOptions, check_fits, confidence_as_text, map_image
     from ..workflow.source import root_with_runs
     from ..workflow.training import find_run
     from .predict_area import predict_area
@@ -155,6 +163,7 @@ def predict(
     bands = (*trained.primary, *trained.auxiliary)
     image, radar = _image((*paths, *sar_paths), bands, options)
     check_fits(loaded.config, radar, force=options["force"], accept_s1="s1" in options["accept"])
+    calibration = Calibration.read(run_dir) if options["calibrated"] else None
     made = map_image(
         loaded,
         weights_hash(run_dir / WEIGHTS),
@@ -162,9 +171,12 @@ def predict(
         output,
         settings,
         radar=radar,
+        calibration=calibration,
         progress=console(quiet=options["quiet"]),
     )
     print_map(made, trained.classes, mark(trained.source))
+    if options["confidence"] or options["probabilities"] or calibration is not None:
+        click.echo(f"confidence: {confidence_as_text(calibration)}")
 
 
 def _check_no_area_options(options: dict[str, Any]) -> None:

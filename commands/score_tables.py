@@ -13,8 +13,11 @@ import click
 from .output import Column, mark, print_table
 
 if TYPE_CHECKING:
+    from ..model.metrics import Metric
+    from ..model.runs import RunFolder
     from ..model.scores.document import Scores
     from ..model.scores.groups import Group
+    from ..model.scores.perfect import PerfectEce
     from ..model.scores.tile_table import TileTable
 
 
@@ -45,16 +48,51 @@ def print_scores(scores: Scores, *, as_json: bool) -> None:
     beside = mark(scores.source)
     lost = [f"{name} in {share:.0%} of the pixels" for name, share in scores.dropped.items() if name != "seed"]
     without = f", without {' and '.join(lost)}" if lost else ""
-    click.echo(f"{of_scores(scores, overall())}  {count_of(scores.tiles, 'tile')}{without} {beside}".rstrip())
+    averaged = ", averaged over eight symmetries" if scores.variant.startswith("tta") else ""
+    head = f"{of_scores(scores, overall())}  {count_of(scores.tiles, 'tile')}{without}{averaged}"
+    click.echo(f"{head} {beside}".rstrip())
     click.echo(f"  {note(scores.intervals)}")
     values = scores.values()
     known = [(metric, values[metric.key]) for metric in further() if values[metric.key] is not None]
     bounds = {} if scores.intervals is None else scores.intervals.values
     for metric, value in known:
         click.echo(f"  {of_metric(value, bounds.get(metric.key), metric)}")
+    if scores.perfect_ece is not None:
+        click.echo(f"  {_perfect(scores.perfect_ece)}")
     click.echo(f"  {sentence(scores.outside)}")
     click.echo(f"majority guess ({scores.majority[0]}): OA {scores.majority[1]:.2%} {beside}".rstrip())
     print_table(_CLASS_COLUMNS, [_class_cells(scores, name, found) for name, found in values["classes"].items()])
+
+
+def print_calibrated(plain: Scores, folder: RunFolder) -> None:
+    """What the calibration that belongs to scores does to confidence, and to classes where it has biases."""
+    from ..model.metrics import overall
+    from ..model.scores.kept import read_calibrated
+    from ..model.scores.words import of_metric, of_scores
+
+    scores = read_calibrated(folder, plain)
+    if scores is None:
+        click.echo("not calibrated: confidence is the softmax of the network")
+        return
+    values, bounds = scores.values(), {} if scores.intervals is None else scores.intervals.values
+    click.echo(f"calibrated: {scores.calibration} {mark(scores.source)}".rstrip())
+    for metric in (one for one in _calibration_metrics() if values[one.key] is not None):
+        click.echo(f"  {of_metric(values[metric.key], bounds.get(metric.key), metric)}")
+    if scores.perfect_ece is not None:
+        click.echo(f"  {_perfect(scores.perfect_ece)}")
+    if scores.matrix != plain.matrix:
+        click.echo(f"  classes change: {of_scores(scores, overall())} {mark(scores.source)}".rstrip())
+
+
+def _calibration_metrics() -> list[Metric]:
+    from ..model.metrics import further
+
+    return [metric for metric in further() if metric.key in ("ece", "brier")]
+
+
+def _perfect(found: PerfectEce) -> str:
+    high = f"at most {found.high:.2%} in 95 of 100 draws"
+    return f"a perfectly calibrated network on these tiles: ECE {found.mean:.2%} on average, {high}"
 
 
 _CLASS_COLUMNS = (

@@ -21,7 +21,7 @@ from .options import (
     training_options,
     transfer_options,
 )
-from .score_tables import print_groups, print_scores, print_seeds
+from .score_tables import print_calibrated, print_groups, print_scores, print_seeds
 
 if TYPE_CHECKING:
     from ..workflow.training import Inputs
@@ -137,6 +137,10 @@ def train(
 
 @click.command()
 @click.argument("run", required=False)
+@click.argument("others", nargs=-1, metavar="")
+@click.option(
+    "--ensemble", metavar="NAME", help="Average the calibrated probabilities of several runs; they become run NAME."
+)
 @click.option("--split", type=click.Choice(["test", "val"]), default="test", show_default=True, help="Split to score.")
 @click.option(
     "--product",
@@ -173,6 +177,16 @@ def train(
     help="Pixels that count: where all stored sensors have data, or where the network's own inputs have.",
 )
 @click.option(
+    "--calibrate-on",
+    type=click.Choice(["val", "train", "none"]),
+    help="Split to fit the calibration of confidence on; default: val (nothing under protocol paper).",
+)
+@click.option(
+    "--tta",
+    is_flag=True,
+    help="Average probabilities over the eight symmetries of a tile: eight times the work, scores-tta.json.",
+)
+@click.option(
     "--group",
     type=click.Choice(["class", "biome", "region", "annotator", "season", "distance"]),
     help="Scores of each part; the network runs only where the scores are not current.",
@@ -185,6 +199,8 @@ def train(
 @click.option("--csv", "as_csv", is_flag=True, help="Print a table as CSV: classes, or the parts of --group.")
 def score(
     run: str | None,
+    others: tuple[str, ...],
+    ensemble: str | None,
     split: str,
     product: str | None,
     shared: bool,
@@ -192,6 +208,8 @@ def score(
     accept: tuple[str, ...],
     drop: tuple[str, ...],
     mask: Any,
+    calibrate_on: Any,
+    tta: bool,
     group: str | None,
     source: str,
     data: Path,
@@ -209,6 +227,8 @@ def score(
     dwplus score runs/three
     dwplus score runs/one --drop auxiliary            as if there were no Sentinel-1: scores-drop-auxiliary.json
     dwplus score runs/specsar-former-small --group biome
+    dwplus score runs/one --tta                       averaged over eight symmetries: scores-tta.json
+    dwplus score one two three --ensemble mean        runs averaged: a run of its own, mean
     accelerate launch -m dwplus.cli score runs/one    on several GPUs
     dwplus score --product worldcover                 a public map (docs/products.md)
     dwplus score runs/specsar-former-small --shared   on the pixels that are valid in all maps
@@ -218,20 +238,27 @@ def score(
     from ..model.runs import RunFolder
     from ..model.scores.document import scores_name
     from ..model.scores.kept import read_table
+    from ..model.variants import variant_name
     from ..workflow.comparing import seed_bounds
     from .products import check_choice, score_a_product, score_on_shared_pixels
 
     run = check_choice(run, product, shared=shared)
     if product is not None:
+        if ensemble is not None or others:
+            raise UsageError("--product scores a public map; name no run and no --ensemble with it")
         score_a_product(product, source, data, split=split, quiet=quiet, as_json=as_json)
         return
     from ..workflow.console import console
     from ..workflow.seeds import check_one_training, find_runs
     from ..workflow.source import root_with_runs
-    from ..workflow.training import check_nothing_lost, current_scores, score_run
+    from ..workflow.training import average_runs, check_nothing_lost, current_scores, score_run
 
-    lost = parse_shares(drop)
+    lost, variant = parse_shares(drop), variant_name(tta=tta)
     root, progress = root_with_runs(data, source, runs), console(quiet=quiet)
+    if ensemble is not None:
+        run = average_runs(root, (run, *others), ensemble, calibrate_on=calibrate_on, progress=progress).name
+    elif others:
+        raise UsageError(f"score one run at a time: {run}; --ensemble NAME averages several")
     found = find_runs(root, run)
     if shared:
         score_on_shared_pixels(root, found, split=split, progress=progress, as_json=as_json)
@@ -240,10 +267,19 @@ def score(
     if group or as_csv:
         if len(found) > 1:
             raise UsageError(f"--group and --csv are of one run: name one of {', '.join(path.name for path in found)}")
-        kept = current_scores(root, found[0], split=split, weights=weights, mask=mask, drop=lost)
+        kept = current_scores(root, found[0], split=split, weights=weights, mask=mask, drop=lost, variant=variant)
         if kept is None:
             made = score_run(
-                root, found[0], split=split, weights=weights, accept=accept, drop=lost, mask=mask, progress=progress
+                root,
+                found[0],
+                split=split,
+                weights=weights,
+                accept=accept,
+                drop=lost,
+                mask=mask,
+                calibrate_on=calibrate_on,
+                tta=tta,
+                progress=progress,
             )
             kept = made, read_table(RunFolder(found[0]), made)
         if is_first_process():
@@ -252,7 +288,16 @@ def score(
         return
     scores = {
         path.name: score_run(
-            root, path, split=split, weights=weights, accept=accept, drop=lost, mask=mask, progress=progress
+            root,
+            path,
+            split=split,
+            weights=weights,
+            accept=accept,
+            drop=lost,
+            mask=mask,
+            calibrate_on=calibrate_on,
+            tta=tta,
+            progress=progress,
         )
         for path in found
     }
@@ -260,8 +305,12 @@ def score(
         return
     if len(found) == 1:
         print_scores(scores[found[0].name], as_json=as_json)
+        if not as_json and calibrate_on != "none":
+            print_calibrated(scores[found[0].name], RunFolder(found[0]))
     else:
-        bounds = seed_bounds(found, scores_name(split, f"{weights}.safetensors", mask=mask, drop=str(lost)), overall())
+        bounds = seed_bounds(
+            found, scores_name(split, f"{weights}.safetensors", mask=mask, drop=str(lost), variant=variant), overall()
+        )
         print_seeds(Path(run).name, scores, bounds, as_json=as_json)
     for path in found:
         check_nothing_lost(root, path, split)

@@ -24,5 +24,8 @@
 - ``scores``: what a score is made of, and how sure it is.
 - ``train``, ``score``: the two stages.
 - ``calibration``, ``calibration_fit``: what makes the confidence of a run its accuracy, and how it is found.
+- ``variants``: what is scored beside a network as it is: calibrated, averaged over symmetries.
+- ``ensemble``: runs averaged, as a run.
+- ``symmetries``: the eight symmetries of a square, averaged.
 - ``maps``: from windows of an image to a map.
 """

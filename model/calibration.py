@@ -26,7 +26,7 @@ from torch import Tensor
 
 from ..pipeline.errors import DataError
 from ..pipeline.spec.version import __version__
-from .metrics import BINS, Sums, brier, calibration_error
+from .metrics import BINS, Sums, brier, calibration_error, or_none
 from .run_files import weights_hash
 from .runs import WEIGHTS, RunFolder
 
@@ -66,8 +66,8 @@ class Reliability:
         """For JSON."""
         bins = {"pixels": list(self.pixels), "right": list(self.right), "confidence_millionths": list(self.confidence)}
         return {
-            "ece": self.ece,
-            "brier": self.brier,
+            "ece": or_none(self.ece),
+            "brier": or_none(self.brier),
             "squared_errors_millionths": self.squared_errors,
             "bins": bins,
         }

@@ -19,6 +19,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from ..pipeline.errors import DataError, UsageError, in_brief
 from ..pipeline.spec.radar import radar_differences
+from .calibration import Calibration
 from .loader import (
     WAITS_FOR_WORKERS_S,
     Batch,
@@ -42,9 +43,11 @@ from .scores.counting import Counted, count_batch, mask_digest
 from .scores.document import Mask, Scores, scores_name
 from .scores.intervals import intervals_of
 from .scores.kept import write_scores
+from .scores.perfect import perfect_ece
 from .scores.share import Share
 from .scores.tile_table import TileRecord, TileTable, records_of, with_masks
 from .training_range import OutsideCounts, StoredRange, ranges_of
+from .variants import Variant, variant_logits, variants_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,9 +68,15 @@ def score(
     accept_s1: bool = False,
     drop: Shares = ALL_THERE,
     records: Sequence[TileRecord] | None = None,
+    calibration: Calibration | None = None,
+    tta: bool = False,
     on_tile: Callable[[int, int], None] | None = None,
 ) -> Scores:
     """Score a run's network on a split and write ``scores.json`` and ``scores.tiles.parquet``.
+
+    With a calibration, the calibrated network is scored too, into ``scores-calibrated.json``; with ``tta`` the
+    probabilities averaged over eight symmetries are scored in place of the network as it is, into ``scores-tta.json``
+    and, calibrated before they are averaged, ``scores-tta-calibrated.json``.
 
     Args:
         run_dir: a complete run.
@@ -79,9 +88,13 @@ def score(
         allow_other_source: score on pixels of another source than those trained on; the result says whose.
         accept_s1: score on Sentinel-1 that was made in another way than that trained on; the result says how.
         drop: what is lost of the inputs; scores go into a file of that name, ``scores-drop-auxiliary.json``.
-        on_tile: called with tiles done and tiles in all.
         records: what is known of each tile, in the data set's order; None: what the data set itself says.
+        calibration: of the run.
+        tta: average the probabilities over the eight symmetries of each tile (eight times the work).
         on_tile: called with tiles done and tiles in all, of those of this process.
+
+    Returns:
+        The scores that are not calibrated.
 
     Raises:
         DataError: the run is not complete or damaged, or the data set is not the one it was trained on.
@@ -95,44 +108,55 @@ def score(
     start = time.perf_counter()
     mine = share.of(len(dataset))
     ranges = known_ranges(run, dataset)
-    counted, computing = _count_tiles(network, normaliser, dataset, mine, batch, workers, ranges, on_tile)
+    variants = variants_of(calibration, tta=tta)
+    counted, computing = _count_tiles(network, normaliser, dataset, mine, batch, workers, ranges, variants, on_tile)
     counted, computing = share.gathered(counted, computing)
     names = run.data.classes.names
     records = records_of(dataset) if records is None else records
     records = with_masks(records, [one.mask for one in counted])
     outside = None if ranges is None else OutsideCounts.of_tiles([o for one in counted if (o := one.outside)])
-    table = TileTable.of(records, [one.counts for one in counted], names, outside)
-    total = table.counts()
     tiles = dataset.tiles
-    matrices = [one.counts.matrix for one in counted]
-    scores = Scores(
-        split=dataset.split,
-        protocol=dataset.protocol,
-        source=dataset.source,
-        model=run.model,
-        weights=weights,
-        matrix=total.matrix,
-        regions=_grouped(matrices, [tile.region for tile in tiles]),
-        biomes=_grouped(matrices, [str(tile.biome) for tile in tiles]),
-        tiles=len(tiles),
-        tiles_hash=dataset.tiles_hash,
-        majority=majority_guess(training_counts(run, dataset), total.matrix),
-        seconds=time.perf_counter() - start,
-        fps=len(tiles) / computing,
-        accepted=accepted,
-        dropped=drop.to_dict(),
-        ece=or_none(float(calibration_error(total.sums))),
-        brier=or_none(float(brier(total.sums))),
-        weights_sha256=next(reversed(RunFolder(run_dir).sums().get(weights, ())), None),
-        mask=Mask(mask_of(dataset), table.mask_hash),
-        intervals=intervals_of(table.sums, design_of(table.records), names),
-        outside=None if outside is None else outside.shares(),
-    )
-    if not share.first:
-        return scores
-    other = "" if dataset.trained_here else dataset.tiles_hash
-    name = scores_name(dataset.split, weights, other=other, mask=mask_of(dataset), drop=str(drop))
-    return write_scores(RunFolder(run_dir), name, scores, table)
+    tables = [
+        TileTable.of(records, [one.counts[place] for one in counted], names, outside) for place in range(len(variants))
+    ]
+    written: list[Scores] = []
+    for place, (variant, table) in enumerate(zip(variants, tables, strict=True)):
+        matrices = [one.counts[place].matrix for one in counted]
+        total, design = table.counts(), design_of(table.records)
+        scores = Scores(
+            split=dataset.split,
+            protocol=dataset.protocol,
+            source=dataset.source,
+            model=run.model,
+            weights=weights,
+            matrix=total.matrix,
+            regions=_grouped(matrices, [tile.region for tile in tiles]),
+            biomes=_grouped(matrices, [str(tile.biome) for tile in tiles]),
+            tiles=len(tiles),
+            tiles_hash=dataset.tiles_hash,
+            majority=majority_guess(training_counts(run, dataset), total.matrix),
+            seconds=time.perf_counter() - start,
+            fps=len(tiles) / computing,
+            accepted=accepted,
+            dropped=drop.to_dict(),
+            ece=or_none(float(calibration_error(total.sums))),
+            brier=or_none(float(brier(total.sums))),
+            weights_sha256=next(reversed(RunFolder(run_dir).sums().get(weights, ())), None),
+            mask=Mask(mask_of(dataset), table.mask_hash),
+            intervals=intervals_of(table.sums, design, names),
+            outside=None if outside is None else outside.shares(),
+            variant=variant.name,
+            calibration=variant.sentence,
+            perfect_ece=perfect_ece(table.sums, design),
+        )
+        if share.first:
+            other = "" if dataset.trained_here else dataset.tiles_hash
+            kind = {"mask": mask_of(dataset), "drop": str(drop), "variant": variant.name}
+            scores = write_scores(
+                RunFolder(run_dir), scores_name(dataset.split, weights, other=other, **kind), scores, table
+            )
+        written.append(scores)
+    return written[0]
 
 
 class LoadedRun(NamedTuple):
@@ -280,9 +304,9 @@ def known_ranges(run: RunConfig, dataset: TileSet) -> StoredRange | None:
 
 
 class _Counted(NamedTuple):
-    """Counts of a tile, which of its pixels count, and how many are outside the training range, where it is known."""
+    """Counts of a tile in each variant, which of its pixels count, how many are outside the training range if known."""
 
-    counts: TileCounts
+    counts: tuple[TileCounts, ...]
     mask: str
     outside: OutsideCounts | None
 
@@ -295,6 +319,7 @@ def _count_tiles(
     batch: int,
     workers: int | None,
     ranges: StoredRange | None,
+    variants: Sequence[Variant],
     on_tile: Callable[[int, int], None] | None,
 ) -> tuple[list[_Counted], float]:
     """Counts of the tiles at some places of a data set, in that order, and the seconds spent in the network."""
@@ -302,12 +327,14 @@ def _count_tiles(
     names, found, computing = dataset.classes.names, [], 0.0
     for one in batches(loader):
         start = time.perf_counter()
-        counted = _count_batch(network, normaliser, one)
-        matrices, bins, errors = (part.cpu().numpy() for part in counted)  # waits for the device
+        counted = _count_batch(network, normaliser, one, variants)
+        parts = [tuple(part.cpu().numpy() for part in of_variant) for of_variant in counted]  # waits for the device
         computing += time.perf_counter() - start
-        outside = _outside(one, ranges)
-        for label, matrix, calibration, squared, out in zip(one.label, matrices, bins, errors, outside, strict=True):
-            counts = TileCounts(ConfusionMatrix(matrix, names), calibration, int(squared))
+        for place, (label, out) in enumerate(zip(one.label, _outside(one, ranges), strict=True)):
+            counts = tuple(
+                TileCounts(ConfusionMatrix(matrices[place], names), bins[place], int(squared[place]))
+                for matrices, bins, squared in parts
+            )
             found.append(_Counted(counts, mask_digest(label), out))
         if on_tile:
             on_tile(len(found), len(places))
@@ -315,10 +342,12 @@ def _count_tiles(
 
 
 @torch.inference_mode()
-def _count_batch(network: nn.Module, normaliser: Normaliser, batch: Batch) -> Counted:
+def _count_batch(
+    network: nn.Module, normaliser: Normaliser, batch: Batch, variants: Sequence[Variant]
+) -> list[Counted]:
     batch = batch_to(batch, normaliser.primary.factor.device)
-    logits = network(*normaliser(batch.primary, batch.auxiliary))
-    return count_batch(batch.label, predicted_classes(logits), logits)
+    found = variant_logits(network, normaliser(batch.primary, batch.auxiliary), variants)
+    return [count_batch(batch.label, predicted_classes(logits), logits) for logits in found]
 
 
 def _outside(batch: Batch, ranges: StoredRange | None) -> list[OutsideCounts | None]:

@@ -4,6 +4,7 @@
 - ``source``: opening a source of pixels; starting the local Earth Engine.
 - ``pace``: samples a second, time left.
 - ``training``: opening splits, naming runs, training and scoring on a data root.
+- ``calibrating``: the calibration of a run on a data root.
 - ``pictures``: four validation tiles, drawn while a network trains.
 - ``launch``, ``launched``: one training by several processes of this machine.
 - ``tile_records``: what is known of each scored tile.

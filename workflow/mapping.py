@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ..model.calibration import Calibration
 from ..model.maps.classifier import Classifier
 from ..model.maps.mosaic import Probabilities, finished_rows, needed_from
 from ..model.maps.windows import OVERLAP_PX, WINDOW_PX, Axis, axis
@@ -150,6 +151,7 @@ def map_image(
     options: MapOptions,
     *,
     radar: Radar | None = None,
+    calibration: Calibration | None = None,
     progress: Progress,
     more_tags: Mapping[str, str] | None = None,
 ) -> MapMade:
@@ -160,6 +162,8 @@ def map_image(
         run_hash: of its weights.
         path: of the map; resumed where it was begun with the same run, image and options.
         radar: how the image's Sentinel-1 was made, where the network reads it; kept in the tags.
+        calibration: of the run, whose probabilities decide confidence and classes; None: those of the softmax do. The
+            tags say which.
         more_tags: of the files, besides those of the run and the image.
 
     Raises:
@@ -168,7 +172,7 @@ def map_image(
         MachineError: the map cannot be written.
     """
     check_name(path)
-    identity = _identity(run_hash, image, options)
+    identity = _identity(run_hash, image, options, calibration)
     # Rows that were kept without probabilities do not serve a map with them; the map itself is the same.
     parts = Parts(path.with_name(f".{path.name}.parts"), f"{identity}{' probabilities' * options.probabilities}")
     others = _Beside.of(path, run.config, options, pictures=image.pictures)
@@ -184,9 +188,9 @@ def map_image(
     _axes(run.config, image, options)  # settings that do not fit are refused before anything is written
     image.check_units()
     with parts.locked():
-        _compute(run, image, options, parts, progress)
+        _compute(run, image, options, calibration, parts, progress)
         progress.say(f"writing {path}")
-        tags = {**_tags(run.config, run_hash, image, radar, options, identity), **(more_tags or {})}
+        tags = {**_tags(run.config, run_hash, image, radar, options, calibration, identity), **(more_tags or {})}
         _write_others(others, run.config, image, parts, tags)
         _write_map(path, run.config, image, parts, tags)
         parts.remove()
@@ -211,22 +215,32 @@ def check_name(path: Path) -> None:
         raise UsageError(f"-o {path}: a map is a GeoTIFF; name it {path.with_suffix('.tif').name}")
 
 
-def _identity(run_hash: str, image: Mapped, options: MapOptions) -> str:
+def _identity(run_hash: str, image: Mapped, options: MapOptions, calibration: Calibration | None) -> str:
     # Confidence is always computed: asking for it later does not begin anew. So is a batch of another size.
-    decides = (run_hash, image.identity, options.window, options.overlap, options.tta)
+    decides: tuple[object, ...] = (run_hash, image.identity, options.window, options.overlap, options.tta)
+    if calibration is not None:
+        decides = (*decides, calibration.digest)
     return hashlib.sha256(repr(decides).encode()).hexdigest()[:16]
 
 
 # --- computing --------------------------------------------------------------------------------------------------------
 
 
-def _compute(run: LoadedRun, image: Mapped, options: MapOptions, parts: Parts, progress: Progress) -> None:
+def _compute(
+    run: LoadedRun,
+    image: Mapped,
+    options: MapOptions,
+    calibration: Calibration | None,
+    parts: Parts,
+    progress: Progress,
+) -> None:
     height = image.shape[0]
     rows, columns = _axes(run.config, image, options)
     first = parts.done()
     if first >= height:
         return
-    windows = WindowRows(Classifier(run, tta=options.tta), run.config, image, rows, columns, options.batch)
+    classifier = Classifier(run, tta=options.tta, calibration=calibration)
+    windows = WindowRows(classifier, run.config, image, rows, columns, options.batch)
     with progress.stage("Mapping", height, unit="rows") as step:
         if first:
             progress.say(f"{parts.path.parent}: resuming after row {first} of {height}")
@@ -294,7 +308,13 @@ class _Shown:
 
 
 def _tags(
-    run: RunConfig, run_hash: str, image: Mapped, radar: Radar | None, options: MapOptions, identity: str
+    run: RunConfig,
+    run_hash: str,
+    image: Mapped,
+    radar: Radar | None,
+    options: MapOptions,
+    calibration: Calibration | None,
+    identity: str,
 ) -> dict[str, str]:
     synthetic = Source.of(run.data.source).synthetic
     bands = " ".join((*run.data.primary, *run.data.auxiliary))
@@ -306,10 +326,21 @@ def _tags(
         "IDENTITY": identity,
         "RUN": run_hash[:16],
         "RECIPE": f"{pictures}{'' if radar is None else f'; Sentinel-1 {radar}'}; bands {bands}",
-        "SETTINGS": f"window {options.window}, overlap {options.overlap}{', tta' * options.tta}",
+        "SETTINGS": f"window {options.window}, overlap {options.overlap}{', tta' * options.tta}{_named(calibration)}",
+        "CONFIDENCE": confidence_as_text(calibration),
         **({"SANDBOX": "the network was trained on synthetic pixels"} if synthetic else {}),
         **image.tags,
     }
+
+
+def _named(calibration: Calibration | None) -> str:
+    """Maps with unlike calibrations are of unlike settings: biases decide classes."""
+    return "" if calibration is None else f", calibration {hashlib.sha256(calibration.digest.encode()).hexdigest()[:8]}"
+
+
+def confidence_as_text(calibration: Calibration | None) -> str:
+    """Whether confidence is calibrated, and how."""
+    return "softmax, not calibrated" if calibration is None else f"calibrated: {calibration.sentence()}"
 
 
 def _of_map(image: Mapped, parts: Parts, name: str) -> Iterator[tuple[int, NDArray[np.uint8]]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from pathlib import Path
 from typing import Any, cast
@@ -12,11 +13,12 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from ..model.ensemble import check_members, make_ensemble
 from ..model.estimate import duration_as_text
 from ..model.metrics import overall
 from ..model.missing import ALL_THERE, Shares
 from ..model.run_config import RunConfig, run_name
-from ..model.runs import RunFolder
+from ..model.runs import WEIGHTS, RunFolder
 from ..model.score import score
 from ..model.scores.document import Scores, scores_name
 from ..model.scores.kept import read_scores, read_table
@@ -38,6 +40,7 @@ from ..pipeline.spec.radar import radar_differences
 from ..pipeline.spec.sources import Source
 from ..pipeline.spec.tiles import TILE_SIZE_PX, Tile
 from ..pipeline.spec.words import count_of
+from .calibrating import CalibrateOn, calibration_for
 from .pace import Pace
 from .pictures import Pictures
 from .tile_records import tile_records
@@ -357,13 +360,17 @@ def score_run(
     accept: Collection[str] = (),
     drop: Shares = ALL_THERE,
     mask: PixelMask = "dataset",
+    calibrate_on: CalibrateOn | None = None,
+    tta: bool = False,
 ) -> Scores:
-    """Score a run's network on a split; also writes its ``scores.json``.
+    """Score a run's network on a split; also writes its ``scores.json``, and that of the calibrated network.
 
     Args:
         accept: ``s1`` for Sentinel-1 that was made in another way than that trained on, ``source`` for another source.
         drop: what is lost of the inputs.
         mask: which pixels count: those of the data set, or all where the network's own inputs have data.
+        calibrate_on: split to fit the calibration on; None: ``val``, where the protocol lets it.
+        tta: score probabilities averaged over eight symmetries in place of the network as it is.
 
     Raises:
         DataError: the run is not complete, or the data set is not the one it was trained on.
@@ -392,6 +399,16 @@ def score_run(
             f"{run_dir.name} was trained without --drop-auxiliary and --drop-primary: what is lost is read as 0, the "
             "mean of each band"
         )
+    calibration = calibration_for(
+        root,
+        run_dir,
+        config,
+        weights=f"{weights}.safetensors",
+        own=own,
+        on=calibrate_on,
+        opened=lambda name: open_as_trained(root, config, name, own=own),
+        progress=progress,
+    )
     with progress.stage(f"Scoring {run_dir.name}", len(dataset)) as step:
         return score(
             run_dir,
@@ -401,8 +418,42 @@ def score_run(
             accept_s1="s1" in accept,
             drop=drop,
             records=tile_records(root, dataset, run_dir),
+            calibration=calibration,
+            tta=tta,
             on_tile=lambda done, total: step.set(done, total),
         )
+
+
+def average_runs(
+    root: DataRoot, names: Sequence[str], name: str, *, calibrate_on: CalibrateOn | None, progress: Progress
+) -> Path:
+    """The folder of a run that averages others, each calibrated first where it is not yet.
+
+    Args:
+        names: of the runs to average.
+        name: of the new run.
+
+    Raises:
+        DataError: there is no such run, or it is not complete.
+        UsageError: runs that cannot be averaged, or another run has this name.
+    """
+    members, run_dir = [find_run(root, one) for one in names], root.runs / run_name(name)
+    check_members(members)
+    for path in members:
+        config = RunFolder(path).read_usable_config()
+        calibration_for(
+            root,
+            path,
+            config,
+            weights=WEIGHTS,
+            own=trained_here(root, config),
+            on=None if calibrate_on == "none" else calibrate_on,
+            opened=partial(open_as_trained, root, config),
+            progress=progress,
+        )
+    make_ensemble(members, run_dir)
+    progress.say(f"{run_dir.name} averages {', '.join(path.name for path in members)}")
+    return run_dir
 
 
 def current_scores(
@@ -413,6 +464,7 @@ def current_scores(
     weights: str = "model",
     mask: PixelMask = "dataset",
     drop: Shares = ALL_THERE,
+    variant: str = "",
 ) -> tuple[Scores, TileTable] | None:
     """Scores and counts of tiles that are still those of this run on this data set; None where it has to be scored."""
     folder, name = RunFolder(run_dir), f"{weights}.safetensors"
@@ -421,7 +473,7 @@ def current_scores(
         own = trained_here(root, config) or root.folder.resolve() in run_dir.resolve().parents
         dataset = open_as_trained(root, config, split, own=own, mask=mask)
         other = "" if dataset.trained_here else dataset.tiles_hash
-        scores = read_scores(folder, scores_name(split, name, other=other, mask=mask, drop=str(drop)))
+        scores = read_scores(folder, scores_name(split, name, other=other, mask=mask, drop=str(drop), variant=variant))
         table = read_table(folder, scores)
     except DwplusError:
         return None

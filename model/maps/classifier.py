@@ -1,4 +1,4 @@
-"""Class probabilities of windows: stored values in, softmax of a run's network out.
+"""Class probabilities of windows: stored values in, probabilities of a run's network out.
 
 Letters: B windows, C bands, K classes, H and W pixels.
 """
@@ -10,11 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..loader import Symmetry
+from ..calibration import Calibration
 from ..score import LoadedRun
-
-SYMMETRIES = tuple(Symmetry(turns, mirrored) for turns in range(4) for mirrored in (False, True))
-"""The eight symmetries of a square."""
+from ..symmetries import mean_probabilities, plain
 
 
 class Classifier:
@@ -23,11 +21,12 @@ class Classifier:
     Args:
         run: what ``score.load`` gave.
         tta: average the probabilities of all eight symmetries of each window (eight times the work).
+        calibration: of the run; None: probabilities are the softmax of the logits.
     """
 
-    def __init__(self, run: LoadedRun, *, tta: bool = False) -> None:
-        self._run = run
-        self._symmetries = SYMMETRIES if tta else SYMMETRIES[:1]
+    def __init__(self, run: LoadedRun, *, tta: bool = False, calibration: Calibration | None = None) -> None:
+        self._run, self._tta = run, tta
+        self._meaning = plain if calibration is None else calibration.probabilities
         self.classes = run.config.data.classes
 
     @torch.inference_mode()
@@ -41,12 +40,8 @@ class Classifier:
             float32 (B, K, H, W), 0..1, sum 1 over the classes.
         """
         inputs = self._run.normaliser(*(self._on_device(one) for one in (primary, auxiliary)))
-        total: Tensor | None = None
-        for symmetry in self._symmetries:
-            turned = symmetry.undo(self._run.network(*(symmetry(one) for one in inputs)).float().softmax(dim=1))
-            total = turned if total is None else total + turned
-        assert total is not None
-        found: NDArray[np.float32] = (total / len(self._symmetries)).cpu().numpy()
+        (mean,) = mean_probabilities(self._run.network, inputs, [self._meaning], tta=self._tta)
+        found: NDArray[np.float32] = mean.cpu().numpy()
         return found
 
     def _on_device(self, stored: NDArray[np.uint16]) -> Tensor:

@@ -7,6 +7,7 @@ In the order in which data flows:
 - ``bootstrap``: tiles drawn again within the cells of the test set's design; replicates of sums.
 - ``student``: Student's distribution.
 - ``intervals``: 95 % intervals of every score.
+- ``perfect``: the calibration error that a perfectly calibrated network would show.
 - ``comparison``: differences of two sides, with Holm's correction over a table.
 - ``groups``: scores by biome, region, annotator, season, distance to the nearest training tile.
 - ``document``: the record that ``scores.json`` holds.

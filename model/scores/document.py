@@ -17,6 +17,7 @@ from ..metrics import ConfusionMatrix, TileCounts
 from ..runs import WEIGHTS
 from ..training_range import OutsideShares
 from .intervals import Intervals
+from .perfect import PerfectEce
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,10 @@ class Scores:
         tiles_file, mask, intervals: None in scores of an earlier version.
         dropped: share of the pixels without each input that was left out on purpose, and the seed of the choice.
         outside: pixels of all tiles that are outside the training range; None where that is not known.
+        variant: ``calibrated``, ``tta`` (averaged over eight symmetries), ``tta-calibrated``; empty: the network as it
+            is.
+        calibration: how it was calibrated, as text; empty where it was not.
+        perfect_ece: the calibration error of a perfectly calibrated network on these tiles; None where not known.
     """
 
     split: str
@@ -89,6 +94,9 @@ class Scores:
     intervals: Intervals | None = None
     dropped: Mapping[str, float] = field(default_factory=dict)
     outside: OutsideShares | None = None
+    variant: str = ""
+    calibration: str = ""
+    perfect_ece: PerfectEce | None = None
 
     def values(self) -> dict[str, Any]:
         """Every metric as ``TileCounts.scores`` gives them, those of calibration among them."""
@@ -102,6 +110,9 @@ class Scores:
             "intervals": None if self.intervals is None else self.intervals.to_dict(),
             "tile_counts": None if self.tiles_file is None else vars(self.tiles_file),
             "outside": None if self.outside is None else vars(self.outside),
+            "variant": self.variant or None,
+            "calibration": self.calibration or None,
+            "perfect_ece": None if self.perfect_ece is None else vars(self.perfect_ece),
         }
         return {
             "dwplus": __version__,
@@ -152,6 +163,9 @@ class Scores:
                 mask=Mask(**mapping["mask"]) if "mask" in mapping else None,
                 intervals=Intervals.from_dict(mapping["intervals"]) if "intervals" in mapping else None,
                 outside=OutsideShares.from_dict(mapping["outside"]) if "outside" in mapping else None,
+                variant=str(mapping.get("variant", "")),
+                calibration=str(mapping.get("calibration", "")),
+                perfect_ece=PerfectEce.from_dict(mapping["perfect_ece"]) if "perfect_ece" in mapping else None,
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(f"these are no scores of dwplus ({error!r}); score the run again") from None
@@ -163,20 +177,35 @@ def _part(matrix: ConfusionMatrix) -> dict[str, Any]:
     return {key: value for key, value in scores.items() if key not in ("ece", "brier")} | {"matrix": matrix.to_dict()}
 
 
-def scores_name(split: str, weights: str = WEIGHTS, *, other: str = "", mask: str = "dataset", drop: str = "") -> str:
+def scores_name(
+    split: str,
+    weights: str = WEIGHTS,
+    *,
+    other: str = "",
+    mask: str = "dataset",
+    drop: str = "",
+    variant: str = "",
+) -> str:
     """``scores.json`` for the last epoch on the test split; any other split, weights, data set or mask is in the name.
 
     Args:
         other: hash of the tiles of another data set than the run was trained on.
         drop: what was lost of the inputs, as ``missing.Shares`` is written.
+        variant: as of ``Scores``.
     """
     parts = ["scores", *([] if split == "test" else [split]), *([] if weights == WEIGHTS else [Path(weights).stem])]
     parts += ["drop", drop] if drop else []
     parts += ["on", other] if other else []
     parts += [] if mask == "dataset" else [f"{mask}-mask"]
+    parts += [variant] if variant else []
     return "-".join(parts) + ".json"
 
 
 def tiles_name(scores: str) -> str:
     """Name of the file with the counts of tiles beside a file of scores: ``scores.tiles.parquet``."""
     return f"{Path(scores).stem}.tiles.parquet"
+
+
+def calibrated_name(tiles: str) -> str:
+    """Name of the scores of the calibrated network beside those whose counts of tiles are in a file of this name."""
+    return f"{tiles.removesuffix('.tiles.parquet')}-calibrated.json"

@@ -9,7 +9,7 @@ from pathlib import Path
 from ...pipeline.errors import DataError
 from ..run_files import RunFiles
 from ..runs import RunFolder
-from .document import Scores, TilesFile, tiles_name
+from .document import Scores, TilesFile, calibrated_name, tiles_name
 from .tile_table import TileTable
 
 
@@ -33,6 +33,22 @@ def read_scores(folder: RunFolder, name: str) -> Scores:
     if not (folder.path / name).is_file():
         raise DataError(f"{folder.path.name} has no {name}: score it first with 'dwplus score runs/{folder.path.name}'")
     return Scores.from_dict(folder.read_json(name))
+
+
+def read_calibrated(folder: RunFolder, plain: Scores) -> Scores | None:
+    """Scores of the calibrated network that were written beside plain ones.
+
+    None where there are none of the same weights, tiles and mask: those of an earlier scoring do not belong to these.
+
+    Raises:
+        DataError: they are damaged.
+    """
+    name = "" if plain.tiles_file is None else calibrated_name(plain.tiles_file.name)
+    if not name or not (folder.path / name).is_file():
+        return None
+    found = read_scores(folder, name)
+    same = (found.tiles_hash, found.weights_sha256, found.mask) == (plain.tiles_hash, plain.weights_sha256, plain.mask)
+    return found if same else None
 
 
 def read_table(folder: RunFolder, scores: Scores) -> TileTable:

@@ -13,15 +13,16 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from dwplus.model import score as score_module
+from dwplus.model.calibration import Calibration, Reliability
 from dwplus.model.config import to_mapping
 from dwplus.model.loader import WAITS_FOR_WORKERS_S
-from dwplus.model.metrics import ConfusionMatrix
+from dwplus.model.metrics import BINS, ConfusionMatrix
 from dwplus.model.registry import configure, spec
 from dwplus.model.run_config import DataCard, RunConfig
 from dwplus.model.runs import RunFolder
 from dwplus.model.score import load, majority_guess, predict, score
 from dwplus.model.scores.document import Scores
-from dwplus.model.scores.kept import read_scores, read_table
+from dwplus.model.scores.kept import read_calibrated, read_scores, read_table
 from dwplus.model.settings import TrainConfig
 from dwplus.model.train import train
 from dwplus.pipeline.dataset.samples import Dataset, Sample
@@ -357,3 +358,62 @@ def test_shards_on_disk_can_be_trained_on_and_scored(ready_root: LayOut, tmp_pat
 
     assert (scores.source, scores.tiles) == ("SANDBOX", 2)
     assert scores.matrix.pixels == sum(int((d.label != 255).sum()) for d in Dataset(root, split="test", **bands))
+
+
+# --- variants ---------------------------------------------------------------------------------------------------------
+
+
+def _calibration(run_dir: Path, **changes: object) -> Calibration:
+    nothing = Reliability((0,) * BINS, (0,) * BINS, (0,) * BINS, 0)
+    one = Calibration(
+        0.5, {}, DYNAMIC_WORLD.names, split="val", tiles=1, pixels=1, tiles_hash="0", experts=False,
+        weights="model.safetensors", weights_sha256=RunFolder(run_dir).sums()["model.safetensors"][0],
+        source="SANDBOX", before=nothing, after=nothing,
+    )  # fmt: skip
+    return replace(one, **changes)  # type: ignore[arg-type]
+
+
+def test_the_calibrated_network_is_scored_into_a_file_of_its_own(run_dir: Path):
+    plain = score(run_dir, Tiles(), workers=0, device="cpu", calibration=_calibration(run_dir))
+
+    folder = RunFolder(run_dir)
+    found = read_calibrated(folder, plain)
+    assert found is not None
+    assert (plain.variant, found.variant) == ("", "calibrated")
+    assert found.matrix == plain.matrix
+    assert plain.ece == pytest.approx(5 / 8 - math.e / (math.e + 8), abs=1e-5)
+    # A logit of 1 divided by 0.5: e^2 / (e^2 + 8).
+    assert found.ece == pytest.approx(5 / 8 - math.e**2 / (math.e**2 + 8), abs=1e-5)
+    assert found.calibration.startswith("temperature 0.500, fitted on 1 val tile")
+    assert read_table(folder, found).mask_hash == read_table(folder, plain).mask_hash
+    assert found.perfect_ece is None  # three tiles are too few
+
+
+def test_biases_change_classes_and_the_plain_scores_stay(run_dir: Path):
+    plain = score(run_dir, Tiles(), workers=0, device="cpu", calibration=_calibration(run_dir, biases={"trees": 3.0}))
+
+    found = read_calibrated(RunFolder(run_dir), plain)
+    assert found is not None
+    assert (plain.matrix.oa, found.matrix.oa) == (5 / 8, 3 / 8)
+
+
+def test_calibrated_scores_of_other_tiles_are_not_shown_beside_plain_ones(run_dir: Path):
+    score(run_dir, Tiles(), workers=0, device="cpu", calibration=_calibration(run_dir))
+    later = score(run_dir, Tiles(tiles_hash="1"), workers=0, device="cpu")
+
+    assert read_calibrated(RunFolder(run_dir), later) is None
+
+
+def test_averaged_scores_have_files_of_their_own(run_dir: Path):
+    """The network says the same everywhere: averaging over symmetries changes nothing."""
+    plain = score(run_dir, Tiles(), workers=0, device="cpu")
+    averaged = score(run_dir, Tiles(), workers=0, device="cpu", tta=True, calibration=_calibration(run_dir))
+
+    assert averaged.variant == "tta"
+    assert averaged.matrix == plain.matrix
+    assert averaged.ece == pytest.approx(plain.ece, abs=1e-5)
+    assert json.loads((run_dir / "scores.json").read_text()) == plain.to_dict()
+    both = read_calibrated(RunFolder(run_dir), averaged)
+    assert both is not None
+    assert both.variant == "tta-calibrated"
+    assert (run_dir / "scores-tta-calibrated.tiles.parquet").is_file()

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import rasterio
 import torch
+from dwplus.model.calibration import Calibration, Reliability
+from dwplus.model.metrics import BINS
 from dwplus.model.score import LoadedRun, load, predict
 from dwplus.pipeline.dataset.samples import Sample
 from dwplus.pipeline.errors import DataError, UsageError
@@ -282,6 +284,35 @@ def test_maps_of_two_years_of_one_run_can_be_compared(tmp_path: Path, run: Loade
 
     assert check_pair(read_map(first), read_map(second)) == ()
     assert transitions(read_map(first), read_map(second)).changed_share == 0
+
+
+def test_confidence_is_that_of_the_calibration_and_the_tags_say_so(tmp_path: Path, run: LoadedRun) -> None:
+    image = open_image(write_image(tmp_path, 64, 64))
+    plain = make_map(run, image, tmp_path / "plain.tif", confidence=True)
+    nothing = Reliability((0,) * BINS, (0,) * BINS, (0,) * BINS, 0)
+    calibration = Calibration(
+        0.25, {}, DYNAMIC_WORLD.names, split="val", tiles=2, pixels=9, tiles_hash="0", experts=False,
+        weights="model.safetensors", weights_sha256="0", source="user:own", before=nothing, after=nothing,
+    )  # fmt: skip
+
+    made = map_image(
+        run, "hash", image, tmp_path / "map.tif", MapOptions(confidence=True), calibration=calibration,
+        progress=Silent(),
+    )  # fmt: skip
+
+    inputs = run.normaliser(*(torch.from_numpy(image.read(bands, 0, 64))[None] for bands in (BANDS[:10], BANDS[10:])))
+    with torch.inference_mode():
+        expected = (run.network(*inputs) / 0.25).softmax(dim=1).amax(dim=1)[0].numpy()
+    assert made.confidence is not None
+    assert plain.confidence is not None
+    assert codes_of(made.confidence) == pytest.approx(np.rint(100 * expected), abs=1)
+    assert codes_of(made.confidence).mean() > codes_of(plain.confidence).mean()
+    assert np.array_equal(codes_of(made.path), codes_of(plain.path))
+    for one, words in ((plain, "softmax, not calibrated"), (made, "calibrated: temperature 0.250, fitted on 2 val")):
+        with rasterio.open(one.path) as file:
+            assert file.tags()["CONFIDENCE"].startswith(words)
+    with pytest.raises(UsageError, match="is no map of this run, image and options"):
+        make_map(run, image, made.path)
 
 
 # --- what is refused --------------------------------------------------------------------------------------------------

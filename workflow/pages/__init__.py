@@ -12,6 +12,7 @@
 - ``unchanged``: whether a page would be the same if it were made again.
 - ``runs``: runs read one by one, what cannot be read of them named.
 - ``comparison``: the paper's row of each run, and the same network without Sentinel-1.
+- ``confidence``: how sure networks are and how often right, before and after calibration.
 - ``parts``: parts of a test set, its best and worst tiles.
 - ``tile_use``: which tiles are used, and why the others are not.
 """

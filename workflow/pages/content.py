@@ -25,6 +25,7 @@ from ..reproduction.verdicts import Verdict
 from ..seeds import groups_of
 from . import svg
 from .comparison import class_rows, cost_rows, s1_gains
+from .confidence import confidence_of_runs
 from .drawn import NETWORKS_DRAWN, WITH_EXTREMES, Drawing, drawn_runs
 from .kept_predictions import KeptPredictions
 from .parts import parts_of_runs, table_of
@@ -70,7 +71,7 @@ def content_of(root: DataRoot) -> dict[str, Any]:
         "verdicts": verdicts,
         **_of_paper(root, verdicts, makers.mark),
         **_of_runs(root, runs, drawing, beside_paper=beside_paper),
-        **_of_pictures(runs, drawing, classes),
+        **_of_pictures(runs, drawing, classes, makers.mark),
         **_of_training(runs, makers.mark),
         **_of_data(root, drawing, counts, makers.mark),
         "run_origins": origin.run_origins(runs),
@@ -128,7 +129,7 @@ def _names_by(summaries: Sequence[dict[str, Any]], words: Callable[[dict[str, An
     return {said: ", ".join(names) for said, names in found.items()}
 
 
-def _of_pictures(runs: Sequence[Run], drawing: Drawing, classes: ClassTable) -> dict[str, Any]:
+def _of_pictures(runs: Sequence[Run], drawing: Drawing, classes: ClassTable, mark: str) -> dict[str, Any]:
     shown = drawn_runs(runs, groups_of({run.name: run.config for run in runs}))
     by_name = {run.name: table for run in runs if (table := table_of(run)) is not None}
     of_extremes = [run.name for run in shown if run.name in by_name][:WITH_EXTREMES]
@@ -140,6 +141,11 @@ def _of_pictures(runs: Sequence[Run], drawing: Drawing, classes: ClassTable) -> 
         "runs_left_out": f" {NETWORKS_DRAWN} networks at most, one seed of each: {left} not drawn." if left else "",
         "tiles_rule": panels.TILES_RULE,
         "box_rule": panels.BOX_RULE,
+        "confidence": confidence_of_runs(
+            [(run, by_name[run.name]) for run in runs if run.name in by_name],
+            drawing.faults,
+            mark=mark,
+        ),
         "parts": parts_of_runs(list(by_name.items())),
         "extremes": {name: panels.panel_rows(found, classes) for name, found in best_and_worst.items()},
     }
