@@ -24,6 +24,7 @@ _FILES_ALONE = ("band_table", "scale", "offset", "nodata", "s1_calibration", "s1
 
 def predict_area(run_dir: Path, output: Path | None, settings: MapOptions, options: dict[str, Any]) -> None:
     """Map an area from Earth Engine; what was made is printed."""
+    from ..model.calibration import Calibration
     from ..model.run_files import weights_hash
     from ..model.runs import WEIGHTS, RunFolder
     from ..model.score import load
@@ -33,7 +34,7 @@ def predict_area(run_dir: Path, output: Path | None, settings: MapOptions, optio
     from ..pipeline.spec.sources import Source
     from ..workflow.console import console
     from ..workflow.map_of_area import check_source, inputs_of, map_area
-    from ..workflow.mapping import check_name
+    from ..workflow.mapping import check_name, confidence_as_text
     from ..workflow.source import open_pixels, planet_of, sandbox_banner
 
     today = datetime.now(UTC).date()
@@ -49,6 +50,7 @@ def predict_area(run_dir: Path, output: Path | None, settings: MapOptions, optio
     root = DataRoot.at(run_dir.resolve().parent.parent)
     loaded = load(run_dir)
     trained = loaded.config.data
+    calibration = Calibration.read(run_dir) if options["calibrated"] else None
     inputs = inputs_of(trained, built=root.recipe(), accept_s1="s1" in options["accept"])
     found = configuration(url=options["ee_url"], project=options["project"])
     source = choose_source(options["source"], found)
@@ -69,12 +71,15 @@ def predict_area(run_dir: Path, output: Path | None, settings: MapOptions, optio
             connect=lambda: pixels.session,
             concurrency=options["concurrency"],
             today=today,
+            calibration=calibration,
             meter=meter_of(options),
             progress=progress,
         )
     marked = " ".join(sorted({mark(trained.source), called.tag} - {""}))
     for one in made.maps:
         print_map(one, trained.classes, marked)
+    if options["confidence"] or options["probabilities"] or calibration is not None:
+        click.echo(f"confidence: {confidence_as_text(calibration)}")
     if made.index is not None:
         click.echo(f"{made.index}  all zones as one layer {marked}".rstrip())
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+from ..model.calibration import Calibration
 from ..model.run_config import DataCard
 from ..model.score import LoadedRun
 from ..pipeline.areas.blocks import Cache, Part, Sought, download, parts_of
@@ -173,6 +174,7 @@ def map_area(
     connect: Callable[[], Session],
     concurrency: int,
     today: date,
+    calibration: Calibration | None = None,
     meter: Meter | None = None,
     progress: Progress,
 ) -> AreaMade:
@@ -184,6 +186,7 @@ def map_area(
         source: name of the pixels' source.
         connect: to the service; called where something is missing.
         today: no scene is younger.
+        calibration: of the run, as of ``map_image``; probabilities of several pictures are averaged after it.
 
     Raises:
         UsageError: another file is there, or a setting does not fit.
@@ -197,14 +200,15 @@ def map_area(
     paths = zone_paths(path, grids)
     for note in wish.outline.notes:
         progress.say(note)
-    held = [_complete(run, run_hash, one, key, options) for one in paths]
+    marked = _marked(run_hash, key, options, calibration)
+    held = [_complete(run, one, marked, options) for one in paths]
     if all(held):
         progress.say(f"{path} is complete already")
         maps = [one for one in held if one is not None]
         return AreaMade(tuple(maps), _indexed(path, maps, run) if len(maps) > 1 else None)
     cache = Cache(path.with_name(f".{path.name}.pixels"))
     sought = cache.read_plan(key)
-    _check_free(paths, _marked(run_hash, key, options), resuming=sought is not None)
+    _check_free(paths, marked, resuming=sought is not None)
     if sought is None:
         sought = choose(wish, grids, inputs, key=key, session=connect(), today=today, progress=progress)
         cache.keep_plan(sought)
@@ -213,10 +217,15 @@ def map_area(
     cache = _download(zones, sought, cache, connect(), concurrency, meter, progress)
     images = [AreaImage(one, sought, parts, cache) for one, parts in zip(grids, zones, strict=True)]
     _check_pixels(images, wish.outline, progress)
-    marked = _marked(run_hash, key, options)
     radar = None if sought.recipe is None else radar_of(sought.recipe)
     maps = [
-        map_image(run, run_hash, image, one, options, radar=radar, progress=progress, more_tags=marked)
+        map_image(
+            *(run, run_hash, image, one, options),
+            radar=radar,
+            calibration=calibration,
+            progress=progress,
+            more_tags=marked,
+        )
         for image, one in zip(images, paths, strict=True)
     ]
     index = _indexed(path, maps, run) if len(maps) > 1 else None
@@ -246,14 +255,15 @@ def _key(wish: Wish, inputs: Inputs, source: str) -> str:
     return hashlib.sha256(repr(decides).encode()).hexdigest()[:12]
 
 
-def _marked(run_hash: str, key: str, options: MapOptions) -> dict[str, str]:
+def _marked(run_hash: str, key: str, options: MapOptions, calibration: Calibration | None) -> dict[str, str]:
     """A tag by which a complete map is known again before anything is requested."""
-    decides = (run_hash, key, options.window, options.overlap, options.tta)
+    calibrated = "" if calibration is None else calibration.digest
+    decides = (run_hash, key, options.window, options.overlap, options.tta, calibrated)
     return {"REQUEST": hashlib.sha256(repr(decides).encode()).hexdigest()[:16]}
 
 
-def _complete(run: LoadedRun, run_hash: str, path: Path, key: str, options: MapOptions) -> MapMade | None:
-    if not path.exists() or tags_of(path).get("REQUEST") != _marked(run_hash, key, options)["REQUEST"]:
+def _complete(run: LoadedRun, path: Path, marked: Mapping[str, str], options: MapOptions) -> MapMade | None:
+    if not path.exists() or tags_of(path).get("REQUEST") != marked["REQUEST"]:
         return None
     pictures = 2 if beside(path, ".count.tif").exists() else 1
     return complete_map(run.config, path, options, pictures=pictures)
