@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..pipeline.errors import DataError
 from ..pipeline.spec.version import __version__
@@ -273,3 +273,15 @@ def calibration_name(weights: str = WEIGHTS) -> str:
 def weights_digest(folder: RunFolder, weights: str = WEIGHTS) -> str:
     """SHA-256 of a run's file of weights, from the record or, in a run of an earlier version, from the file."""
     return next(reversed(folder.sums().get(weights, ())), None) or weights_hash(folder.path / weights)
+
+
+class CalibratedNetwork(nn.Module):
+    """A network whose logits are calibrated; with biases, its classes are those of the calibrated variant."""
+
+    def __init__(self, network: nn.Module, calibration: Calibration) -> None:
+        super().__init__()
+        self._network, self._calibration = network, calibration
+
+    def forward(self, primary: Tensor, auxiliary: Tensor) -> Tensor:
+        """Calibrated logits of both inputs."""
+        return self._calibration.logits(self._network(primary, auxiliary))

@@ -15,9 +15,8 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 from pyproj import CRS
-from torch import Tensor, nn
 
-from ...model.calibration import Calibration
+from ...model.calibration import CalibratedNetwork, Calibration
 from ...model.maps.classifier import Classifier
 from ...model.score import LoadedRun, check_same_data, load
 from ...pipeline.dataset.manifest import ManifestRow
@@ -101,7 +100,7 @@ def review_labels(
     check_new(folder)
     run, calibration = load(run_dir), Calibration.read(run_dir)
     if calibration is not None:
-        run = run._replace(network=_Calibrated(run.network, calibration))
+        run = run._replace(network=CalibratedNetwork(run.network, calibration))
     own = trained_here(root, run.config) or root.folder.resolve() in run_dir.resolve().parents
     dataset = open_as_trained(root, run.config, split, own=own or run.config.published is not None)
     check_same_data(run.config, dataset, allow_other_source="source" in accept, accept_s1="s1" in accept)
@@ -115,17 +114,6 @@ def review_labels(
             step.advance()
     made = _written(folder, found, sides, dataset, run_dir.name, run.config.data.source, rule, calibration)
     return replace(made, lines=(*made.lines, *_never_sure(made, sureness, rule)))
-
-
-class _Calibrated(nn.Module):
-    """A network whose logits are calibrated; with biases, its classes are those of the calibrated variant."""
-
-    def __init__(self, network: nn.Module, calibration: Calibration) -> None:
-        super().__init__()
-        self._network, self._calibration = network, calibration
-
-    def forward(self, primary: Tensor, auxiliary: Tensor) -> Tensor:
-        return self._calibration.logits(self._network(primary, auxiliary))
 
 
 _SEEN = 0.05
