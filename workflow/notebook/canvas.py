@@ -23,6 +23,7 @@ _QUIET = {
     "draw_ctrl": False,
     "search_ctrl": False,
     "measure_ctrl": False,
+    "scale_ctrl": False,
     "toolbar_ctrl": False,
 }
 
@@ -69,6 +70,8 @@ class Canvas:
         import ipyleaflet
 
         self._leaflet = ipyleaflet
+        self._told: Any = None
+        self._words = ""
         centre, zoom = centre_and_zoom(bounds)
         self.map: Any = geemap.Map(**{"center": list(centre), "zoom": zoom, **_QUIET, **(options or {})})
         self.map.add(ipyleaflet.LayersControl(position="topright"))
@@ -96,15 +99,23 @@ class Canvas:
     def outlines(self, name: str, geojson: dict[str, Any], colour: str, *, filled: bool = True) -> None:
         """Polygons in a colour; what is known of one is shown while the pointer is on it."""
         style = {"color": colour, "weight": 2, "fillColor": colour, "fillOpacity": 0.35 if filled else 0.0}
-        self.map.add_geojson(geojson, layer_name=name, style=style, info_mode="on_hover")
+        layer = self._leaflet.GeoJSON(data=geojson, name=name, style=style, hover_style={"weight": 4})
+        layer.on_hover(lambda properties, **_: self._tell(properties))
+        self.map.add(layer)
 
     def earth_engine(self, image: Any, shown: Mapping[str, Any], name: str) -> None:
         """A layer that the connected Earth Engine computes."""
         self.map.add_layer(image, dict(shown), name)
 
     def legend(self, legend: ClassLegend, position: str = "bottomright") -> None:
-        titles, colours = zip(*legend.entries, strict=True) if legend.entries else ((), ())
-        self.map.add_legend(title=legend.title, keys=list(titles), colors=list(colours), position=position)
+        """Colours and what they mean; plain HTML, which a saved page shows too."""
+        rows = "".join(
+            f"<div><span style='display:inline-block;width:14px;height:14px;margin-right:6px;"
+            f"background:{escape(colour)}'>"
+            f"</span>{escape(title)}</div>"
+            for title, colour in legend.entries
+        )
+        self._box(f"<b>{escape(legend.title)}</b>{rows}", position)
 
     def split(self, left: Any, right: Any) -> None:
         """Show one layer on the left of a line that can be moved, the other on its right."""
@@ -114,5 +125,18 @@ class Canvas:
         """What the map shows, in a corner; the mark (SANDBOX) first and large."""
         marked = f"<b style='color:#b58900;font-size:15px'>{escape(mark)}</b><br>" if mark else ""
         below = "".join(f"<br>{escape(line)}" for line in lines)
-        box = f"<div style='padding:4px 8px;line-height:1.35'>{marked}<b>{escape(title)}</b>{below}</div>"
-        self.map.add_html(box, position="bottomleft")
+        self._told = self._box(f"{marked}<b>{escape(title)}</b>{below}", "bottomleft")
+        self._words = self._told.value
+
+    def _tell(self, properties: Mapping[str, Any] | None) -> None:
+        """Say what is known of the tile under the pointer, below the words in the corner."""
+        if self._told is not None:
+            known = "<br>".join(f"{escape(str(k))}: {escape(str(v))}" for k, v in (properties or {}).items() if v != "")
+            self._told.value = f"{self._words}<div style='padding:4px 8px'>{known}</div>"
+
+    def _box(self, html: str, position: str) -> Any:
+        import ipywidgets
+
+        widget = ipywidgets.HTML(f"<div style='padding:4px 8px;line-height:1.35'>{html}</div>")
+        self.map.add(self._leaflet.WidgetControl(widget=widget, position=position))
+        return widget

@@ -1,6 +1,7 @@
 """``dwplus.show``: what lies on the map, and what is refused."""
 
 import base64
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -55,8 +56,10 @@ def widgets(shown: Any) -> Iterator[Any]:
 
 
 def legend(shown: Any) -> dict[str, str]:
-    (found,) = [control.widget for control in widgets(shown) if hasattr(control.widget, "legend_keys")]
-    return dict(zip(found.legend_keys, found.legend_colors, strict=True))
+    """Title -> colour, out of all legends of a map."""
+    return {
+        title: colour for colour, title in re.findall(r"background:(#[0-9a-f]{6})'></span>([^<]*)</div>", texts(shown))
+    }
 
 
 def colours(layer: Any) -> set[tuple[int, ...]]:
@@ -74,6 +77,17 @@ def test_a_data_root_is_shown_as_its_tiles_by_split(root: DataRoot) -> None:
     assert list(legend(shown)) == names
     assert "SANDBOX" in texts(shown)
     assert "5 of 5 tiles complete" in texts(shown)
+
+
+def test_what_is_known_of_a_tile_is_said_while_the_pointer_is_on_it(root: DataRoot) -> None:
+    shown = show(root)
+    layer = shown.layers[-1]
+    feature = layer.data["features"][0]
+
+    # what the browser sends
+    layer._handle_mouse_events(None, {"event": "mouseover", "properties": feature["properties"], "id": "0"}, [])
+
+    assert f"tile: {feature['properties']['tile']}" in texts(shown)
 
 
 def test_a_tile_is_shown_in_layers_with_a_split_panel(root: DataRoot) -> None:
