@@ -1,4 +1,4 @@
-"""A geemap map to draw on: pictures, outlines, legends, a split panel and words. The only file that knows geemap."""
+"""A geemap map to draw on: pictures, outlines, legends, a slider and words. The only file that knows geemap."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ _ROOM_PX = (700.0, 450.0)
 """Width and height in which the bounds of a map are shown."""
 
 _MOST_ZOOM, _LEAST_ZOOM = 15, 1
-_PANES = {"split-left": {"zIndex": 440}, "split-right": {"zIndex": 441}}
-"""Panes of the layers that a split panel cuts: it cuts whole panes of Leaflet, so each side has one of its own."""
 
 # Tools that draw on Earth Engine's behalf are left out: they would have to sign in.
 _QUIET = {
@@ -76,14 +74,11 @@ class Canvas:
         self.map: Any = geemap.Map(**{"center": list(centre), "zoom": zoom, **_QUIET, **(options or {})})
         self.map.add(ipyleaflet.LayersControl(position="topright"))
 
-    def picture(self, picture: Picture, *, shown: bool = True, side: str | None = None) -> Any:
-        """Add a picture; ``side`` (left or right) is that of a split panel."""
-        (west, south, east, north), panes = picture.bounds, {}
-        if side is not None:
-            self.map.panes = {**self.map.panes, **_PANES}
-            panes = {"pane": f"split-{side}"}
+    def picture(self, picture: Picture, *, shown: bool = True) -> Any:
+        """Add a picture."""
+        west, south, east, north = picture.bounds
         layer = self._leaflet.ImageOverlay(
-            url=picture.url, bounds=[(south, west), (north, east)], name=picture.name, visible=shown, **panes
+            url=picture.url, bounds=[(south, west), (north, east)], name=picture.name, visible=shown
         )
         self.map.add(layer)
         return layer
@@ -117,9 +112,18 @@ class Canvas:
         )
         self._box(f"<b>{escape(legend.title)}</b>{rows}", position)
 
-    def split(self, left: Any, right: Any) -> None:
-        """Show one layer on the left of a line that can be moved, the other on its right."""
-        self.map.add(self._leaflet.SplitMapControl(left_layer=left, right_layer=right))
+    def fade(self, layer: Any) -> None:
+        """A slider from what lies below a picture (left) to the picture alone (right); works in saved pages too.
+
+        ipyleaflet's split panel cuts tiled layers alone, and these are pictures.
+        """
+        import ipywidgets
+
+        slider = ipywidgets.FloatSlider(
+            value=layer.opacity, min=0.0, max=1.0, step=0.05, readout=False, layout={"width": "220px"}
+        )
+        ipywidgets.jslink((slider, "value"), (layer, "opacity"))
+        self.map.add(self._leaflet.WidgetControl(widget=slider, position="topright"))
 
     def words(self, title: str, lines: Sequence[str] = (), *, mark: str = "") -> None:
         """What the map shows, in a corner; the mark (SANDBOX) first and large."""

@@ -161,23 +161,23 @@ def _show_tile(
         _add_earth_engine(canvas, root, row, known.scene)
         ground = None
     else:
-        ground = canvas.picture(_true_colour(root, row), side="left")
+        ground = canvas.picture(_true_colour(root, row))
         if root.has_s1():
-            canvas.picture(_radar(root, row), shown=False, side="left")
+            canvas.picture(_radar(root, row), shown=False)
     classes = root.classes()
-    label = canvas.picture(_label(root, row, classes), shown=run is None or ground is None, side="right")
+    label = canvas.picture(_label(root, row, classes), shown=run is None or ground is None)
     canvas.legend(legend_of(classes))
     lines = [f"{row.tile.date}, {row.split('strict')}, labels {row.labeler}, biome {row.tile.biome}"]
     right = label
     if run is not None:
         name, loaded = _load(root, run, device)
-        right = canvas.picture(_prediction(root, row, name, loaded), side="right")
+        right = canvas.picture(_prediction(root, row, name, loaded))
         lines.append(f"prediction of {name}")
         if loaded.config.data.classes.hash != classes.hash:
             canvas.legend(legend_of(loaded.config.data.classes, f"Classes of {name}"), "bottomleft")
     if ground is not None:
-        canvas.split(ground, right)
-        lines.append(f"left: true colour; right: {'label' if run is None else 'prediction'}")
+        canvas.fade(right)
+        lines.append(f"slider: from true colour to the {'label' if run is None else 'prediction'}")
     canvas.words(row.tile.id, lines, mark=_mark(root))
     return canvas.map
 

@@ -90,22 +90,19 @@ def test_what_is_known_of_a_tile_is_said_while_the_pointer_is_on_it(root: DataRo
     assert f"tile: {feature['properties']['tile']}" in texts(shown)
 
 
-def test_a_tile_is_shown_in_layers_with_a_split_panel(root: DataRoot) -> None:
+def test_a_tile_is_shown_in_layers_with_a_slider_between_them(root: DataRoot) -> None:
     tile = root.manifest().rows[0].tile
 
     shown = show(str(root.folder), tile=tile.id)
 
     found = layers(shown)
     assert list(found) == ["Sentinel-2 true colour", "Sentinel-1 VV, mean", "Label"]
-    (split,) = [control for control in shown.controls if type(control).__name__ == "SplitMapControl"]
-    assert (split.left_layer, split.right_layer) == (found["Sentinel-2 true colour"], found["Label"])
-    # Leaflet cuts whole panes: the two sides may not share one.
-    assert split.left_layer.pane != split.right_layer.pane
-    assert {split.left_layer.pane, split.right_layer.pane} <= set(shown.panes)
+    (slider,) = [one.widget for one in widgets(shown) if type(one.widget).__name__ == "FloatSlider"]
+    assert (slider.min, slider.value, slider.max) == (0, found["Label"].opacity, 1)
     assert colours(found["Label"]) <= {one.rgb for one in DYNAMIC_WORLD.classes}
     assert legend(shown)["Water"].lower().endswith("419bdf")
     assert "SANDBOX" in texts(shown)
-    (south, west), (north, east) = split.left_layer.bounds
+    (south, west), (north, east) = found["Sentinel-2 true colour"].bounds
     assert south < tile.centre[1] < north
     assert west < tile.centre[0] < east
 
