@@ -187,7 +187,7 @@ def test_every_command_line_that_is_written_somewhere_can_be_parsed(line: str) -
 
 
 @pytest.mark.parametrize(
-    "line", ["dwplus bild", "dwplus build --regoin all", "dwplus status --by planet", "dwplus score a b"]
+    "line", ["dwplus bild", "dwplus build --regoin all", "dwplus status --by planet", "dwplus status a b"]
 )
 def test_a_command_line_that_does_not_exist_is_found(line: str) -> None:
     with pytest.raises(click.UsageError):

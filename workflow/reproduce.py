@@ -90,7 +90,7 @@ def check_scope(root: DataRoot, scope: Scope | None) -> None:
     held = root.source() if root.manifest_file.is_file() else ""
     found = scope_of(Source.of(held)) if held else None
     # Pixels of an unverified server say so in every number; they are the paper's way on another machine.
-    if scope is not None and found is not None and (found == "sandbox") != (scope == "sandbox"):
+    if scope is not None and found is not None and (found == "sandbox") != (scope != "paper"):
         raise UsageError(
             f"{root} holds pixels of {held}, which are no part of --scope {scope}; name another folder with --data"
         )
@@ -240,7 +240,7 @@ def next_command(document: Mapping[str, Any], result: BuildResult | None) -> str
     """What to do next, as a command; ``document`` is ``verdicts.json``."""
     if result is not None and result.failed:
         return "the same command again: it retries tiles that failed"
-    if document["scope"] == "sandbox":
+    if document["scope"] != "paper":
         return "dwplus reproduce --scope paper --dry-run --project MY-PROJECT"
     missing = any(one["verdict"] == "not run" and one["kind"] == "score" for one in document["numbers"])
     return "dwplus reproduce --scope paper" if missing else "dwplus reproduce --scope paper --seeds 0,1,2"

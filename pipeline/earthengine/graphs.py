@@ -172,7 +172,9 @@ def tile_image(tile: Tile, recipe: Recipe, scene: SceneRef) -> ee.Image:
     Every scene is resampled bilinearly by itself, before scenes are put together: a composite has no native grid
     that could still be interpolated.
     """
-    image: ee.Image = _stored_s2(scene).addBands(_stored_s1(tile, recipe, scene))
+    image: ee.Image = _stored_s2(scene)
+    for part in _stored_s1(tile, recipe, scene):
+        image = image.addBands(part)
     return image
 
 
@@ -182,16 +184,15 @@ def _stored_s2(scene: SceneRef) -> ee.Image:
     return image
 
 
-def _stored_s1(tile: Tile, recipe: Recipe, scene: SceneRef) -> ee.Image:
-    """VV, VH and the number of observations."""
+def _stored_s1(tile: Tile, recipe: Recipe, scene: SceneRef) -> tuple[ee.Image, ee.Image]:
+    """VV and VH, and the number of observations."""
     stack = s1_stack(tile, recipe, scene)
     mean = stack.mean()
     if recipe.s1_mean == "linear":
         mean = mean.log10().multiply(10)
     mean = mean.unmask(S1_FILL, False).toFloat()
     count = stack.select(["VV"]).count().rename(["S1_N"]).unmask(0, False).toUint16()
-    image: ee.Image = mean.addBands(count)
-    return image
+    return mean, count
 
 
 def _s2_image(scene: SceneRef) -> ee.Image:
@@ -266,7 +267,8 @@ def pixel_request(
     if tuple(bands) == S2_BANDS:
         image = _stored_s2(scene)
     elif tuple(bands) == REQUEST_BANDS[len(S2_BANDS) :]:
-        image = _stored_s1(tile, recipe, scene)
+        mean, count = _stored_s1(tile, recipe, scene)
+        image = mean.addBands(count)
     else:
         image = tile_image(tile, recipe, scene)
     return tile_request(image, tile, window or (0, 0, *tile.shape))

@@ -27,6 +27,8 @@ def write_report(root: DataRoot, *, progress: Progress) -> Path:
         with progress.stage("Writing the report", None, unit="pages") as step:
             made = _write(root, path, inputs)
             step.advance()
+    else:
+        progress.say(f"{path} is up to date")
     for name, sentences in made.faults.items():
         progress.say(f"run {name}: {'; '.join(sentences)}")
     return path
