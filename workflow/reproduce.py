@@ -90,7 +90,7 @@ def check_scope(root: DataRoot, scope: Scope | None) -> None:
     held = root.source() if root.manifest_file.is_file() else ""
     found = scope_of(Source.of(held)) if held else None
     # Pixels of an unverified server say so in every number; they are the paper's way on another machine.
-    if scope is not None and found is not None and (found == "sandbox") != (scope != "paper"):
+    if scope is not None and found is not None and (found == "paper") != (scope == "paper"):
         raise UsageError(
             f"{root} holds pixels of {held}, which are no part of --scope {scope}; name another folder with --data"
         )
