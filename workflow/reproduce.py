@@ -29,7 +29,7 @@ from ..pipeline.spec.words import count_of
 from .beside import current_product_scores, row_of, score_product
 from .pages.report import write_report
 from .pages.tile_use import TileUse
-from .reproduction.document import Scope, part_title, scope_of
+from .reproduction.document import Scope, part_title
 from .reproduction.plan import Machine, Training, share, wanted, wants_products
 from .reproduction.verdicts import hours_as_text
 from .seeds import settings_of_seeds
@@ -88,9 +88,8 @@ def check_scope(root: DataRoot, scope: Scope | None) -> None:
         UsageError: it holds pixels of the other one.
     """
     held = root.source() if root.manifest_file.is_file() else ""
-    found = scope_of(Source.of(held)) if held else None
     # Pixels of an unverified server say so in every number; they are the paper's way on another machine.
-    if scope is not None and found is not None and (found == "paper") != (scope == "paper"):
+    if scope is not None and held and Source.of(held).synthetic == (scope == "paper"):
         raise UsageError(
             f"{root} holds pixels of {held}, which are no part of --scope {scope}; name another folder with --data"
         )

@@ -82,8 +82,6 @@ class AreaImage:
         made: dict[str, str] = {
             "PIXELS": sought.source,
             "AREA": sought.key,
-            "DATE": " ".join(sorted({day for one in days for day in one})),
-            "IMAGES": ", ".join(f"{scene} of {scene[:4]}-{scene[4:6]}-{scene[6:8]}" for scene in self.scenes),
             "S2_DAYS": ", ".join(" + ".join(one) for one in days),
             "S2_SCENES": " ".join(self.scenes),
             "CLOUD_RULE": ", ".join(_RULES[rule] for rule in rules),

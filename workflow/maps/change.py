@@ -262,7 +262,7 @@ def _tags(first: MapRecord, second: MapRecord, of: ChangeClasses) -> dict[str, s
         "CHANGE": f"{first.path.name} ({hashes[0]}) to {second.path.name} ({hashes[1]})",
         "DATE": "/".join(f"{one[0]}" for one in days if one is not None),
         "IMAGES": ", ".join((*first.scenes, *second.scenes)),
-        "SANDBOX": sandbox or ("the pixels are synthetic" if "SANDBOX" in (first.mark, second.mark) else ""),
+        "SANDBOX": sandbox or ("the pixels are synthetic" if first.synthetic or second.synthetic else ""),
         **{key: first.tags[key] for key in kept if first.tags.get(key) and first.tags[key] == second.tags.get(key)},
         "CLASSES": words,
     }

@@ -116,7 +116,7 @@ def attribution(record: MapRecord) -> str:
     source = Source.of(record.tags.get("TRAINED_ON", ""))
     years = "" if record.days is None else _years(*record.days)
     real = record.tags.get("LICENCE", f"Contains modified Copernicus Sentinel data {years}")
-    images = "" if record.tags.get("PIXELS") == "SANDBOX" else real
+    images = "" if record.synthetic_pixels else real
     terms = source.licence.format(years="").replace("  ", " ").replace(" ;", ";")
     return "; ".join(part.strip() for part in (images, f"network trained on: {terms}") if part)
 
@@ -127,7 +127,7 @@ def _years(first: date, last: date) -> str:
 
 def _links(record: MapRecord) -> list[dict[str, str]]:
     source = Source.of(record.tags.get("TRAINED_ON", ""))
-    terms = [COPERNICUS_TERMS] if record.tags.get("PIXELS") != "SANDBOX" or not source.synthetic else []
+    terms = [COPERNICUS_TERMS] if not record.synthetic_pixels or not source.synthetic else []
     terms += [CC_BY] if not source.synthetic and not source.added else []
     return [{"rel": "license", "href": href, "title": title, "type": "text/html"} for href, title in terms]
 

@@ -22,7 +22,7 @@ from ...pipeline.errors import DataError, in_brief
 from ...pipeline.raster.class_map import count_codes
 from ...pipeline.raster.gdal import fixed_options
 from ...pipeline.spec.classes import CODE_UNMARKED
-from ...pipeline.spec.sources import Source
+from ...pipeline.spec.sources import SANDBOX, Source
 from ..area.ellipsoid import Grid
 
 Rgb = tuple[int, int, int]
@@ -98,14 +98,24 @@ class MapRecord:
     def mark(self) -> str:
         """``SANDBOX`` or another source that is to be named beside the map; mostly empty."""
         trained = self.tags.get("TRAINED_ON", "")
-        if "SANDBOX" in self.tags or self.tags.get("PIXELS") == "SANDBOX":
-            return "SANDBOX"
+        if self.synthetic:
+            return SANDBOX.mark
         return Source.of(trained).mark if trained else ""
+
+    @property
+    def synthetic_pixels(self) -> bool:
+        """Whether no satellite has seen the pixels that were mapped."""
+        return Source.of(self.tags.get("PIXELS", "")).synthetic
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the pixels, or those that the network was trained on, are synthetic."""
+        return bool(self.tags.get("SANDBOX")) or self.synthetic_pixels
 
     @property
     def sandbox(self) -> str:
         """A sentence about synthetic pixels; empty where there are none."""
-        if self.mark != "SANDBOX":
+        if not self.synthetic:
             return ""
         said = self.tags.get("SANDBOX", "the pixels are synthetic")
         return f"SANDBOX: {said}. This map says nothing about the Earth."

@@ -185,7 +185,7 @@ def read_map(path: Path, *, most_px: int = MAX_SIDE_PX) -> MapFile:
         (title, "#{:02x}{:02x}{:02x}".format(*table[code][:3])) for code, title in named.items() if table[code, 3]
     ]
     picture = place(path.name, np.moveaxis(table[codes], -1, 0), crs, affine, most_px=most_px)
-    return MapFile(picture, ClassLegend("Classes", tuple(entries)), "SANDBOX" in tags, coarser)
+    return MapFile(picture, ClassLegend("Classes", tuple(entries)), bool(tags.get("SANDBOX")), coarser)
 
 
 def _titles(path: Path) -> dict[int, str]:
