@@ -207,14 +207,14 @@ def _print_counts() -> None:
 def _print_plan(what: Wanted, options: dict[str, Any]) -> None:
     """Show what is there and what the rest would cost; contacts nothing and writes nothing."""
     from ..model.settings import profile
-    from ..pipeline.spec.sources import Source
+    from ..pipeline.spec.sources import SANDBOX
     from ..workflow.reproduce import check_scope
     from ..workflow.reproduction.outlook import lines_of_maps, lines_of_trainings, planned
     from ..workflow.reproduction.plan import share
 
     root, words, cost = forecast_of(options)
     check_scope(root, _scope_of(options["source"]))
-    synthetic = root.folder.name == Source.of("SANDBOX").folder
+    synthetic = root.folder.name == SANDBOX.folder
     click.echo(f"data        {root}: {words}")
     if cost.tiles:
         click.echo(f"requests     {cost.requests:,}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,7 +72,7 @@ def show(
         DataError: there is no such data root, tile, run or map, or a file is damaged.
     """
     geemap_or_refuse()
-    if pixels not in ("files", "earthengine"):
+    if pixels not in get_args(Pixels):
         raise UsageError(f"pixels={pixels!r}: choose 'files' or 'earthengine'")
     if not isinstance(what, DataRoot):
         path = Path(what)
@@ -157,7 +157,7 @@ def _show_tile(
         why = "it is not built yet" if known is None else f"it is {known.state}: {known.reason or known.detail}"
         raise DataError(f"tile {row.tile.id} has no pixels: {why}; run 'dwplus build'")
     canvas = Canvas(bounds_of([row]), options)
-    if pixels == "earthengine":
+    if pixels != "files":
         _add_earth_engine(canvas, root, row, known.scene)
         ground = None
     else:
