@@ -4,16 +4,14 @@
 
 ``planet-tiles.png``: a test tile of each biome, land cover, true colour and mean VV. ``planet-labels.png``: the truth
 of a tile, and what annotators and a model make of it. With ``--data``, a data root that ``make reproduce`` made, also
-``report-tiles.png``: the tiles of its report, with what each run predicted; and the scores of its runs are printed.
+``report-tiles.png``: test tiles with what each run predicted; and the scores of its runs are printed.
 """
 
 from __future__ import annotations
 
 import argparse
-import base64
 import io
 import json
-import re
 import tempfile
 from pathlib import Path
 
@@ -23,8 +21,16 @@ from dwplus.local_ee.catalogue.annotations import annotate
 from dwplus.local_ee.catalogue.sites import SandboxTile
 from dwplus.local_ee.planet import utm
 from dwplus.local_ee.planet.labelling import Annotator
+from dwplus.model.score import load, predict
+from dwplus.pipeline.dataset.root import DataRoot
+from dwplus.pipeline.dataset.samples import Dataset
+from dwplus.pipeline.raster.geotiff import read_bands
 from dwplus.pipeline.spec.classes import DYNAMIC_WORLD, IGNORE
 from dwplus.pipeline.spec.tiles import biome_names
+from dwplus.workflow.pages.figures import panels_figure
+from dwplus.workflow.pages.pixels import TileView
+from dwplus.workflow.pages.sections.panels import varied
+from dwplus.workflow.training import open_as_trained
 from numpy.typing import NDArray
 from rigs import arguments
 from rigs.planet_views import Sandbox, centres
@@ -32,6 +38,9 @@ from rigs.planet_views import Sandbox, centres
 mpl.use("Agg")
 
 GREY = 0.93
+_TILES = 4
+"""Test tiles of the picture of predictions."""
+
 PEOPLE: tuple[Annotator, ...] = ("consensus", "expert", "non_expert")
 
 
@@ -50,7 +59,7 @@ def main() -> None:
         _draw_tiles(sandbox, tiles, options, folder / "planet-tiles.png")
         _draw_labels(sandbox, _most_varied(sandbox, tiles), folder / "planet-labels.png")
         if options.data is not None:
-            (folder / "report-tiles.png").write_bytes(_picture_of_report(options.data / "report" / "index.html"))
+            _draw_predictions(options.data, folder / "report-tiles.png")
             _print_scores(options.data)
 
 
@@ -132,10 +141,28 @@ def _save(figure: object, to: Path) -> None:
     print(to)
 
 
-def _picture_of_report(page: Path) -> bytes:
-    """The largest picture of a report, which is that of the tiles."""
-    pictures = re.findall(r"data:image/png;base64,([A-Za-z0-9+/=]+)", page.read_text("utf-8"))
-    return base64.b64decode(max(pictures, key=len))
+def _draw_predictions(data: Path, to: Path) -> None:
+    """The test tiles that the report draws, each with its label and what every run says of it."""
+    root = DataRoot.at(data)
+    label = {sample.tile_id: sample.label for sample in Dataset(root, split="test")}
+    said: dict[str, dict[str, NDArray[np.uint8]]] = {}
+    for folder in sorted(path.parent for path in root.runs.glob("*/scores.json")):
+        run = load(folder, device="cpu")
+        tiles = open_as_trained(root, run.config, "test")
+        said[folder.name] = {sample.tile_id: predict(run, sample) for sample in tiles}
+    rows = varied([row for row in root.complete() if row.tile.id in label], _TILES)
+    views = [
+        TileView(
+            row.tile.id,
+            read_bands(root.shard(row.tile), ("B4", "B3", "B2")),
+            read_bands(root.shard(row.tile), ("VV",))[0],
+            label[row.tile.id],
+            {name: classes[row.tile.id] for name, classes in said.items()},
+        )
+        for row in rows
+    ]
+    to.write_bytes(panels_figure(views, title="Test tiles of the sandbox", mark="SANDBOX"))
+    print(to)
 
 
 def _print_scores(root: Path) -> None:
