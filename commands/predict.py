@@ -63,7 +63,7 @@ def service_of_area(function: Any) -> Any:
     return in_order(function, project_option, ee_url_option, concurrency_option, budget_options)
 
 
-@click.command(short_help="Map the land cover of an image with a trained run.")
+@click.command(short_help="Map the land cover of an area or an image with a trained run.")
 @click.argument("run")
 @area_options
 @click.option(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -258,49 +259,36 @@ def score(
     if ensemble is not None:
         run = average_runs(root, (run, *others), ensemble, calibrate_on=calibrate_on, progress=progress).name
     elif others:
-        raise UsageError(f"score one run at a time: {run}; --ensemble NAME averages several")
+        raise UsageError(f"name one run, not {1 + len(others)}; --ensemble NAME averages them")
     found = find_runs(root, run)
     if shared:
         score_on_shared_pixels(root, found, split=split, progress=progress, as_json=as_json)
         return
     check_one_training(found)
+    score_one = partial(
+        score_run,
+        root,
+        split=split,
+        weights=weights,
+        accept=accept,
+        drop=lost,
+        mask=mask,
+        calibrate_on=calibrate_on,
+        tta=tta,
+        progress=progress,
+    )
     if group or as_csv:
         if len(found) > 1:
             raise UsageError(f"--group and --csv are of one run: name one of {', '.join(path.name for path in found)}")
         kept = current_scores(root, found[0], split=split, weights=weights, mask=mask, drop=lost, variant=variant)
         if kept is None:
-            made = score_run(
-                root,
-                found[0],
-                split=split,
-                weights=weights,
-                accept=accept,
-                drop=lost,
-                mask=mask,
-                calibrate_on=calibrate_on,
-                tta=tta,
-                progress=progress,
-            )
+            made = score_one(found[0])
             kept = made, read_table(RunFolder(found[0]), made)
         if is_first_process():
             print_groups(*kept, group or "class", as_json=as_json, as_csv=as_csv)
         check_nothing_lost(root, found[0], split)
         return
-    scores = {
-        path.name: score_run(
-            root,
-            path,
-            split=split,
-            weights=weights,
-            accept=accept,
-            drop=lost,
-            mask=mask,
-            calibrate_on=calibrate_on,
-            tta=tta,
-            progress=progress,
-        )
-        for path in found
-    }
+    scores = {path.name: score_one(path) for path in found}
     if not is_first_process():
         return
     if len(found) == 1:

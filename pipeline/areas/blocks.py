@@ -253,14 +253,7 @@ def make_part(part: Part, sought: Sought, cache: Cache, *, session: Session, tal
             path.unlink(missing_ok=True)
             known = replace(known, state="discarded", reason="no_s1" if part.picture is None else "no_s2")
     session.settle(tally)
-    return replace(
-        known,
-        seconds=round(time.monotonic() - started, 3),
-        requests=tally.requests,
-        refused=tally.refused,
-        received=tally.received_bytes,
-        eecu_s=round(tally.eecu_s or 0.0, 4),
-    )
+    return replace(known, **tally.costs(started))
 
 
 def _s1(tile: Tile, sought: Sought, session: Session, tally: Tally) -> NDArray[np.uint16]:

@@ -161,14 +161,7 @@ def make_layer(root: DataRoot, layer: Layer, row: ManifestRow, *, pixels: PixelS
             write_atomically(path, content)
             known = replace(known, bytes=len(content), sha256=sha256_of(content))
     pixels.settle(tally)
-    return replace(
-        known,
-        seconds=round(time.monotonic() - started, 3),
-        requests=tally.requests,
-        refused=tally.refused,
-        received=tally.received_bytes,
-        eecu_s=round(tally.eecu_s or 0.0, 4),
-    )
+    return replace(known, **tally.costs(started))
 
 
 def _tags(layer: Layer, row: ManifestRow, scenes: str, source: str) -> dict[str, str]:

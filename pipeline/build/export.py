@@ -267,14 +267,7 @@ def make_shard(
     started, tally = time.monotonic(), tally or Tally()
     settled = _settled(row, pixels, recipe, root, tally, encoders or threading.Semaphore())
     pixels.settle(tally)
-    return replace(
-        settled,
-        seconds=round(time.monotonic() - started, 3),
-        requests=tally.requests,
-        refused=tally.refused,
-        received=tally.received_bytes,
-        eecu_s=round(tally.eecu_s or 0.0, 4),
-    )
+    return replace(settled, **tally.costs(started))
 
 
 def _settled(

@@ -102,6 +102,16 @@ class Tally:
     eecu_s: float | None = None
     profiles: list[str] = field(default_factory=list)
 
+    def costs(self, started: float) -> dict[str, Any]:
+        """What it took since a moment of ``time.monotonic``, as a row of the ledger calls it."""
+        return {
+            "seconds": round(time.monotonic() - started, 3),
+            "requests": self.requests,
+            "refused": self.refused,
+            "received": self.received_bytes,
+            "eecu_s": round(self.eecu_s or 0.0, 4),
+        }
+
 
 class PixelSource(Protocol):
     """Where pixels come from."""
