@@ -92,7 +92,7 @@ def test_several_runs_are_averaged_on_request_alone(data_root: LayOut) -> None:
 
     code, said = score(root, "one", "two")
     assert code
-    assert "--ensemble NAME averages several" in said
+    assert "--ensemble NAME averages them" in said
 
     code, said = score(root, "one", "two", "--ensemble", "mean")
     assert code == 0

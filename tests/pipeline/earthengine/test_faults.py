@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 
@@ -48,8 +48,9 @@ SIZE = 128
 X = 590130.0
 """Left edge of the tile that meets the faults; requests name it."""
 
-QUICK = RequestRetries(deadline_s=20, attempts=3, first_wait_s=0.01, longest_wait_s=0.02, refused_s=0.3)
-HASTY = RequestRetries(deadline_s=1.0, attempts=2, first_wait_s=0.01, longest_wait_s=0.02, refused_s=0.3)
+QUICK = RequestRetries(deadline_s=20, attempts=3, first_wait_s=0.01, longest_wait_s=0.02, refused_s=20)
+SOON_REFUSED = replace(QUICK, refused_s=0.3)
+HASTY = replace(QUICK, deadline_s=1.0, attempts=2)
 
 
 def row(number: int, x: float) -> ManifestRow:
@@ -263,7 +264,7 @@ def test_what_lasts_fails_the_tile_with_its_reason(tmp_path: Path, service: Serv
 
 @pytest.mark.parametrize(("fault", "code"), STOPS.values(), ids=STOPS.keys())
 def test_what_no_tile_gets_past_stops_the_run(tmp_path: Path, service: Service, fault: Fault, code: ExitCode) -> None:
-    result = service.run(DataRoot.at(tmp_path), fresh(fault))
+    result = service.run(DataRoot.at(tmp_path), fresh(fault), SOON_REFUSED)
 
     assert result.error is not None
     assert result.error.exit_code == code
