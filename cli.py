@@ -37,7 +37,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "models": ("models:models", "List networks that can be trained."),
     "cost": ("models:cost", "Show what networks cost: parameters, GFLOPs, speed, memory."),
     "train": ("train:train", "Train a network on the data set."),
-    "score": ("train:score", "Score a trained run on the test tiles."),
+    "score": ("score:score", "Score a trained run on the test tiles."),
     "predict": ("predict:predict", "Map the land cover of an area or an image with a trained run."),
     "runs": ("runs:runs", "Compare runs: scores, time, settings that differ."),
     "compare": ("compare:compare", "Compare scored runs on the same tiles, with intervals and p values."),

@@ -30,7 +30,7 @@ from dwplus.pipeline.spec.tiles import biome_names
 from dwplus.workflow.pages.figures import panels_figure
 from dwplus.workflow.pages.pixels import TileView
 from dwplus.workflow.pages.sections.panels import varied
-from dwplus.workflow.training import open_as_trained
+from dwplus.workflow.splits import open_as_trained
 from numpy.typing import NDArray
 from rigs import arguments
 from rigs.planet_views import Sandbox, centres

@@ -143,8 +143,8 @@ def predict(
     from ..model.score import load
     from ..workflow.console import console
     from ..workflow.mapping import MapOptions, check_fits, confidence_as_text, map_image
+    from ..workflow.seeds import find_run
     from ..workflow.source import root_with_runs
-    from ..workflow.training import find_run
     from .predict_area import predict_area
 
     run_dir = Path(run)

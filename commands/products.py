@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -46,8 +46,21 @@ def score_on_shared_pixels(root: DataRoot, runs: list[Path], *, split: str, prog
     """Score runs on the pixels that are valid in all layers, and print their rows."""
     from ..workflow.beside import score_shared
 
-    for path in runs:
-        _print(score_shared(root, path, split=split, progress=progress), "network", as_json=as_json)
+    scores = {path.name: score_shared(root, path, split=split, progress=progress) for path in runs}
+    if as_json and len(scores) > 1:
+        documents = {name: row_document(one, "network") for name, one in scores.items()}
+        click.echo(json.dumps({"runs": list(scores), "scores": documents}, indent=1))
+        return
+    for one in scores.values():
+        _print(one, "network", as_json=as_json)
+
+
+def row_document(scores: BesideScores, kind: str) -> dict[str, Any]:
+    """What is kept of scores, for JSON, with what the text shows beside: scores with classes merged, the lost share."""
+    from ..workflow.beside import row_of
+
+    row = row_of(scores, kind)
+    return {**scores.to_dict(), "kind": kind, "merged": row.merged, "lost": row.lost}
 
 
 def _print(scores: BesideScores, kind: str, *, as_json: bool) -> None:
@@ -56,7 +69,7 @@ def _print(scores: BesideScores, kind: str, *, as_json: bool) -> None:
     from ..workflow.beside import row_of
 
     if as_json:
-        click.echo(json.dumps(scores.to_dict(), indent=1))
+        click.echo(json.dumps(row_document(scores, kind), indent=1))
         return
     row, beside = row_of(scores, kind), mark(scores.source)
     click.echo(f"{row.title}, {count_of(scores.tiles, 'tile')} {beside}".rstrip())

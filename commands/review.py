@@ -68,8 +68,8 @@ def review(
     from ..workflow.console import console
     from ..workflow.review.regions import Rule
     from ..workflow.review.review import review_folder, review_labels
+    from ..workflow.seeds import find_run
     from ..workflow.source import root_with_runs
-    from ..workflow.training import find_run
 
     root = root_with_runs(data, source, runs)
     run_dir = find_run(root, run)

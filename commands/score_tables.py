@@ -22,29 +22,63 @@ if TYPE_CHECKING:
 
 
 def print_seeds(
-    name: str, scores: Mapping[str, Scores], bounds: Mapping[str, tuple[float, float] | None], *, as_json: bool
+    name: str,
+    scores: Mapping[str, Scores],
+    bounds: Mapping[str, tuple[float, float] | None],
+    folders: Mapping[str, RunFolder],
+    *,
+    as_json: bool,
 ) -> None:
-    """Scores of the runs of several seeds: mean, deviation and interval, or all of them as JSON."""
+    """Scores of the runs of several seeds: mean, deviation and interval, or all of them as JSON.
+
+    Args:
+        folders: of the runs, where their calibrated variants are wanted too.
+    """
     from ..model.metrics import overall
     from ..workflow.seeds import as_text, scores_of_seeds
 
     if as_json:
-        click.echo(json.dumps(scores_of_seeds(name, scores, overall(), bounds), indent=1))
+        document = scores_of_seeds(name, scores, overall(), bounds)
+        of_runs = {run: run_document(one, folders.get(run)) for run, one in scores.items()}
+        click.echo(json.dumps({**document, "scores": of_runs}, indent=1))
         return
     first, *rest = as_text(name, scores, overall(), bounds)
     click.echo("\n".join([f"{first} {mark(next(iter(scores.values())).source)}".rstrip(), *rest]))
 
 
-def print_scores(scores: Scores, *, as_json: bool) -> None:
+def run_document(scores: Scores, folder: RunFolder | None) -> dict[str, Any]:
+    """Scores of a run for JSON; ``calibrated`` holds those of the calibrated network, None where there are none.
+
+    Args:
+        folder: of the run; None where no calibrated scores are wanted.
+    """
+    from ..model.scores.kept import read_calibrated
+
+    calibrated = None if folder is None else read_calibrated(folder, scores)
+    return {**scores.to_dict(), "calibrated": None if calibrated is None else calibrated.to_dict()}
+
+
+def print_run(scores: Scores, folder: RunFolder | None, *, as_json: bool) -> None:
+    """Scores of a run, and of the calibrated network; as text or JSON.
+
+    Args:
+        folder: of the run; None where no calibrated scores are wanted.
+    """
+    if as_json:
+        click.echo(json.dumps(run_document(scores, folder), indent=1))
+        return
+    print_scores(scores)
+    if folder is not None:
+        print_calibrated(scores, folder)
+
+
+def print_scores(scores: Scores) -> None:
     """Scores of a run: a line of the overall ones, then a row for each class."""
     from ..model.metrics import further, overall
     from ..model.scores.words import note, of_metric, of_scores
     from ..model.training_range import sentence
     from ..pipeline.spec.words import count_of
 
-    if as_json:
-        click.echo(json.dumps(scores.to_dict(), indent=1))
-        return
     beside = mark(scores.source)
     lost = [f"{name} in {share:.0%} of the pixels" for name, share in scores.dropped.items() if name != "seed"]
     without = f", without {' and '.join(lost)}" if lost else ""
@@ -142,7 +176,7 @@ def print_groups(scores: Scores, table: TileTable, by: str, *, as_json: bool, as
         writer.writerows(flat)
         click.echo(text.getvalue().rstrip())
     elif by == "class":
-        print_scores(scores, as_json=False)
+        print_scores(scores)
     else:
         _print_group_table(table, by, mark(scores.source))
 

@@ -3,7 +3,9 @@
 - ``console``: progress on a terminal and in logs.
 - ``source``: opening a source of pixels; starting the local Earth Engine.
 - ``pace``: samples a second, time left.
-- ``training``: opening splits, naming runs, training and scoring on a data root.
+- ``splits``: splits of a data root, opened for a network.
+- ``training``: naming runs, choosing settings, training on a data root.
+- ``scoring``: scoring on a data root; averages of runs.
 - ``calibrating``: the calibration of a run on a data root.
 - ``pictures``: four validation tiles, drawn while a network trains.
 - ``launch``, ``launched``: one training by several processes of this machine.

@@ -44,7 +44,7 @@ from ..pipeline.spec.bands import PRESETS
 from ..pipeline.spec.classes import DYNAMIC_WORLD, IGNORE
 from ..pipeline.spec.layers import product_layer, products
 from ..pipeline.spec.tiles import Tile
-from .training import open_as_trained, trained_here
+from .splits import open_as_trained, trained_here
 
 NON_EXPERTS = "non-experts"
 SCORES = "scores.json"

@@ -314,12 +314,14 @@ def as_document(sides: Sequence[Compared], rows: Sequence[TableRow]) -> dict[str
         "sides": [
             {
                 "name": side.name,
+                "kind": "map" if side.budget is None else "runs",
                 "runs": [run.folder.name for run in side.runs],
                 **({} if side.budget is None else vars(side.budget)),
             }
             for side in sides
         ],
         "comparisons": [_row_document(row) for row in rows],
+        "notes": sentences(sides, rows),
     }
 
 

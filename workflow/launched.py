@@ -53,7 +53,8 @@ def _train(job: Job) -> None:
     from ..model.settings import TrainConfig
     from ..pipeline.dataset.root import DataRoot
     from .console import console
-    from .training import Inputs, train_run
+    from .splits import Inputs
+    from .training import train_run
 
     handler = logging.StreamHandler(sys.stderr)
     if not is_first_process():

@@ -32,8 +32,10 @@ from .pages.tile_use import TileUse
 from .reproduction.document import Scope, part_title
 from .reproduction.plan import Machine, Training, share, wanted, wants_products
 from .reproduction.verdicts import hours_as_text
+from .scoring import current_scores, score_run
 from .seeds import settings_of_seeds
-from .training import current_scores, open_split, score_run, train_run, training_settings
+from .splits import open_split
+from .training import train_run, training_settings
 
 
 @dataclass(frozen=True)
@@ -127,8 +129,8 @@ def _train_and_score(
 ) -> Scores:
     set_aside_other_data(root, training, progress, name=name)
     run_dir = train_run(root, name, settings, protocol="strict", inputs=training.inputs, progress=progress)
-    kept = current_scores(root, run_dir, split="test")
-    return kept[0] if kept is not None else score_run(root, run_dir, split="test", progress=progress)
+    kept = current_scores(root, run_dir)
+    return kept[0] if kept is not None else score_run(root, run_dir, progress=progress)
 
 
 def _score_maps(root: DataRoot, progress: Progress) -> dict[str, BesideScores]:

@@ -23,7 +23,6 @@ from ..model.settings import TrainConfig
 from ..pipeline.dataset.root import DataRoot
 from ..pipeline.errors import DataError, UsageError
 from ..pipeline.spec.words import count_of
-from .training import find_run
 
 _NO_BOUNDS: Mapping[str, Bounds | None] = {}
 _SEEDS = re.compile(r"\s*[0-9]{1,18}\s*(,\s*[0-9]{1,18}\s*)*")
@@ -50,6 +49,22 @@ def seed_name(name: str, seed: int) -> str:
 def settings_of_seeds(name: str, settings: TrainConfig, seeds: Sequence[int]) -> dict[str, TrainConfig]:
     """Name of each run -> its settings."""
     return {seed_name(name, seed): replace(settings, seed=seed) for seed in seeds}
+
+
+def find_run(root: DataRoot, given: str) -> Path:
+    """Folder of a run that was named by path, by ``runs/<name>`` or by name alone.
+
+    Raises:
+        DataError: there is no such run; names those there are.
+    """
+    below = root.runs / given.removeprefix("runs/")
+    # Where runs lie in a folder of their own, one of the data set is not meant, whatever its name.
+    for path in (Path(given), root.folder / given, below) if root.runs_folder is None else (below, Path(given)):
+        if RunFolder(path).started:
+            return path
+    runs = sorted(path.parent.name for path in root.runs.glob("*/config.json"))
+    there = f"there are {', '.join(runs)}" if runs else "there is none yet: run 'dwplus train'"
+    raise DataError(f"no run {given!r} in {root}; {there}")
 
 
 def find_runs(root: DataRoot, given: str) -> list[Path]:

@@ -78,6 +78,8 @@ def test_scores_on_shared_pixels_and_of_merged_classes_have_intervals_too(dwplus
     assert scores["shared_intervals"]["oa"] == scores["intervals"]["oa"] is not None
     low, high = scores["merged_intervals"]["oa"]
     assert low < high
+    assert low < scores["merged"]["oa"] < high
+    assert (scores["kind"], scores["lost"]) == ("map", 0.0)
     assert "grass_or_shrub_and_scrub" in scores["merged_intervals"]["classes"]
     assert printed.splitlines()[3].count("[") == 3
     world, esri = beside_rows(root)
@@ -117,7 +119,9 @@ def test_a_map_is_a_side_of_a_comparison_on_the_pixels_that_all_share(compared: 
     assert row["difference"] == pytest.approx(oa["worldcover"] - oa["one"])
     assert row["low"] < row["difference"] < row["high"]
     assert (row["first"], row["of"], document["mask"]["kind"]) == ("product:worldcover", "weights", "shared")
-    assert document["sides"][1] == {"name": "product:worldcover", "runs": ["worldcover"]}
+    assert document["sides"][1] == {"name": "product:worldcover", "kind": "map", "runs": ["worldcover"]}
+    assert document["sides"][0]["kind"] == "runs"
+    assert "compared on the pixels that all maps beside the shards share" in document["notes"]
     _, printed, _ = dwplus("compare", "one", "product:worldcover")
     assert "with fewer than 3 seeds a side (one 1 run)" in printed
     assert "compared on the pixels that all maps beside the shards share" in printed

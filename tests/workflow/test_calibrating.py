@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from click.testing import CliRunner
 from dwplus.cli import cli
@@ -69,6 +70,25 @@ def test_scoring_fits_on_the_validation_tiles_once_and_keeps_it(data_root: LayOu
     again = Calibration.read(run)
     assert again is not None
     assert (again.split, again.tiles) == ("train", train)
+
+
+def test_json_of_a_score_holds_the_calibrated_network_as_the_text_does(data_root: LayOut) -> None:
+    root = laid_out(data_root, train=4, test=2)
+    run = make_run(root, "one")
+
+    def document(*options: str) -> dict[str, Any]:
+        done = CliRunner().invoke(cli, ["score", "one", "--json", "-q", "--data", str(root.folder), *options])
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
+    found, kept = document(), json.loads((run / "scores-calibrated.json").read_text())
+
+    plain = json.loads((run / "scores.json").read_text())
+    assert found == {**plain, "calibrated": kept}
+    assert kept["calibration"].startswith(("temperature ", "focal loss "))
+    assert set(kept["intervals"]) >= {"ece", "brier", "miou", "classes"}
+    # Without a calibration there is no such variant, although the file of the earlier scoring is still there.
+    assert document("--calibrate-on", "none")["calibrated"] is None
 
 
 def test_under_paper_nothing_is_fitted_on_val_which_is_the_test_split(data_root: LayOut) -> None:

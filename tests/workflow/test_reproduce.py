@@ -23,7 +23,7 @@ from dwplus.workflow.reproduce import (
     verdicts_as_text,
 )
 from dwplus.workflow.reproduction.plan import Training, wanted
-from dwplus.workflow.training import Inputs
+from dwplus.workflow.splits import Inputs
 from support.fixture_types import LayOut, Run
 from support.runs import lay_out, make_run
 

@@ -19,7 +19,7 @@ from dwplus.pipeline.dataset.samples import Dataset
 from dwplus.pipeline.errors import DwplusError
 from dwplus.pipeline.progress import Silent
 from dwplus.pipeline.spec.recipe import Recipe
-from dwplus.workflow.training import current_scores
+from dwplus.workflow.scoring import current_scores
 from support.fixture_types import LayOut
 
 MODEL = "specsar-former-small"
@@ -229,7 +229,7 @@ def test_parts_are_scored_without_running_the_network_again(root: DataRoot, monk
     code, out = score(root, run, "--group", "region", "--json")  # never scored: the network runs
     assert code == 0
     assert (run / "scores.json").exists()
-    monkeypatch.setattr("dwplus.workflow.training.score", None)
+    monkeypatch.setattr("dwplus.workflow.scoring.score", None)
 
     code, out = score(root, run, "--group", "region", "--json", "--quiet")
     table = score(root, run, "--group", "region", "--quiet")[1]
@@ -246,11 +246,11 @@ def test_parts_are_scored_without_running_the_network_again(root: DataRoot, monk
 def test_scores_of_other_weights_are_not_taken_for_current_ones(root: DataRoot) -> None:
     run = make_run(root, root.runs / "one")
     assert score(root, run)[0] == 0
-    assert current_scores(root, run, split="test") is not None
+    assert current_scores(root, run) is not None
 
     make_run(root, run)  # other random weights under the same name
 
-    assert current_scores(root, run, split="test") is None
+    assert current_scores(root, run) is None
 
 
 def test_the_own_mask_counts_pixels_that_other_sensors_lack(root: DataRoot) -> None:
@@ -275,7 +275,7 @@ def test_every_tile_is_kept_with_what_is_known_of_it(root: DataRoot) -> None:
 
     score(root, run)
 
-    _, table = current_scores(root, run, split="test") or (None, None)
+    _, table = current_scores(root, run) or (None, None)
     assert table is not None
     rows = {row.tile.id: row for row in root.usable("test", "strict")}
     for record in table.records:

@@ -234,7 +234,7 @@ def _show_run(
     path: Path, root: DataRoot, split: str, limit: int, device: str | None, options: Mapping[str, Any]
 ) -> Any:
     from ...model.score import load
-    from ..training import open_as_trained, trained_here
+    from ..splits import open_as_trained, trained_here
 
     if limit < 1:
         raise UsageError(f"limit={limit}: at least one tile has to be shown")
@@ -257,14 +257,14 @@ def _show_run(
 
 def _load(root: DataRoot, run: Path | str, device: str | None) -> tuple[str, LoadedRun]:
     from ...model.score import load
-    from ..training import find_run
+    from ..seeds import find_run
 
     path = find_run(root, str(run))
     return path.name, load(path, device=device)
 
 
 def _prediction(root: DataRoot, row: ManifestRow, name: str, loaded: LoadedRun) -> Picture:
-    from ..training import open_as_trained, trained_here
+    from ..splits import open_as_trained, trained_here
 
     config = loaded.config
     split = row.split("paper" if config.data.protocol == "paper" else "strict")

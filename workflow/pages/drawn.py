@@ -26,7 +26,7 @@ from ...pipeline.errors import DataError
 from ...pipeline.raster.geotiff import read_bands
 from ...pipeline.spec.classes import DYNAMIC_WORLD
 from ...pipeline.spec.layers import product_layer, products
-from ..training import open_as_trained
+from ..splits import open_as_trained
 from .kept_predictions import KeptPredictions
 from .parts import extremes
 from .pixels import TileView

@@ -17,7 +17,7 @@ from ...model.cost import cost_of
 from ...model.registry import MODELS, SMALL_SETTINGS, configure
 from ...model.settings import profile
 from ...pipeline.errors import UsageError
-from ..training import Inputs
+from ..splits import Inputs
 from .numbers import PaperNumber, row_key
 from .verdicts import Need
 

@@ -30,7 +30,7 @@ from ...pipeline.spec.tiles import Tile, biome_names
 from ...pipeline.spec.version import __version__
 from ..area.ellipsoid import Grid, pixel_hectares
 from ..beside import Says, non_experts
-from ..training import open_as_trained, tiles_as_text, trained_here
+from ..splits import open_as_trained, tiles_as_text, trained_here
 from .annotators import Sides, as_text, by_annotator, sides_as_dict
 from .files import NOTE, VERDICT, Layer, check_new, write_review
 from .regions import Region, Rule, Sureness, TileCounts, reviewed

@@ -13,7 +13,7 @@ from ....pipeline.dataset.root import DataRoot
 from ....pipeline.errors import DataError
 from ...comparing import seed_bounds
 from ...seeds import spread
-from ...training import open_as_trained
+from ...splits import open_as_trained
 from ..comparison import paper_row
 from ..runs import Faults, Run, overall_scores, parameters_of
 
