@@ -26,7 +26,11 @@ if TYPE_CHECKING:
     "--split", type=click.Choice(["test", "val"]), default="test", show_default=True, help="Split of the scores."
 )
 @click.option(
-    "--weights", type=click.Choice(["model", "best"]), default="model", show_default=True, help="Weights scored."
+    "--weights",
+    type=click.Choice(["model", "best", "average"]),
+    default="model",
+    show_default=True,
+    help="Weights scored.",
 )
 @click.option(
     "--mask", type=click.Choice(["dataset", "own"]), default="dataset", show_default=True, help="Mask of the scores."

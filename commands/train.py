@@ -154,10 +154,10 @@ def train(
 )
 @click.option(
     "--weights",
-    type=click.Choice(["model", "best"]),
+    type=click.Choice(["model", "best", "average"]),
     default="model",
     show_default=True,
-    help="Weights after the last epoch, or of the best epoch where the run kept them.",
+    help="Weights after the last epoch; where the run kept them: of the best epoch, the average of the last epochs.",
 )
 @click.option(
     "--accept",

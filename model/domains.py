@@ -78,6 +78,7 @@ DOMAINS: dict[str, Domain] = {
     "validate_every": _COUNT,
     "checkpoint_every": _COUNT,
     "checkpoint_minutes": Domain(0, 1_000_000, why="0 is after each step"),
+    "average_last": Domain(0, 1_000_000, whole=True, why="0 averages none"),
     "pictures_every": Domain(0, 1_000_000, whole=True, why="0 draws none"),
     "workers": Domain(0, 1024, why="0 reads in the process that trains"),
     "keep_mb": Domain(0, 10_000_000),

@@ -3,8 +3,8 @@
 ``config.json`` (resolved settings), ``tiles.json`` (the tiles it was trained on), ``checkpoints/`` (to resume from),
 ``metrics.jsonl`` (a row an epoch), ``pictures/`` (a few validation tiles), ``model.safetensors`` (weights after the
 last epoch: the result; its presence means the run is complete), ``best.safetensors`` (only with ``keep_best``),
-``scores.json`` (``score.py``) and ``SHA256SUMS``, which names the hash of each of them: a file that changed since it
-was written is refused when it is read.
+``average.safetensors`` (only with ``average_last``), ``scores.json`` (``score.py``) and ``SHA256SUMS``, which names the
+hash of each of them: a file that changed since it was written is refused when it is read.
 """
 
 from __future__ import annotations
@@ -30,6 +30,10 @@ log = logging.getLogger(__name__)
 
 WEIGHTS = "model.safetensors"
 BEST_WEIGHTS = "best.safetensors"
+AVERAGE_WEIGHTS = "average.safetensors"
+KEPT_BY = {BEST_WEIGHTS: "keep_best=true", AVERAGE_WEIGHTS: "average_last=8"}
+"""File of weights that a run may keep -> the setting that makes it."""
+
 TILES = "tiles.json"
 KEPT_CHECKPOINTS = 2
 
@@ -178,7 +182,8 @@ class RunFolder(RunFiles):
         """
         path = self.path / name
         if not path.exists() and self.complete:
-            raise DataError(f"{self.path} kept no {name}; train with --set keep_best=true to have it")
+            how = f"; train with --set {KEPT_BY[name]} to have it" if name in KEPT_BY else ""
+            raise DataError(f"{self.path} kept no {name}{how}")
         if not path.exists():
             raise DataError(f"{self.path} has no {name}: the run is not complete; 'dwplus train' resumes it")
         self.check(name)

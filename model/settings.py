@@ -71,6 +71,8 @@ class TrainConfig:
         keep_best: also keep the weights of the epoch with the best validation mIoU, in a file of their own. Under
             ``strict``, tiles that experts drew choose it, where there are any. Under ``paper``, it is a choice made on
             the test split.
+        average_last: so many of the last epochs are averaged: the mean of the weights after each of them is kept in a
+            file of its own (``training/averaging.py``); 0: none.
         pictures_every: epochs between pictures of four validation tiles, drawn where an epoch is validated; 0: none.
         workers: loader processes; None: as many as pay off.
         keep_mb: megabytes of decoded tiles kept in memory, without workers.
@@ -113,6 +115,7 @@ class TrainConfig:
     checkpoint_every: int = 1
     checkpoint_minutes: float = 15.0
     keep_best: bool = False
+    average_last: int = 0
     pictures_every: int = 10
     workers: int | None = None
     keep_mb: int = 0
@@ -139,6 +142,8 @@ class TrainConfig:
             )
         if self.steps is None and self.epochs and not 0 <= self.warmup_epochs < self.epochs:
             raise UsageError(f"warmup_epochs is {self.warmup_epochs}; choose 0 or more, below epochs ({self.epochs})")
+        if self.steps is None and self.average_last > self.epochs:
+            raise UsageError(f"average_last is {self.average_last}; there are {self.epochs} epochs to average")
 
     @property
     def drops(self) -> Shares:

@@ -29,7 +29,7 @@ from ..pipeline.spec.words import count_of
 from .missing import with_tokens
 from .registry import NetworkConfig, spec
 from .run_config import DataCard, Initial, RunConfig
-from .runs import BEST_WEIGHTS, TILES, WEIGHTS, RunFolder, check_numbers
+from .runs import KEPT_BY, TILES, WEIGHTS, RunFolder, check_numbers
 
 Place = tuple[str, float, float]
 """A tile: id, longitude and latitude of its centre in degrees."""
@@ -73,7 +73,7 @@ def read_pretrained(given: str) -> Pretrained:
     elif not path.is_file():
         raise UsageError(f"--init {given}: there is no such run or file; name the folder of a run or a file of weights")
     folder = RunFolder(path.parent)
-    if folder.started and path.name in (WEIGHTS, BEST_WEIGHTS):
+    if folder.started and path.name in (WEIGHTS, *KEPT_BY):
         run = folder.read_usable_config()
         weights = folder.read_weights(path.name)
         found = Pretrained(given, _sha256(path), weights, run, tiles_learnt(folder))

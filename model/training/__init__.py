@@ -12,6 +12,7 @@
 - ``step``: the gradient of a step.
 - ``validation``: scores between epochs.
 - ``trackers``: programs that show curves.
+- ``averaging``: the mean of the weights after the last epochs.
 - ``pictures``: what a few validation tiles look like, every few epochs.
 - ``checkpoint``: how far a training is, and the state that it had there.
 - ``computing``: what computes a run, on its record.

@@ -15,6 +15,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from ..runs import RunFolder
+from .averaging import MeanWeights
 from .divergence import check_weights
 from .listener import EpochRow
 
@@ -63,11 +64,20 @@ class Checkpoints:
     Args:
         network, optimiser: as the accelerator prepared them.
         minutes: between checkpoints within an epoch.
+        mean: of the weights of the last epochs, where they are averaged.
     """
 
     def __init__(
-        self, folder: RunFolder, accelerator: Accelerator, network: nn.Module, optimiser: Any, *, minutes: float
+        self,
+        folder: RunFolder,
+        accelerator: Accelerator,
+        network: nn.Module,
+        optimiser: Any,
+        *,
+        minutes: float,
+        mean: MeanWeights | None = None,
     ) -> None:
+        self._mean = mean
         self._folder, self._accelerator, self._network, self._optimiser = folder, accelerator, network, optimiser
         self._every_s, self._written = 60 * minutes, time.monotonic()
 
@@ -93,6 +103,8 @@ class Checkpoints:
         self._optimiser.load_state_dict(state["optimiser"])
         if self._accelerator.scaler is not None and "scaler" in state:
             self._accelerator.scaler.load_state_dict(state["scaler"])
+        if self._mean is not None:
+            self._mean.restore(state["mean"])
         return Progress.of_state(state)
 
     def write(self, progress: Progress) -> None:
@@ -107,5 +119,7 @@ class Checkpoints:
         state = {**progress.to_state(), "network": self.weights(), "optimiser": self._optimiser.state_dict()}
         if self._accelerator.scaler is not None:
             state["scaler"] = self._accelerator.scaler.state_dict()
+        if self._mean is not None:
+            state["mean"] = self._mean.to_state()
         self._folder.write_checkpoint(len(progress.rows), state, steps=progress.steps)
         self._written = time.monotonic()

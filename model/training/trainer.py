@@ -15,6 +15,7 @@ from typing import NoReturn
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from ...pipeline.spec.classes import IGNORE
 from ...pipeline.spec.words import count_of
@@ -25,8 +26,9 @@ from ..losses import build_loss
 from ..missing import versions_in_training
 from ..registry import spec
 from ..run_config import Computing
-from ..runs import BEST_WEIGHTS, WEIGHTS, RunFolder
+from ..runs import AVERAGE_WEIGHTS, BEST_WEIGHTS, WEIGHTS, RunFolder
 from ..settings import TrainConfig, accumulation
+from .averaging import MeanWeights, counted_anew, trained_norms
 from .balance import sample_weights, tile_chances
 from .beginning import Beginning
 from .checkpoint import Checkpoints, Progress
@@ -92,8 +94,14 @@ class Trainer:
         )
         self.network: nn.Module
         self.network, self.optimiser = self.accelerator.prepare(learner.network, learner.optimiser)
+        self.mean = MeanWeights(config.average_last, config.epochs) if config.average_last else None
         self.checkpoints = Checkpoints(
-            folder, self.accelerator, self.network, self.optimiser, minutes=config.checkpoint_minutes
+            folder,
+            self.accelerator,
+            self.network,
+            self.optimiser,
+            minutes=config.checkpoint_minutes,
+            mean=self.mean,
         )
         self.progress = Progress()
         self.validation = None if dataset_val is None else Validation(config, dataset_val, self.accelerator)
@@ -231,6 +239,8 @@ class Trainer:
             row |= self.validation.scores(self.network, self.normaliser, between=self._stop_if_asked, show=show)
         send_row(self.accelerator, row)
         now.end_epoch(row)
+        if self.mean is not None:
+            self.mean.add(self.accelerator.unwrap_model(self.network), epoch=self.done)
         self._keep()
         if self.validation is not None and self.validation.predicted and self.accelerator.is_main_process:
             keep_picture(self.listener, self.folder, self.accelerator, epoch + 1, self.validation.predicted)
@@ -328,13 +338,40 @@ class Trainer:
 
     def finish(self) -> None:
         """Write the weights of a training that is complete."""
+        weights = {name: value.clone() for name, value in self.checkpoints.weights().items()}
+        if self.mean is not None:
+            self._keep_average(self.mean)
         if self.accelerator.is_main_process:
-            weights = self.checkpoints.weights()
             check_weights(weights, epoch=self.config.epochs)
             # Before the weights, whose presence means that nothing is left to do.
             self.folder.keep_checkpoints(1)
             self.folder.write_weights(WEIGHTS, weights)
         self.accelerator.wait_for_everyone()
+
+    def _keep_average(self, mean: MeanWeights) -> None:
+        """Write the mean of the last epochs' weights, with its own statistics of BatchNorm; training is over."""
+        mean.apply(self.accelerator.unwrap_model(self.network))
+        self._recount_norms(trained_norms(self._in_training()))
+        weights = self.checkpoints.weights()
+        check_weights(weights, epoch=self.config.epochs)
+        if self.accelerator.is_main_process:
+            self.folder.write_weights(AVERAGE_WEIGHTS, weights)
+
+    @torch.no_grad()
+    def _recount_norms(self, norms: list[_BatchNorm]) -> None:
+        """One more epoch of training batches, whose plain mean the statistics become; nothing is learned."""
+        if not norms:
+            return
+        epoch = self.config.epochs
+        self.order.set_epoch(epoch)
+        read = batches(self.loader)
+        # Processes do not exchange statistics here: what is written is of the first one's batches, as in training.
+        with counted_anew(norms), self.accelerator.no_sync(self.network):
+            for step in range(self.order.steps):
+                for part in self.order.step(step):
+                    batch = self._drawn(next(read), part, epoch)
+                    if part.counts:
+                        self.objective(batch)
 
 
 def _seed(seed: int, device: torch.device) -> None:
