@@ -369,9 +369,9 @@ class Trainer:
         with counted_anew(norms), self.accelerator.no_sync(self.network):
             for step in range(self.order.steps):
                 for part in self.order.step(step):
-                    batch = self._drawn(next(read), part, epoch)
-                    if part.counts:
-                        self.objective(batch)
+                    for version in self._drawn(next(read), part, epoch):
+                        if part.counts:
+                            self.objective(version)
 
 
 def _seed(seed: int, device: torch.device) -> None:
