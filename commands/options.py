@@ -263,6 +263,13 @@ def missing_options(function: F) -> F:
             metavar="SHARE",
             help="The same for the primary input; never both for one pixel, so 1 at most together.",
         ),
+        click.option(
+            "--drop-views",
+            is_flag=True,
+            default=None,
+            help="Compute each crop complete and once without each of these inputs: two or three times the work, and "
+            "better (docs/missing-modalities.md).",
+        ),
     )
 
 

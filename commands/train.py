@@ -60,6 +60,7 @@ def train(
     changes: tuple[str, ...],
     drop_auxiliary: float | None,
     drop_primary: float | None,
+    drop_views: bool | None,
     seeds: str | None,
     devices: int,
     init: str | None,
@@ -96,7 +97,7 @@ def train(
         profile, why = proposal(root, protocol)
         progress.say(why)
     given = {"model": model, "epochs": epochs, "init": init, "freeze": freeze, "labels_share": labels_share}
-    given |= {"drop_auxiliary": drop_auxiliary, "drop_primary": drop_primary}
+    given |= {"drop_auxiliary": drop_auxiliary, "drop_primary": drop_primary, "drop_views": drop_views}
     settings = training_settings(profile, root, _changes(given, changes), protocol=protocol)
     row = spec(settings.model)
     inputs: Inputs = Inputs(primary or row.primary, auxiliary or row.auxiliary or "none")

@@ -14,7 +14,7 @@ Letters: B batch, C bands, H and W pixels.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -60,6 +60,27 @@ class Shares:
     def total(self) -> float:
         """Share of the pixels without one of the inputs."""
         return self.auxiliary + self.primary
+
+    def of_views(self) -> tuple[Shares, ...]:
+        """The shares of each view that lacks an input, where a complete view is computed beside them.
+
+        Over all views, the complete one too, each input is lost in the share that is asked for.
+
+        Raises:
+            UsageError: nothing is lost, or more than the views of an input have.
+        """
+        lost = {name: getattr(self, name) for name in INPUTS if getattr(self, name)}
+        views = 1 + len(lost)
+        if not lost:
+            raise UsageError("drop_views: no input is dropped; give drop_auxiliary or drop_primary a share above 0")
+        for name, share in lost.items():
+            # A third is written as 0.333 or with all its digits.
+            if share * views > 1 + 1e-6:
+                raise UsageError(
+                    f"drop_{name} is {share:g}; with drop_views each of the {views} views is an equal part of what is "
+                    f"computed, so it must be {1 / views:.4g} at most"
+                )
+        return tuple(Shares(**{name: min(1.0, share * views)}) for name, share in lost.items())
 
     def __bool__(self) -> bool:
         return self.total > 0
@@ -202,6 +223,26 @@ def drop_in_training(batch: Batch, shares: Shares, *, seed: int, epoch: int, aga
     return batch._replace(
         primary=_emptied(batch.primary, without_primary), auxiliary=_emptied(batch.auxiliary, without_auxiliary)
     )
+
+
+def versions_in_training(
+    batch: Batch, shares: Shares, *, views: bool, seed: int, epoch: int, again: Sequence[int] = ()
+) -> Iterator[Batch]:
+    """What a training computes of an augmented batch, one after the other.
+
+    Args:
+        batch: stored values.
+        shares: of the pixels that are computed, without each input.
+        views: all samples complete, and then once without each input that has a share, so that no step learns one
+            case at the price of the others; otherwise each sample once, as ``drop_in_training`` draws it.
+        seed, epoch, again: as of ``loader.augment``.
+    """
+    if not views:
+        yield drop_in_training(batch, shares, seed=seed, epoch=epoch, again=again)
+        return
+    yield batch
+    for lost in shares.of_views():
+        yield drop_in_training(batch, lost, seed=seed, epoch=epoch, again=again)
 
 
 def _has_data(stored: Tensor) -> Tensor:

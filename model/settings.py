@@ -52,6 +52,8 @@ class TrainConfig:
         freeze: ``encoder``: leave what lies before the decoder as it begins, but for weights that do not fit.
         lr_encoder: factor on the learning rate of the encoder.
         drop_auxiliary, drop_primary: expected share of the pixels without that input in training (``missing.py``).
+        drop_views: compute each crop complete and once without each of these inputs: a step costs two or three times as
+            much.
             Where one is above 0 the network has a learned token for what is absent, and a pixel counts in training
             where one of the inputs has data.
         labels_share: share of the training tiles that is trained on, the same ones each time (``label_share.py``).
@@ -100,6 +102,7 @@ class TrainConfig:
     lr_encoder: float = 1.0
     drop_auxiliary: float = 0.0
     drop_primary: float = 0.0
+    drop_views: bool = False
     labels_share: float = 1.0
     aux_weight: float = 0.4
     crop_px: int | None = None
@@ -128,7 +131,9 @@ class TrainConfig:
             raise UsageError(
                 f"model_options: {', '.join(fixed)} cannot be set; bands are chosen with --primary and --auxiliary"
             )
-        Shares(self.drop_auxiliary, self.drop_primary)  # refuses those that do not fit each other
+        drops = self.drops  # refuses shares that do not fit each other
+        if self.drop_views:
+            drops.of_views()
         if self.freeze and not self.init:
             raise UsageError(f"freeze is {self.freeze}, and there is nothing to keep: name weights with --init")
         if self.epochs == 0 and not self.init:
@@ -144,6 +149,11 @@ class TrainConfig:
     def drops(self) -> Shares:
         """Shares of the pixels without an input in training."""
         return Shares(self.drop_auxiliary, self.drop_primary)
+
+    @property
+    def views(self) -> int:
+        """How often a step computes each crop."""
+        return 1 + len(self.drops.of_views()) if self.drop_views else 1
 
     def to_dict(self) -> dict[str, Any]:
         return to_mapping(self)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn
 
 import numpy as np
@@ -23,7 +23,7 @@ from ..estimate import TimedBatch, seconds_of_training, times_of, unchanged_buff
 from ..label_share import class_pixels
 from ..loader import Batch, TileSet, augment, batch_to, batches, collate, make_loader
 from ..losses import build_loss
-from ..missing import drop_in_training
+from ..missing import versions_in_training
 from ..registry import spec
 from ..run_config import Computing
 from ..runs import AVERAGE_WEIGHTS, BEST_WEIGHTS, WEIGHTS, RunFolder
@@ -184,14 +184,20 @@ class Trainer:
         batch = collate([self.loader.dataset[number] for number in numbers])
         read = time.perf_counter() - start
         batch = batch_to(batch, self.accelerator.device)
-        batch = self._augmented(batch, epoch)
+        versions = tuple(self._versions(batch, epoch))
         network = self._in_training()
+
+        def compute() -> None:
+            for version in versions:
+                self.accelerator.backward(self.objective(version).loss)
+
         with unchanged_buffers(network), self.accelerator.no_sync(network):
-            seconds = times_of(lambda: self.accelerator.backward(self.objective(batch).loss))
+            seconds = times_of(compute)
         self.optimiser.zero_grad()
         return TimedBatch(read, seconds, batch.label.numel())
 
-    def _augmented(self, batch: Batch, epoch: int, *, again: Sequence[int] = ()) -> Batch:
+    def _versions(self, batch: Batch, epoch: int, *, again: Sequence[int] = ()) -> Iterator[Batch]:
+        """An augmented batch in each form that is computed: one, but where settings ask for views."""
         config = self.config
         batch = augment(
             batch,
@@ -202,7 +208,8 @@ class Trainer:
             fill_up=self.fill_up,
             again=again,
         )
-        return drop_in_training(batch, config.drops, seed=config.seed, epoch=epoch, again=again)
+        seed, views = config.seed, config.drop_views
+        yield from versions_in_training(batch, config.drops, views=views, seed=seed, epoch=epoch, again=again)
 
     def _in_training(self) -> nn.Module:
         self.network.train()
@@ -256,7 +263,10 @@ class Trainer:
         for step in range(now.steps, steps):
             parts = self.order.step(step)
             for part in parts:
-                self.gradient.add(self._drawn(next(read), part, epoch), last=part is parts[-1])
+                versions = self._drawn(next(read), part, epoch)
+                for number, version in enumerate(versions, start=1):
+                    last = part is parts[-1] and number == self.config.views
+                    self.gradient.add(version, last=last)
                 done += 1
                 if self.accelerator.is_main_process:
                     together = len(part.numbers) * self.accelerator.num_processes
@@ -293,12 +303,12 @@ class Trainer:
         self.accelerator.wait_for_everyone()
         raise KeyboardInterrupt
 
-    def _drawn(self, batch: Batch, part: MicroBatch, epoch: int) -> Batch:
+    def _drawn(self, batch: Batch, part: MicroBatch, epoch: int) -> Iterator[Batch]:
         """A micro-batch as it is computed, on the device; what is random from here on follows from its place."""
         _seed(_mixed_seed(self.config.seed, epoch, part.place), self.accelerator.device)
         again = self.order.drawn_before(part)
-        batch = self._augmented(batch_to(batch, self.accelerator.device), epoch, again=again)
-        return batch if part.counts else batch._replace(label=torch.full_like(batch.label, IGNORE))
+        for version in self._versions(batch_to(batch, self.accelerator.device), epoch, again=again):
+            yield version if part.counts else version._replace(label=torch.full_like(version.label, IGNORE))
 
     def _rate(self, epoch: int, step: int) -> float:
         """Learning rate of a step of an epoch, both from 0."""
@@ -359,9 +369,9 @@ class Trainer:
         with counted_anew(norms), self.accelerator.no_sync(self.network):
             for step in range(self.order.steps):
                 for part in self.order.step(step):
-                    batch = self._drawn(next(read), part, epoch)
-                    if part.counts:
-                        self.objective(batch)
+                    for version in self._drawn(next(read), part, epoch):
+                        if part.counts:
+                            self.objective(version)
 
 
 def _seed(seed: int, device: torch.device) -> None:

@@ -20,6 +20,7 @@ from dwplus.model.missing import (
     drop_in_training,
     lost_pixels,
     parse_shares,
+    versions_in_training,
     with_tokens,
 )
 from dwplus.model.registry import build, configure
@@ -136,6 +137,44 @@ def test_no_pixel_loses_the_last_input_that_it_has() -> None:
     assert drop_in_training(batch, Shares(), seed=0, epoch=0) is batch
 
 
+def test_views_are_the_complete_samples_and_those_without_each_input() -> None:
+    # Given all of each input's view: a third of what is computed.
+    shares = Shares(auxiliary=1 / 3, primary=1 / 3)
+
+    complete, no_auxiliary, no_primary = versions_in_training(batch_of(), shares, views=True, seed=0, epoch=3)
+
+    assert all(torch.equal(mine, given) for mine, given in zip(complete, batch_of(), strict=True))
+    assert absent(no_auxiliary.auxiliary).all()
+    assert torch.equal(no_auxiliary.primary, complete.primary)
+    assert absent(no_primary.primary).all()
+    assert torch.equal(no_primary.auxiliary, complete.auxiliary)
+
+
+def test_over_all_views_each_input_is_lost_in_the_share_that_is_asked_for() -> None:
+    computed = [
+        version
+        for epoch in range(60)
+        for version in versions_in_training(batch_of(), Shares(0.25, 0.1), views=True, seed=0, epoch=epoch)
+    ]
+
+    lost = [torch.cat([absent(getattr(one, name)) for one in computed]).float().mean() for name in INPUTS]
+    assert lost == pytest.approx([0.25, 0.1], abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("shares", "message"),
+    [
+        ({}, "drop_views: no input is dropped; give drop_auxiliary or drop_primary a share"),
+        ({"drop_primary": 0.4, "drop_auxiliary": 0.1}, "drop_primary is 0.4; .* it must be 0.3333 at most"),
+        ({"drop_auxiliary": 0.6}, "drop_auxiliary is 0.6; .* each of the 2 views .* it must be 0.5 at most"),
+    ],
+)
+def test_views_without_a_share_or_of_more_than_there_is_are_refused(shares: dict[str, float], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        TrainConfig(drop_views=True, **shares)
+    assert TrainConfig(drop_views=True, drop_auxiliary=0.333, drop_primary=0.3333333333).views == 3
+
+
 def test_shares_are_read_from_words_and_name_a_file() -> None:
     assert parse_shares(["auxiliary"]) == Shares(auxiliary=1.0)
     assert parse_shares(["primary:0.3", "auxiliary:0.5"]) == Shares(auxiliary=0.5, primary=0.3)
@@ -247,6 +286,21 @@ def test_a_training_that_was_stopped_ends_with_the_same_bytes(trained: Path, tmp
     train_here(tmp_path, **DROPS)
 
     assert result(tmp_path) == result(trained)
+
+
+def test_a_training_with_views_that_was_stopped_ends_with_the_same_bytes(trained: Path, tmp_path: Path) -> None:
+    def stop(now: Position) -> None:
+        if (now.epoch, now.step) == (2, 2):
+            raise KeyboardInterrupt
+
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    train_here(whole, **DROPS, drop_views=True)
+    with pytest.raises(KeyboardInterrupt):
+        train_here(stopped, on_step=stop, checkpoint_minutes=0, **DROPS, drop_views=True)
+    train_here(stopped, **DROPS, drop_views=True)
+
+    assert result(stopped) == result(whole)
+    assert result(whole) != result(trained)
 
 
 def test_a_run_does_not_go_on_with_other_shares(trained: Path) -> None:
