@@ -81,6 +81,15 @@ def tiles_as_text(dataset: Dataset) -> list[str]:
     return lines
 
 
+def say_new(lines: Collection[str], progress: Progress, told: set[str] | None) -> None:
+    """Say those lines that were not ``told`` before, and remember them there; without it, all."""
+    for line in lines:
+        if told is None or line not in told:
+            progress.say(line)
+    if told is not None:
+        told.update(lines)
+
+
 def _some(names: Sequence[str]) -> str:
     return names[0] + ", ..." * (len(names) > 1)
 
@@ -208,11 +217,13 @@ def train_run(
     inputs: Inputs,
     progress: Progress,
     accept: Collection[str] = (),
+    told: set[str] | None = None,
 ) -> Path:
     """Train one network on a data root, or resume an interrupted training; the run's folder.
 
     Args:
         accept: ``s1`` to begin with weights that were trained on Sentinel-1 that was made in another way.
+        told: what was said of the splits before, by other trainings of one command; it is not said again.
 
     Raises:
         DataError: the data set is not complete enough.
@@ -230,10 +241,10 @@ def train_run(
     block_at = own_block_at if any(row.release == "own" for row in rows) else block_of
     dataset_train = open_split(root, "train", protocol, inputs)
     dataset_val = _validation(root, protocol, inputs, progress)
-    for line in (*tiles_as_text(dataset_train), *(tiles_as_text(dataset_val) if dataset_val else ())):
-        progress.say(line)
+    of_splits = [*tiles_as_text(dataset_train), *(tiles_as_text(dataset_val) if dataset_val else ())]
     if dataset_val is not None and config.keep_best:
-        progress.say(choice_as_text(dataset_val))
+        of_splits.append(choice_as_text(dataset_val))
+    say_new(of_splits, progress, told)
     if dataset_train.reading != "shards":
         progress.say(f"samples are read from {dataset_train.reading}")
     if RunFolder(run_dir).complete:
@@ -362,6 +373,7 @@ def score_run(
     mask: PixelMask = "dataset",
     calibrate_on: CalibrateOn | None = None,
     tta: bool = False,
+    told: set[str] | None = None,
 ) -> Scores:
     """Score a run's network on a split; also writes its ``scores.json``, and that of the calibrated network.
 
@@ -371,6 +383,7 @@ def score_run(
         mask: which pixels count: those of the data set, or all where the network's own inputs have data.
         calibrate_on: split to fit the calibration on; None: ``val``, where the protocol lets it.
         tta: score probabilities averaged over eight symmetries in place of the network as it is.
+        told: what was said of the split before, by other scorings of one command; it is not said again.
 
     Raises:
         DataError: the run is not complete, or the data set is not the one it was trained on.
@@ -390,8 +403,7 @@ def score_run(
             f"{root} is another data set than {run_dir.name} was trained on: its {split} tiles are scored with the "
             "run's own statistics; whether some of them were trained on is not known"
         )
-    for line in tiles_as_text(dataset):
-        progress.say(line)
+    say_new(tiles_as_text(dataset), progress, told)
     for difference in radar_differences(config.data.radars, dataset.radars) if "s1" in accept else ():
         progress.say(f"Sentinel-1 of another kind is accepted: {difference}")
     if drop and not config.tokens:
