@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -12,6 +12,7 @@ from ..pipeline.dataset.manifest import Protocol
 from ..pipeline.dataset.root import DataRoot
 from ..pipeline.dataset.samples import Dataset, PixelMask, ReadFrom
 from ..pipeline.errors import DataError
+from ..pipeline.progress import Progress
 from ..pipeline.spec.bands import preset
 from ..pipeline.spec.words import count_of
 
@@ -49,6 +50,15 @@ def tiles_as_text(dataset: Dataset) -> list[str]:
             f"accepts ({_some(dataset.waived)})"
         )
     return lines
+
+
+def say_new(lines: Collection[str], progress: Progress, told: set[str] | None) -> None:
+    """Say those lines that were not ``told`` before, and remember them there; without it, all."""
+    for line in lines:
+        if told is None or line not in told:
+            progress.say(line)
+    if told is not None:
+        told.update(lines)
 
 
 def _some(names: Sequence[str]) -> str:

@@ -32,7 +32,7 @@ from ..pipeline.spec.words import count_of
 from .pace import Pace
 from .pictures import Pictures
 from .seeds import find_run
-from .splits import Inputs, open_split, tiles_as_text
+from .splits import Inputs, open_split, say_new, tiles_as_text
 
 SMALL_TILES = 500
 """A training split with fewer pixels than so many tiles of 510 px is small."""
@@ -111,11 +111,13 @@ def train_run(
     inputs: Inputs,
     progress: Progress,
     accept: Collection[str] = (),
+    told: set[str] | None = None,
 ) -> Path:
     """Train one network on a data root, or resume an interrupted training; the run's folder.
 
     Args:
         accept: ``s1`` to begin with weights that were trained on Sentinel-1 that was made in another way.
+        told: what was said of the splits before, by other trainings of one command; it is not said again.
 
     Raises:
         DataError: the data set is not complete enough.
@@ -133,10 +135,10 @@ def train_run(
     block_at = own_block_at if any(row.release == "own" for row in rows) else block_of
     dataset_train = open_split(root, "train", protocol, inputs)
     dataset_val = _validation(root, protocol, inputs, progress)
-    for line in (*tiles_as_text(dataset_train), *(tiles_as_text(dataset_val) if dataset_val else ())):
-        progress.say(line)
+    of_splits = [*tiles_as_text(dataset_train), *(tiles_as_text(dataset_val) if dataset_val else ())]
     if dataset_val is not None and config.keep_best:
-        progress.say(choice_as_text(dataset_val))
+        of_splits.append(choice_as_text(dataset_val))
+    say_new(of_splits, progress, told)
     if dataset_train.reading != "shards":
         progress.say(f"samples are read from {dataset_train.reading}")
     if RunFolder(run_dir).complete:

@@ -223,7 +223,7 @@ def test_every_table_can_be_scrolled_on_a_narrow_screen(name: str) -> None:
 
 def test_the_scores_come_right_after_the_run_and_each_names_its_column() -> None:
     template = (REPOSITORY / "workflow" / "pages" / "sections" / "scores.html.j2").read_text()
-    line = template.split('<table class="cards">')[1].split("</tr>", 2)[1]
+    line = template.split('<table class="cards dense">')[1].split("</tr>", 2)[1]
 
     titles = re.findall(r'data-title="([^"]*)"', line)
     assert titles[:3] == ["run", "{{ metric.title }} %", "paper: {{ metric.title }}"]
@@ -237,6 +237,42 @@ def test_paper_does_not_scroll() -> None:
     assert "size: A4 landscape" in style
     assert ".scroll { overflow: visible; }" in printed
     assert "thead { display: table-header-group; }" in printed
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of ``#rrggbb``, 0..1. Source: WCAG 2.2, "relative luminance"."""
+    linear = [
+        c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4
+        for c in (int(colour[n : n + 2], 16) / 255 for n in (1, 3, 5))
+    ]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: str, other: str) -> float:
+    """1..21. Source: WCAG 2.2, "contrast ratio"."""
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_words_can_be_read_on_light_and_on_dark_pages() -> None:
+    # Given the colours of the light page, and of the dark one, which come after them.
+    style = (REPOSITORY / "workflow" / "pages" / "page.css").read_text()
+    light, dark = (dict(re.findall(r"--([a-z0-9-]+): (#[0-9a-f]{6})", part)) for part in style.split("@media")[:2])
+
+    assert contrast("#000000", "#ffffff") == pytest.approx(21)
+    for colours in (light, dark):
+        on_paper = {
+            name: contrast(colours[name], colours["paper"]) for name in ("ink", "soft", "accent", "bad", "careful")
+        }
+        on_others = {
+            "banner": contrast(colours["ink"], colours["warn"]),
+            "tag": contrast(colours["on-gold"], colours["gold"]),
+            "none": contrast(colours["soft"], colours["panel"]),
+            "code": contrast(colours["ink"], colours["panel"]),
+        }
+        assert min({**on_paper, **on_others}.values()) >= 4.5
+        # Shapes that carry a meaning: 3.
+        assert min(contrast(colours[name], colours["paper"]) for name in ("exact", "tiles", "differs")) >= 3
 
 
 # --- the page as a whole ----------------------------------------------------------------------------------------------

@@ -122,6 +122,14 @@ def test_a_folder_of_the_sandbox_is_no_part_of_the_paper(root: DataRoot) -> None
         check_scope(root, "paper")
 
 
+def test_a_folder_of_the_paper_is_no_part_of_the_sandbox(data_root: LayOut) -> None:
+    root = data_root(train=1, test=1, source="earthengine")
+    check_scope(root, "paper")
+
+    with pytest.raises(UsageError, match="holds pixels of earthengine, which are no part of --scope sandbox"):
+        check_scope(root, "sandbox")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

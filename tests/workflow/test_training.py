@@ -21,7 +21,7 @@ from dwplus.pipeline.dataset.root import DataRoot
 from dwplus.pipeline.dataset.samples import Dataset
 from dwplus.pipeline.errors import DataError
 from dwplus.pipeline.progress import Silent
-from dwplus.workflow.training import proposed_profile, training_settings
+from dwplus.workflow.training import proposed_profile, say_new, training_settings
 from support.fixture_types import LayOut, Run
 from support.tile_sets import numbered
 from support.tiles import make_tile
@@ -33,6 +33,26 @@ def ready(root: DataRoot) -> DataRoot:
     validate_root(root, run=in_process, progress=Silent())
     normalise_root(root, run=in_process, progress=Silent())
     return root
+
+
+class Said(Silent):
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, message: str) -> None:
+        self.lines.append(message)
+
+
+def test_trainings_of_one_command_say_once_what_they_leave_out() -> None:
+    said, told = Said(), set[str]()
+
+    say_new(["1 of 4 test tiles left out"], said, told)
+    say_new(["1 of 4 test tiles left out", "2 of 9 val tiles left out"], said, told)
+    assert said.lines == ["1 of 4 test tiles left out", "2 of 9 val tiles left out"]
+
+    # A command of its own says it each time.
+    say_new(["1 of 4 test tiles left out"], said, None)
+    assert len(said.lines) == 3
 
 
 @pytest.mark.parametrize(

@@ -173,6 +173,8 @@ def checked_scores(scores: Scores) -> Scores:
 def _epoch_rows(folder: RunFolder) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
     """Rows of the run's epochs, and a sentence where they cannot be read."""
     path = folder.path / "metrics.jsonl"
+    if not path.exists():
+        return [], (f"{path} is missing: its curves are not drawn",)
     try:
         rows = folder.read_rows()
         _check_rows(rows, path)
