@@ -111,10 +111,11 @@ def train_and_report(
     trainings = share(what.trainings(small=synthetic), what.machine)
     maps = _score_maps(root, progress) if what.maps and what.machine.first else {}
     scores: dict[str, Scores] = {}
+    told: set[str] = set()
     for one in trainings:
         settings = training_settings(profile or ("sandbox" if synthetic else "paper"), root, one.changes)
         for name, seeded in _of_seeds(one.name, settings, what.seeds).items():
-            scores[name] = _train_and_score(root, one, name, seeded, progress)
+            scores[name] = _train_and_score(root, one, name, seeded, progress, told)
     if result is not None and result.failed:
         progress.say(f"{count_of(result.failed, 'tile')} failed; run the same command again to retry them")
     return Reproduced(write_report(root, progress=progress), scores, maps)
@@ -125,12 +126,12 @@ def _of_seeds(name: str, settings: TrainConfig, seeds: Sequence[int]) -> Mapping
 
 
 def _train_and_score(
-    root: DataRoot, training: Training, name: str, settings: TrainConfig, progress: Progress
+    root: DataRoot, training: Training, name: str, settings: TrainConfig, progress: Progress, told: set[str]
 ) -> Scores:
     set_aside_other_data(root, training, progress, name=name)
-    run_dir = train_run(root, name, settings, protocol="strict", inputs=training.inputs, progress=progress)
+    run_dir = train_run(root, name, settings, protocol="strict", inputs=training.inputs, progress=progress, told=told)
     kept = current_scores(root, run_dir)
-    return kept[0] if kept is not None else score_run(root, run_dir, progress=progress)
+    return kept[0] if kept is not None else score_run(root, run_dir, progress=progress, told=told)
 
 
 def _score_maps(root: DataRoot, progress: Progress) -> dict[str, BesideScores]:

@@ -23,7 +23,7 @@ from ..pipeline.progress import Progress
 from ..pipeline.spec.radar import radar_differences
 from .calibrating import CalibrateOn, calibration_for
 from .seeds import find_run
-from .splits import left_out_as_text, open_as_trained, tiles_as_text, trained_here
+from .splits import left_out_as_text, open_as_trained, say_new, tiles_as_text, trained_here
 from .tile_records import tile_records
 
 
@@ -89,8 +89,18 @@ def check_nothing_lost(root: DataRoot, run_dir: Path, split: str) -> None:
         raise LeftOutError("; ".join(faults))
 
 
-def score_run(root: DataRoot, run_dir: Path, options: ScoreOptions = AS_EVER, *, progress: Progress) -> Scores:
+def score_run(
+    root: DataRoot,
+    run_dir: Path,
+    options: ScoreOptions = AS_EVER,
+    *,
+    progress: Progress,
+    told: set[str] | None = None,
+) -> Scores:
     """Score a run's network on a split; also writes its ``scores.json``, and that of the calibrated network.
+
+    Args:
+        told: what was said of the split before, by other scorings of one command; it is not said again.
 
     Raises:
         DataError: the run is not complete, or the data set is not the one it was trained on.
@@ -106,11 +116,9 @@ def score_run(root: DataRoot, run_dir: Path, options: ScoreOptions = AS_EVER, *,
     if not own:
         progress.say(
             f"{root} is another data set than {run_dir.name} was trained on: its {options.split} tiles are "
-            "scored with the "
-            "run's own statistics; whether some of them were trained on is not known"
+            "scored with the run's own statistics; whether some of them were trained on is not known"
         )
-    for line in tiles_as_text(dataset):
-        progress.say(line)
+    say_new(tiles_as_text(dataset), progress, told)
     for difference in radar_differences(config.data.radars, dataset.radars) if "s1" in options.accept else ():
         progress.say(f"Sentinel-1 of another kind is accepted: {difference}")
     if options.drop and not config.tokens:

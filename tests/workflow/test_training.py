@@ -21,7 +21,8 @@ from dwplus.pipeline.dataset.root import DataRoot
 from dwplus.pipeline.dataset.samples import Dataset
 from dwplus.pipeline.errors import DataError
 from dwplus.pipeline.progress import Silent
-from dwplus.workflow.training import proposed_profile, say_new, training_settings
+from dwplus.workflow.splits import say_new
+from dwplus.workflow.training import proposed_profile, training_settings
 from support.fixture_types import LayOut, Run
 from support.tile_sets import numbered
 from support.tiles import make_tile
