@@ -181,7 +181,8 @@ def test_a_second_look_changes_no_file(folder: Path) -> None:
     assert states() == before
 
 
-@pytest.mark.parametrize("kills", [1, pytest.param(10, marks=pytest.mark.slow)])
+@pytest.mark.slow  # test_kills kills builds, test_resume trainings
+@pytest.mark.parametrize("kills", [1, 10])
 def test_a_reproduction_that_is_killed_gives_the_same_verdicts(folder: Path, tmp_path: Path, kills: int) -> None:
     """Killed at moments drawn at random, then run to its end."""
     (tmp_path / "tiny.toml").write_text(TINY)

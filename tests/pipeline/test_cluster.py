@@ -40,6 +40,7 @@ def results(root: DataRoot) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in names}
 
 
+@pytest.mark.slow  # the next test kills one too, without a data set
 def test_a_worker_that_dies_midway_changes_no_byte_of_the_result(data_root: LayOut, tmp_path: Path) -> None:
     root = data_root(train=24, test=2)
     broken = root.manifest().rows[3]
