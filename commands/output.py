@@ -17,7 +17,7 @@ from ..pipeline.spec.words import count_of
 if TYPE_CHECKING:
     from ..pipeline.build.budget import Range
     from ..pipeline.spec.classes import ClassTable
-    from ..workflow.mapping import MapMade
+    from ..workflow.maps.rasters import MapMade
 
 
 def mark(source: str) -> str:

@@ -142,7 +142,8 @@ def predict(
     from ..model.runs import WEIGHTS, RunFolder
     from ..model.score import load
     from ..workflow.console import console
-    from ..workflow.mapping import MapOptions, check_fits, confidence_as_text, map_image
+    from ..workflow.maps.mapping import map_image
+    from ..workflow.maps.settings import MapOptions, check_fits, confidence_as_text
     from ..workflow.source import root_with_runs
     from ..workflow.training import find_run
     from .predict_area import predict_area

@@ -15,8 +15,8 @@ from .output import figure, mark, print_map
 if TYPE_CHECKING:
     from ..model.run_config import DataCard
     from ..pipeline.areas.outline import Outline
-    from ..workflow.map_of_area import Wish
-    from ..workflow.mapping import MapOptions
+    from ..workflow.maps.area_request import Wish
+    from ..workflow.maps.settings import MapOptions
 
 _FILES_ALONE = ("band_table", "scale", "offset", "nodata", "s1_calibration", "s1_pass", "s1_mean")
 """Options of ``predict`` that describe files."""
@@ -33,8 +33,9 @@ def predict_area(run_dir: Path, output: Path | None, settings: MapOptions, optio
     from ..pipeline.earthengine.configuration import choose_source, configuration
     from ..pipeline.spec.sources import Source
     from ..workflow.console import console
-    from ..workflow.map_of_area import check_source, inputs_of, map_area
-    from ..workflow.mapping import check_name, confidence_as_text
+    from ..workflow.maps.area_map import map_area
+    from ..workflow.maps.area_request import check_source, inputs_of
+    from ..workflow.maps.settings import check_name, confidence_as_text
     from ..workflow.source import open_pixels, planet_of, sandbox_banner
 
     today = datetime.now(UTC).date()
@@ -91,7 +92,7 @@ def _print_forecast(run_dir: Path, wish: Wish, trained: DataCard, options: dict[
     from ..pipeline.areas.scenes import SCENES_OF_YEAR
     from ..pipeline.build.budget import measured
     from ..pipeline.dataset.root import DataRoot
-    from ..workflow.map_of_area import inputs_of
+    from ..workflow.maps.area_request import inputs_of
 
     root = DataRoot.at(run_dir.resolve().parent.parent)
     inputs = inputs_of(trained, built=root.recipe(), accept_s1="s1" in options["accept"])
@@ -124,7 +125,7 @@ def wish_of(options: dict[str, Any], today: date) -> Wish:
         DataError: the area cannot be read.
     """
     from ..pipeline.areas.scenes import DEFAULT_WINDOW_DAYS
-    from ..workflow.map_of_area import Wish, check_time
+    from ..workflow.maps.area_request import Wish, check_time
 
     day, year, window = options["day"], options["year"], options["date_window"]
     if (day is None) == (year is None):

@@ -25,8 +25,9 @@ from dwplus.pipeline.spec.bands import PRESETS
 from dwplus.pipeline.spec.radar import Radar
 from dwplus.pipeline.spec.recipe import Recipe
 from dwplus.pipeline.spec.sources import EARTH_ENGINE, SANDBOX
-from dwplus.workflow.map_of_area import AreaMade, Inputs, Wish, check_source, inputs_of, map_area
-from dwplus.workflow.mapping import MapOptions
+from dwplus.workflow.maps.area_map import AreaMade, map_area
+from dwplus.workflow.maps.area_request import Inputs, Wish, check_source, inputs_of
+from dwplus.workflow.maps.settings import MapOptions
 from support.fixture_types import Run as CommandLine
 from support.runs import lay_out, make_run
 

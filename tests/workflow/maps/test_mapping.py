@@ -23,10 +23,12 @@ from dwplus.pipeline.progress import Silent
 from dwplus.pipeline.spec.bands import PRESETS, S2_BANDS
 from dwplus.pipeline.spec.classes import DYNAMIC_WORLD
 from dwplus.pipeline.spec.radar import Radar
-from dwplus.workflow.mapping import MapMade, MapOptions, check_fits, map_image
 from dwplus.workflow.maps.change import transitions
+from dwplus.workflow.maps.mapping import map_image
 from dwplus.workflow.maps.pairs import check_pair
+from dwplus.workflow.maps.rasters import MapMade
 from dwplus.workflow.maps.record import read_map
+from dwplus.workflow.maps.settings import MapOptions, check_fits
 from support.fixture_types import Run as CommandLine
 from support.own_tiles import own_tile, s1_values, s2_values, write_raster
 from support.runs import lay_out, make_run
