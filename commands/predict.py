@@ -162,7 +162,7 @@ def predict(
     loaded = load(run_dir)
     trained = loaded.config.data
     bands = (*trained.primary, *trained.auxiliary)
-    image, radar = _image((*paths, *sar_paths), bands, options)
+    image, radar = _image((*paths, *sar_paths), bands, options, either=loaded.config.tokens)
     check_fits(loaded.config, radar, force=options["force"], accept_s1="s1" in options["accept"])
     calibration = Calibration.read(run_dir) if options["calibrated"] else None
     made = map_image(
@@ -188,8 +188,14 @@ def _check_no_area_options(options: dict[str, Any]) -> None:
             raise UsageError(f"--{option} is for areas (--area, --bbox, --like); leave it out with --pixels")
 
 
-def _image(paths: tuple[Path, ...], bands: tuple[str, ...], options: dict[str, Any]) -> tuple[Image, Radar | None]:
-    """The image that the files make, and how its Sentinel-1 was made, where the network reads it."""
+def _image(
+    paths: tuple[Path, ...], bands: tuple[str, ...], options: dict[str, Any], *, either: bool
+) -> tuple[Image, Radar | None]:
+    """The image that the files make, and how its Sentinel-1 was made, where the network reads it.
+
+    Args:
+        either: the network was trained for missing inputs: files of one sensor are enough.
+    """
     from ..pipeline.own.image import image_of
     from ..pipeline.own.pixels import day_of
     from ..pipeline.own.pixels_bands import SENSOR_BANDS, read_band_table
@@ -208,5 +214,7 @@ def _image(paths: tuple[Path, ...], bands: tuple[str, ...], options: dict[str, A
         Dates(said=None if day is None else day_of(day, "--date")),
         Said(options["scale"], options["offset"], options["nodata"], options["s1_unit"]),
         None if table is None else read_band_table(table),
+        either,
     )
-    return image_of(find_products(paths, rules).products, bands), radar_said(options, sensors)
+    image = image_of(find_products(paths, rules).products, bands, either=either)
+    return image, radar_said(options, tuple(product.sensor for product in image.products))

@@ -101,7 +101,7 @@ def map_area(
     zones = [parts_of(one, sought) for one in grids]
     cache = _download(zones, sought, cache, connect(), concurrency, meter, progress)
     images = [AreaImage(one, sought, parts, cache) for one, parts in zip(grids, zones, strict=True)]
-    _check_pixels(images, wish.outline, progress)
+    _check_pixels(images, wish.outline, progress, either=run.config.tokens)
     radar = None if sought.recipe is None else radar_of(sought.recipe)
     maps = [
         map_image(
@@ -184,17 +184,21 @@ def _download(
         )
 
 
-def _check_pixels(images: Sequence[AreaImage], outline: Outline, progress: Progress) -> None:
+def _check_pixels(images: Sequence[AreaImage], outline: Outline, progress: Progress, *, either: bool) -> None:
     """Say what Sentinel-1 lacks.
 
     Raises:
-        DataError: a sensor has no pixel in the area.
+        DataError: a sensor has no pixel in the area, and the network was not trained for missing inputs; or none has.
     """
     known = [image.cache.known[part.id] for image in images for part in image.parts]
     for reason, sensor in (("no_s1", "Sentinel-1"), ("no_s2", "Sentinel-2")):
         name = reason.removeprefix("no_")
         of = [row for row in known if row.tile.rsplit("-s", 1)[-1].startswith(name[1:])]
-        if of and all(row.reason == reason for row in of):
+        if not of or any(row.reason != reason for row in of):
+            continue
+        if either and any(row.state == "done" for row in known):
+            progress.say(f"{sensor} has no pixel in {outline.text}: classes are those of the other input alone")
+        else:
             raise DataError(
                 f"{sensor} has no pixel in {outline.text}, which the network needs; it may lie at sea, or where and "
                 "when that satellite does not look: try another date, or a run that was trained without it"

@@ -14,7 +14,7 @@ from ...model.maps.mosaic import Probabilities, columns_with_data
 from ...model.maps.windows import Axis
 from ...model.run_config import RunConfig
 from ...model.training_range import StoredRange, bands_outside
-from ...pipeline.own.image import has_data
+from ...pipeline.own.image import has_data, has_either
 from ...pipeline.raster.geotiff import RasterGrid
 
 
@@ -68,6 +68,8 @@ class WindowRows:
         self._classifier, self._image, self._rows, self._columns = classifier, image, rows, columns
         self._bands = (tuple(run.data.primary), tuple(run.data.auxiliary))
         self._batch = batch
+        # Trained for missing inputs: what is absent is a learned token (``model.missing``).
+        self._either = run.tokens
         self._range = StoredRange.of(run.data.ranges, (*run.data.primary, *run.data.auxiliary))
         self._seen: dict[int, NDArray[np.uint8]] = {}
         self._outside: dict[int, NDArray[np.uint8]] = {}
@@ -139,7 +141,7 @@ class WindowRows:
             strip = np.zeros((len(bands), self._rows.size, self._columns.padded), dtype=np.uint16)
             strip[:, : stop - start, : self._image.shape[1]] = self._image.read(bands, start, stop, picture)
             found.append(strip)
-        valid = has_data(*found)
+        valid = has_either(*found) if self._either else has_data(*found)
         shown = self._image.shown(start, stop, picture)
         if shown is not None:
             valid[: stop - start, : self._image.shape[1]] &= shown

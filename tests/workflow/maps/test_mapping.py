@@ -12,6 +12,7 @@ import rasterio
 import torch
 from dwplus.model.calibration import Calibration, Reliability
 from dwplus.model.metrics import BINS
+from dwplus.model.runs import RunFolder
 from dwplus.model.score import LoadedRun, load, predict
 from dwplus.pipeline.dataset.samples import Sample
 from dwplus.pipeline.errors import DataError, UsageError
@@ -315,6 +316,54 @@ def test_confidence_is_that_of_the_calibration_and_the_tags_say_so(tmp_path: Pat
             assert file.tags()["CONFIDENCE"].startswith(words)
     with pytest.raises(UsageError, match="is no map of this run, image and options"):
         make_map(run, image, made.path)
+
+
+# --- missing inputs ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def gaps_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network that reads tokens where an input is missing; those of Sentinel-1 are not 0."""
+    made = make_run("gaps")
+    data = replace(made.config.data, source="user:own", radars=(YEAR,))
+    config = replace(made.config, data=data, tokens=True)
+    path = lay_out(replace(made, config=config), tmp_path_factory.mktemp("runs"), weights=False)
+    network = config.network(where="the test")
+    network.token_auxiliary.data += 0.5
+    RunFolder(path).write_weights("model.safetensors", network.state_dict())
+    return path
+
+
+def test_a_run_trained_for_missing_inputs_maps_pixels_of_either(tmp_path: Path, gaps_dir: Path) -> None:
+    s2, s1 = write_image(tmp_path, 64, 96, empty_rows=20)
+    with rasterio.open(s2, "r+") as file:
+        pixels = file.read()
+        pixels[:, 10:30, :50] = 0
+        file.write(pixels)
+    image, gaps = open_image([s2, s1]), load(gaps_dir, device="cpu")
+    sample = Sample(image.read(BANDS[:10], 0, 64), image.read(BANDS[10:], 0, 64), np.zeros((64, 96), np.uint8), "x")
+
+    made = make_map(gaps, image, tmp_path / "map.tif")
+
+    # Rows 10 to 19 have neither input left of column 50; all other pixels have one, at least.
+    expected = predict(gaps, sample) + 1
+    expected[10:20, :50] = 0
+    assert np.array_equal(codes_of(made.path), expected)
+    assert made.without == 10 * 50
+
+
+def test_files_of_one_sensor_are_mapped_by_a_run_that_was_trained_for_it_alone(
+    dwplus: CommandLine, tmp_path: Path, run_dir: Path, gaps_dir: Path
+) -> None:
+    s2, _ = write_image(tmp_path, 40, 48)
+
+    refused = dwplus("predict", str(run_dir), "--pixels", str(s2), "-o", "map.tif")
+    code, out, err = dwplus("predict", str(gaps_dir), "--pixels", str(s2), "-o", "map.tif")
+
+    assert refused[0] != 0
+    assert "no file holds VV, VH of Sentinel-1" in refused[2]
+    assert code == 0, err
+    assert out.splitlines()[0] == "map.tif  1,920 pixels, 0 without data [user:own]"
 
 
 # --- what is refused --------------------------------------------------------------------------------------------------
