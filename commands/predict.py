@@ -21,7 +21,7 @@ from .options import (
     runs_option,
     source_option,
 )
-from .output import mark, print_map
+from .output import mark, print_map, print_unfinished
 from .pixels import radar_options, radar_said, unit_options
 
 if TYPE_CHECKING:
@@ -108,6 +108,7 @@ def service_of_area(function: Any) -> Any:
 )
 @click.option("--page/--no-page", default=True, show_default=True, help="Also write <map>.html, which works offline.")
 @click.option("--accept", type=click.Choice(["s1"]), multiple=True, help="s1: Sentinel-1 that was made in another way.")
+@click.option("--shard", metavar="I/N", help="This machine's part of the map, of N machines; the last one writes it.")
 @click.option("--force", is_flag=True, help="Map real pixels with a run of SANDBOX ones, or the reverse.")
 @service_of_area
 @source_option
@@ -142,7 +143,8 @@ def predict(
     from ..model.runs import WEIGHTS, RunFolder
     from ..model.score import load
     from ..workflow.console import console
-    from ..workflow.maps.mapping import map_image
+    from ..workflow.machines import Machine
+    from ..workflow.maps.mapping import MapWork, map_share, map_work
     from ..workflow.maps.settings import MapOptions, check_fits, confidence_as_text
     from ..workflow.source import root_with_runs
     from ..workflow.training import find_run
@@ -151,11 +153,12 @@ def predict(
     run_dir = Path(run)
     if not RunFolder(run_dir).started:
         run_dir = find_run(root_with_runs(options["data"], options["source"], options["runs"]), run)
+    machine = Machine.parse(options["shard"]) if options["shard"] else Machine()
     settings = MapOptions(**{one.name: options[one.name] for one in fields(MapOptions)})
     if given and sar_paths:
         raise UsageError("--sar describes files (--pixels); leave it out")
     if given:
-        predict_area(run_dir, output, settings, options)
+        predict_area(run_dir, output, settings, machine, options)
         return
     assert output is not None
     _check_no_area_options(options)
@@ -165,16 +168,12 @@ def predict(
     image, radar = _image((*paths, *sar_paths), bands, options, either=loaded.config.tokens)
     check_fits(loaded.config, radar, force=options["force"], accept_s1="s1" in options["accept"])
     calibration = Calibration.read(run_dir) if options["calibrated"] else None
-    made = map_image(
-        loaded,
-        weights_hash(run_dir / WEIGHTS),
-        image,
-        output,
-        settings,
-        radar=radar,
-        calibration=calibration,
-        progress=console(quiet=options["quiet"]),
-    )
+    progress = console(quiet=options["quiet"])
+    work = MapWork(loaded, weights_hash(run_dir / WEIGHTS), image, output, settings, radar, calibration)
+    made = map_work(work, progress) if machine.alone else map_share(work, machine, progress)
+    if made is None:
+        print_unfinished(output, machine)
+        return
     print_map(made, trained.classes, mark(trained.source))
     if options["confidence"] or options["probabilities"] or calibration is not None:
         click.echo(f"confidence: {confidence_as_text(calibration)}")

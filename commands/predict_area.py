@@ -10,11 +10,12 @@ import click
 
 from ..pipeline.errors import UsageError
 from .build import meter_of
-from .output import figure, mark, print_map
+from .output import figure, mark, print_map, print_unfinished
 
 if TYPE_CHECKING:
     from ..model.run_config import DataCard
     from ..pipeline.areas.outline import Outline
+    from ..workflow.machines import Machine
     from ..workflow.maps.area_request import Wish
     from ..workflow.maps.settings import MapOptions
 
@@ -22,7 +23,9 @@ _FILES_ALONE = ("band_table", "scale", "offset", "nodata", "s1_calibration", "s1
 """Options of ``predict`` that describe files."""
 
 
-def predict_area(run_dir: Path, output: Path | None, settings: MapOptions, options: dict[str, Any]) -> None:
+def predict_area(
+    run_dir: Path, output: Path | None, settings: MapOptions, machine: Machine, options: dict[str, Any]
+) -> None:
     """Map an area from Earth Engine; what was made is printed."""
     from ..model.calibration import Calibration
     from ..model.run_files import weights_hash
@@ -74,8 +77,12 @@ def predict_area(run_dir: Path, output: Path | None, settings: MapOptions, optio
             today=today,
             calibration=calibration,
             meter=meter_of(options),
+            machine=machine,
             progress=progress,
         )
+    if not made.maps:
+        print_unfinished(path, machine)
+        return
     marked = " ".join(sorted({mark(trained.source), called.tag} - {""}))
     for one in made.maps:
         print_map(one, trained.classes, marked)

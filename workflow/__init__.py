@@ -2,6 +2,7 @@
 
 - ``console``: progress on a terminal and in logs.
 - ``source``: opening a source of pixels; starting the local Earth Engine.
+- ``machines``: several machines that do one piece of work in one folder.
 - ``pace``: samples a second, time left.
 - ``training``: opening splits, naming runs, training and scoring on a data root.
 - ``calibrating``: the calibration of a run on a data root.

@@ -8,27 +8,31 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
 from ...model.calibration import Calibration
+from ...model.maps.mosaic import needed_from
 from ...model.score import LoadedRun
-from ...pipeline.areas.blocks import Cache, Part, Sought, download, parts_of
+from ...pipeline.areas.blocks import Cache, Part, Sought, download, known_parts, parts_of
 from ...pipeline.areas.grids import ZoneGrid, zone_grids
 from ...pipeline.areas.image import FEW_OBSERVATIONS, AreaImage
 from ...pipeline.areas.outline import Outline
 from ...pipeline.build.export import Callbacks, Meter
+from ...pipeline.dataset.ledger import LEDGER_FILE
 from ...pipeline.earthengine.session import Session
 from ...pipeline.errors import DataError, UsageError
 from ...pipeline.progress import Progress
 from ...pipeline.raster.class_map import tags_of
 from ...pipeline.raster.zone_index import write_index
 from ...pipeline.spec.radar import radar_of
+from ..machines import Machine, at_work, one_at_a_time
 from .area_request import Inputs, Wish
 from .area_scenes import choose, say_scenes
-from .mapping import complete_map, map_image
+from .mapping import MapWork, complete_map
 from .rasters import MapMade
 from .record import beside
 from .settings import MapOptions, check_name
@@ -39,7 +43,7 @@ class AreaMade:
     """Maps on disk.
 
     Attributes:
-        maps: one for each zone.
+        maps: one for each zone; none where other machines have not finished their part.
         index: that GDAL opens as one layer; None where there is one map.
     """
 
@@ -61,6 +65,7 @@ def map_area(
     today: date,
     calibration: Calibration | None = None,
     meter: Meter | None = None,
+    machine: Machine = Machine(),  # noqa: B008 - a frozen value
     progress: Progress,
 ) -> AreaMade:
     """Download an area and classify it; resumed where it was begun with the same run, area and options.
@@ -72,6 +77,8 @@ def map_area(
         connect: to the service; called where something is missing.
         today: no scene is younger.
         calibration: of the run, as of ``map_image``; probabilities of several pictures are averaged after it.
+        machine: one of several that make the map in one folder: it maps its rows of windows, the last one writes the
+            map, and the others give none.
 
     Raises:
         UsageError: another file is there, or a setting does not fit.
@@ -92,30 +99,85 @@ def map_area(
         maps = [one for one in held if one is not None]
         return AreaMade(tuple(maps), _indexed(path, maps, run) if len(maps) > 1 else None)
     cache = Cache(path.with_name(f".{path.name}.pixels"))
-    sought = cache.read_plan(key)
-    _check_free(paths, marked, resuming=sought is not None)
-    if sought is None:
-        sought = choose(wish, grids, inputs, key=key, session=connect(), today=today, progress=progress)
-        cache.keep_plan(sought)
-    say_scenes(sought, progress)
-    zones = [parts_of(one, sought) for one in grids]
-    cache = _download(zones, sought, cache, connect(), concurrency, meter, progress)
-    images = [AreaImage(one, sought, parts, cache) for one, parts in zip(grids, zones, strict=True)]
-    _check_pixels(images, wish.outline, progress, either=run.config.tokens)
-    radar = None if sought.recipe is None else radar_of(sought.recipe)
-    maps = [
-        map_image(
-            *(run, run_hash, image, one, options),
-            radar=radar,
-            calibration=calibration,
-            progress=progress,
-            more_tags=marked,
-        )
-        for image, one in zip(images, paths, strict=True)
-    ]
-    index = _indexed(path, maps, run) if len(maps) > 1 else None
-    shutil.rmtree(cache.folder, ignore_errors=True)
+    held_by = f"another command is making this map ({cache.folder}); wait for it"
+    _check_free(paths, marked, resuming=cache.read_plan(key) is not None)
+    with at_work(cache.folder, machine, held=held_by):
+        with one_at_a_time(cache.folder):
+            sought = cache.read_plan(key)
+            if sought is None:
+                with _gone_where_nothing_begins(cache.folder, machine):
+                    sought = choose(wish, grids, inputs, key=key, session=connect(), today=today, progress=progress)
+                    cache.keep_plan(sought)
+        say_scenes(sought, progress)
+        zones = [parts_of(one, sought) for one in grids]
+        radar = None if sought.recipe is None else radar_of(sought.recipe)
+
+        def works(zones: Sequence[Sequence[Part]], cache: Cache) -> list[MapWork]:
+            images = [AreaImage(one, sought, tuple(parts), cache) for one, parts in zip(grids, zones, strict=True)]
+            return [
+                MapWork(run, run_hash, image, one, options, radar, calibration, marked)
+                for image, one in zip(images, paths, strict=True)
+            ]
+
+        mine = [_share(work, machine) for work in works(zones, cache)]
+        cache = _download(mine, sought, cache, connect(), concurrency, meter, machine, progress)
+        if machine.alone:
+            _check_pixels(works(zones, cache), wish.outline, progress)
+        with ExitStack() as stack:
+            for work in works(mine, cache):
+                if not work.complete():
+                    stack.enter_context(work.parts.locked(machine))
+                    work.compute(progress, machine)
+            with one_at_a_time(cache.folder):
+                maps = _written(works, zones, sought, cache, wish.outline, machine, progress)
+                if not maps:
+                    return AreaMade(())
+                index = _indexed(path, maps, run) if len(maps) > 1 else None
+                shutil.rmtree(cache.folder, ignore_errors=True)
     return AreaMade(tuple(maps), index)
+
+
+@contextmanager
+def _gone_where_nothing_begins(folder: Path, machine: Machine) -> Iterator[None]:
+    """Leave no empty folder beside a map that has no scene."""
+    try:
+        yield
+    except BaseException:
+        if machine.alone and not (folder / LEDGER_FILE).exists():
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _share(work: MapWork, machine: Machine) -> list[Part]:
+    """The parts that one machine's rows of windows read."""
+    assert isinstance(work.image, AreaImage)
+    rows, _ = work.axes()
+    numbers = machine.part_of(len(rows.starts))
+    if not numbers:
+        return []
+    first = rows.starts[needed_from(rows, rows.finished(numbers[0]).start)]
+    last = rows.starts[numbers[-1]] + rows.size
+    return [part for part in work.image.parts if part.block.row < last and part.block.row + part.block.height > first]
+
+
+def _written(
+    works: Callable[[Sequence[Sequence[Part]], Cache], list[MapWork]],
+    zones: Sequence[Sequence[Part]],
+    sought: Sought,
+    cache: Cache,
+    outline: Outline,
+    machine: Machine,
+    progress: Progress,
+) -> list[MapMade]:
+    """The maps of all zones; none where a machine has not finished its part of one."""
+    parts = [part for zone in zones for part in zone]
+    whole = works(zones, replace(cache, known=known_parts(parts, sought, cache)))
+    there = [work.made(progress) for work in whole]
+    if not all(made is not None or work.computed for made, work in zip(there, whole, strict=True)):
+        return []
+    if not machine.alone:
+        _check_pixels(whole, outline, progress)
+    return [made or work.write(progress) for made, work in zip(there, whole, strict=True)]
 
 
 def _indexed(path: Path, maps: Sequence[MapMade], run: LoadedRun) -> Path:
@@ -173,6 +235,7 @@ def _download(
     session: Session,
     concurrency: int,
     meter: Meter | None,
+    machine: Machine,
     progress: Progress,
 ) -> Cache:
     parts = [part for zone in zones for part in zone]
@@ -180,16 +243,25 @@ def _download(
         callbacks = Callbacks(on_row=lambda row: step.advance(note=f"{row.tile} {row.reason or row.state}"),
                               say=progress.say)  # fmt: skip
         return download(
-            parts, sought, cache, session=session, concurrency=concurrency, meter=meter, callbacks=callbacks
+            parts,
+            sought,
+            cache,
+            session=session,
+            concurrency=concurrency,
+            meter=meter,
+            callbacks=callbacks,
+            shard="" if machine.alone else str(machine),
         )
 
 
-def _check_pixels(images: Sequence[AreaImage], outline: Outline, progress: Progress, *, either: bool) -> None:
+def _check_pixels(works: Sequence[MapWork], outline: Outline, progress: Progress) -> None:
     """Say what Sentinel-1 lacks.
 
     Raises:
         DataError: a sensor has no pixel in the area, and the network was not trained for missing inputs; or none has.
     """
+    images = [work.image for work in works if isinstance(work.image, AreaImage)]
+    either = works[0].run.config.tokens
     known = [image.cache.known[part.id] for image in images for part in image.parts]
     for reason, sensor in (("no_s1", "Sentinel-1"), ("no_s2", "Sentinel-2")):
         name = reason.removeprefix("no_")

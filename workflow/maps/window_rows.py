@@ -75,8 +75,9 @@ class WindowRows:
         self._outside: dict[int, NDArray[np.uint8]] = {}
         self._next: Future[tuple[tuple[NDArray[np.uint16], ...], NDArray[np.bool_]]] | None = None
 
-    def reading(self, number: int) -> ThreadPoolExecutor:
-        """The thread that reads ahead, from a row of windows on."""
+    def reading(self, number: int, stop: int) -> ThreadPoolExecutor:
+        """The thread that reads ahead, from a row of windows on and before another one."""
+        self._stop = stop
         self._thread = ThreadPoolExecutor(1)
         self._next = self._thread.submit(self._read, number, 0)
         return self._thread
@@ -93,7 +94,7 @@ class WindowRows:
         assert self._next is not None
         strips, valid = self._next.result()
         following = (number, picture + 1) if picture + 1 < self._image.pictures else (number + 1, 0)
-        if following[0] < len(self._rows.starts):
+        if following[0] < self._stop:
             self._next = self._thread.submit(self._read, *following)
         self._seen[number] += valid
         outside = np.where(valid, bands_outside(strips, valid, self._range), 0)
