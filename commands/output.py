@@ -17,7 +17,8 @@ from ..pipeline.spec.words import count_of
 if TYPE_CHECKING:
     from ..pipeline.build.budget import Range
     from ..pipeline.spec.classes import ClassTable
-    from ..workflow.mapping import MapMade
+    from ..workflow.machines import Machine
+    from ..workflow.maps.rasters import MapMade
 
 
 def mark(source: str) -> str:
@@ -42,6 +43,11 @@ def print_map(made: MapMade, classes: ClassTable, marked: str) -> None:
         click.echo(f"{made.beyond / total:.2%} of pixels are outside the training range in some band: {made.outside}")
     elif made.confidence is not None:
         click.echo("which pixels are outside the training range is not known: the run is of an earlier version")
+
+
+def print_unfinished(path: PurePath, machine: Machine) -> None:
+    """One of several machines is done, and others are not."""
+    click.echo(f"part {machine.number} of {machine.count} of {path} is done; the machine that is last writes the map")
 
 
 def figure(title: str, unit: str, value: Range) -> str:

@@ -21,7 +21,7 @@ from .options import (
     runs_option,
     source_option,
 )
-from .output import mark, print_map
+from .output import mark, print_map, print_unfinished
 from .pixels import radar_options, radar_said, unit_options
 
 if TYPE_CHECKING:
@@ -108,6 +108,7 @@ def service_of_area(function: Any) -> Any:
 )
 @click.option("--page/--no-page", default=True, show_default=True, help="Also write <map>.html, which works offline.")
 @click.option("--accept", type=click.Choice(["s1"]), multiple=True, help="s1: Sentinel-1 that was made in another way.")
+@click.option("--shard", metavar="I/N", help="This machine's part of the map, of N machines; the last one writes it.")
 @click.option("--force", is_flag=True, help="Map real pixels with a run of SANDBOX ones, or the reverse.")
 @service_of_area
 @source_option
@@ -142,7 +143,9 @@ def predict(
     from ..model.runs import WEIGHTS, RunFolder
     from ..model.score import load
     from ..workflow.console import console
-    from ..workflow.mapping import MapOptions, check_fits, confidence_as_text, map_image
+    from ..workflow.machines import Machine
+    from ..workflow.maps.mapping import MapWork, map_share, map_work
+    from ..workflow.maps.settings import MapOptions, check_fits, confidence_as_text
     from ..workflow.seeds import find_run
     from ..workflow.source import root_with_runs
     from .predict_area import predict_area
@@ -150,30 +153,27 @@ def predict(
     run_dir = Path(run)
     if not RunFolder(run_dir).started:
         run_dir = find_run(root_with_runs(options["data"], options["source"], options["runs"]), run)
+    machine = Machine.parse(options["shard"]) if options["shard"] else Machine()
     settings = MapOptions(**{one.name: options[one.name] for one in fields(MapOptions)})
     if given and sar_paths:
         raise UsageError("--sar describes files (--pixels); leave it out")
     if given:
-        predict_area(run_dir, output, settings, options)
+        predict_area(run_dir, output, settings, machine, options)
         return
     assert output is not None
     _check_no_area_options(options)
     loaded = load(run_dir)
     trained = loaded.config.data
     bands = (*trained.primary, *trained.auxiliary)
-    image, radar = _image((*paths, *sar_paths), bands, options)
+    image, radar = _image((*paths, *sar_paths), bands, options, either=loaded.config.tokens)
     check_fits(loaded.config, radar, force=options["force"], accept_s1="s1" in options["accept"])
     calibration = Calibration.read(run_dir) if options["calibrated"] else None
-    made = map_image(
-        loaded,
-        weights_hash(run_dir / WEIGHTS),
-        image,
-        output,
-        settings,
-        radar=radar,
-        calibration=calibration,
-        progress=console(quiet=options["quiet"]),
-    )
+    progress = console(quiet=options["quiet"])
+    work = MapWork(loaded, weights_hash(run_dir / WEIGHTS), image, output, settings, radar, calibration)
+    made = map_work(work, progress) if machine.alone else map_share(work, machine, progress)
+    if made is None:
+        print_unfinished(output, machine)
+        return
     print_map(made, trained.classes, mark(trained.source))
     if options["confidence"] or options["probabilities"] or calibration is not None:
         click.echo(f"confidence: {confidence_as_text(calibration)}")
@@ -187,8 +187,14 @@ def _check_no_area_options(options: dict[str, Any]) -> None:
             raise UsageError(f"--{option} is for areas (--area, --bbox, --like); leave it out with --pixels")
 
 
-def _image(paths: tuple[Path, ...], bands: tuple[str, ...], options: dict[str, Any]) -> tuple[Image, Radar | None]:
-    """The image that the files make, and how its Sentinel-1 was made, where the network reads it."""
+def _image(
+    paths: tuple[Path, ...], bands: tuple[str, ...], options: dict[str, Any], *, either: bool
+) -> tuple[Image, Radar | None]:
+    """The image that the files make, and how its Sentinel-1 was made, where the network reads it.
+
+    Args:
+        either: the network was trained for missing inputs: files of one sensor are enough.
+    """
     from ..pipeline.own.image import image_of
     from ..pipeline.own.pixels import day_of
     from ..pipeline.own.pixels_bands import SENSOR_BANDS, read_band_table
@@ -207,5 +213,7 @@ def _image(paths: tuple[Path, ...], bands: tuple[str, ...], options: dict[str, A
         Dates(said=None if day is None else day_of(day, "--date")),
         Said(options["scale"], options["offset"], options["nodata"], options["s1_unit"]),
         None if table is None else read_band_table(table),
+        either,
     )
-    return image_of(find_products(paths, rules).products, bands), radar_said(options, sensors)
+    image = image_of(find_products(paths, rules).products, bands, either=either)
+    return image, radar_said(options, tuple(product.sensor for product in image.products))

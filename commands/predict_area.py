@@ -10,19 +10,22 @@ import click
 
 from ..pipeline.errors import UsageError
 from .build import meter_of
-from .output import figure, mark, print_map
+from .output import figure, mark, print_map, print_unfinished
 
 if TYPE_CHECKING:
     from ..model.run_config import DataCard
     from ..pipeline.areas.outline import Outline
-    from ..workflow.map_of_area import Wish
-    from ..workflow.mapping import MapOptions
+    from ..workflow.machines import Machine
+    from ..workflow.maps.area_request import Wish
+    from ..workflow.maps.settings import MapOptions
 
 _FILES_ALONE = ("band_table", "scale", "offset", "nodata", "s1_calibration", "s1_pass", "s1_mean")
 """Options of ``predict`` that describe files."""
 
 
-def predict_area(run_dir: Path, output: Path | None, settings: MapOptions, options: dict[str, Any]) -> None:
+def predict_area(
+    run_dir: Path, output: Path | None, settings: MapOptions, machine: Machine, options: dict[str, Any]
+) -> None:
     """Map an area from Earth Engine; what was made is printed."""
     from ..model.calibration import Calibration
     from ..model.run_files import weights_hash
@@ -33,8 +36,9 @@ def predict_area(run_dir: Path, output: Path | None, settings: MapOptions, optio
     from ..pipeline.earthengine.configuration import choose_source, configuration
     from ..pipeline.spec.sources import Source
     from ..workflow.console import console
-    from ..workflow.map_of_area import check_source, inputs_of, map_area
-    from ..workflow.mapping import check_name, confidence_as_text
+    from ..workflow.maps.area_map import map_area
+    from ..workflow.maps.area_request import check_source, inputs_of
+    from ..workflow.maps.settings import check_name, confidence_as_text
     from ..workflow.source import open_pixels, planet_of, sandbox_banner
 
     today = datetime.now(UTC).date()
@@ -73,8 +77,12 @@ def predict_area(run_dir: Path, output: Path | None, settings: MapOptions, optio
             today=today,
             calibration=calibration,
             meter=meter_of(options),
+            machine=machine,
             progress=progress,
         )
+    if not made.maps:
+        print_unfinished(path, machine)
+        return
     marked = " ".join(sorted({mark(trained.source), called.tag} - {""}))
     for one in made.maps:
         print_map(one, trained.classes, marked)
@@ -91,7 +99,7 @@ def _print_forecast(run_dir: Path, wish: Wish, trained: DataCard, options: dict[
     from ..pipeline.areas.scenes import SCENES_OF_YEAR
     from ..pipeline.build.budget import measured
     from ..pipeline.dataset.root import DataRoot
-    from ..workflow.map_of_area import inputs_of
+    from ..workflow.maps.area_request import inputs_of
 
     root = DataRoot.at(run_dir.resolve().parent.parent)
     inputs = inputs_of(trained, built=root.recipe(), accept_s1="s1" in options["accept"])
@@ -124,7 +132,7 @@ def wish_of(options: dict[str, Any], today: date) -> Wish:
         DataError: the area cannot be read.
     """
     from ..pipeline.areas.scenes import DEFAULT_WINDOW_DAYS
-    from ..workflow.map_of_area import Wish, check_time
+    from ..workflow.maps.area_request import Wish, check_time
 
     day, year, window = options["day"], options["year"], options["date_window"]
     if (day is None) == (year is None):

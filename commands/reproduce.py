@@ -95,8 +95,8 @@ def reproduce(
     What is complete is left as it is: run the same command again to resume. Each scope has its own folder. Prints the
     path of the report; on stderr what became of the tiles, the scores, what is missing, and the next command.
     """
+    from ..workflow.machines import Machine
     from ..workflow.reproduce import Wanted
-    from ..workflow.reproduction.plan import Machine
     from ..workflow.seeds import parse_seeds
 
     machine = Machine.parse(shard) if shard else Machine()

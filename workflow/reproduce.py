@@ -27,10 +27,11 @@ from ..pipeline.spec.layers import products
 from ..pipeline.spec.sources import Source
 from ..pipeline.spec.words import count_of
 from .beside import current_product_scores, row_of, score_product
+from .machines import Machine
 from .pages.report import write_report
 from .pages.tile_use import TileUse
 from .reproduction.document import Scope, part_title
-from .reproduction.plan import Machine, Training, share, wanted, wants_products
+from .reproduction.plan import Training, share, wanted, wants_products
 from .reproduction.verdicts import hours_as_text
 from .scoring import current_scores, score_run
 from .seeds import settings_of_seeds

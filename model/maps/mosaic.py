@@ -35,7 +35,7 @@ class Rows(NamedTuple):
 
 
 def finished_rows(
-    rows: Axis, columns: Axis, classes: int, row_of_windows: RowOfWindows, *, first: int = 0
+    rows: Axis, columns: Axis, classes: int, row_of_windows: RowOfWindows, *, numbers: range
 ) -> Iterator[Rows]:
     """Blend windows into rows, from the top to the bottom.
 
@@ -43,20 +43,21 @@ def finished_rows(
         rows, columns: windows along both axes.
         classes: K.
         row_of_windows: computes a row of windows; called once for each, in order.
-        first: rows before this one were finished earlier and are not given; windows that they alone need are left out.
+        numbers: of the rows of windows whose finished rows are given; those before them that overlap are computed too.
     """
+    first = rows.finished(numbers[0]).start
     begin = needed_from(rows, first)
     top = rows.kept(begin).start
     # Image rows from ``top`` on: what a row of windows gives begins there, and later windows add to.
     held = np.zeros((classes, rows.size, columns.length), dtype=np.float32)
-    for number in range(begin, len(rows.starts)):
+    for number in range(begin, numbers.stop):
         kept = rows.kept(number)
         down = rows.weights(number)[:, None]
         for column, probabilities in row_of_windows(number):
             part = probabilities[:, rows.inside(number), columns.inside(column)]
             weighted = part * (down * columns.weights(column)[None, :])
             held[:, kept.start - top : kept.stop - top, columns.kept(column)] += weighted
-        done = rows.length if number == len(rows.starts) - 1 else rows.kept(number + 1).start
+        done = rows.finished(number).stop
         start = max(top, first)
         if done > start:
             yield Rows(start, held[:, start - top : done - top])

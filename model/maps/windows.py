@@ -57,6 +57,11 @@ class Axis:
         kept = self.kept(number)
         return slice(kept.start - self.starts[number], kept.stop - self.starts[number])
 
+    def finished(self, number: int) -> slice:
+        """The part of the image that no later window touches, and some earlier one did."""
+        last = number == len(self.starts) - 1
+        return slice(self.kept(number).start, self.length if last else self.kept(number + 1).start)
+
     def weights(self, number: int) -> NDArray[np.float32]:
         """How much each kept pixel of a window counts: float32 (kept,), 0..1; those of all windows add up to 1."""
         kept = self.kept(number)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from rasterio.io import MemoryFile
 
 from ..build.export import Callbacks, InFlight, Meter, Unmetered
-from ..dataset.ledger import Ledger, LedgerRow
+from ..dataset.ledger import Ledger, LedgerRow, read_ledger
 from ..earthengine.clear_scenes import GROWN_PX, cloud_shape, hidden_cells, on_tile
 from ..earthengine.graphs import s1_search
 from ..earthengine.scene_choice import Candidate, SceneRef, scenes_of_day
@@ -177,8 +177,12 @@ def download(
     concurrency: int,
     meter: Meter | None = None,
     callbacks: Callbacks | None = None,
+    shard: str = "",
 ) -> Cache:
     """Download what is missing; the cache with the status of every part.
+
+    Args:
+        shard: name of this machine among several that download into one folder, each with a ledger of its own.
 
     Raises:
         TileError: the service did not give some parts, retries used up; run again.
@@ -187,32 +191,40 @@ def download(
     """
     callbacks, meter = callbacks or Callbacks(), meter or Unmetered()
     held = f"another command is downloading these pixels ({cache.folder}); wait for it"
-    with Ledger(cache.folder, held=held) as ledger:
-        remove_parts(cache.folder)
+    with Ledger(cache.folder / shard, held=held) as ledger:
+        if not shard:
+            remove_parts(cache.folder)  # another machine may be writing its own
 
         def make(part: Part, tally: Tally) -> LedgerRow:
             return make_part(part, sought, cache, session=session, tally=tally)
 
-        todo = []
-        for part in parts:
-            if _settled(part, sought, cache, ledger.rows):
-                callbacks.on_row(ledger.rows[part.id])
-            else:
-                todo.append(part)
+        known = known_parts(parts, sought, cache)
+        for row in known.values():
+            callbacks.on_row(row)
+        todo = [part for part in parts if part.id not in known]
         run = InFlight(make, session, ledger, concurrency, meter, callbacks)
         run.through(todo)
         unanswered = [part for part in todo if ledger.rows[part.id].reason in ("no_answer", "bad_answer")]
         if unanswered:
             callbacks.say(f"{count_of(len(unanswered), 'part')} of the area got no answer; retrying once")
             run.through(unanswered)
-        failed = [ledger.rows[part.id] for part in parts if ledger.rows[part.id].state == "failed"]
+        failed = [ledger.rows[part.id] for part in todo if ledger.rows[part.id].state == "failed"]
         if failed:
             raise TileError(
                 f"{count_of(len(failed), 'part')} of {len(parts):,} of the area were not downloaded, for one: "
                 f"{failed[0].detail}; the others are kept: run the same command again",
                 reason=failed[0].reason,
             )
-        return replace(cache, known=dict(ledger.rows))
+        return replace(cache, known={**known, **{part.id: ledger.rows[part.id] for part in todo}})
+
+
+def known_parts(parts: Sequence[Part], sought: Sought, cache: Cache) -> dict[str, LedgerRow]:
+    """Status of the parts that need no request, by all ledgers in the folder: that of one machine, or of several."""
+    found: dict[str, LedgerRow] = {}
+    for folder in (cache.folder, *sorted(cache.folder.glob("*-of-*/"))):
+        rows = read_ledger(folder)
+        found |= {part.id: rows[part.id] for part in parts if _settled(part, sought, cache, rows)}
+    return found
 
 
 def _settled(part: Part, sought: Sought, cache: Cache, known: Mapping[str, LedgerRow]) -> bool:

@@ -129,10 +129,15 @@ class AreaImage:
         return stored
 
     def shown(self, start: int, stop: int, picture: int = 0) -> NDArray[np.bool_]:
-        """Which pixels of some rows get a class: those of the area that no cloud hides; bool (rows, W)."""
+        """Which pixels of some rows may get a class: those of the area that no cloud hides; bool (rows, W).
+
+        One picture hides no pixel that it has no data of: a network that was trained for missing inputs classifies it
+        by Sentinel-1. Of several pictures those are averaged that show a pixel.
+        """
         belongs = self.zone.belongs(start, stop)
         if self.sought.pictures and belongs.any():
-            belongs &= self._rows([CLEAR], start, stop, picture)[0] != 0
+            clear, some = self._rows([CLEAR, self.sought.s2_bands[0]], start, stop, picture) != 0
+            belongs &= clear if self.pictures > 1 else clear | ~some
         return belongs
 
     def check_units(self) -> None:

@@ -13,17 +13,18 @@ _HELD = frozenset({errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES})
 """What the system answers where another process has the lock. Source: flock(2), fcntl(2)."""
 
 
-def lock(file: IO[Any], *, held: str) -> None:
+def lock(file: IO[Any], *, held: str, shared: bool = False) -> None:
     """Lock an open file until it is closed.
 
     Args:
         held: what to say where another process has it; what is written and what to do.
+        shared: others that share it may have it too.
 
     Raises:
         DwplusError: another process has it.
         MachineError: locks do not work on this file system.
     """
-    if not _locked(file):
+    if not _locked(file, fcntl.LOCK_SH if shared else fcntl.LOCK_EX):
         raise DwplusError(held)
 
 
@@ -48,10 +49,10 @@ def lock_soon(file: IO[Any], *, held: str, within_s: float) -> None:
         time.sleep(_LOOK_AGAIN_S)
 
 
-def _locked(file: IO[Any]) -> bool:
+def _locked(file: IO[Any], kind: int = fcntl.LOCK_EX) -> bool:
     """Whether the lock is ours now; False where another process has it."""
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno in _HELD:
             return False

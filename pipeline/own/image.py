@@ -144,11 +144,14 @@ class Image:
 _NO_DAY = date(1970, 1, 1)
 
 
-def image_of(products: Iterable[Product], bands: Sequence[str], *, resampling: Resampling = "bilinear") -> Image:
+def image_of(
+    products: Iterable[Product], bands: Sequence[str], *, resampling: Resampling = "bilinear", either: bool = False
+) -> Image:
     """The image that products of one day make.
 
     Args:
         bands: that a network reads.
+        either: the network was trained for missing inputs: one of two sensors may have no file.
 
     Raises:
         UsageError: a sensor has several products, or none.
@@ -158,7 +161,7 @@ def image_of(products: Iterable[Product], bands: Sequence[str], *, resampling: R
     found = tuple(products)
     for sensor in ("S2", "S1"):
         wanted = [band for band in bands if BANDS[band].sensor == sensor]
-        if wanted:
+        if wanted and (not either or any(product.sensor == sensor for product in found)):
             chosen.append(_one_of(found, sensor, wanted))
     grid = chosen[0].grid
     _check_grid(chosen[0].name, grid)
@@ -195,4 +198,10 @@ def _check_grid(name: str, grid: RasterGrid) -> None:
 def has_data(*stored: NDArray[np.uint16]) -> NDArray[np.bool_]:
     """Where every band has data: bool (H, W)."""
     found: NDArray[np.bool_] = np.logical_and.reduce([(one != NODATA).all(axis=0) for one in stored if len(one)])
+    return found
+
+
+def has_either(*stored: NDArray[np.uint16]) -> NDArray[np.bool_]:
+    """Where at least one input has data in all its bands: bool (H, W)."""
+    found: NDArray[np.bool_] = np.logical_or.reduce([(one != NODATA).all(axis=0) for one in stored if len(one)])
     return found

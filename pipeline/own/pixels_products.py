@@ -82,12 +82,14 @@ class Rules:
     Attributes:
         sensors: whose bands are looked for.
         table: which band is which; None = by names.
+        either: one of the sensors may have no file.
     """
 
     sensors: tuple[Sensor, ...]
     dates: Dates
     said: Said
     table: BandTable | None = None
+    either: bool = False
 
 
 def find_products(paths: Iterable[Path], rules: Rules) -> Found:
@@ -119,7 +121,7 @@ def find_products(paths: Iterable[Path], rules: Rules) -> Found:
         why = f" ({first[0]} {first[1]}{', ...' * (len(dropped) > 1)})" if first else ""
         raise DataError(f"no file holds bands of {_wanted(rules.sensors)}{why}; name other files, or --bands")
     for sensor in rules.sensors:
-        if not any(product.sensor == sensor for product in products):
+        if not rules.either and not any(product.sensor == sensor for product in products):
             raise DataError(
                 f"no file holds {', '.join(SENSOR_BANDS[sensor])} of {sensor_title(sensor)}; name the files that hold "
                 "them too"

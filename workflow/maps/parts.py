@@ -1,17 +1,22 @@
-"""Finished rows of a map, in a folder beside it until it is complete; a stopped map goes on from the last of them."""
+"""Finished rows of a map, in a folder beside it until it is complete; a stopped map resumes with those that lack.
+
+Several machines may keep rows in one folder, each those of its own rows of windows.
+"""
 
 from __future__ import annotations
 
 import io
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...pipeline.files.atomic import cannot_write, write_atomically, write_json
-from ...pipeline.files.locks import lock
+from ...pipeline.errors import UsageError
+from ...pipeline.files.atomic import write_atomically, write_json
+from ..machines import Machine, at_work, one_at_a_time
 
 _FORMAT = 2
 """Of the rows: those of another one are computed again."""
@@ -27,19 +32,39 @@ class Parts:
     def __init__(self, path: Path, identity: str) -> None:
         self.path, self._identity = path, f"{identity} {_FORMAT}"
 
-    def locked(self) -> _Lock:
-        """Have the folder to oneself; rows of another run, image or options are deleted."""
-        return _Lock(self.path, self._identity)
+    @contextmanager
+    def locked(self, machine: Machine = Machine()) -> Iterator[None]:  # noqa: B008 - a frozen value
+        """Have the folder to oneself, or share it with the other machines of one map.
 
-    def done(self) -> int:
-        """The first row that is missing."""
-        row = 0
-        for path in sorted(self.path.glob("rows-*.npz")):
-            start, stop = (int(number) for number in path.stem.split("-")[1:])
-            if start != row:
-                break
-            row = stop
-        return row
+        Rows of another run, image or options are deleted. One of several machines refuses them: they may be those of
+        another machine that was given other options.
+        """
+        held = f"another command is making this map ({self.path}); wait for it"
+        with at_work(self.path, machine, held=held):
+            with one_at_a_time(self.path):
+                self._claim(machine)
+            yield
+
+    def _claim(self, machine: Machine) -> None:
+        mark = self.path / "identity.json"
+        if mark.is_file() and mark.read_text(encoding="utf-8").strip() == f'"{self._identity}"':
+            return
+        others = self._files()
+        if others and not machine.alone:
+            raise UsageError(
+                f"{self.path} holds rows of another run, image (by its path, too) or options: give each machine the "
+                "same ones, or remove that folder"
+            )
+        for path in others:
+            path.unlink()
+        write_json(mark, self._identity)
+
+    def _files(self) -> list[Path]:
+        return sorted(self.path.glob("rows-*.npz"))
+
+    def starts(self) -> set[int]:
+        """First row of each part that is kept: that of a row of windows."""
+        return {int(path.stem.split("-")[1]) for path in self._files()}
 
     def keep(self, start: int, held: Mapping[str, NDArray[np.uint8]]) -> None:
         """Keep rows from ``start`` on."""
@@ -50,30 +75,9 @@ class Parts:
 
     def each(self, name: str) -> Iterator[tuple[int, NDArray[np.uint8]]]:
         """First row and values of each part, from the top to the bottom."""
-        for path in sorted(self.path.glob("rows-*.npz")):
+        for path in self._files():
             with np.load(path) as held:
                 yield int(path.stem.split("-")[1]), held[name]
 
     def remove(self) -> None:
         shutil.rmtree(self.path, ignore_errors=True)
-
-
-class _Lock:
-    def __init__(self, path: Path, identity: str) -> None:
-        self._path, self._identity = path, identity
-
-    def __enter__(self) -> None:
-        try:
-            self._path.mkdir(parents=True, exist_ok=True)
-            self._file = (self._path / "lock").open("w", encoding="utf-8")
-        except OSError as error:
-            raise cannot_write(self._path, error, option="-o") from None
-        lock(self._file, held=f"another command is making this map ({self._path}); wait for it")
-        mark = self._path / "identity.json"
-        if not mark.is_file() or mark.read_text(encoding="utf-8").strip() != f'"{self._identity}"':
-            for path in self._path.glob("rows-*.npz"):
-                path.unlink()
-            write_json(mark, self._identity)
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()

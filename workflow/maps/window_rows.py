@@ -14,7 +14,7 @@ from ...model.maps.mosaic import Probabilities, columns_with_data
 from ...model.maps.windows import Axis
 from ...model.run_config import RunConfig
 from ...model.training_range import StoredRange, bands_outside
-from ...pipeline.own.image import has_data
+from ...pipeline.own.image import has_data, has_either
 from ...pipeline.raster.geotiff import RasterGrid
 
 
@@ -68,13 +68,16 @@ class WindowRows:
         self._classifier, self._image, self._rows, self._columns = classifier, image, rows, columns
         self._bands = (tuple(run.data.primary), tuple(run.data.auxiliary))
         self._batch = batch
+        # Trained for missing inputs: what is absent is a learned token (``model.missing``).
+        self._either = run.tokens
         self._range = StoredRange.of(run.data.ranges, (*run.data.primary, *run.data.auxiliary))
         self._seen: dict[int, NDArray[np.uint8]] = {}
         self._outside: dict[int, NDArray[np.uint8]] = {}
         self._next: Future[tuple[tuple[NDArray[np.uint16], ...], NDArray[np.bool_]]] | None = None
 
-    def reading(self, number: int) -> ThreadPoolExecutor:
-        """The thread that reads ahead, from a row of windows on."""
+    def reading(self, number: int, stop: int) -> ThreadPoolExecutor:
+        """The thread that reads ahead, from a row of windows on and before another one."""
+        self._stop = stop
         self._thread = ThreadPoolExecutor(1)
         self._next = self._thread.submit(self._read, number, 0)
         return self._thread
@@ -91,7 +94,7 @@ class WindowRows:
         assert self._next is not None
         strips, valid = self._next.result()
         following = (number, picture + 1) if picture + 1 < self._image.pictures else (number + 1, 0)
-        if following[0] < len(self._rows.starts):
+        if following[0] < self._stop:
             self._next = self._thread.submit(self._read, *following)
         self._seen[number] += valid
         outside = np.where(valid, bands_outside(strips, valid, self._range), 0)
@@ -139,7 +142,7 @@ class WindowRows:
             strip = np.zeros((len(bands), self._rows.size, self._columns.padded), dtype=np.uint16)
             strip[:, : stop - start, : self._image.shape[1]] = self._image.read(bands, start, stop, picture)
             found.append(strip)
-        valid = has_data(*found)
+        valid = has_either(*found) if self._either else has_data(*found)
         shown = self._image.shown(start, stop, picture)
         if shown is not None:
             valid[: stop - start, : self._image.shape[1]] &= shown

@@ -16,7 +16,7 @@ from ...model.config import to_mapping
 from ...model.cost import cost_of
 from ...model.registry import MODELS, SMALL_SETTINGS, configure
 from ...model.settings import profile
-from ...pipeline.errors import UsageError
+from ..machines import Machine
 from ..splits import Inputs
 from .numbers import PaperNumber, row_key
 from .verdicts import Need
@@ -172,30 +172,6 @@ def wants_products(tables: Collection[int], figures: Collection[int]) -> bool:
 
 
 # --- machines ---------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Machine:
-    """Which of several machines this one is: ``2/3``."""
-
-    number: int = 1
-    count: int = 1
-
-    @classmethod
-    def parse(cls, text: str) -> Machine:
-        """Of ``2/3``.
-
-        Raises:
-            UsageError: it is nothing like that.
-        """
-        first, slash, second = text.partition("/")
-        if slash and first.isdecimal() and second.isdecimal() and 1 <= int(first) <= int(second) <= 1024:
-            return cls(int(first), int(second))
-        raise UsageError(f"--shard {text}: write which machine of how many, from 1 on: --shard 1/4")
-
-    @property
-    def first(self) -> bool:
-        return self.number == 1
 
 
 def share(trainings: Sequence[Training], machine: Machine) -> list[Training]:

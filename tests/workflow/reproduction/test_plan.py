@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from dwplus.model.settings import profile
 from dwplus.pipeline.errors import UsageError
+from dwplus.workflow.machines import Machine
 from dwplus.workflow.reproduction.numbers import paper_numbers
-from dwplus.workflow.reproduction.plan import Machine, need_of, share, trainings, wanted, wants_products
+from dwplus.workflow.reproduction.plan import need_of, share, trainings, wanted, wants_products
 
 BY_NAME = {one.name: one for one in trainings()}
 

@@ -12,9 +12,10 @@ import rasterio
 import torch
 from dwplus.model.calibration import Calibration, Reliability
 from dwplus.model.metrics import BINS
+from dwplus.model.runs import RunFolder
 from dwplus.model.score import LoadedRun, load, predict
 from dwplus.pipeline.dataset.samples import Sample
-from dwplus.pipeline.errors import DataError, UsageError
+from dwplus.pipeline.errors import DataError, DwplusError, UsageError
 from dwplus.pipeline.own.image import Image, image_of
 from dwplus.pipeline.own.pixels_dates import Dates
 from dwplus.pipeline.own.pixels_products import Rules, find_products
@@ -23,10 +24,13 @@ from dwplus.pipeline.progress import Silent
 from dwplus.pipeline.spec.bands import PRESETS, S2_BANDS
 from dwplus.pipeline.spec.classes import DYNAMIC_WORLD
 from dwplus.pipeline.spec.radar import Radar
-from dwplus.workflow.mapping import MapMade, MapOptions, check_fits, map_image
+from dwplus.workflow.machines import Machine
 from dwplus.workflow.maps.change import transitions
+from dwplus.workflow.maps.mapping import MapWork, map_image, map_share
 from dwplus.workflow.maps.pairs import check_pair
+from dwplus.workflow.maps.rasters import MapMade
 from dwplus.workflow.maps.record import read_map
+from dwplus.workflow.maps.settings import MapOptions, check_fits
 from support.fixture_types import Run as CommandLine
 from support.own_tiles import own_tile, s1_values, s2_values, write_raster
 from support.runs import lay_out, make_run
@@ -313,6 +317,111 @@ def test_confidence_is_that_of_the_calibration_and_the_tags_say_so(tmp_path: Pat
             assert file.tags()["CONFIDENCE"].startswith(words)
     with pytest.raises(UsageError, match="is no map of this run, image and options"):
         make_map(run, image, made.path)
+
+
+# --- several machines -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_three_machines_make_the_bytes_of_one_whoever_is_last(tmp_path: Path, run: LoadedRun) -> None:
+    image = open_image(write_image(tmp_path, 460, 150))
+    options = MapOptions(window=128, overlap=32, page=False, confidence=True)
+    whole = map_image(run, "hash", image, tmp_path / "whole.tif", options, radar=YEAR, progress=Silent())
+    work = MapWork(run, "hash", image, tmp_path / "map.tif", options, YEAR)
+
+    first = [map_share(work, Machine(number, 3), Silent()) for number in (3, 1)]
+    kept = work.parts.starts()
+    made = map_share(work, Machine(2, 3), Silent())
+
+    assert first == [None, None]
+    assert 0 in kept
+    assert made is not None
+    assert made.path.read_bytes() == whole.path.read_bytes()
+    assert made.confidence is not None
+    assert made.confidence.read_bytes() == (tmp_path / "whole.confidence.tif").read_bytes()
+    assert not list(tmp_path.glob(".map*"))
+    assert map_share(work, Machine(1, 3), Silent()) == made
+
+
+def test_a_part_that_a_machine_left_is_made_by_a_command_for_the_whole(tmp_path: Path, run: LoadedRun) -> None:
+    image = open_image(write_image(tmp_path, 200, 60))
+    whole = make_map(run, image, tmp_path / "whole.tif", window=96, overlap=0)
+    work = MapWork(run, "hash", image, tmp_path / "map.tif", MapOptions(window=96, overlap=0, page=False), YEAR)
+
+    assert map_share(work, Machine(2, 2), Silent()) is None
+    with pytest.raises(UsageError, match="holds rows of another run, image"):
+        map_share(replace(work, run_hash="other"), Machine(1, 2), Silent())
+    with work.parts.locked(Machine(1, 2)):
+        with pytest.raises(DwplusError, match="another command is making this map"):
+            make_map(run, image, tmp_path / "map.tif", window=96, overlap=0)
+        with pytest.raises(DwplusError, match="another command is making this map"):
+            map_share(work, Machine(1, 2), Silent())
+    made = make_map(run, image, tmp_path / "map.tif", window=96, overlap=0)
+
+    assert made.path.read_bytes() == whole.path.read_bytes()
+
+
+def test_the_command_of_a_machine_says_that_others_are_not_done(
+    dwplus: CommandLine, tmp_path: Path, run_dir: Path
+) -> None:
+    s2, s1 = write_image(tmp_path, 40, 48)
+    radar = ("--s1-calibration", "sigma0", "--s1-pass", "both", "--accept", "s1")
+    words = ("predict", str(run_dir), "--pixels", str(s2), "--sar", str(s1), *radar, "-o", "map.tif", "--shard")
+
+    refused, early, last = (dwplus(*words, shard) for shard in ("3/2", "1/2", "2/2"))
+
+    assert refused[0] == 2
+    assert "--shard 3/2: write which machine of how many" in refused[2]
+    assert early[:2] == (0, "part 1 of 2 of map.tif is done; the machine that is last writes the map\n")
+    assert (last[0], last[1].splitlines()[0]) == (0, "map.tif  1,920 pixels, 0 without data [user:own]")
+
+
+# --- missing inputs ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def gaps_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network that reads tokens where an input is missing; those of Sentinel-1 are not 0."""
+    made = make_run("gaps")
+    data = replace(made.config.data, source="user:own", radars=(YEAR,))
+    config = replace(made.config, data=data, tokens=True)
+    path = lay_out(replace(made, config=config), tmp_path_factory.mktemp("runs"), weights=False)
+    network = config.network(where="the test")
+    network.token_auxiliary.data += 0.5
+    RunFolder(path).write_weights("model.safetensors", network.state_dict())
+    return path
+
+
+def test_a_run_trained_for_missing_inputs_maps_pixels_of_either(tmp_path: Path, gaps_dir: Path) -> None:
+    s2, s1 = write_image(tmp_path, 64, 96, empty_rows=20)
+    with rasterio.open(s2, "r+") as file:
+        pixels = file.read()
+        pixels[:, 10:30, :50] = 0
+        file.write(pixels)
+    image, gaps = open_image([s2, s1]), load(gaps_dir, device="cpu")
+    sample = Sample(image.read(BANDS[:10], 0, 64), image.read(BANDS[10:], 0, 64), np.zeros((64, 96), np.uint8), "x")
+
+    made = make_map(gaps, image, tmp_path / "map.tif")
+
+    # Rows 10 to 19 have neither input left of column 50; all other pixels have one, at least.
+    expected = predict(gaps, sample) + 1
+    expected[10:20, :50] = 0
+    assert np.array_equal(codes_of(made.path), expected)
+    assert made.without == 10 * 50
+
+
+def test_files_of_one_sensor_are_mapped_by_a_run_that_was_trained_for_it_alone(
+    dwplus: CommandLine, tmp_path: Path, run_dir: Path, gaps_dir: Path
+) -> None:
+    s2, _ = write_image(tmp_path, 40, 48)
+
+    refused = dwplus("predict", str(run_dir), "--pixels", str(s2), "-o", "map.tif")
+    code, out, err = dwplus("predict", str(gaps_dir), "--pixels", str(s2), "-o", "map.tif")
+
+    assert refused[0] != 0
+    assert "no file holds VV, VH of Sentinel-1" in refused[2]
+    assert code == 0, err
+    assert out.splitlines()[0] == "map.tif  1,920 pixels, 0 without data [user:own]"
 
 
 # --- what is refused --------------------------------------------------------------------------------------------------

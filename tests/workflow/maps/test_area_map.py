@@ -15,6 +15,7 @@ from dwplus.model.maps.classifier import Classifier
 from dwplus.model.score import LoadedRun, load, predict
 from dwplus.pipeline.areas import image as area_image
 from dwplus.pipeline.areas.outline import outline_of_box
+from dwplus.pipeline.dataset.ledger import read_ledger
 from dwplus.pipeline.dataset.samples import Sample
 from dwplus.pipeline.earthengine.configuration import Configuration
 from dwplus.pipeline.earthengine.connection import connect
@@ -25,8 +26,10 @@ from dwplus.pipeline.spec.bands import PRESETS
 from dwplus.pipeline.spec.radar import Radar
 from dwplus.pipeline.spec.recipe import Recipe
 from dwplus.pipeline.spec.sources import EARTH_ENGINE, SANDBOX
-from dwplus.workflow.map_of_area import AreaMade, Inputs, Wish, check_source, inputs_of, map_area
-from dwplus.workflow.mapping import MapOptions
+from dwplus.workflow.machines import Machine
+from dwplus.workflow.maps.area_map import AreaMade, map_area
+from dwplus.workflow.maps.area_request import Inputs, Wish, check_source, inputs_of
+from dwplus.workflow.maps.settings import MapOptions
 from support.fixture_types import Run as CommandLine
 from support.runs import lay_out, make_run
 
@@ -83,6 +86,7 @@ def make(
     *,
     progress: Any = None,
     today: date = TODAY,
+    machine: Machine = Machine(),  # noqa: B008 - a frozen value
     **options: Any,
 ) -> AreaMade:
     def open_session() -> Session:
@@ -92,7 +96,7 @@ def make(
 
     return map_area(
         run, "hash", wanted, path, MapOptions(**options), inputs=FEW, source="SANDBOX", connect=open_session,
-        concurrency=2, today=today, progress=progress or Silent(),
+        concurrency=2, today=today, machine=machine, progress=progress or Silent(),
     )  # fmt: skip
 
 
@@ -233,6 +237,26 @@ def test_a_map_that_was_stopped_between_download_and_classes_resumes_with_the_sa
         name: count for name, count in before.items() if "computePixels" in name
     }
     assert resumed.maps[0].path.read_bytes() == whole.maps[0].path.read_bytes()
+
+
+@pytest.mark.slow
+def test_two_machines_map_an_area_to_the_bytes_of_one(tmp_path: Path, run: LoadedRun, engine: LocalEarthEngine) -> None:
+    tall = "9.0,45.0,9.001,45.1"  # some 1,180 rows: three blocks, one above the other
+    settings = {"window": 96, "overlap": 0, "confidence": True}
+    whole = make(run, engine, wish(tall), tmp_path / "whole.tif", **settings)
+
+    first = make(run, engine, wish(tall), tmp_path / "town.tif", machine=Machine(1, 2), **settings)
+    assert first == AreaMade(())
+    ledgers = tmp_path / ".town.tif.pixels"
+    assert {row.split("-")[1] for row in read_ledger(ledgers / "1-of-2")} == {"r000000", "r000512"}
+    assert not (tmp_path / "town.tif").exists()
+    last = make(run, engine, wish(tall), tmp_path / "town.tif", machine=Machine(2, 2), **settings)
+
+    assert last.maps[0].path.read_bytes() == whole.maps[0].path.read_bytes()
+    for ending in (".confidence.tif", ".tif.aux.xml"):
+        assert (tmp_path / f"town{ending}").read_bytes() == (tmp_path / f"whole{ending}").read_bytes()
+    assert not list(tmp_path.glob(".town*"))
+    assert make(run, None, wish(tall), tmp_path / "town.tif", machine=Machine(1, 2), **settings) == last
 
 
 # --- what is downloaded, and what is refused --------------------------------------------------------------------------
