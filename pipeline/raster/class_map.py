@@ -111,7 +111,7 @@ class RowWriter:
         planes = values if values.ndim == 3 else values[np.newaxis]
         window = Window(0, start, planes.shape[2], planes.shape[1])
         self._file.write(planes, window=window)
-        self._written.append((window, zlib.crc32(np.ascontiguousarray(planes))))
+        self._written.append((window, zlib.crc32(planes.tobytes())))
 
     def _finish(self) -> None:
         rasterio.shutil.copy(self._rows, self._part, overview_resampling=self._overviews, **_COG)
@@ -125,7 +125,7 @@ class RowWriter:
         """
         with rasterio.open(self._part) as file:
             for window, checksum in self._written:
-                if zlib.crc32(np.ascontiguousarray(file.read(window=window))) != checksum:
+                if zlib.crc32(file.read(window=window).tobytes()) != checksum:
                     raise MachineError(
                         f"cannot write {self.path}: the disk took a part of it; free some space, then run the same "
                         "command again"
