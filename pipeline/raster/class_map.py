@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ import numpy as np
 import rasterio
 import rasterio.shutil
 from numpy.typing import NDArray
+from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
@@ -71,6 +73,7 @@ class RowWriter:
         self._grid, self._nodata, self._overviews = grid, nodata, overviews
         self._bands, self._scale = tuple(bands), scale
         self._colours, self._tags = colours, tags or {}
+        self._written: list[tuple[Window, int]] = []
         self._stack = ExitStack()
 
     @contextmanager
@@ -106,11 +109,27 @@ class RowWriter:
     def write(self, start: int, values: NDArray[np.uint8]) -> None:
         """Rows of the image from ``start`` on: uint8 (rows, W), or (bands, rows, W)."""
         planes = values if values.ndim == 3 else values[np.newaxis]
-        self._file.write(planes, window=Window(0, start, planes.shape[2], planes.shape[1]))
+        window = Window(0, start, planes.shape[2], planes.shape[1])
+        self._file.write(planes, window=window)
+        self._written.append((window, zlib.crc32(planes.tobytes())))
 
     def _finish(self) -> None:
         rasterio.shutil.copy(self._rows, self._part, overview_resampling=self._overviews, **_COG)
+        self._check()
         self._part.replace(self.path)
+
+    def _check(self) -> None:
+        """Read everything back: on a full disk GDAL may end a file without a word, and its blocks are then 0.
+
+        Levels of the overviews lie before the full resolution in a COG, so that they are there where the latter is.
+        """
+        with rasterio.open(self._part) as file:
+            for window, checksum in self._written:
+                if zlib.crc32(file.read(window=window).tobytes()) != checksum:
+                    raise MachineError(
+                        f"cannot write {self.path}: the disk took a part of it; free some space, then run the same "
+                        "command again"
+                    )
 
 
 @contextmanager
@@ -118,7 +137,8 @@ def plain_errors(path: Path) -> Iterator[None]:
     """GDAL's errors while a file is written, as one line."""
     try:
         yield
-    except RasterioError as error:
+    except (RasterioError, CPLE_BaseError) as error:
+        # A copy passes GDAL's own errors on; rasterio does not wrap them.
         free = os.statvfs(path.parent)
         space = "" if free.f_bavail else "; the disk is full: free some space"
         raise MachineError(

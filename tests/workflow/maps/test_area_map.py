@@ -20,7 +20,7 @@ from dwplus.pipeline.dataset.samples import Sample
 from dwplus.pipeline.earthengine.configuration import Configuration
 from dwplus.pipeline.earthengine.connection import connect
 from dwplus.pipeline.earthengine.session import Session
-from dwplus.pipeline.errors import UsageError
+from dwplus.pipeline.errors import MachineError, UsageError
 from dwplus.pipeline.progress import Silent
 from dwplus.pipeline.spec.bands import PRESETS
 from dwplus.pipeline.spec.radar import Radar
@@ -32,6 +32,7 @@ from dwplus.workflow.maps.area_request import Inputs, Wish, check_source, inputs
 from dwplus.workflow.maps.settings import MapOptions
 from support.fixture_types import Run as CommandLine
 from support.runs import lay_out, make_run
+from support.small_disk import no_file_above
 
 YEAR = Radar("sigma0", "dB", None, ("ASCENDING", "DESCENDING"))
 BANDS = (*PRESETS["ms10"], "VV", "VH")
@@ -68,6 +69,15 @@ class Told(Silent):
 
     def say(self, message: str) -> None:
         self.lines.append(message)
+
+
+class Stops(Silent):
+    """Ends the program between download and classes."""
+
+    def stage(self, title: str, *arguments: Any, **settings: Any) -> Any:
+        if title == "Mapping":
+            raise KeyboardInterrupt
+        return super().stage(title, *arguments, **settings)
 
 
 def wish(box: str = BOX, **when: Any) -> Wish:
@@ -218,12 +228,6 @@ def test_an_area_over_two_zones_has_a_map_for_each(tmp_path: Path, run: LoadedRu
 def test_a_map_that_was_stopped_between_download_and_classes_resumes_with_the_same_scenes(
     tmp_path: Path, run: LoadedRun, engine: LocalEarthEngine
 ) -> None:
-    class Stops(Silent):
-        def stage(self, title: str, *arguments: Any, **settings: Any) -> Any:
-            if title == "Mapping":
-                raise KeyboardInterrupt
-            return super().stage(title, *arguments, **settings)
-
     whole = make(run, engine, wish(), tmp_path / "whole.tif")
     with pytest.raises(KeyboardInterrupt):
         make(run, engine, wish(), tmp_path / "town.tif", progress=Stops())
@@ -237,6 +241,35 @@ def test_a_map_that_was_stopped_between_download_and_classes_resumes_with_the_sa
         name: count for name, count in before.items() if "computePixels" in name
     }
     assert resumed.maps[0].path.read_bytes() == whole.maps[0].path.read_bytes()
+
+
+@pytest.mark.slow
+def test_wherever_the_disk_is_full_while_a_map_is_written_nothing_is_half_written(
+    tmp_path: Path, run: LoadedRun, engine: LocalEarthEngine
+) -> None:
+    settings: dict[str, Any] = {"confidence": True, "probabilities": True}
+    whole = make(run, engine, wish(), tmp_path / "whole.tif", **settings)
+    with pytest.raises(KeyboardInterrupt):
+        make(run, engine, wish(), tmp_path / "town.tif", progress=Stops(), **settings)
+    path, said = tmp_path / "town.tif", []
+
+    for size in (50, *range(500, 4_500, 250), 6_000, 10_000, 20_000):
+        with no_file_above(size):
+            try:
+                make(run, engine, wish(), path, **settings)
+            except MachineError as error:
+                said.append(str(error))
+        for ending in (".tif", ".confidence.tif", ".probabilities.tif"):
+            if (made := path.with_suffix(ending)).exists():
+                assert made.read_bytes() == (tmp_path / f"whole{ending}").read_bytes(), (size, ending)
+    made = make(run, engine, wish(), path, **settings)
+
+    assert all(one.startswith("cannot write ") for one in said)
+    assert any("rows-" in one for one in said), said
+    assert any("/town.p" in one for one in said), said
+    assert path.read_bytes() == whole.maps[0].path.read_bytes()
+    assert made.maps[0].pixels == whole.maps[0].pixels
+    assert not list(tmp_path.glob(".town*"))
 
 
 @pytest.mark.slow
