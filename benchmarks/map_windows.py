@@ -1,11 +1,11 @@
 """What does the class of a pixel owe to the windows that a map was computed in, and do edges of scenes show?
 
-    python benchmarks/map_windows.py [RUN] [--places 3] [--size 2048] [--shifts 3] [--pixels FOLDER]
+    python benchmarks/map_windows.py [RUN] [--places 3] [--size 2048] [--shifts 3] [--overlap 64] [--pixels FOLDER]
 
 RUN is the folder of a run that was trained on the sandbox (data/sandbox/runs/NAME); without it a network answers that
 nobody trained, whose figures mean nothing. SANDBOX: pixels are downloaded from the local Earth Engine.
 
-Measured, with the settings of `dwplus predict`:
+Measured, with the settings of `dwplus predict` but for the overlap, if that is given:
 - *change*: the same ground with windows moved by multiples of 32 px: share of pixels whose class differs, by distance
   to the nearest line at which a window of either map ends. Bar: at most 1.25 x the share at 64-127 px.
 - *seams*: share of neighbouring pixels across a line whose classes differ, against pairs 16-63 px beside it: where
@@ -49,9 +49,9 @@ Bools = NDArray[np.bool_]
 # --- maps -------------------------------------------------------------------------------------------------------------
 
 
-def codes_of(run: LoadedRun, image: Held, *, window: int = WINDOW_PX, overlap: int = OVERLAP_PX) -> NDArray[np.uint8]:
+def codes_of(run: LoadedRun, image: Held, overlap: int, *, window: int = WINDOW_PX) -> NDArray[np.uint8]:
     """The map of an image: uint8 (H, W), 0 = no data."""
-    rows, columns = axes_of(image.shape, window, overlap)
+    rows, columns = axes_of(image.shape, overlap, window)
     windows = WindowRows(Classifier(run), run.config, image, rows, columns, 1)
     found = np.zeros(image.shape, dtype=np.uint8)
     with windows.reading(0, len(rows.starts)):
@@ -63,7 +63,7 @@ def codes_of(run: LoadedRun, image: Held, *, window: int = WINDOW_PX, overlap: i
     return found
 
 
-def axes_of(shape: tuple[int, int], window: int = WINDOW_PX, overlap: int = OVERLAP_PX) -> tuple[Axis, Axis]:
+def axes_of(shape: tuple[int, int], overlap: int, window: int = WINDOW_PX) -> tuple[Axis, Axis]:
     rows, columns = (axis(side, size=window, overlap=overlap) for side in shape)
     return rows, columns
 
@@ -135,14 +135,19 @@ def ratio(of: Share, to: Share) -> tuple[float, float]:
 
 
 def add_change(
-    shares: Sequence[Share], run: LoadedRun, image: Held, whole: NDArray[np.uint8], shift: tuple[int, int]
+    shares: Sequence[Share],
+    run: LoadedRun,
+    image: Held,
+    whole: NDArray[np.uint8],
+    shift: tuple[int, int],
+    overlap: int,
 ) -> None:
     """Compare the map of an image with that of the image without its first rows and columns, by distance to a cut."""
     moved = image.without(*shift)
-    other = codes_of(run, moved)
+    other = codes_of(run, moved, overlap)
     part = whole[shift[0] :, shift[1] :]
     distances = []
-    for here, there, by in zip(axes_of(whole.shape), axes_of(moved.shape), shift, strict=True):
+    for here, there, by in zip(axes_of(whole.shape, overlap), axes_of(moved.shape, overlap), shift, strict=True):
         lines = [*(line - by for line in cuts_of(here)), *cuts_of(there)]
         distances.append(distance_to(lines, there.length))
     distance = np.minimum(distances[0][:, None], distances[1][None])
@@ -224,32 +229,32 @@ class Counts:
         across, beside = self.seams.setdefault(name, (Share(), Share()))
         add_seam(across, beside, codes, parts.astype(np.int64), where)
 
-    def add(self, run: LoadedRun, place: Place, shifts: Sequence[tuple[int, int]], stripe: int) -> None:
+    def add(self, run: LoadedRun, place: Place, shifts: Sequence[tuple[int, int]], stripe: int, overlap: int) -> None:
         """Map a place in all ways."""
         image, everywhere = place.image(), np.ones(place.shown.shape, dtype=bool)
-        whole = codes_of(run, image)
+        whole = codes_of(run, image, overlap)
         for shift in shifts:
-            add_change(self.change, run, image, whole, shift)
-        self.seam("windows end", whole, _between_cuts(whole.shape), everywhere)
+            add_change(self.change, run, image, whole, shift, overlap)
+        self.seam("windows end", whole, _between_cuts(whole.shape, overlap), everywhere)
         self.seam("a swath of Sentinel-2 ends", whole, place.shown, everywhere)
         self.seam("a swath of Sentinel-1 ends", whole, place.observations, everywhere)
-        codes, parts = _mapped(run, place.striped_days(stripe))
+        codes, parts = _mapped(run, place.striped_days(stripe), overlap)
         self.seam("stripes of two days", codes, parts, place.shown)
-        codes, parts = _mapped(run, place.striped_passes(stripe))
+        codes, parts = _mapped(run, place.striped_passes(stripe), overlap)
         self.seam("stripes of all passes and ascending ones", codes, parts, everywhere)
-        small = codes_of(run, image, window=256)
+        small = codes_of(run, image, overlap, window=256)
         self.smaller.add(small != whole, whole > 0)
 
 
-def _mapped(run: LoadedRun, striped: tuple[Held, Bools]) -> tuple[NDArray[np.uint8], Bools]:
+def _mapped(run: LoadedRun, striped: tuple[Held, Bools], overlap: int) -> tuple[NDArray[np.uint8], Bools]:
     image, parts = striped
-    return codes_of(run, image), parts
+    return codes_of(run, image, overlap), parts
 
 
-def _between_cuts(shape: tuple[int, int]) -> NDArray[np.int64]:
+def _between_cuts(shape: tuple[int, int], overlap: int) -> NDArray[np.int64]:
     """A number for each pixel that changes at each line where a window begins or ends to count."""
     rows, columns = (
-        np.searchsorted(sorted(cuts_of(one)), np.arange(one.length), side="right") for one in axes_of(shape)
+        np.searchsorted(sorted(cuts_of(one)), np.arange(one.length), side="right") for one in axes_of(shape, overlap)
     )
     found: NDArray[np.int64] = rows[:, None] * (columns.max() + 1) + columns[None]
     return found
@@ -280,6 +285,7 @@ def main() -> None:
     parser.add_argument("--places", type=int, default=3)
     parser.add_argument("--size", type=int, default=2_048, help="side of each place, px")
     parser.add_argument("--shifts", type=int, default=3, help="moved maps of each place, at most 4")
+    parser.add_argument("--overlap", type=int, default=OVERLAP_PX, help="of windows, px")
     parser.add_argument("--pixels", type=Path, help="folder in which downloaded pixels are kept")
     options = arguments.parse(parser, places=1, size=768, shifts=1)
     if options.run is None:
@@ -292,7 +298,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = options.pixels or Path(name)
         for number, place in enumerate(places(options.places, options.size, folder, recipe=recipe), 1):
-            counts.add(run, place, SHIFTS[: options.shifts], min(STRIPE_PX, options.size // 4))
+            counts.add(run, place, SHIFTS[: options.shifts], min(STRIPE_PX, options.size // 4), options.overlap)
             print(f"SANDBOX, {number} of {options.places}: {place.image().name}", flush=True)
     report(counts)
 
