@@ -1,6 +1,6 @@
 """Kill `dwplus predict` with SIGKILL twenty times, start it again each time, and compare with an undisturbed map.
 
-    python benchmarks/map_kills.py [--kills 20] [--rows 1400] [--seed 1]
+    python benchmarks/map_kills.py [--kills 20] [--rows 3000] [--seed 1]
 
 A network that nobody trained (SpecSAR-Former, small) maps two files with noise (SANDBOX), with confidence and
 probabilities. Most kills come at a random time after some more rows are kept, some while Python starts, some while the
@@ -24,7 +24,7 @@ from typing import Literal
 from rigs import arguments
 from rigs.map_inputs import lay_out, untrained, write_scene
 
-WIDTH_PX = 150
+WIDTH_PX = 450
 WINDOW_PX = 96
 GIVE_UP_S = 600.0
 Kind = Literal["starting", "rows", "writing"]
@@ -53,7 +53,7 @@ def moments(kills: int, rng: random.Random) -> list[Moment]:
     writing = max(1, kills // 5)
     starting = kills // 10
     inside = [Moment("rows", rng.randint(1, 2), rng.uniform(0, 0.3)) for _ in range(kills - writing - starting)]
-    inside += [Moment("starting", rng.uniform(0, 6)) for _ in range(starting)]
+    inside += [Moment("starting", rng.uniform(0, 3)) for _ in range(starting)]
     rng.shuffle(inside)
     return [*inside, *(Moment("writing", 1 + n % 4, rng.uniform(0, 0.01)) for n in range(writing))]
 
@@ -114,7 +114,7 @@ def hashes(folder: Path) -> dict[str, str]:
 def main() -> None:
     parser = arguments.parser(__doc__)
     parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--rows", type=int, default=1_400, help="of the image, px")
+    parser.add_argument("--rows", type=int, default=3_000, help="of the image, px")
     parser.add_argument("--seed", type=int, default=1)
     options = arguments.parse(parser, kills=2, rows=220)
     rng = random.Random(options.seed)
