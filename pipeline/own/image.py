@@ -22,13 +22,15 @@ from ..spec.bands import BANDS, NODATA, Sensor
 from ..spec.tiles import RESOLUTION_M, Tile
 from .pixels_bands import SENSOR_BANDS, sensor_title
 from .pixels_products import Product
-from .pixels_tile import physical_of
+from .pixels_tile import physical_band, physical_of
 from .pixels_units import broken_rule, remedy_of
 
 _MOST_OFF = 0.2
 """Share by which the pixels of an image may be larger or smaller than those that networks are trained on."""
 
-_PIXELS_AT_ONCE = 500_000
+_PIXELS_AT_ONCE = 6_000_000
+"""Of one band, for which physical values take 200 MB: a row of windows of a Sentinel-2 scene, so that each block of a
+file is decoded once."""
 
 _SAMPLE_PX = 256
 """Side of the picture of the whole image by which its units are judged."""
@@ -92,23 +94,15 @@ class Image:
             DataError: a file is damaged, or its values are none of their unit.
         """
         stored = np.zeros((len(bands), stop - start, self.shape[1]), dtype=np.uint16)
-        # Physical values take eight times the room of stored ones: some rows at a time.
+        # Physical values take eight times the room of stored ones: band by band, and some rows at a time.
         step = max(1, _PIXELS_AT_ONCE // self.shape[1])
         for first in range(start, stop, step):
             rows = self._rows(first, min(stop, first + step))
             inside = slice(first - start, first - start + rows.shape[0])
             for product in self.products:
-                wanted = [n for n, band in enumerate(bands) if BANDS[band].sensor == product.sensor]
-                if wanted:
-                    found = dict(
-                        zip(
-                            SENSOR_BANDS[product.sensor],
-                            physical_of(rows, product, self.resampling),
-                            strict=True,
-                        )
-                    )
-                    for n in wanted:
-                        stored[n, inside] = BANDS[bands[n]].stored(found[bands[n]])
+                for n, band in enumerate(bands):
+                    if BANDS[band].sensor == product.sensor:
+                        stored[n, inside] = BANDS[band].stored(physical_band(rows, product, band, self.resampling))
         return stored
 
     def check_units(self) -> None:

@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -149,15 +150,31 @@ def physical_of(tile: Tile, product: Product, method: Resampling) -> NDArray[np.
     names = SENSOR_BANDS[product.sensor]
     out = np.full((len(names), *tile.shape), np.nan)
     for path in product.files:
-        held = {names.index(band): place for band, place in product.bands.items() if place.path == path}
-        places, inside = list(held), list(held.values())
-        values = resampled(path, [one.number for one in inside], [one.unit for one in inside], tile, method)
-        for n, one, band in zip(places, inside, values, strict=True):
-            fault = misread(band, one.unit)
-            if fault:
-                raise BrokenRuleError(f"{product.name} on tile {tile.id}: {fault}; say --s1-unit dB", rule="s1-linear")
-            out[n] = one.unit.physical(band)
+        held = [band for band, place in product.bands.items() if place.path == path]
+        out[[names.index(band) for band in held]] = _of_file(tile, product, path, held, method)
     return out
+
+
+def physical_band(tile: Tile, product: Product, band: str, method: Resampling) -> NDArray[np.float64]:
+    """The same of one band: float64 (H, W), NaN = no data, also where the product lacks the band."""
+    if band not in product.bands:
+        return np.full(tile.shape, np.nan)
+    return _of_file(tile, product, product.bands[band].path, [band], method)[0]
+
+
+def _of_file(
+    tile: Tile, product: Product, path: Path, bands: Sequence[str], method: Resampling
+) -> list[NDArray[np.float64]]:
+    """Bands of one file of a product, float64 (H, W) each."""
+    places = [product.bands[band] for band in bands]
+    values = resampled(path, [one.number for one in places], [one.unit for one in places], tile, method)
+    found = []
+    for one, band in zip(places, values, strict=True):
+        fault = misread(band, one.unit)
+        if fault:
+            raise BrokenRuleError(f"{product.name} on tile {tile.id}: {fault}; say --s1-unit dB", rule="s1-linear")
+        found.append(one.unit.physical(band))
+    return found
 
 
 def _check(tile: Tile, taken: Taken, *, accept_offset: bool) -> None:

@@ -53,6 +53,46 @@ def test_pixels_of_another_grid_equal_reproject(tmp_path: Path, crs: str, method
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-3)
 
 
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("right", "down"), [(-3, -5), (6, 2), (-40, 3), (17, 0)])
+def test_pixels_on_the_same_grid_are_those_of_the_file(tmp_path: Path, method: str, right: int, down: int) -> None:
+    # Given a file of 30 x 20 px whose first pixel lies so many pixels right of the tile's and below it; both have gaps.
+    tile = own_tile(size=16)
+    values = np.stack([s2_values(20, 30)[0], s2_values(20, 30)[1]])
+    values[0, 6:9, 4:11], values[1, 10, 12] = 0, 7
+    path = write_raster(tmp_path / "a.tif", values, tile.affine @ Affine.translation(right, down), names=("B2", "B3"))
+
+    found = resampled(path, [2, 1], [Unit(nodata=7), Unit(nodata=0)], tile, method)  # type: ignore[arg-type]
+
+    # Then each pixel is the file's own, looked up one by one, and reproject says the same.
+    for number, nodata, band in ((1, 7, found[0]), (0, 0, found[1])):
+        for row, column in np.ndindex(16, 16):
+            there = (row - down, column - right)
+            inside = 0 <= there[0] < 20 and 0 <= there[1] < 30
+            value = values[number][there] if inside else nodata
+            assert np.isnan(band[row, column]) if value == nodata else band[row, column] == value
+    plain = np.full((16, 16), np.nan, np.float32)
+    with rasterio.open(path) as file:
+        reproject(
+            file.read(2), plain, src_transform=file.transform, src_crs=file.crs, src_nodata=7,
+            dst_transform=tile.affine, dst_crs=tile.crs, dst_nodata=np.nan, resampling=METHODS[method],  # type: ignore[index]
+        )  # fmt: skip
+    np.testing.assert_array_equal(np.isnan(found[0]), np.isnan(plain))
+    np.testing.assert_allclose(found[0], plain, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize(("pixel", "shift"), [(10.0, 0.01), (10.001, 0.0)])
+def test_a_grid_that_is_nearly_the_same_is_resampled(tmp_path: Path, pixel: float, shift: float) -> None:
+    tile = own_tile(size=16)
+    grid = tile.affine @ Affine.translation(-4 + shift, -4) @ Affine.scale(pixel / 10)
+    values = s1_values(24, 24)
+    path = write_raster(tmp_path / "a.tif", values, grid)
+
+    (found,) = resampled(path, [1], [Unit()], tile, "bilinear")
+
+    assert 0 < np.nanmax(np.abs(found - values[0, 4:20, 4:20])) < 1
+
+
 def test_half_a_pixel_is_the_mean_of_four_neighbours_and_no_shift_is_none(tmp_path: Path) -> None:
     tile = own_tile(size=16)
     values = s1_values(24, 24)
