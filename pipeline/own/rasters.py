@@ -21,7 +21,6 @@ import rasterio
 import shapely
 from affine import Affine
 from numpy.typing import NDArray
-from rasterio import Env
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
@@ -42,7 +41,6 @@ _FAR = -1e9
 
 Resample = Literal["nearest", "majority"]
 
-_CACHE_MB = 64
 _LARGEST_WINDOW = 4 << 20
 """Source pixels that are read at once."""
 
@@ -140,7 +138,7 @@ def _opened(path: Path) -> Iterator[DatasetReader]:
         raise DataError(f"{path} does not exist")
     if path.stat().st_size == 0:
         raise DataError(f"{path} is empty (0 bytes); write it again")
-    with fixed_options(), Env(GDAL_CACHEMAX=_CACHE_MB), warnings.catch_warnings():
+    with fixed_options(), warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         try:
             # A VRT names other files, also at URLs.

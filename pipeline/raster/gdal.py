@@ -23,7 +23,9 @@ from rasterio.transform import from_origin
 
 from ..errors import MachineError
 
-_OPTIONS: dict[str, str | bool] = {
+_OPTIONS: dict[str, str | bool | int] = {
+    # Bytes of decoded blocks; by itself the cache grows to a twentieth of the memory with the size of a raster.
+    "GDAL_CACHEMAX": 64 << 20,
     # A block that cannot be read is an error, not zeros.
     "GTIFF_IGNORE_READ_ERRORS": False,
     # CRS and transform are the file's own: no world file, no .aux.xml, no other file beside it.
