@@ -32,6 +32,8 @@ GRACE_S = 20.0
 """Time for the other processes to end by themselves, once one has failed. On GPUs they would wait longer for it."""
 
 _LOOK_EVERY_S = 0.1
+_MEETINGS = 3
+_PORT_TAKEN = "EADDRINUSE"
 HANDED_ON = tuple(number for n in ("SIGINT", "SIGTERM", "SIGUSR1") if (number := getattr(signal, n, None)) is not None)
 
 
@@ -122,12 +124,16 @@ def train_together(job: Job, processes: int, *, on_gpus: bool, program: Sequence
         MemoryError: memory ran out in one.
         KeyboardInterrupt: a signal came; all have ended, with a checkpoint where the signal leaves one.
     """
-    with tempfile.TemporaryDirectory(prefix="dwplus-") as folder:
-        together = _Together(job, processes, Path(folder), on_gpus, program)
-        with together.signals_handed_on():
-            ends = together.run()
-    if all(end.code == 0 for end in ends):
-        return
+    for _ in range(_MEETINGS):
+        with tempfile.TemporaryDirectory(prefix="dwplus-") as folder:
+            together = _Together(job, processes, Path(folder), on_gpus, program)
+            with together.signals_handed_on():
+                ends = together.run()
+        if all(end.code == 0 for end in ends):
+            return
+        # Another program has taken the port that was free a moment before: nothing was begun.
+        if together.asked or not any(end.report and _PORT_TAKEN in end.report.text for end in ends):
+            break
     raise cause(ends, asked_to_stop=together.asked)
 
 

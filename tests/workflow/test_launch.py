@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +97,19 @@ def test_the_first_cause_is_told_with_its_exit_code(tmp_path: Path) -> None:
         train_together(JOB, 2, on_gpus=False, program=program(text))
 
     assert error.value.exit_code == 3
+
+
+@pytest.mark.parametrize(("times", "works"), [(2, True), (3, False)])
+def test_processes_that_find_their_port_taken_meet_at_another(tmp_path: Path, times: int, works: bool) -> None:
+    # The first process is told so ``times`` times; each start leaves the port that it was given.
+    taken = report("DistNetworkError: port: 1, code: -98, name: EADDRINUSE", None)
+    starts = f"ports = {str(tmp_path)!r}; here = len(os.listdir(ports)); port = os.environ['MASTER_PORT']\n"
+    text = starts + f"open(f'{{ports}}/{{here}}', 'w').write(port)\nif here < {times}: {taken}; sys.exit(1)"
+
+    with nullcontext() if works else pytest.raises(DwplusError, match=r"process 1 of 1 failed: .*EADDRINUSE"):
+        train_together(JOB, 1, on_gpus=False, program=program(text))
+
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1], ids=["INT", "TERM", "USR1"])
