@@ -166,8 +166,9 @@ def test_two_builds_on_one_folder_exclude_each_other(run: Run, labels: Path, tmp
 def test_an_interrupt_finishes_what_is_in_flight(
     run: Run, engine: LocalEarthEngine, labels: Path, tmp_path: Path, end: signal.Signals
 ) -> None:
-    # Given a build with one request in flight, of which each takes at least half a second.
-    engine.set_faults([{"match": "computePixels", "delay_s": 0.5}])
+    # Given a build with one request in flight, of which each after the first takes at least two seconds: the signal
+    # comes while there is work left, also where this process is seldom given a core.
+    engine.set_faults([{"match": "computePixels", "skip": 1, "delay_s": 2.0}])
     command = [sys.executable, "-m", "dwplus.cli", *build(labels), "--concurrency", "1"]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     ledger = root_of(tmp_path) / "ledger.jsonl"

@@ -7,11 +7,14 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import click
 import pytest
 from dwplus import cli
+from dwplus.pipeline.earthengine import connection
+from dwplus.pipeline.earthengine.session import RequestRetries
 from dwplus.pipeline.errors import MachineError
 from dwplus.pipeline.raster.geotiff import write_label
 from dwplus.pipeline.spec.classes import DYNAMIC_WORLD
@@ -98,7 +101,9 @@ def test_credentials_without_a_project_stop_before_anything_is_asked(run: Run, m
     assert (code, "no project; pass --project" in err) == (4, True)
 
 
-def test_an_unreachable_server_is_named(run: Run) -> None:
+def test_an_unreachable_server_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given attempts that follow each other at once.
+    monkeypatch.setattr(connection, "RequestRetries", partial(RequestRetries, first_wait_s=0.01))
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{unused.getsockname()[1]}"

@@ -246,7 +246,7 @@ def test_a_server_that_cannot_be_reached_is_named(tmp_path: Path) -> None:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
     with pytest.raises(ServiceError, match=rf"cannot reach Earth Engine at http://127\.0\.0\.1:{port}.*--ee-url"):
-        connect(Configuration(url=f"http://127.0.0.1:{port}", project="p"))
+        connect(Configuration(url=f"http://127.0.0.1:{port}", project="p"), retries=QUICK)
 
 
 def test_a_password_in_an_address_is_not_told(tmp_path: Path) -> None:
