@@ -178,7 +178,7 @@ def main() -> None:
     parser.add_argument("--run", type=Path, help="folder of a run; default: a network that nobody trained")
     parser.add_argument("--model", default="specsar-former", help="of that network")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    options = arguments.parse(parser, rows=[200, 400], width=300, window=128, model="specsar-former-small")
+    options = arguments.parse(parser, rows=[200, 400], width=300, window=128, model="specsar-former-small", threads=1)
     torch.set_num_threads(options.threads)
     if options.what == "one":
         one(options.folder)

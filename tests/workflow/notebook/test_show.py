@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import ee
 import numpy as np
 import pytest
 import rasterio
@@ -172,5 +173,6 @@ def test_a_run_outside_a_data_root_needs_to_know_its_own(root: DataRoot, tmp_pat
 
 
 def test_earth_engine_has_to_be_connected_first(root: DataRoot) -> None:
+    ee.Reset()  # another test of this process may have connected it
     with pytest.raises(UsageError, match="not connected"):
         show(root, tile=root.manifest().rows[0].tile.id, pixels="earthengine")
