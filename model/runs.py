@@ -180,17 +180,26 @@ class RunFolder(RunFiles):
         Raises:
             DataError: the run is not complete, or they cannot be read.
         """
+        path = self.weights_path(name)
+        self.check(name)
+        try:
+            return dict(load_file(path))
+        except Exception as error:  # safetensors raises its own error class, torch others
+            raise DataError(f"{path} cannot be read: {in_brief(error)}; {remedy(name)}") from error
+
+    def weights_path(self, name: str = WEIGHTS) -> Path:
+        """The file of weights.
+
+        Raises:
+            DataError: there is none of that name.
+        """
         path = self.path / name
         if not path.exists() and self.complete:
             how = f"; train with --set {KEPT_BY[name]} to have it" if name in KEPT_BY else ""
             raise DataError(f"{self.path} kept no {name}{how}")
         if not path.exists():
             raise DataError(f"{self.path} has no {name}: the run is not complete; 'dwplus train' resumes it")
-        self.check(name)
-        try:
-            return dict(load_file(path))
-        except Exception as error:  # safetensors raises its own error class, torch others
-            raise DataError(f"{path} cannot be read: {in_brief(error)}; {remedy(name)}") from error
+        return path
 
     def _checkpoints(self) -> list[Path]:
         """From the first to the last: ``epoch-00003.pt`` comes before ``epoch-00003-step-0000120.pt``."""

@@ -108,6 +108,7 @@ def score_run(
     folder = RunFolder(run_dir)
     if not folder.complete:
         raise DataError(f"run {run_dir.name} is not complete; resume with 'dwplus train --name {run_dir.name}'")
+    folder.weights_path(options.weights_file)  # refused before anything is said of the tiles
     config = folder.read_usable_config()
     # A run below this data root was trained on it: if its training tiles changed since, its scores mean nothing.
     own = trained_here(root, config) or root.folder.resolve() in run_dir.resolve().parents

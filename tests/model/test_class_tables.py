@@ -25,15 +25,6 @@ CONFIG = TrainConfig(
 )
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Tiny tensors: a second thread would only wait."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.mark.parametrize("classes", [MASK, DYNAMIC_WORLD, numbered(40)], ids=["0/1 mask", "nine", "forty"])
 def test_any_number_of_classes_is_trained_and_scored(tmp_path: Path, classes) -> None:
     run_dir = train(

@@ -15,15 +15,6 @@ thop = pytest.importorskip("thop")
 SMALL = {"widths": (16, 32), "depths": (1, 1), "heads": (1, 2), "reductions": (2, 1), "decoder_width": 8}
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Tiny tensors: a second thread would only wait."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 class Zoo(nn.Module):
     """One module of every kind that thop has a rule for and a network for images may hold."""
 

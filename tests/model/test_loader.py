@@ -34,15 +34,6 @@ from dwplus.pipeline.spec.tiles import Tile
 TILE = Tile("dw_0.0_0.0-20190101", "EPSG:32630", (10, 0, 5e5, 0, -10, 5e6), (4, 4), date(2019, 1, 1), "EH", 1)
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Tiny tensors: a second thread would only wait."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @dataclass
 class Band:
     mean: float

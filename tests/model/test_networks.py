@@ -15,15 +15,6 @@ from torch import nn
 NETWORKS = [name for name in SMALL_SETTINGS if not name.startswith("smp/")]
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Tiny tensors: a second thread would only wait."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def small(name: str) -> nn.Module:
     torch.manual_seed(0)
     return build(f"{name}-small")

@@ -32,15 +32,6 @@ DATA = DataCard(
 )
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Tiny tensors: a second thread would only wait."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def run_of(model: str, **options: Any) -> RunConfig:
     settings = to_mapping(configure(model, 1, 1, **options))
     return RunConfig("0.1.0", model, settings, {"model_options": options}, DATA)

@@ -8,16 +8,6 @@ from dwplus.manifests import load_toml
 from dwplus.model.registry import MODELS, SMALL_SETTINGS, build, configure, spec
 from dwplus.pipeline.errors import UsageError
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Tiny tensors: a second thread would only wait."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 SMALL = [f"{name}-small" for name in SMALL_SETTINGS if not name.startswith("smp/")]
 WITH_SMALL = list(dict.fromkeys([*MODELS, *SMALL]))
 

@@ -43,15 +43,6 @@ ZONES = ("EPSG:32630", "EPSG:32620", "EPSG:32630")  # 3 W, 63 W, 3 W
 BIOMES = (1, 4, 4)
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Tiny tensors: a second thread would only wait."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @dataclass
 class Band:
     mean: float

@@ -17,15 +17,6 @@ TINY = {"widths": (16, 32), "depths": (1, 2), "heads": (1, 2), "reductions": (8,
 TINY |= {"drop_path": 0.0, "dropout": 0.0}
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Tiny tensors: a second thread would only wait."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def settings(mapping: dict[str, object]) -> SpecSarFormerConfig:
     return from_mapping(SpecSarFormerConfig, mapping, where="specsar-former")
 

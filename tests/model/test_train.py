@@ -84,14 +84,6 @@ class Tiles:
         )
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def computing(run_dir: Path) -> list[tuple[int, int, str, str]]:
     """First epoch, processes, device and precision of each part of a run."""
     return [

@@ -42,15 +42,6 @@ THREE = table("water", "wheat", "forest")
 FOUR = table("forest", "water", "maize", "built")  # shares water and forest, at other places
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Tiny tensors: a second thread would only wait."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of one epoch on three classes and bands B2, B8 and VV."""

@@ -29,15 +29,6 @@ from dwplus.pipeline.errors import UsageError
 from torch import Tensor, nn
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Tiny tensors: a second thread would only wait."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def small() -> CMTFNet:
     torch.manual_seed(0)
     return CMTFNet(SMALL)

@@ -15,15 +15,6 @@ from torch import Tensor
 BASE = CmxConfig()
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Tiny tensors: a second thread would only wait."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture
 def images() -> tuple[Tensor, Tensor]:
     torch.manual_seed(1)

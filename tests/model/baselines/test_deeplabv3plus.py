@@ -19,15 +19,6 @@ from dwplus.pipeline.errors import UsageError
 from torch import Tensor, nn
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Tiny tensors: a second thread would only wait."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def inputs(batch: int = 2, height: int = 64, width: int = 64) -> tuple[Tensor, Tensor]:
     torch.manual_seed(1)
     return torch.randn(batch, 10, height, width), torch.randn(batch, 2, height, width)

@@ -28,15 +28,6 @@ BATCH_NORM = 1 / math.sqrt(1 + 1e-5)
 """What a BatchNorm with fresh statistics multiplies by in eval mode."""
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Tiny tensors: a second thread would only wait."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def small() -> MultiSenseSeg:
     torch.manual_seed(0)
     return MultiSenseSeg(SMALL)

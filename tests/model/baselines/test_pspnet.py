@@ -18,15 +18,6 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Tiny tensors: a second thread would only wait."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def small(**changes: object) -> PSPNet:
     torch.manual_seed(0)
     return PSPNet(replace(SMALL, **changes))

@@ -14,15 +14,6 @@ from dwplus.pipeline.errors import UsageError
 from dwplus.pipeline.spec.bands import preset
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Tiny tensors: a second thread would only wait."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def test_twelve_bands_have_the_papers_parameters_and_flops():
     printed = load_toml("paper")["table2"]["segformer"]
     with torch.device("meta"):

@@ -13,15 +13,6 @@ from dwplus.pipeline.errors import UsageError
 from torch import Tensor
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Tiny tensors: a second thread would only wait."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture
 def smp():
     """For tests that need the library itself."""

@@ -19,15 +19,6 @@ from dwplus.model.blocks.fusion import (
 from torch import Tensor, nn
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Tiny tensors: a second thread would only wait."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture
 def maps() -> tuple[Tensor, Tensor]:
     """Two maps of 4 channels on a grid of 3 x 5, in double precision."""

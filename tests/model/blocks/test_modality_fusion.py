@@ -19,15 +19,6 @@ from dwplus.model.blocks.modality_fusion import (
 )
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Tiny tensors: a second thread would only wait."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def small_matching(channels: int = 6) -> MultimodalMatching:
     torch.manual_seed(0)
     return MultimodalMatching(2, 4, channels, heads=4, offset_scale=8).eval()

@@ -10,16 +10,6 @@ from dwplus.model.blocks.resnet import RESNET50, RESNET101, Bottleneck, ResNet, 
 from dwplus.pipeline.errors import UsageError
 from torch import nn
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Tiny tensors: a second thread would only wait."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 PARTS = {"1": "reduce", "2": "spatial", "3": "expand"}
 
 

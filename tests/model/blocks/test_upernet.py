@@ -14,15 +14,6 @@ from torch import Tensor, nn
 WIDTHS = (3, 4, 5, 6)
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Tiny tensors: a second thread would only wait."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def maps_of(side: int = 16, batch: int = 2) -> list[Tensor]:
     return [torch.randn(batch, width, side >> i, side >> i) for i, width in enumerate(WIDTHS)]
 

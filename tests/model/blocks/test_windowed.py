@@ -23,15 +23,6 @@ from dwplus.model.blocks.windowed import (
 SETTINGS = WindowSettings(window=4, ratio=2, query_ratio=1.5, group_width=4, residual="normed")
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Tiny tensors: a second thread would only wait."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def cut_by_loops(tokens: np.ndarray, side: int, shift: tuple[int, int]) -> np.ndarray:
     """(B, h, w, C) -> (B * M, N, C), one token after another; zeros beyond the grid."""
     batch, height, width, channels = tokens.shape

@@ -13,15 +13,6 @@ from torch import Tensor, nn
 NARROW = {"stem": (4, 6), "entry": (6, 8, 10), "middle_blocks": 2, "exit_widths": (12, 14, 14, 16)}
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Tiny tensors: a second thread would only wait."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def settled(network: nn.Module) -> nn.Module:
     """In evaluation mode, every BatchNorm with statistics and weights of its own."""
     for module in network.modules():

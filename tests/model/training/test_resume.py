@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from dwplus.model.runs import RunFolder
 from dwplus.model.training.checkpoint import Progress
 from dwplus.model.training.computing import write_down
@@ -22,13 +20,6 @@ from dwplus.pipeline.spec.version import __version__
 from support.trainings import STEPS, newest, result, start, train_here
 
 KILLED = -signal.SIGKILL
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,15 +23,6 @@ COUNTS = [500, 3000, 100, 100, 700, 30, 4000, 10, 60]
 
 
 SMALL = {"widths": [16, 32], "depths": [1, 1], "heads": [1, 2], "reductions": [4, 2], "decoder_width": 16}
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Tiny tensors: a second thread would only wait."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 class Doubled(nn.Module):
