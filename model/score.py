@@ -39,7 +39,7 @@ from .missing import ALL_THERE, Shares, tiles_without
 from .run_config import RunConfig
 from .runs import WEIGHTS, RunFolder, check_numbers
 from .scores.bootstrap import design_of
-from .scores.counting import Counted, count_batch, mask_digest
+from .scores.counting import Counted, mask_digest
 from .scores.document import Mask, Scores, scores_name
 from .scores.intervals import intervals_of
 from .scores.kept import write_scores
@@ -47,7 +47,7 @@ from .scores.perfect import perfect_ece
 from .scores.share import Share
 from .scores.tile_table import TileRecord, TileTable, records_of, with_masks
 from .training_range import OutsideCounts, StoredRange, ranges_of
-from .variants import Variant, variant_logits, variants_of
+from .variants import Variant, variant_counts, variants_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -346,8 +346,7 @@ def _count_batch(
     network: nn.Module, normaliser: Normaliser, batch: Batch, variants: Sequence[Variant]
 ) -> list[Counted]:
     batch = batch_to(batch, normaliser.primary.factor.device)
-    found = variant_logits(network, normaliser(batch.primary, batch.auxiliary), variants)
-    return [count_batch(batch.label, predicted_classes(logits), logits) for logits in found]
+    return variant_counts(network, normaliser(batch.primary, batch.auxiliary), batch.label, variants)
 
 
 def _outside(batch: Batch, ranges: StoredRange | None) -> list[OutsideCounts | None]:

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from .calibration import Calibration
+from .metrics import predicted_classes
+from .scores.counting import Counted, count_batch, count_with_other_logits, counted_rows
 from .symmetries import mean_probabilities, plain
 
 
@@ -53,13 +55,33 @@ def variants_of(calibration: Calibration | None, *, tta: bool) -> list[Variant]:
     return [Variant(tta), *([] if calibration is None else [Variant(tta, calibration)])]
 
 
-def variant_logits(network: nn.Module, inputs: Sequence[Tensor], variants: Sequence[Variant]) -> list[Tensor]:
-    """Logits of each variant, (B, K, H, W); the network runs once for all, or once for each symmetry.
+def variant_counts(
+    network: nn.Module, inputs: Sequence[Tensor], label: Tensor, variants: Sequence[Variant]
+) -> list[Counted]:
+    """Counts of each variant; the network runs once for all, or once for each symmetry.
 
-    Averaged probabilities have their logarithms for logits.
+    Averaged probabilities have their logarithms for logits. A calibration that keeps the classes is counted in the
+    rows of calibration alone.
+
+    Args:
+        network: of both inputs.
+        inputs: float32 (B, C, H, W) each, normalised.
+        label: uint8 (B, H, W), class index or ``IGNORE``.
+        variants: of ``variants_of``.
     """
     if variants[0].tta:
         means = mean_probabilities(network, inputs, [one.meaning for one in variants], tta=True)
-        return [mean.clamp(min=torch.finfo(mean.dtype).tiny).log() for mean in means]
+        return [_counted(label, mean.clamp(min=torch.finfo(mean.dtype).tiny).log()) for mean in means]
     logits = network(*inputs)
-    return [logits if one.calibration is None else one.calibration.logits(logits) for one in variants]
+    prediction, rows = predicted_classes(logits), counted_rows(logits)
+    counted = [count_batch(label, prediction, logits, rows)]
+    for calibration in (one.calibration for one in variants[1:] if one.calibration is not None):
+        if calibration.changes_classes:
+            counted.append(_counted(label, calibration.logits(logits)))
+        else:
+            counted.append(count_with_other_logits(counted[0], label, prediction, calibration.logits(rows)))
+    return counted
+
+
+def _counted(label: Tensor, logits: Tensor) -> Counted:
+    return count_batch(label, predicted_classes(logits), logits)

@@ -37,7 +37,7 @@ class Counted(NamedTuple):
     squared_errors: Tensor
 
 
-def count_batch(label: Tensor, prediction: Tensor, logits: Tensor) -> Counted:
+def count_batch(label: Tensor, prediction: Tensor, logits: Tensor, rows: Tensor | None = None) -> Counted:
     """Counts of each tile of a batch; values are trusted.
 
     The matrix is of all pixels. Calibration is counted in every second row, whose neighbours resemble it: it would cost
@@ -47,12 +47,38 @@ def count_batch(label: Tensor, prediction: Tensor, logits: Tensor) -> Counted:
         label: uint8 (B, H, W), class index or ``IGNORE``.
         prediction: uint8 (B, H, W), class of the largest logit.
         logits: float (B, K, H, W).
+        rows: their ``counted_rows``, where the caller has them.
     """
-    classes = logits.shape[1]
-    matrices = count_pixels(label, prediction, classes)
+    matrices = count_pixels(label, prediction, logits.shape[1])
+    rows = counted_rows(logits) if rows is None else rows
+    return Counted(matrices, *_count_calibration(label, prediction, rows))
+
+
+def count_with_other_logits(counted: Counted, label: Tensor, prediction: Tensor, rows: Tensor) -> Counted:
+    """Counts of logits that choose the same classes as those counted before, such as logits over a temperature.
+
+    Only calibration is counted again; the matrix stays.
+
+    Args:
+        counted: of the logits before.
+        label, prediction: uint8 (B, H, W), as of ``count_batch``.
+        rows: float32 (B, K, rows, W), the other logits in ``counted_rows``.
+    """
+    return Counted(counted.matrices, *_count_calibration(label, prediction, rows))
+
+
+def counted_rows(logits: Tensor) -> Tensor:
+    """The rows of a batch in which calibration is counted: (B, K, H, W) -> float32 (B, K, rows, W).
+
+    They are put apart class by class: what follows is several times as fast as on channels that lie side by side.
+    """
+    return logits[:, :, ::ROWS].float().contiguous()
+
+
+def _count_calibration(label: Tensor, prediction: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Bins and squared errors of ``Counted``, of labels and classes (B, H, W) and of logits in the counted rows."""
     label, prediction = label[:, ::ROWS], prediction[:, ::ROWS]
-    # Put apart class by class: what follows is several times as fast as on channels that lie side by side.
-    confidence, errors = _confidence_and_errors(logits[:, :, ::ROWS].float().contiguous(), label)
+    confidence, errors = _confidence_and_errors(rows, label)
     marked = label != IGNORE
     # Ignored pixels go to one more bin, which is dropped: a mask of the pixels would cost more than all of this.
     # Bytes throughout: a bool times a number would be eight of them.
@@ -62,7 +88,7 @@ def count_batch(label: Tensor, prediction: Tensor, logits: Tensor) -> Counted:
     millionths = (confidence * MILLION).round_().double()
     bins = torch.stack([_bins(one, weights) for one, weights in zip(place, millionths, strict=True)])
     squared = errors.mul_(MILLION).round_().mul_(marked).flatten(1).sum(1, dtype=torch.float64)
-    return Counted(matrices, bins, squared.long())
+    return bins, squared.long()
 
 
 def _confidence_and_errors(logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from dwplus.model.metrics import BINS, METRICS, MILLION, ConfusionMatrix, TileCounts, predicted_classes
-from dwplus.model.scores.counting import count_batch, mask_digest
+from dwplus.model.scores.counting import count_batch, count_with_other_logits, counted_rows, mask_digest
 
 
 def a_batch(seed: int = 0, *, ignored: float = 0.3) -> tuple[torch.Tensor, torch.Tensor]:
@@ -50,6 +50,21 @@ def test_calibration_and_brier_score_are_those_of_a_plain_softmax():
         assert found.bins[tile, 2].sum().item() / MILLION == pytest.approx(confidence.sum(), rel=1e-5)
         assert found.bins[tile, 0].sum() == marked.sum()
         assert found.matrices[tile].sum() == (label[tile] != 255).sum()
+
+
+def test_a_temperature_is_counted_as_its_logits_would_be():
+    # Given counts of logits, and the same logits over a temperature, which choose the same classes.
+    label, logits = a_batch(2)
+    classes = predicted_classes(logits)
+    first = count_batch(label, classes, logits)
+
+    # When calibration alone is counted again.
+    found = count_with_other_logits(first, label, classes, counted_rows(logits) / 0.7)
+
+    # Then all counts are those of the other logits, counted in full.
+    wanted = count_batch(label, predicted_classes(logits / 0.7), logits / 0.7)
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(found, wanted, strict=True))
+    assert not torch.equal(found.bins, first.bins)
 
 
 def test_the_calibration_error_is_torchmetrics():
