@@ -321,7 +321,8 @@ class BandNormaliser(nn.Module):
             values = torch.log1p(values * self.gain)
         elif self.logarithmic:
             values[:, self.logarithmic] = torch.log1p(values[:, self.logarithmic] * self.gain)
-        return torch.addcmul(self.shift, values, self.factor).masked_fill_(absent, 0.0)
+        # In place: memory for as many values again would cost more than the arithmetic.
+        return torch.addcmul(self.shift, values, self.factor, out=values).masked_fill_(absent, 0.0)
 
 
 def _factor_and_shift(

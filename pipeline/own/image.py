@@ -22,7 +22,7 @@ from ..spec.bands import BANDS, NODATA, Sensor
 from ..spec.tiles import RESOLUTION_M, Tile
 from .pixels_bands import SENSOR_BANDS, sensor_title
 from .pixels_products import Product
-from .pixels_tile import physical_band, physical_of
+from .pixels_tile import physical_of, stored_band
 from .pixels_units import broken_rule, remedy_of
 
 _MOST_OFF = 0.2
@@ -102,7 +102,7 @@ class Image:
             for product in self.products:
                 for n, band in enumerate(bands):
                     if BANDS[band].sensor == product.sensor:
-                        stored[n, inside] = BANDS[band].stored(physical_band(rows, product, band, self.resampling))
+                        stored[n, inside] = stored_band(rows, product, band, self.resampling)
         return stored
 
     def check_units(self) -> None:

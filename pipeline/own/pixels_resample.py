@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rasterio
@@ -68,11 +69,39 @@ def resampled(
                     init_dest_nodata=True,
                 )
         except RasterioError as error:
-            raise DataError(
-                f"{path.name} is damaged, or cannot be brought to {tile.crs}: {error.__cause__ or error}; get it again"
-            ) from None
+            raise _damaged(path, tile, error) from None
     return out
 
+
+def _damaged(path: Path, tile: Tile, error: RasterioError) -> DataError:
+    return DataError(
+        f"{path.name} is damaged, or cannot be brought to {tile.crs}: {error.__cause__ or error}; get it again"
+    )
+
+
+def whole_numbers(path: Path, number: int, tile: Tile) -> NDArray[Any] | None:
+    """Values of one band of a file as it holds them: uint8, int16 or uint16 (H, W).
+
+    None where the file holds other numbers, or has another grid than the tile, or not all of it.
+
+    Raises:
+        DataError: the file is missing or damaged.
+    """
+    with open_raster(path) as file:
+        corner = _corner_on_grid(file, tile)
+        if corner is None or file.dtypes[number - 1] not in _WHOLE:
+            return None
+        (top, left), (height, width) = corner, tile.shape
+        if top < 0 or left < 0 or top + height > file.height or left + width > file.width:
+            return None
+        try:
+            found: NDArray[Any] = file.read(number, window=Window(left, top, width, height))
+        except RasterioError as error:
+            raise _damaged(path, tile, error) from None
+    return found
+
+
+_WHOLE = ("uint8", "int16", "uint16")
 
 _OFF_GRID_PX = 1e-4
 """How far the grids of a file and of a tile may lie apart anywhere: a millimetre of a pixel of 10 m."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ...model.calibration import Calibration
 from ...model.maps.classifier import Classifier
-from ...model.maps.mosaic import Probabilities, finished_rows, needed_from
+from ...model.maps.mosaic import Probabilities, finished_rows, largest, needed_from
 from ...model.maps.windows import Axis
 from ...model.run_config import RunConfig
 from ...model.score import LoadedRun
@@ -245,9 +245,8 @@ def _held(work: MapWork, windows: WindowRows, start: int, probabilities: Probabi
 
 
 def _decided(probabilities: Probabilities, valid: NDArray[np.bool_]) -> dict[str, NDArray[np.uint8]]:
-    """Codes and confidence in per cent of finished rows."""
-    best = probabilities.argmax(axis=0)
-    top = np.take_along_axis(probabilities, best[None], axis=0)[0]
+    """Codes and confidence in per cent of finished rows; of equal classes the first."""
+    best, top = largest(probabilities)
     codes = np.where(valid, best + 1, CODE_UNMARKED).astype(np.uint8)
     confidence = np.where(valid, np.rint(100 * top), UNKNOWN_CONFIDENCE).astype(np.uint8)
     return {"codes": codes, "confidence": confidence}

@@ -73,6 +73,7 @@ class WindowRows:
         self._range = StoredRange.of(run.data.ranges, (*run.data.primary, *run.data.auxiliary))
         self._seen: dict[int, NDArray[np.uint8]] = {}
         self._outside: dict[int, NDArray[np.uint8]] = {}
+        self._tail: tuple[int, tuple[NDArray[np.uint16], ...]] | None = None
         self._next: Future[tuple[tuple[NDArray[np.uint16], ...], NDArray[np.bool_]]] | None = None
 
     def reading(self, number: int, stop: int) -> ThreadPoolExecutor:
@@ -137,13 +138,32 @@ class WindowRows:
         """Both inputs of a row of windows, (C, size, padded width), 0 beyond the image, and where they give a class."""
         start = self._rows.starts[number]
         stop = min(start + self._rows.size, self._image.shape[0])
-        found = []
-        for bands in self._bands:
+        tails = self._tail[1] if self._tail is not None and self._tail[0] == start else None
+        width, found = self._image.shape[1], []
+        for place, bands in enumerate(self._bands):
             strip = np.zeros((len(bands), self._rows.size, self._columns.padded), dtype=np.uint16)
-            strip[:, : stop - start, : self._image.shape[1]] = self._image.read(bands, start, stop, picture)
+            held = 0 if tails is None else tails[place].shape[1]
+            if tails is not None:
+                strip[:, :held, :width] = tails[place]
+            if start + held < stop:
+                strip[:, held : stop - start, :width] = self._image.read(bands, start + held, stop, picture)
             found.append(strip)
+        self._tail = self._tail_of(number, stop, found)
         valid = has_either(*found) if self._either else has_data(*found)
         shown = self._image.shown(start, stop, picture)
         if shown is not None:
-            valid[: stop - start, : self._image.shape[1]] &= shown
+            valid[: stop - start, :width] &= shown
         return tuple(found), valid
+
+    def _tail_of(
+        self, number: int, stop: int, strips: Sequence[NDArray[np.uint16]]
+    ) -> tuple[int, tuple[NDArray[np.uint16], ...]] | None:
+        """Where the next row of windows begins, and the rows that it shares with this one: they are not read again.
+
+        None of several pictures, whose tails would take memory for each of them.
+        """
+        if self._image.pictures > 1 or number + 1 >= len(self._rows.starts):
+            return None
+        start, following = self._rows.starts[number], self._rows.starts[number + 1]
+        width = self._image.shape[1]
+        return following, tuple(strip[:, following - start : stop - start, :width].copy() for strip in strips)

@@ -1,6 +1,7 @@
 """Maps of files: classes of a run on the image's grid, resumed to the same bytes, refused where they would mislead."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -233,6 +234,29 @@ def test_windows_give_every_pixel_the_class_that_it_has_by_itself(
 
     assert len(np.unique(windows)) == 9 or height == 1
     assert np.mean(windows == predict(alone, sample) + 1) > 0.9999  # two classes may be equally likely
+
+
+class _Recorded:
+    """An image that notes which rows of it are read."""
+
+    def __init__(self, image: Image) -> None:
+        self._image, self.rows = image, {"S2": [], "S1": []}  # type: ignore[var-annotated]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._image, name)
+
+    def read(self, bands: Sequence[str], start: int, stop: int, picture: int = 0) -> np.ndarray:
+        self.rows["S1" if "VV" in bands else "S2"] += range(start, stop)
+        return self._image.read(bands, start, stop, picture)
+
+
+def test_rows_that_windows_share_are_read_once(tmp_path: Path, run: LoadedRun) -> None:
+    # Given windows of 128 px that overlap by 72: 333 rows are four rows of windows.
+    image = _Recorded(open_image(write_image(tmp_path, 333, 150)))
+
+    make_map(run, image, tmp_path / "map.tif", window=128, overlap=40)  # type: ignore[arg-type]
+
+    assert image.rows["S2"] == image.rows["S1"] == list(range(333))
 
 
 def test_another_file_is_not_overwritten_and_a_complete_map_is_left_alone(tmp_path: Path, run: LoadedRun) -> None:
