@@ -19,6 +19,7 @@ from ..model.variants import variant_name
 from ..pipeline.dataset.root import DataRoot
 from ..pipeline.dataset.samples import PixelMask
 from ..pipeline.errors import DataError, DwplusError, LeftOutError, UsageError
+from ..pipeline.machine import keep_freed_memory
 from ..pipeline.progress import Progress
 from ..pipeline.spec.radar import radar_differences
 from .calibrating import CalibrateOn, calibration_for
@@ -127,6 +128,7 @@ def score_run(
             f"{run_dir.name} was trained without --drop-auxiliary and --drop-primary: what is lost is read as 0, the "
             "mean of each band"
         )
+    keep_freed_memory()
     calibration = calibration_for(
         root,
         run_dir,

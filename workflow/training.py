@@ -23,6 +23,7 @@ from ..pipeline.dataset.manifest import Protocol
 from ..pipeline.dataset.root import DataRoot
 from ..pipeline.dataset.samples import Dataset
 from ..pipeline.errors import DwplusError, UsageError
+from ..pipeline.machine import keep_freed_memory
 from ..pipeline.own.blocks import block_at as own_block_at
 from ..pipeline.progress import Progress, Step
 from ..pipeline.spec.overlaps import block_of
@@ -145,6 +146,7 @@ def train_run(
         progress.say(f"run {name} is complete already")
         # Nothing is trained; settings that differ from those of the run are still refused.
         return train(config, dataset_train=dataset_train, dataset_val=dataset_val, run_dir=run_dir, accept_s1=accept_s1)
+    keep_freed_memory()
     pictures = None if dataset_val is None else Pictures(name, dataset_val, block_at)
     with progress.stage(f"Training {name}", None, unit="epochs") as step:
         train(

@@ -1,6 +1,8 @@
 """Machine: limits of batch jobs and containers count, not what the hardware has."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -83,3 +85,30 @@ def test_files_that_a_container_holds_in_memory_are_no_loss(container: Path) -> 
     (container / "memory.stat").write_text(f"anon {1 << 29}\nfile {3 << 30}\ninactive_file {3 << 30}\n")
 
     assert machine.usable_memory_bytes() == 7 << 29
+
+
+FAULTS = """
+import resource, sys
+import numpy as np
+from dwplus.pipeline.machine import keep_freed_memory
+
+if sys.argv[1] == "kept":
+    keep_freed_memory()
+np.ones(8_000_000)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+np.ones(8_000_000)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+"""The pages that a second buffer of 64 MB costs a process that has freed one."""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc alone can be told so")
+def test_memory_that_is_kept_is_not_handed_out_page_by_page_again() -> None:
+    def faults(how: str) -> int:
+        return int(subprocess.run([sys.executable, "-c", FAULTS, how], capture_output=True, check=True).stdout)
+
+    usual, kept = faults("usual"), faults("kept")
+
+    if usual < 100:
+        pytest.skip("this C library keeps memory anyway")
+    assert kept < usual / 10

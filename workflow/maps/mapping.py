@@ -22,6 +22,7 @@ from ...model.run_config import RunConfig
 from ...model.score import LoadedRun
 from ...model.training_range import NO_DATA
 from ...pipeline.errors import UsageError
+from ...pipeline.machine import keep_freed_memory
 from ...pipeline.progress import Progress
 from ...pipeline.raster.class_map import PROBABILITY_STEPS, UNKNOWN_CONFIDENCE, UNKNOWN_PROBABILITY, tags_of
 from ...pipeline.spec.classes import CODE_UNMARKED
@@ -205,6 +206,7 @@ def _compute(work: MapWork, numbers: range, progress: Progress) -> None:
     todo = _runs([number for number in numbers if rows.finished(number).start not in kept])
     if not todo:
         return
+    keep_freed_memory()
     classifier = Classifier(work.run, tta=options.tta, calibration=work.calibration)
     with progress.stage("Mapping", total, unit="rows") as step:
         if done:
