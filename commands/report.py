@@ -25,9 +25,14 @@ def report(source: str, data: Path, runs: Path | None, quiet: bool, as_json: boo
     """
     from ..workflow.console import console
     from ..workflow.pages.report import write_report
-    from ..workflow.pages.runs import summary_json
     from ..workflow.source import root_with_runs
 
     root = root_with_runs(data, source, runs)
     page = write_report(root, progress=console(quiet=quiet))
-    click.echo(summary_json(root) if as_json else str(page))
+    if not as_json:
+        click.echo(str(page))
+        return
+    # Imported here: a page that has not changed needs no networks, whose libraries take seconds.
+    from ..workflow.pages.runs import summary_json
+
+    click.echo(summary_json(root))

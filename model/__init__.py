@@ -7,6 +7,7 @@
 - ``baselines``: the networks it is compared with.
 - ``outside``: networks of modules and packages that are not of dwplus.
 - ``registry``: every network by name.
+- ``without_weights``: networks of which shapes alone are wanted.
 - ``cost``, ``kept_costs``, ``speed``: parameters, GFLOPs, time and memory.
 - ``loader``: stored samples to batches on the device.
 - ``missing``: inputs that are lost in training and scoring, and what is read there.

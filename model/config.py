@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
+from functools import cache
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -28,7 +29,7 @@ def from_mapping(cls: type[T], mapping: Mapping[str, Any], *, where: str) -> T:
         UsageError: a key is unknown, or a value is of another type, not among the choices or outside its domain.
     """
     assert is_dataclass(cls)
-    hints = get_type_hints(cls)
+    hints = _hints(cls)
     known = [field.name for field in fields(cls) if field.init]
     unknown = sorted(set(mapping) - set(known))
     if unknown:
@@ -42,6 +43,12 @@ def from_mapping(cls: type[T], mapping: Mapping[str, Any], *, where: str) -> T:
         return cls(**fitted)
     except (ArithmeticError, IndexError, TypeError, ValueError) as error:
         raise UsageError(f"{where}: these settings do not fit each other ({in_brief(error)})") from error
+
+
+@cache
+def _hints(cls: type) -> dict[str, Any]:
+    """Types of a class's fields by name, kept: Python evaluates their text anew on each call, which takes long."""
+    return get_type_hints(cls)
 
 
 def to_mapping(settings: Any) -> dict[str, Any]:

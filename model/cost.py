@@ -23,6 +23,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from . import kept_costs
 from .registry import MODELS, build, configure, spec
+from .without_weights import without_weights
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ def cost_of(name: str, primary: int | None = None, size: int = 512) -> Cost:
 
 def _counted(name: str, primary: int | None, size: int) -> Cost:
     settings = configure(name, primary)
-    with torch.device("meta"):
+    with without_weights():
         network = build(name, primary)
     bands = (settings.primary_bands, settings.auxiliary_bands)
     return count(network, *bands, size, flops_per_mac=spec(name).flops_per_mac)

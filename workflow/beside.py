@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -94,8 +95,9 @@ def current_product_scores(
         scores = BesideScores.from_dict(RunFiles(root.folder / "products" / name).read_json(SCORES))
     except DataError:
         return None
-    same = (scores.split, scores.protocol) == (split, protocol) and not _is_stale(root, scores)
-    return scores if same else None
+    if (scores.split, scores.protocol) != (split, protocol):
+        return None
+    return scores if _hashes_now(root, split, protocol) == (scores.tiles_hash, scores.shared_hash) else None
 
 
 def score_shared(root: DataRoot, run_dir: Path, *, split: str, progress: Progress) -> BesideScores:
@@ -350,22 +352,24 @@ def beside_rows(root: DataRoot, on_fault: Callable[[str, str], object] = lambda 
         (root.folder / "products" / name, SCORES, "people" if name == NON_EXPERTS else "map") for name in choices()
     ]
     places += [(path.parent, SHARED_SCORES, "network") for path in sorted(root.runs.glob(f"*/{SHARED_SCORES}"))]
+    hashes = cache(partial(_hashes_now, root))
     found = []
     for folder, name, kind in places:
         if not (folder / name).is_file():
             continue
         try:
             scores = BesideScores.from_dict(RunFiles(folder).read_json(name))
-            found.append(row_of(scores, kind, stale=_is_stale(root, scores)))
+            now = hashes(scores.split, scores.protocol)
+            found.append(row_of(scores, kind, stale=now != (scores.tiles_hash, scores.shared_hash)))
         except DataError as error:
             on_fault(folder.name, str(error))
     return found
 
 
-def _is_stale(root: DataRoot, scores: BesideScores) -> bool:
+def _hashes_now(root: DataRoot, split: str, protocol: str) -> tuple[str, str] | None:
+    """Hashes of a split's tiles, and of what is shared on them; None where the split cannot be opened."""
     try:
-        dataset = _opened(root, scores.split, scores.protocol)
+        dataset = _opened(root, split, protocol)
     except DataError:
-        return True
-    now = SharedPixels(layers_of(root))
-    return (dataset.tiles_hash, shared_hash(now, dataset.rows)) != (scores.tiles_hash, scores.shared_hash)
+        return None
+    return dataset.tiles_hash, shared_hash(SharedPixels(layers_of(root)), dataset.rows)

@@ -6,14 +6,14 @@ Computed from the counts of tiles, so that no network runs again.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ...pipeline.spec.tiles import biome_names
-from ..metrics import TileCounts
+from ..metrics import METRICS, Metric, TileCounts
 from .bootstrap import design_of
 from .intervals import Intervals, intervals_of
 from .tile_table import TileRecord, TileTable
@@ -89,14 +89,15 @@ class Group:
         }
 
 
-def grouped(table: TileTable, by: str) -> list[Group]:
+def grouped(table: TileTable, by: str, *, metrics: Sequence[Metric] = METRICS) -> list[Group]:
     """Groups of a table's tiles, in order of their names; numbers in them count as numbers.
 
     Args:
         by: key of ``GROUPS``.
+        metrics: that have intervals.
     """
     names = np.array([GROUPS[by](record) for record in table.records])
-    return [_group(table, name, names == name) for name in sorted(set(names.tolist()), key=_order)]
+    return [_group(table, name, names == name, metrics) for name in sorted(set(names.tolist()), key=_order)]
 
 
 def _order(name: str) -> tuple[float, str]:
@@ -106,9 +107,9 @@ def _order(name: str) -> tuple[float, str]:
     return (float(first) if first.replace(".", "", 1).isdigit() else -1.0, name)
 
 
-def _group(table: TileTable, name: str, chosen: np.ndarray) -> Group:
+def _group(table: TileTable, name: str, chosen: np.ndarray, metrics: Sequence[Metric]) -> Group:
     part = table.part(chosen)
-    intervals = intervals_of(part.sums, design_of(part.records), table.names)
+    intervals = intervals_of(part.sums, design_of(part.records), table.names, metrics=metrics)
     outside = None if part.outside is None else part.outside.shares().pixels
     return Group(name, len(part), part.counts(), intervals, outside)
 

@@ -11,7 +11,7 @@ class) has a wide interval. ``benchmarks/interval_coverage.py`` compares this fo
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -207,19 +207,27 @@ def _logit_bounds(value: float, error: float, freedom: float, largest: float) ->
     return low, high
 
 
-def intervals_of(sums: Sums, design: Design, names: tuple[str, ...], draws: Draws | None = None) -> Intervals:
-    """Intervals of every metric.
+def intervals_of(
+    sums: Sums,
+    design: Design,
+    names: tuple[str, ...],
+    draws: Draws | None = None,
+    *,
+    metrics: Sequence[Metric] = METRICS,
+) -> Intervals:
+    """Intervals of every metric, or of some.
 
     Args:
         sums: of each tile.
         design: of the same tiles.
         names: of the classes.
         draws: of that design; made where none are given.
+        metrics: that are wanted; those of classes take most of the time.
     """
     draws = Draws(design) if draws is None else draws
     estimate = Estimate(sums, draws)
-    values = {m.key: estimate.interval(m) for m in METRICS if not m.per_class}
-    per_class = {m.key: estimate.intervals(m) for m in METRICS if m.per_class}
+    values = {m.key: estimate.interval(m) for m in metrics if not m.per_class}
+    per_class = {m.key: estimate.intervals(m) for m in metrics if m.per_class}
     classes = {name: {key: bounds[index] for key, bounds in per_class.items()} for index, name in enumerate(names)}
     present = int((estimate.total.truth + estimate.total.predicted > 0).sum())
     unit = "block" if design.of_blocks else "tile"

@@ -134,6 +134,16 @@ def test_every_pair_of_runs_is_compared_with_its_own_partner() -> None:
     assert pairs == {("segformer-small-sar", "segformer-small-none"), ("pspnet-small-sar", "pspnet-small-none")}
 
 
+def test_each_seed_is_compared_with_the_same_seed_without_sentinel_1() -> None:
+    runs = [
+        make_run(f"{radar}-{seed}", "segformer-small", ("ms10", radar), train={"seed": seed})
+        for radar in ("sar", "none")
+        for seed in range(20)
+    ]
+
+    assert [(gain.run, gain.without) for gain in s1_gains(runs)] == [(f"sar-{n}", f"none-{n}") for n in range(20)]
+
+
 # --- tables -----------------------------------------------------------------------------------------------------------
 
 

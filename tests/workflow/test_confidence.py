@@ -41,11 +41,14 @@ def test_before_and_after_stand_beside_each_other(run: Run) -> None:
     (found,) = confidence_of_runs([(run, table)], faults, mark="SANDBOX")
 
     assert not faults.sentences
-    assert found.picture.startswith("data:image/png;base64,")
-    assert found.alternative.startswith(
-        "reliability diagram of one, share of right pixels by confidence, as it is: ECE "
+    assert (
+        'aria-label="reliability diagram of one, share of right pixels by confidence, as it is: ECE ' in found.drawing
     )
-    assert "calibrated: ECE " in found.alternative
+    assert "calibrated: ECE " in found.drawing
+    # All pixels of a panel have one confidence: a dot each, with what it shows in words.
+    assert found.drawing.count('class="bin"') == 2
+    assert "confidence 70%: 80% right; 100.0% of the pixels" in found.drawing
+    assert "SANDBOX" in found.drawing
     assert "perfectly calibrated network would show ECE 2.10% on average, 4.00% at most" in found.lines[0]
     assert found.lines[1].startswith("Calibrated: ECE ")
     assert found.lines[2] == "Temperature 0.700, fitted on 6 val tiles."
@@ -62,7 +65,7 @@ def test_a_run_that_is_not_calibrated_says_why(run: Run, protocol: str, words: s
     (found,) = confidence_of_runs([(run, table)], Faults(), mark="")
 
     assert words in found.lines[1]
-    assert "calibrated: ECE" not in found.alternative
+    assert "calibrated: ECE" not in found.drawing
 
 
 def test_calibrated_scores_that_are_damaged_are_named_and_end_nothing(run: Run) -> None:

@@ -2,6 +2,8 @@
 
 import csv
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -352,6 +354,22 @@ def test_a_second_page_of_the_same_files_changes_none_of_them(root: DataRoot, mo
     assert {"index.html", "tables.md", "tables.csv", "verdicts.json", ".made-from.json"} == {
         path.name for path in before
     }
+
+
+def test_a_second_look_loads_no_networks(root: DataRoot) -> None:
+    write_report(root, progress=Silent())
+    look = f"import sys; sys.argv = ['dwplus', 'report', '--data', {str(root.folder)!r}]; from dwplus.cli import main"
+
+    # In a process of its own: here torch is loaded.
+    said = subprocess.run(
+        [sys.executable, "-c", f"{look}; main(); print('torch' in sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert "is up to date" in said.stdout + said.stderr
+    assert said.stdout.splitlines()[-1] == "False"
 
 
 def test_a_page_that_somebody_changed_or_lost_is_made_again(root: DataRoot) -> None:

@@ -8,6 +8,7 @@
 - ``label_report``: what own labels amount to.
 - ``map_page``: the page beside a map.
 - ``report``: the report; ``content`` says what it holds, ``sections`` has a file for each part of it.
+- ``opened``: splits that runs were scored on, each opened once.
 - ``drawn``, ``kept_predictions``: tiles that the report draws, and what networks say of them.
 - ``unchanged``: whether a page would be the same if it were made again.
 - ``runs``: runs read one by one, what cannot be read of them named.

@@ -6,6 +6,8 @@ III (IoU per class).
 
 from __future__ import annotations
 
+import json
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -122,10 +124,9 @@ def _matching(config: RunConfig) -> Iterator[tuple[PaperRow, bool]]:
     for row in paper_rows():
         if spec(row.model).network is not spec(config.model).network or not _same_inputs(config, row):
             continue
-        for size, full in _sizes(row.model):
-            if _with_changes(size, row.changes) == settings:
-                yield row, full
-                break
+        full = next((full for known, full in _settings_of_rows()[row.key] if known == settings), None)
+        if full is not None:
+            yield row, full
 
 
 def _same_inputs(config: RunConfig, row: PaperRow) -> bool:
@@ -134,6 +135,14 @@ def _same_inputs(config: RunConfig, row: PaperRow) -> bool:
         # One input: both are concatenated.
         return (*primary, *auxiliary) == (*row.primary, *row.auxiliary)
     return (primary, auxiliary) == (row.primary, row.auxiliary)
+
+
+@cache
+def _settings_of_rows() -> dict[str, list[tuple[dict[str, Any] | None, bool]]]:
+    """Key of a row of the paper -> its network's settings at every size, the published one first and marked by True."""
+    return {
+        row.key: [(_with_changes(size, row.changes), full) for size, full in _sizes(row.model)] for row in paper_rows()
+    }
 
 
 def _sizes(model: str) -> Iterator[tuple[NetworkConfig, bool]]:
@@ -214,27 +223,31 @@ class Gain:
 
 def s1_gains(runs: Sequence[Run]) -> list[Gain]:
     """What Sentinel-1 adds: each run with it against the run of the same network, settings and data without it."""
-    pairs = [(run, other) for run in runs for other in runs if _is_pair(run, other)]
+    known: dict[tuple[tuple[str, ...] | None, str], list[Run]] = defaultdict(list)
+    for run in runs:
+        known[run.bands, _besides_inputs(run)].append(run)
+    pairs = [(run, other) for run in runs for other in known.get((_optical(run), _besides_inputs(run)), ())]
     return [Gain(run.name, other.name, _difference(run, other), _paper_gain(run, other)) for run, other in pairs]
 
 
-def _is_pair(run: Run, other: Run) -> bool:
-    """Whether two runs differ in nothing but that one sees Sentinel-1."""
+def _optical(run: Run) -> tuple[str, ...] | None:
+    """Bands that the same run without Sentinel-1 sees; None where it sees none, or nothing else."""
     optical = tuple(band for band in run.bands if band not in S1_BANDS)
-    return optical == other.bands != run.bands and bool(optical) and _besides_inputs(run) == _besides_inputs(other)
+    return optical if optical and optical != run.bands else None
 
 
-def _besides_inputs(run: Run) -> dict[str, Any]:
-    """Everything that a pair has in common: network, settings, training data, and the tiles that were scored."""
+def _besides_inputs(run: Run) -> str:
+    """What a pair has in common, as a key: network, settings, training data, and the tiles that were scored."""
     config, scores = run.config, run.scores
     may_differ = {key.removeprefix("train.") for key in MAY_DIFFER}
-    return {
+    common = {
         "model": config.model,
         "network": {k: v for k, v in config.model_config.items() if k not in ("primary_bands", "auxiliary_bands")},
         "train": {key: value for key, value in config.train.items() if key not in may_differ},
         "data": (config.data.protocol, config.data.source, config.data.shards_hash),
         "scored": (scores.split, scores.protocol, scores.source, scores.tiles_hash, scores.weights),
     }
+    return json.dumps(common, sort_keys=True, default=str)
 
 
 def _difference(run: Run, other: Run) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """How sure networks are and how often right, on the report: before and after calibration, on the tiles that are scored.
 
-From the counts of tiles that scoring kept; a run of an earlier version has none, and no part.
+From the counts of tiles that scoring kept; a run of an earlier version has none, and no part. Diagrams are SVG:
+matplotlib takes half a minute for forty of them.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+from markupsafe import Markup
+from numpy.typing import NDArray
 
 from ...model.metrics import MILLION, further
 from ...model.runs import RunFolder
@@ -17,9 +20,30 @@ from ...model.scores.document import Scores
 from ...model.scores.kept import read_calibrated, read_table
 from ...model.scores.tile_table import TileTable
 from ...model.scores.words import of_metric
-from .figures import Reliability, reliability_figure
-from .html import embed
+from . import svg
 from .runs import Faults, Run
+
+_PANEL, _HEIGHT = 210, 222
+_LARGEST = 13.0
+"""Radius (px) of the dot of a bin that holds all pixels; areas are proportional to pixels."""
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """A panel of a reliability diagram; arrays are float64 (bins,), NaN where a bin has no pixel.
+
+    Attributes:
+        title: of the panel.
+        confidence, accuracy: mean confidence, and share of right pixels, of each bin.
+        share: of all pixels that are in each bin.
+        ece: expected calibration error, 0..1.
+    """
+
+    title: str
+    confidence: NDArray[np.float64]
+    accuracy: NDArray[np.float64]
+    share: NDArray[np.float64]
+    ece: float
 
 
 @dataclass(frozen=True)
@@ -28,14 +52,12 @@ class Confidence:
 
     Attributes:
         run: its name.
-        picture: the reliability diagram, as a URL that holds it.
-        alternative: what the picture shows, in words.
+        drawing: the reliability diagram.
         lines: what was fitted or why nothing was, and scores of confidence.
     """
 
     run: str
-    picture: str
-    alternative: str
+    drawing: Markup
     lines: tuple[str, ...]
 
 
@@ -63,7 +85,39 @@ def _of_run(run: Run, table: TileTable, mark: str) -> Confidence | None:
         lines.append("Not calibrated: under protocol paper val is the test split, on which nothing is fitted.")
     else:
         lines.append("Not calibrated: its confidence is the softmax of the network.")
-    return Confidence(run.name, embed(reliability_figure(panels, run.name, mark=mark)), alternative, tuple(lines))
+    return Confidence(run.name, _drawn(panels, alternative, mark=mark), tuple(lines))
+
+
+def _drawn(panels: Sequence[Reliability], said: str, *, mark: str) -> Markup:
+    """Share of right pixels over confidence, a dot a bin, its area by its pixels; on the line both are equal."""
+    parts = [part for place, panel in enumerate(panels) for part in _panel(panel, place * _PANEL)]
+    return svg.drawing(2 * _PANEL, _HEIGHT, parts, said=said, mark=mark)
+
+
+def _panel(panel: Reliability, left: float) -> list[Markup]:
+    x, y = svg.Scale(0, 100, left + 36, left + _PANEL - 14), svg.Scale(0, 100, _HEIGHT - 38, 24)
+    parts = svg.Frame(x, y).axes("confidence, %", f"{panel.title}: right, %")
+    parts.append(svg.tag("path", d=f"M{x.start:.1f} {y.start:.1f}L{x.end:.1f} {y.end:.1f}", class_="diagonal"))
+    bins = [
+        (x(100 * confidence), y(100 * accuracy), confidence, accuracy, share)
+        for confidence, accuracy, share in zip(
+            panel.confidence.tolist(), panel.accuracy.tolist(), panel.share.tolist(), strict=True
+        )
+        if share > 0
+    ]
+    parts.append(svg.line([one[:2] for one in bins], 0))
+    parts += [
+        svg.tag(
+            "circle",
+            svg.tag("title", Markup(f"confidence {confidence:.0%}: {accuracy:.0%} right; {share:.1%} of the pixels")),
+            cx=at_x,
+            cy=at_y,
+            r=max(1.5, _LARGEST * share**0.5),
+            class_="bin",
+        )
+        for at_x, at_y, confidence, accuracy, share in bins
+    ]
+    return parts
 
 
 def _reliability(table: TileTable, title: str) -> Reliability | None:

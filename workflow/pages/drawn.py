@@ -26,14 +26,13 @@ from ...pipeline.errors import DataError
 from ...pipeline.raster.geotiff import read_bands
 from ...pipeline.spec.classes import DYNAMIC_WORLD
 from ...pipeline.spec.layers import product_layer, products
-from ..splits import open_as_trained
 from .kept_predictions import KeptPredictions
+from .opened import OpenedSplits
 from .parts import extremes
 from .pixels import TileView
 from .runs import Faults, Run, overall_scores
 from .sections.dataset import label_classes, read_of
 from .sections.panels import TILES_DRAWN, pictured, varied
-from .sections.scores import is_stale
 
 NETWORKS_DRAWN = 10
 """Runs that are drawn beside a tile; of seeds the first."""
@@ -64,7 +63,7 @@ class Drawing:
     def is_stale(self, run: Run) -> bool:
         """Whether the data set has changed since a run was scored; looked up once."""
         if run.name not in self._stale:
-            self._stale[run.name] = self.faults.attempt(run, lambda: is_stale(run, self.root), True)
+            self._stale[run.name] = self.faults.attempt(run, lambda: self._splits.is_stale(run), True)
         return self._stale[run.name]
 
     def views(
@@ -111,8 +110,8 @@ class Drawing:
 
     def _pixels(self, row: ManifestRow) -> tuple[NDArray[np.uint16], NDArray[np.uint16], NDArray[np.uint8]]:
         """Stored B4, B3, B2; stored VV; classes of the label."""
-        path = self.root.shard(row.tile)
-        return read_bands(path, ("B4", "B3", "B2")), read_bands(path, ("VV",))[0], label_classes(self.root, row)
+        bands = read_bands(self.root.shard(row.tile), ("B4", "B3", "B2", "VV"))
+        return bands[:3], bands[3], label_classes(self.root, row)
 
     # --- maps ---------------------------------------------------------------------------------------------------------
 
@@ -146,6 +145,10 @@ class Drawing:
     # --- networks -----------------------------------------------------------------------------------------------------
 
     @cached_property
+    def _splits(self) -> OpenedSplits:
+        return OpenedSplits(self.root)
+
+    @cached_property
     def _ledger(self) -> Mapping[str, LedgerRow]:
         return self.root.ledger()
 
@@ -154,7 +157,7 @@ class Drawing:
         if not RunFolder(run.folder).complete or self.is_stale(run):
             return {}
         keys = {tile: self._key(run, tile) for tile in wanted}
-        dataset = open_as_trained(self.root, run.config, run.scores.split)
+        dataset = self._splits.of(run).dataset
         places = {row.tile.id: index for index, row in enumerate(dataset.rows) if row.tile.id in wanted}
         known = {tile: said for tile in places if (key := keys[tile]) and (said := self.kept.get(key)) is not None}
         missing = [tile for tile in places if tile not in known]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import matplotlib as mpl
@@ -132,37 +131,6 @@ def map_figure(places: Mapping[str, Sequence[tuple[float, float]]], *, mark: str
     axis.set(xlim=(-180, 180), ylim=(-60, 85), xlabel="longitude", ylabel="latitude")
     axis.grid(color="0.92")
     axis.legend(fontsize=7, loc="lower left", framealpha=1)
-    return _png(figure, mark)
-
-
-@dataclass(frozen=True)
-class Reliability:
-    """A panel of a reliability diagram; arrays are float64 (bins,), NaN where a bin has no pixel.
-
-    Attributes:
-        title: of the panel.
-        confidence, accuracy: mean confidence, and share of right pixels, of each bin.
-        share: of all pixels that are in each bin.
-        ece: expected calibration error, 0..1.
-    """
-
-    title: str
-    confidence: NDArray[np.float64]
-    accuracy: NDArray[np.float64]
-    share: NDArray[np.float64]
-    ece: float
-
-
-def reliability_figure(panels: Sequence[Reliability], title: str, *, mark: str = "") -> bytes:
-    """Share of right pixels over confidence, a dot a bin, its area by its pixels; on the line both are equal."""
-    figure, axes = _grid(1, len(panels), 3.0, ticks=True)
-    for axis, panel in zip(axes[0], panels, strict=True):
-        axis.plot([0, 1], [0, 1], color="0.6", linewidth=0.8, linestyle=":")
-        axis.plot(panel.confidence, panel.accuracy, color="#3a6ea5", linewidth=1.0)
-        axis.scatter(panel.confidence, panel.accuracy, s=8 + 400 * panel.share, color="#3a6ea5", alpha=0.7)
-        axis.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", ylabel="share that is right", aspect="equal")
-        axis.set_title(f"{title}, {panel.title}\nECE {panel.ece:.1%}", fontsize=8)
-        axis.grid(color="0.92")
     return _png(figure, mark)
 
 

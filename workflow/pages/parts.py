@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ...model.metrics import overall
 from ...model.runs import RunFolder
 from ...model.scores.groups import GROUPS, Group, grouped, ranked
 from ...model.scores.kept import read_table
@@ -41,10 +42,10 @@ def table_of(run: Run) -> TileTable | None:
 
 
 def parts_of_runs(tables: Sequence[tuple[str, TileTable]]) -> list[Parts]:
-    """Of each run, in their order."""
+    """Of each run, in their order; with intervals of the overall scores alone."""
     found = []
     for name, table in tables:
-        groups = {by: grouped(table, by) for by in GROUPS}
+        groups = {by: grouped(table, by, metrics=overall()) for by in GROUPS}
         found.append(Parts(name, {by: members for by, members in groups.items() if len(members) > 1}))
     return found
 

@@ -233,15 +233,16 @@ def parameters_of(run: Run) -> int:
         DataError: this version cannot make it.
         UsageError: an extra is missing.
     """
-    return sum(p.numel() for p in _without_weights(run.config.model, network_settings(run.config)).parameters())
+    network = _without_weights(run.config.model, network_settings(run.config))
+    return sum(parameter.numel() for parameter in network.parameters())
 
 
 def _without_weights(model: str, settings: NetworkConfig) -> nn.Module:
     """The network on the meta device, where it can be made there."""
-    import torch
+    from ...model.without_weights import without_weights
 
     try:
-        with torch.device("meta"):
+        with without_weights():
             return spec(model).network(settings)
     except (RuntimeError, NotImplementedError):  # some encoders of the extra compute while they are made
         return spec(model).network(settings)

@@ -20,6 +20,7 @@ from ...model.registry import build, configure
 from ...model.run_files import RunFiles
 from ...model.scores.intervals import Bounds, Intervals
 from ...model.settings import TrainConfig, profile
+from ...model.without_weights import without_weights
 from ...pipeline.dataset.root import DataRoot
 from ...pipeline.errors import DataError
 from ...pipeline.spec.bands import S2_BANDS, preset
@@ -105,10 +106,8 @@ def _recipe() -> dict[str, tuple[float, str]]:
 
 def _network() -> dict[str, tuple[float, str]]:
     """Read off the network itself."""
-    import torch
-
     name = "specsar-former"
-    with torch.device("meta"):
+    with without_weights():
         modules = list(build(name).modules())
     split = to_mapping(configure(name))["split"]
     patches = [module.conv for module in modules if isinstance(module, PatchConv)]

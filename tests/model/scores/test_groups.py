@@ -6,6 +6,7 @@ from datetime import date
 
 import numpy as np
 import pytest
+from dwplus.model.metrics import overall
 from dwplus.model.scores.groups import GROUPS, distance, grouped, ranked, season
 from dwplus.model.scores.tile_table import TileTable
 from support.scored import THREE, a_table, counts, record
@@ -93,3 +94,12 @@ def test_tiles_are_ranked_by_their_accuracy_and_unmarked_ones_are_left_out():
     table = TileTable.of([record(n) for n in range(3)], matrices, THREE)
 
     assert [(one.id, share) for one, share in ranked(table)] == [("t000", 0.9), ("t002", 0.1)]
+
+
+def test_intervals_of_the_overall_scores_alone_are_the_same():
+    table = a_table(24, cells=2)
+
+    for some, every in zip(grouped(table, "biome", metrics=overall()), grouped(table, "biome"), strict=True):
+        assert some.intervals.values == {metric.key: every.intervals.values[metric.key] for metric in overall()}
+        assert not any(some.intervals.classes.values())
+        assert some.counts.scores() == every.counts.scores()

@@ -9,11 +9,8 @@ from ....model.metrics import overall
 from ....model.scores.document import scores_name
 from ....model.scores.intervals import Bounds
 from ....model.scores.words import note
-from ....pipeline.dataset.root import DataRoot
-from ....pipeline.errors import DataError
 from ...comparing import seed_bounds
 from ...seeds import spread
-from ...splits import open_as_trained
 from ..comparison import paper_row
 from ..runs import Faults, Run, overall_scores, parameters_of
 
@@ -69,13 +66,3 @@ def score_rows(summaries: Sequence[dict[str, Any]], groups: Mapping[str, Sequenc
 
 def _of_seeds(summaries: Sequence[dict[str, Any]]) -> dict[str, Bounds | None]:
     return seed_bounds([one["folder"] for one in summaries], scores_name(summaries[0]["split"]), overall())
-
-
-def is_stale(run: Run, root: DataRoot) -> bool:
-    """Whether the data set has changed since the run was scored."""
-    try:
-        dataset = open_as_trained(root, run.config, run.scores.split)
-    except DataError:
-        return True
-    other_training = run.config.published is None and dataset.statistics.shards_hash != run.config.data.shards_hash
-    return other_training or dataset.tiles_hash != run.scores.tiles_hash
