@@ -2,10 +2,12 @@
 
 import csv
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
 from html.parser import HTMLParser
+from itertools import pairwise
 
 import pytest
 from dwplus.model import metrics
@@ -225,10 +227,10 @@ def test_every_table_can_be_scrolled_on_a_narrow_screen(name: str) -> None:
 
 def test_the_scores_come_right_after_the_run_and_each_names_its_column() -> None:
     template = (REPOSITORY / "workflow" / "pages" / "sections" / "scores.html.j2").read_text()
-    line = template.split('<table class="cards dense">')[1].split("</tr>", 2)[1]
+    line = template.split('<table class="grid dense">')[1].split("</tr>", 2)[1]
 
     titles = re.findall(r'data-title="([^"]*)"', line)
-    assert titles[:3] == ["run", "{{ metric.title }} %", "paper: {{ metric.title }}"]
+    assert titles[:3] == ["run", "{{ metric.title }} %", "paper: {{ metric.title }} %"]
     assert line.count("<td") == len(titles)
 
 
@@ -273,8 +275,29 @@ def test_words_can_be_read_on_light_and_on_dark_pages() -> None:
             "code": contrast(colours["ink"], colours["panel"]),
         }
         assert min({**on_paper, **on_others}.values()) >= 4.5
-        # Shapes that carry a meaning: 3.
-        assert min(contrast(colours[name], colours["paper"]) for name in ("exact", "tiles", "differs")) >= 3
+        # A field of a confusion matrix is a mixture of the two.
+        assert min(contrast(colours["ink"], colours[name]) for name in ("paper", "heat")) >= 4.5
+
+
+MEANINGFUL = ("exact", "noise", "tiles", "differs", "grey", *(f"s{n}" for n in range(1, 9)))
+"""Squares of verdicts, lines and marks of charts."""
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_shapes_that_carry_a_meaning_can_be_seen(theme: str) -> None:
+    # WCAG 2.2, 1.4.11: 3 to 1.
+    style = (REPOSITORY / "workflow" / "pages" / "page.css").read_text()
+    part = style.split("@media")[theme == "dark"]
+    colours = dict(re.findall(r"--([a-z0-9-]+): (#[0-9a-f]{6})", part))
+
+    found = {name: contrast(colours[name], colours["paper"]) for name in MEANINGFUL}
+    found["frame of a tile"] = contrast("#e0007a", colours["paper"])
+
+    assert {name: ratio for name, ratio in found.items() if ratio < 3} == {}
+    # Every colour that draws something is among them, or carries no meaning alone.
+    drawn = set(re.findall(r"(?:stroke|border-color|background): (?:[a-z-]+\([^;]*?)?var\(--([a-z0-9-]+)\)", style))
+    assert drawn - {*MEANINGFUL} <= {"paper", "line", "panel", "soft", "ink", "warn", "gold", "heat"}
+    assert not re.search(r"\.other \{[^}]*opacity", style)
 
 
 # --- the page as a whole ----------------------------------------------------------------------------------------------
@@ -321,11 +344,44 @@ def test_a_page_is_one_file_that_everybody_can_read(root: DataRoot) -> None:
     drawings = [one for one in elements.of("svg") if one.get("aria-hidden") != "true"]
     assert len(drawings) >= 3
     assert all(len(str(one.get("aria-label") or "")) > 20 for one in drawings)
+    shown = [one for _, one in elements.found if one.get("role") == "img"]
+    assert all(len(str(one.get("aria-label") or "")) > 10 for one in shown)
     # Contents lead to what is there, and every id is one.
     ids = [str(one["id"]) for _, one in elements.found if one.get("id")]
     assert len(ids) == len(set(ids))
     assert {link[1:] for link in links if link.startswith("#")} <= set(ids)
     assert page.count("<tr") == page.count("</tr>")
+
+
+@pytest.mark.parametrize("runs", [True, False])
+def test_headings_begin_with_one_and_leave_no_level_out(root: DataRoot, runs: bool) -> None:
+    if not runs:
+        shutil.rmtree(root.runs)
+
+    page = write_report(root, progress=Silent()).read_text()
+
+    levels = [int(tag[1]) for tag, _ in Elements(page).found if re.fullmatch(r"h[1-6]", tag)]
+    assert levels.count(1) == 1
+    assert levels[0] == 1
+    assert all(below <= above + 1 for above, below in pairwise(levels))
+
+
+def test_details_of_many_runs_are_folded_away_and_not_printed(root: DataRoot) -> None:
+    # Given twelve scored runs more than the two of the fixture.
+    for n in range(12):
+        lay_out(make_run(f"extra-{n:02}", "segformer-small", hits=20 + n), root.runs, weights=False)
+
+    page = write_report(root, progress=Silent()).read_text()
+
+    matrices = page.split("Confusion matrices")[1].split("</section>")[0]
+    shown, folded = matrices.split('<details class="more">')
+    assert shown.count("<table") == content.DETAILED
+    assert folded.count("<table") == 14 - content.DETAILED
+    assert "4 other runs, with lower mIoU: in the file itself, not on paper." in shown
+    # The highest mIoU first: 40 hits of the fixture's runs, then 31, 30, ...
+    names = re.findall(r"<summary><b>(.*?)</b>", matrices)
+    assert names[:4] == ["drawn", "other", "extra-11", "extra-10"]
+    assert len(names) == 14
 
 
 def test_every_number_of_the_paper_is_on_the_page_and_in_both_tables(root: DataRoot) -> None:

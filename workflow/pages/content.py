@@ -26,16 +26,19 @@ from ..seeds import groups_of
 from . import svg
 from .comparison import class_rows, cost_rows, s1_gains
 from .confidence import confidence_of_runs
-from .drawn import NETWORKS_DRAWN, WITH_EXTREMES, Drawing, drawn_runs
+from .drawn import NETWORKS_DRAWN, WITH_EXTREMES, Drawing, best_first, drawn_runs
 from .kept_predictions import KeptPredictions
 from .parts import parts_of_runs, table_of
 from .pixels import TileView
-from .runs import Faults, Run, overall_scores, scored_runs, unreadable_runs, unscored_runs
+from .runs import Faults, Run, scored_runs, unreadable_runs, unscored_runs
 from .sections import biomes, bubbles, curves, dataset, details, losses, origin, panels, scores, summary, tables
 from .tile_use import TileUse, findings_of
 
 FINDINGS_LISTED = 50
 """So many findings stand on the page, errors first; all of them stand in ``findings.csv``."""
+
+DETAILED = 10
+"""Runs whose parts, confidence and confusion matrix are printed; those of the others are folded away."""
 
 KEPT = ".predictions"
 """Folder beside the page."""
@@ -77,6 +80,7 @@ def content_of(root: DataRoot) -> dict[str, Any]:
         "run_origins": origin.run_origins(runs),
         "data_origin": origin.data_origin(root),
         "citations": origin.CITATIONS,
+        "detailed": DETAILED,
         "faults": faults.sentences,
         "unread": unread,
     }
@@ -117,7 +121,7 @@ def _of_runs(root: DataRoot, runs: Sequence[Run], drawing: Drawing, *, beside_pa
         "class_rows": class_rows(runs, beside_paper=beside_paper),
         "beside": beside_rows(root, drawing.faults.add),
         "unscored": unscored_runs(root),
-        "matrices": details.matrices_of(runs, root.classes()),
+        "matrices": details.matrices_of(best_first(runs), root.classes()),
     }
 
 
@@ -131,10 +135,10 @@ def _names_by(summaries: Sequence[dict[str, Any]], words: Callable[[dict[str, An
 
 def _of_pictures(runs: Sequence[Run], drawing: Drawing, classes: ClassTable, mark: str) -> dict[str, Any]:
     shown = drawn_runs(runs, groups_of({run.name: run.config for run in runs}))
-    by_name = {run.name: table for run in runs if (table := table_of(run)) is not None}
+    by_name = {run.name: table for run in best_first(runs) if (table := table_of(run)) is not None}
     of_extremes = [run.name for run in shown if run.name in by_name][:WITH_EXTREMES]
     views, best_and_worst = drawing.views(shown, {name: by_name[name] for name in of_extremes})
-    left = len(runs) - len(shown)
+    parts, left = parts_of_runs(list(by_name.items())), len(runs) - len(shown)
     return {
         "panel_rows": panels.panel_rows(views, classes),
         "merged_drawn": any(_merged(view) for view in views),
@@ -142,11 +146,12 @@ def _of_pictures(runs: Sequence[Run], drawing: Drawing, classes: ClassTable, mar
         "tiles_rule": panels.TILES_RULE,
         "box_rule": panels.BOX_RULE,
         "confidence": confidence_of_runs(
-            [(run, by_name[run.name]) for run in runs if run.name in by_name],
+            [(run, by_name[run.name]) for run in best_first(runs) if run.name in by_name],
             drawing.faults,
             mark=mark,
         ),
-        "parts": parts_of_runs(list(by_name.items())),
+        "parts": [one for one in parts if one.groups or one.run in best_and_worst],
+        "counted_by_tile": bool(by_name),
         "extremes": {name: panels.panel_rows(found, classes) for name, found in best_and_worst.items()},
     }
 
@@ -156,8 +161,7 @@ def _merged(view: TileView) -> bool:
 
 
 def _of_training(runs: Sequence[Run], mark: str) -> dict[str, Any]:
-    ordered = sorted(runs, key=lambda run: (-np.nan_to_num(overall_scores(run)["miou"], nan=-1.0), run.name))
-    epochs = {run.name: run.rows for run in ordered if run.rows}
+    epochs = {run.name: run.rows for run in best_first(runs) if run.rows}
     found = losses.loss_sets(runs)
     return {
         "curves": curves.curve_figures(epochs, mark=mark),

@@ -26,6 +26,7 @@ from ...pipeline.errors import DataError
 from ...pipeline.raster.geotiff import read_bands
 from ...pipeline.spec.classes import DYNAMIC_WORLD
 from ...pipeline.spec.layers import product_layer, products
+from ...pipeline.spec.tiles import biome_names
 from .kept_predictions import KeptPredictions
 from .opened import OpenedSplits
 from .parts import extremes
@@ -104,7 +105,8 @@ class Drawing:
         if drawn is None:
             return None
         said = {name: tiles.get(row.tile.id) for name, tiles in predicted.items()}
-        place = f"{row.tile.id}, biome {row.tile.biome}, {row.tile.date}, {row.split_strict}"
+        biome = f"biome {row.tile.biome} ({biome_names().get(row.tile.biome, 'not known')})"
+        place = f"{row.tile.id}, {biome}, {row.tile.date}, {row.split_strict}"
         words = f"{title}: {place}" if title else place
         return TileView(words, *drawn, {**said, **(self._maps(row) if maps else {})})
 
@@ -186,7 +188,12 @@ def drawn_runs(runs: Sequence[Run], seeds: Mapping[str, Sequence[str]]) -> list[
     """
     later = {name for members in seeds.values() for name in members[1:]}
     first = [run for run in runs if run.name not in later]
-    return sorted(first, key=lambda run: (-_miou(run), run.name))[:NETWORKS_DRAWN]
+    return best_first(first)[:NETWORKS_DRAWN]
+
+
+def best_first(runs: Sequence[Run]) -> list[Run]:
+    """In order of mIoU, the highest first; equals in order of their names, those without a score last."""
+    return sorted(runs, key=lambda run: (-_miou(run), run.name))
 
 
 def _miou(run: Run) -> float:

@@ -108,14 +108,14 @@ class Frame:
     y: Scale
 
     def axes(self, title_x: str, title_y: str, *, ticks_x: Sequence[tuple[float, str]] | None = None) -> list[Markup]:
-        """Lines of the grid, numbers and titles; ``ticks_x`` are (number, words) in place of round numbers."""
+        """Lines of the grid, numbers and titles; ``ticks_x`` are (number, words) in place of round numbers, or none."""
         left, right, bottom, top = self.x.start, self.x.end, self.y.start, self.y.end
         parts = []
         for value in self.y.ticks():
             y = self.y(value)
             parts.append(tag("path", d=f"M{left:.1f} {y:.1f}H{right:.1f}", class_="grid"))
             parts.append(text(left - 5, y + 4, f"{value:g}", class_="small dim", text_anchor="end"))
-        for value, words in ticks_x or [(value, f"{value:g}") for value in self.x.ticks()]:
+        for value, words in [(v, f"{v:g}") for v in self.x.ticks()] if ticks_x is None else ticks_x:
             x = self.x(value)
             parts.append(tag("path", d=f"M{x:.1f} {bottom:.1f}V{top:.1f}", class_="grid"))
             parts.append(text(x, bottom + 15, words, class_="small dim", text_anchor="middle"))

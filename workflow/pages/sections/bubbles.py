@@ -99,4 +99,4 @@ def _names(bubbles: Sequence[Bubble], frame: svg.Frame) -> Iterator[Markup]:
         )
         at = next(free, (x, y))
         taken.append((*at, width))
-        yield svg.text(*at, one.name, text_anchor="middle", class_="small")
+        yield svg.text(*at, one.name, text_anchor="middle", class_="small over")

@@ -19,11 +19,8 @@ class Share:
 
     @property
     def style(self) -> str:
-        """Its colour: bluer with a larger share, in light and dark alike."""
-        if not self.share:
-            return ""
-        ink = "color:#fff" if self.share > 0.55 else "color:#10202c" if self.share > 0.12 else ""
-        return f"background:rgba(31,119,180,{0.12 + 0.88 * self.share:.2f});{ink}"
+        """Its colour: bluer with a larger share; ``page.css`` mixes it, so that words can be read in light and dark."""
+        return f"--share:{100 * self.share:.0f}%" if self.share else ""
 
 
 @dataclass(frozen=True)

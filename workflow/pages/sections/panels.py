@@ -37,12 +37,13 @@ MERGED = 254
 
 @dataclass(frozen=True)
 class Panel:
-    """One picture of a tile, and of its box; URLs that hold them."""
+    """One picture of a tile, and of its box; URLs that hold them, and what they show in words."""
 
     title: str
     picture: str
     zoom: str
     said: str
+    zoom_said: str
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,8 @@ def _row(view: TileView, classes: ClassTable) -> PanelRow:
 
 def _photo(title: str, picture: NDArray[np.float32], zoom: NDArray[np.float32], tile: str) -> Panel:
     whole = embed(photograph(smaller(picture, _SHOWN_PX)), "jpeg")
-    return Panel(title, whole, embed(photograph(zoom), "jpeg"), f"{title} of {tile}: {brightness(picture)}")
+    said, zoom_said = f"{title} of {tile}: {brightness(picture)}", f"{title}, in the frame: {brightness(zoom)}"
+    return Panel(title, whole, embed(photograph(zoom), "jpeg"), said, zoom_said)
 
 
 def brightness(picture: NDArray[np.float32]) -> str:
@@ -159,7 +161,8 @@ def _classes_panel(
     step = max(1, -(-max(indices.shape) // _SHOWN_PX))
     more = {MERGED: merged_colour()} if (indices == MERGED).any() else {}
     whole, zoom = (embed(class_map(one, classes, more)) for one in (indices[::step, ::step], indices[box]))
-    return Panel(title, whole, zoom, f"{title} of {tile}: {shares_in_words(indices, classes)}")
+    said = f"{title} of {tile}: {shares_in_words(indices, classes)}"
+    return Panel(title, whole, zoom, said, f"{title}, in the frame: {shares_in_words(indices[box], classes)}")
 
 
 def shares_in_words(indices: NDArray[np.uint8], classes: ClassTable, most: int = 4) -> str:
