@@ -241,6 +241,15 @@ def test_paper_does_not_scroll() -> None:
     assert "size: A4 landscape" in style
     assert ".scroll { overflow: visible; }" in printed
     assert "thead { display: table-header-group; }" in printed
+    # No row or figure is cut in two, and no heading is left alone before its figure.
+    whole = next(line for line in printed.splitlines() if line.endswith("{ break-inside: avoid; }") and "svg" in line)
+    assert {"tr", "img", "svg", ".panels", ".bars", ".squares"} <= {
+        part.strip() for part in whole.partition("{")[0].split(",")
+    }
+    assert ".together { break-inside: avoid; }" in printed
+    sections = REPOSITORY / "workflow" / "pages" / "sections"
+    for name in ("bubbles", "biomes", "curves", "losses", "dataset"):
+        assert 'class="together"' in (sections / f"{name}.html.j2").read_text(), name
 
 
 def luminance(colour: str) -> float:
