@@ -137,7 +137,7 @@ def index(given: Path | None, csv_file: Path | None, as_json: bool, quiet: bool,
             progress=origin.progress,
         )
     if csv_file is not None:
-        write_atomically(csv_file, manifest_csv(prepared.manifest).encode())
+        write_atomically(csv_file, manifest_csv(prepared.manifest).encode(), option="--csv")
     if _print_index(origin, prepared, as_json=as_json) or (given is not None and prepared.unusable):
         raise SystemExit(ExitCode.FAILED_TILES)
 
@@ -179,7 +179,7 @@ def show(tiles: tuple[str, ...], png: Path | None, source: str, data: Path, as_j
         if len(tables) > 1:
             raise UsageError("tiles of several class tables do not share one legend; draw them one by one")
         drawn = [(facts.title, facts.codes) for facts in found]
-        write_atomically(png, labels_figure(drawn, classes=next(iter(tables.values())), mark=marks))
+        write_atomically(png, labels_figure(drawn, classes=next(iter(tables.values())), mark=marks), option="--png")
         click.echo(str(png), err=as_json)
 
 

@@ -75,10 +75,10 @@ class RunFiles:
             path.parent.mkdir(parents=True, exist_ok=True)
             file = path.open("ab")
         except OSError as error:
-            raise cannot_write(path, error) from error
+            raise cannot_write(path, error, option="--runs") from error
         with file:
             held = f"another command does not end its writing in {self.path}; end that command, then run this one again"
-            lock_soon(file, held=held, within_s=_WRITING_TAKES_S)
+            lock_soon(file, held=held, within_s=_WRITING_TAKES_S, option="--runs")
             for left in (one for folder in ("", CHECKPOINTS, PICTURES) for one in (self.path / folder).glob(".*.tmp")):
                 left.unlink(missing_ok=True)
             yield

@@ -66,7 +66,8 @@ class RunFolder(RunFiles):
         except OSError as error:
             raise cannot_write(path, error, option="--runs") from error
         with file:
-            lock(file, held=f"another training writes run {self.path.name}; wait for it, or choose another --name")
+            held = f"another training writes run {self.path.name}; wait for it, or choose another --name"
+            lock(file, held=held, option="--runs")
             yield
 
     @property

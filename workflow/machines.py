@@ -66,15 +66,23 @@ def at_work(folder: Path, machine: Machine, *, held: str) -> Iterator[None]:
     except OSError as error:
         raise cannot_write(folder, error, option="-o") from None
     with whole, own:
-        lock(whole, held=held, shared=not machine.alone)
-        lock(own, held=held)
+        lock(whole, held=held, shared=not machine.alone, option="-o")
+        lock(own, held=held, option="-o")
         yield
 
 
 @contextmanager
 def one_at_a_time(folder: Path) -> Iterator[None]:
-    """What machines that share a folder do one after the other: they wait here."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "gate").open("w", encoding="utf-8") as file:
-        lock_soon(file, held=f"another machine does not leave {folder}", within_s=math.inf)
+    """What machines that share a folder do one after the other: they wait here.
+
+    Raises:
+        MachineError: the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / "gate").open("w", encoding="utf-8")
+    except OSError as error:
+        raise cannot_write(folder, error, option="-o") from None
+    with file:
+        lock_soon(file, held=f"another machine does not leave {folder}", within_s=math.inf, option="-o")
         yield

@@ -49,6 +49,9 @@ _S1_REQUEST = REQUEST_BANDS[len(S2_BANDS) :]
 _MARGIN_PX = 2 * GROWN_PX
 """Pixels around a block in which cloud is looked for besides, since it is grown."""
 
+FOLDER_OPTION = "-o"
+"""Of the command line: an area's pixels lie beside its map."""
+
 _LAYOUT: dict[str, Any] = {
     **{"driver": "GTiff", "dtype": "uint16", "interleave": "band", "nodata": NODATA},
     **{"compress": "zstd", "zstd_level": 1, "predictor": 2, "blockysize": 64},
@@ -134,7 +137,7 @@ class Cache:
         return held if held.key == key else None
 
     def keep_plan(self, sought: Sought) -> None:
-        write_json(self.folder / "plan.json", sealed(msgspec.to_builtins(sought)))
+        write_json(self.folder / "plan.json", sealed(msgspec.to_builtins(sought)), option=FOLDER_OPTION)
 
 
 def parts_of(one: ZoneGrid, sought: Sought) -> tuple[Part, ...]:
@@ -191,7 +194,7 @@ def download(
     """
     callbacks, meter = callbacks or Callbacks(), meter or Unmetered()
     held = f"another command is downloading these pixels ({cache.folder}); wait for it"
-    with Ledger(cache.folder / shard, held=held) as ledger:
+    with Ledger(cache.folder / shard, held=held, option=FOLDER_OPTION) as ledger:
         if not shard:
             remove_parts(cache.folder)  # another machine may be writing its own
 
@@ -259,7 +262,7 @@ def make_part(part: Part, sought: Sought, cache: Cache, *, session: Session, tal
         known = replace(known, scene=scenes)
         if stored.any():
             content = encode_block(stored, tile, bands)
-            write_atomically(path, content)
+            write_atomically(path, content, option=FOLDER_OPTION)
             known = replace(known, bytes=len(content), sha256=sha256_of(content))
         else:
             path.unlink(missing_ok=True)

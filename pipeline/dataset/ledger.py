@@ -194,14 +194,15 @@ class Ledger:
 
     Args:
         held: what to say where another process has it open; empty = as a build does.
+        option: of the command line that names the folder, for the advice where it cannot be written.
 
     Raises:
         DwplusError: another process has it open, or the folder cannot be written.
     """
 
-    def __init__(self, folder: Path, *, held: str = "") -> None:
-        self.folder = folder
-        self._held = held or f"another build is writing in {folder}; wait for it, or name another folder with --data"
+    def __init__(self, folder: Path, *, held: str = "", option: str = "--data") -> None:
+        self.folder, self._option = folder, option
+        self._held = held or f"another build is writing in {folder}; wait for it, or name another folder with {option}"
         self.path = folder / LEDGER_FILE
 
     def __enter__(self) -> Ledger:
@@ -209,9 +210,9 @@ class Ledger:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._file = self.path.open("a+b", buffering=0)
         except OSError as error:
-            raise cannot_write(self.path, error) from error
+            raise cannot_write(self.path, error, option=self._option) from error
         try:
-            lock(self._file, held=self._held)
+            lock(self._file, held=self._held, option=self._option)
         except DwplusError:
             self._file.close()
             raise
@@ -233,7 +234,7 @@ class Ledger:
             self._file.write(line)
             os.fsync(self._file.fileno())
         except OSError as error:
-            raise cannot_write(self.path, error) from error
+            raise cannot_write(self.path, error, option=self._option) from error
         self.rows[row.tile] = LedgerRow(**stamped)
         return self.rows[row.tile]
 

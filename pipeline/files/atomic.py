@@ -19,8 +19,11 @@ PART_SUFFIX = ".part"
 """Ending of a file that is still being written; leftovers of an interrupted run carry it."""
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes, *, option: str = "--data") -> None:
     """Write a file that is complete or absent: temporary name, sync, rename.
+
+    Args:
+        option: of the command line that names the folder, for the advice where it cannot be written.
 
     Raises:
         MachineError: the folder cannot be written, or the disk is full.
@@ -37,11 +40,14 @@ def write_atomically(path: Path, content: bytes) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             part.unlink()
-        raise cannot_write(path, error) from error
+        raise cannot_write(path, error, option=option) from error
 
 
-def write_if_changed(path: Path, content: bytes) -> bool:
+def write_if_changed(path: Path, content: bytes, *, option: str = "--data") -> bool:
     """Write a file atomically where it would differ; whether it was written. An equal one keeps its time.
+
+    Args:
+        option: see ``write_atomically``.
 
     Raises:
         MachineError: see ``write_atomically``.
@@ -51,7 +57,7 @@ def write_if_changed(path: Path, content: bytes) -> bool:
             return False
     except OSError:
         pass  # it is not there, or whatever is wrong with it is said when it is written
-    write_atomically(path, content)
+    write_atomically(path, content, option=option)
     return True
 
 
@@ -82,9 +88,9 @@ def _advice(error: OSError, option: str = "--data") -> str:
     return f"look at the disk, or name another folder with {option}"
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any, *, option: str = "--data") -> None:
     """Write one JSON document atomically, keys in their given order, with a closing newline."""
-    write_atomically(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
+    write_atomically(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode(), option=option)
 
 
 def read_json(path: Path) -> Any:

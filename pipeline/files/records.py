@@ -59,9 +59,13 @@ def of_shape(document: Any, kind: type[T], path: Path, *, remedy: str) -> T:
         raise DataError(f"{path} does not hold what it should ({in_brief(error)}); {remedy}") from None
 
 
-def write_record(path: Path, document: Any) -> None:
-    """Write a dataclass or mapping as a JSON document that carries its own checksum."""
+def write_record(path: Path, document: Any, *, option: str = "--data") -> None:
+    """Write a dataclass or mapping as a JSON document that carries its own checksum.
+
+    Args:
+        option: see ``atomic.write_atomically``.
+    """
     content: Mapping[str, Any] = (
         asdict(document) if is_dataclass(document) and not isinstance(document, type) else document
     )
-    write_json(path, sealed(content))
+    write_json(path, sealed(content), option=option)

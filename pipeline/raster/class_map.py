@@ -202,4 +202,5 @@ def write_names(path: Path, classes: HasClasses, pixels: Sequence[int]) -> None:
         for value in (one.code, count, one.title, *one.rgb):
             ElementTree.SubElement(row, "F").text = str(value)
     ElementTree.indent(root)
-    write_atomically(path.with_name(path.name + ".aux.xml"), ElementTree.tostring(root, encoding="utf-8") + b"\n")
+    content = ElementTree.tostring(root, encoding="utf-8") + b"\n"
+    write_atomically(path.with_name(path.name + ".aux.xml"), content, option="-o")

@@ -51,7 +51,7 @@ def write_index(path: Path, maps: Sequence[Path], classes: ClassTable) -> tuple[
         sources = [*(_warped(one, grid) for one in maps if one != main), main]
         placed = [_place(one, grid) for one in sources]
     content = _document(grid, crs.to_wkt(), sources, placed, classes, tags)
-    write_atomically(path, content)
+    write_atomically(path, content, option="-o")
     return path, *(one for one in sources if one not in maps)
 
 

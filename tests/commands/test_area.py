@@ -280,7 +280,7 @@ def test_what_cannot_be_meant_is_refused_and_nothing_is_written(
 
 
 def test_a_disk_that_is_full_leaves_no_file(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(path: Path, _document: object) -> None:
+    def full(path: Path, _document: object, **_: str) -> None:
         raise cannot_write(path, OSError(errno.ENOSPC, "No space left on device"))
 
     monkeypatch.setattr("dwplus.workflow.area.sample.write_record", full)

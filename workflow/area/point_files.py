@@ -70,7 +70,7 @@ def write_points(path: Path, points: Sequence[DesignPoint], legend: str) -> None
             raise MachineError(
                 "writing points needs pyogrio, which is not installed: pip install 'dwplus[own]'"
             ) from None
-        write_atomically(path, part.read_bytes())
+        write_atomically(path, part.read_bytes(), option="-o")
 
 
 def write_ceo(path: Path, points: Sequence[DesignPoint]) -> None:
@@ -82,7 +82,7 @@ def write_ceo(path: Path, points: Sequence[DesignPoint]) -> None:
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["LON", "LAT", "PLOTID"])
     table.writerows([f"{p.lon:.8f}", f"{p.lat:.8f}", p.plotid] for p in points)
-    write_atomically(path, text.getvalue().encode())
+    write_atomically(path, text.getvalue().encode(), option="-o")
 
 
 def read_answers(path: Path, column: str = ANSWER) -> list[Answer]:

@@ -186,7 +186,7 @@ def write_sample(path: Path, design: Design) -> None:
     try:
         write_points(path, design.points, f"{of}. Column answer: {legend}")
         write_ceo(csv_file(path), design.points)
-        write_record(design_file(path), design)
+        write_record(design_file(path), design, option="-o")
     except BaseException:
         # ``check_new`` saw none of them before: what is there now is of this sample.
         for one in (path, csv_file(path), design_file(path)):

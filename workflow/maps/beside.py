@@ -44,13 +44,13 @@ def describe(path: Path, looks: Callable[[], Looks] = Looks, *, page: bool = Tru
     held = _held(target) if page else None
     if page and _ours(target, held, progress) and (held is None or _mark(record) not in held):
         progress.say(f"writing {target}")
-        write_atomically(target, map_page(record, looks()))
+        write_atomically(target, map_page(record, looks()), option="-o")
     # The item lists the others, and comes last.
     for ending, make in MAKERS.items():
         target = record.beside(ending)
         held = _held(target)
         if _ours(target, held, progress) and (made := make(record)) != held:
-            write_atomically(target, made)
+            write_atomically(target, made, option="-o")
 
 
 def _mark(record: MapRecord) -> bytes:

@@ -57,7 +57,7 @@ class Parts:
             )
         for path in others:
             path.unlink()
-        write_json(mark, self._identity)
+        write_json(mark, self._identity, option="-o")
 
     def _files(self) -> list[Path]:
         return sorted(self.path.glob("rows-*.npz"))
@@ -71,7 +71,7 @@ class Parts:
         content = io.BytesIO()
         np.savez_compressed(content, allow_pickle=False, **held)
         name = f"rows-{start:08d}-{start + len(held['codes']):08d}.npz"
-        write_atomically(self.path / name, content.getvalue())
+        write_atomically(self.path / name, content.getvalue(), option="-o")
 
     def each(self, name: str) -> Iterator[tuple[int, NDArray[np.uint8]]]:
         """First row and values of each part, from the top to the bottom."""

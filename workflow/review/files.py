@@ -70,9 +70,9 @@ def write_review(folder: Path, layers: Sequence[Layer], summary: Mapping[str, An
         part.mkdir(parents=True)
         for layer in layers:
             _append(part / f"{prefix}review.gpkg", layer)
-            write_atomically(part / f"{prefix}{layer.name}.csv", _table(layer.rows).encode())
+            write_atomically(part / f"{prefix}{layer.name}.csv", _table(layer.rows).encode(), option="-o")
         add_styles(part / f"{prefix}review.gpkg", {layer.name: layer.style for layer in layers})
-        write_json(part / f"{prefix}summary.json", dict(summary))
+        write_json(part / f"{prefix}summary.json", dict(summary), option="-o")
         part.replace(folder)
     except ImportError:
         raise MachineError("writing layers needs pyogrio, which is not installed: pip install 'dwplus[own]'") from None

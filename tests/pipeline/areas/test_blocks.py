@@ -21,7 +21,7 @@ from dwplus.pipeline.earthengine.connection import connect
 from dwplus.pipeline.earthengine.graphs import area_search
 from dwplus.pipeline.earthengine.scene_choice import SceneRef, scenes_of_day
 from dwplus.pipeline.earthengine.session import Request, RequestRetries, Session, Tally
-from dwplus.pipeline.errors import DataError, QuotaError, TileError
+from dwplus.pipeline.errors import DataError, MachineError, QuotaError, TileError
 from dwplus.pipeline.spec.bands import L1C_BANDS, S2_BANDS, SHARD_BANDS
 from dwplus.pipeline.spec.layers import L1C
 from dwplus.pipeline.spec.periods import Period
@@ -197,3 +197,19 @@ def test_files_of_sentinel_1_hold_its_observations(
     image = AreaImage(zone, wanted, parts, cache)
     assert image.pictures == 1
     assert np.array_equal(image.shown(0, SIDE), zone.belongs(0, SIDE))
+
+
+@pytest.mark.parametrize("place", ["plan.json", "ledger.jsonl", "32632"])
+def test_pixels_that_cannot_be_written_lie_beside_the_map_that_o_names(
+    tmp_path: Path, session: Session, zone: ZoneGrid, choice: Choice, place: str
+) -> None:
+    # A folder where a file is to be, or the reverse: also root cannot write there.
+    wanted, cache = sought(choice), Cache(tmp_path)
+    (tmp_path / place).mkdir() if "." in place else (tmp_path / place).touch()
+
+    def run() -> None:
+        cache.keep_plan(wanted)
+        download(parts_of(zone, wanted), wanted, cache, session=session, concurrency=2)
+
+    with pytest.raises(MachineError, match=r"cannot write .*; look at the disk, or name another folder with -o$"):
+        run()

@@ -29,8 +29,10 @@ def test_a_place_that_cannot_be_written_is_named_with_a_way_out(tmp_path: Path) 
 
     with pytest.raises(DwplusError, match=r"cannot write .*data.*--data"):
         check_writable(tmp_path / "data" / "sandbox")
-    with pytest.raises(DwplusError, match=r"cannot write .*x\.json"):
+    with pytest.raises(DwplusError, match=r"cannot write .*x\.json.*--data"):
         write_json(tmp_path / "data" / "x.json", {})
+    with pytest.raises(DwplusError, match=r"cannot write .*x\.json.* with -o$"):
+        write_json(tmp_path / "data" / "x.json", {}, option="-o")
 
 
 def test_a_damaged_document_is_an_error(tmp_path: Path) -> None:

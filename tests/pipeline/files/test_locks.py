@@ -32,9 +32,9 @@ def test_a_file_system_without_locks_is_no_other_writer(
 
     with (
         (tmp_path / "x").open("ab") as file,
-        pytest.raises(MachineError, match="cannot be locked"),
+        pytest.raises(MachineError, match=r"cannot be locked.* with -o,"),
     ):
-        lock(file, held="another build is writing; wait for it")
+        lock(file, held="another map is written; wait for it", option="-o")
 
 
 def test_work_of_a_moment_waits_for_the_other_writer(tmp_path: Path) -> None:
