@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ..pipeline.own.image import Image
     from ..pipeline.spec.bands import Sensor
     from ..pipeline.spec.radar import Radar
+    from ..workflow.maps.rasters import MapMade
 
 
 def area_options(function: Any) -> Any:
@@ -109,6 +110,13 @@ def service_of_area(function: Any) -> Any:
 @click.option("--page/--no-page", default=True, show_default=True, help="Also write <map>.html, which works offline.")
 @click.option("--accept", type=click.Choice(["s1"]), multiple=True, help="s1: Sentinel-1 that was made in another way.")
 @click.option("--shard", metavar="I/N", help="This machine's part of the map, of N machines; the last one writes it.")
+@click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    envvar="DWPLUS_SCHEDULER",
+    show_envvar=True,
+    help="Classify on a Dask cluster (tcp://10.0.0.5:8786) whose workers see the map's folder.",
+)
 @click.option("--force", is_flag=True, help="Map real pixels with a run of SANDBOX ones, or the reverse.")
 @service_of_area
 @source_option
@@ -146,6 +154,7 @@ def predict(
     from ..workflow.machines import Machine
     from ..workflow.maps.mapping import MapWork, map_share, map_work
     from ..workflow.maps.settings import MapOptions, check_fits, confidence_as_text
+    from ..workflow.maps.spread import on_cluster
     from ..workflow.seeds import find_run
     from ..workflow.source import root_with_runs
     from .predict_area import predict_area
@@ -154,6 +163,8 @@ def predict(
     if not RunFolder(run_dir).started:
         run_dir = find_run(root_with_runs(options["data"], options["source"], options["runs"]), run)
     machine = Machine.parse(options["shard"]) if options["shard"] else Machine()
+    if options["shard"] and options["scheduler"]:
+        raise UsageError("--shard and --scheduler (or DWPLUS_SCHEDULER) each divide the work: leave one of them out")
     settings = MapOptions(**{one.name: options[one.name] for one in fields(MapOptions)})
     if given and sar_paths:
         raise UsageError("--sar describes files (--pixels); leave it out")
@@ -165,12 +176,20 @@ def predict(
     loaded = load(run_dir)
     trained = loaded.config.data
     bands = (*trained.primary, *trained.auxiliary)
-    image, radar = _image((*paths, *sar_paths), bands, options, either=loaded.config.tokens)
+    files = (*paths, *sar_paths)
+    if options["scheduler"]:
+        files = tuple(path.resolve() for path in files)  # workers have other working folders
+    image, radar = _image(files, bands, options, either=loaded.config.tokens)
     check_fits(loaded.config, radar, force=options["force"], accept_s1="s1" in options["accept"])
     calibration = Calibration.read(run_dir) if options["calibrated"] else None
     progress = console(quiet=options["quiet"])
     work = MapWork(loaded, weights_hash(run_dir / WEIGHTS), image, output, settings, radar, calibration)
-    made = map_work(work, progress) if machine.alone else map_share(work, machine, progress)
+    made: MapMade | None
+    if options["scheduler"]:
+        with on_cluster(options["scheduler"], run_dir, output, files) as compute:
+            made = map_work(work, progress, compute)
+    else:
+        made = map_work(work, progress) if machine.alone else map_share(work, machine, progress)
     if made is None:
         print_unfinished(output, machine)
         return

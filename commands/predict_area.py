@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,7 @@ def predict_area(
     from ..workflow.maps.area_map import map_area
     from ..workflow.maps.area_request import check_source, inputs_of
     from ..workflow.maps.settings import check_name, confidence_as_text
+    from ..workflow.maps.spread import on_cluster
     from ..workflow.source import open_pixels, planet_of, sandbox_banner
 
     today = datetime.now(UTC).date()
@@ -59,7 +61,12 @@ def predict_area(
     found = configuration(url=options["ee_url"], project=options["project"])
     source = choose_source(options["source"], found)
     planet = planet_of(root)
-    with open_pixels(source, found, planet=planet, concurrency=options["concurrency"]) as pixels:
+    with ExitStack() as stack:
+        compute = None
+        if options["scheduler"]:
+            compute = stack.enter_context(on_cluster(options["scheduler"], run_dir, path))
+        opened = open_pixels(source, found, planet=planet, concurrency=options["concurrency"])
+        pixels = stack.enter_context(opened)
         called = Source.of(pixels.name)
         check_source(trained, called, planet=planet["version"], force=options["force"])
         if source.synthetic:
@@ -78,6 +85,7 @@ def predict_area(
             calibration=calibration,
             meter=meter_of(options),
             machine=machine,
+            compute=compute,
             progress=progress,
         )
     if not made.maps:

@@ -5,6 +5,7 @@ In the order in which data flows; each package may import those above it (the ta
 - ``errors``: what can go wrong, and the exit code of each.
 - ``progress``: how long stages say how far they are.
 - ``machine``: cores and memory that this process may use.
+- ``dask_workers``: whether workers of a Dask cluster can do the work.
 - ``cluster``: tasks in this process, in local processes, or on a Dask cluster.
 - ``spec``: what Dynamic World+ is by definition.
 - ``files``: bytes on disk and at URLs.

@@ -22,6 +22,7 @@ from ipaddress import ip_address
 from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
+from .dask_workers import Needs, check_workers, lacks
 from .errors import MachineError, ServiceError, UsageError
 from .machine import usable_cores, usable_memory_bytes
 
@@ -120,7 +121,12 @@ def default_workers() -> int:
 
 
 @contextmanager
-def existing_cluster(address: str, *, patience_s: float = CONNECT_S) -> Iterator[Runner]:
+def existing_cluster(
+    address: str,
+    *,
+    patience_s: float = CONNECT_S,
+    needs: Needs = Needs(),  # noqa: B008 - a frozen value
+) -> Iterator[Runner]:
     """A runner on a Dask cluster that is there already; it is left running.
 
     Its workers need the same dwplus, and see the data root under the same path, or read it from a URL.
@@ -128,10 +134,11 @@ def existing_cluster(address: str, *, patience_s: float = CONNECT_S) -> Iterator
     Args:
         address: of the scheduler, such as ``tcp://10.0.0.5:8786``.
         patience_s: how long it may take to answer, and to have a worker.
+        needs: what the work takes on each worker.
 
     Raises:
         UsageError: the address is none.
-        ServiceError: no scheduler answers there, it has no worker, or a worker has another dwplus.
+        ServiceError: no scheduler answers there, it has no worker, or a worker has another dwplus or lacks something.
     """
     from distributed import Client, Security
 
@@ -162,10 +169,10 @@ def existing_cluster(address: str, *, patience_s: float = CONNECT_S) -> Iterator
             raise ServiceError(
                 f"the scheduler at {address} has no worker; start some with 'dask worker {address} --nthreads 1'"
             ) from None
-        _check_workers(client)
+        check_workers(client, needs)
 
         def run(function: Callable[[Sequence[T]], R], items: Sequence[T]) -> Iterator[tuple[int, R]]:
-            return _spread(client, function, items)
+            return _spread(client, function, items, needs)
 
         yield run
 
@@ -187,50 +194,6 @@ def open_to_others(address: str) -> bool:
         return not ip_address(host).is_loopback
     except ValueError:
         return host != "localhost" and not host.endswith(".localhost")
-
-
-def _check_workers(client: Any) -> None:
-    """Refuse a cluster whose workers could not do the work, or would do it differently."""
-    look = _look_by_value()
-    here = look()
-    # A function that is sent by its code is read only by the same Python: check that first, with Dask's function.
-    known = client.get_versions()["workers"]
-    pythons = {address: {"Python": _minor(found["host"]["python"])} for address, found in known.items()}
-    _compare(pythons, {"Python": here["Python"]}, here["dwplus"])
-    _compare(client.run(look), here, here["dwplus"])
-
-
-def _compare(workers: Mapping[str, Mapping[str, str]], here: Mapping[str, str], version: str) -> None:
-    for address, there in workers.items():
-        differing = [name for name in here if there[name] != here[name]]
-        if differing:
-            differences = ", ".join(f"{name} {there[name] or 'missing'} instead of {here[name]}" for name in differing)
-            raise ServiceError(
-                f"worker {address} has {differences}; install on every worker what runs here "
-                f"(pip install dwplus=={version}) and start it again"
-            )
-
-
-def _minor(version: str) -> str:
-    return ".".join(version.split(".")[:2])
-
-
-def _look_by_value() -> Callable[[], dict[str, str]]:
-    """A function that returns versions, also where dwplus is missing: inner functions are sent by their code."""
-
-    def look() -> dict[str, str]:
-        import importlib
-        import sys
-
-        found = {"Python": f"{sys.version_info.major}.{sys.version_info.minor}"}
-        for name in ("dwplus", "distributed"):
-            try:
-                found[name] = str(importlib.import_module(name).__version__)
-            except ImportError:
-                found[name] = ""
-        return found
-
-    return look
 
 
 def _call_by_value() -> Callable[[bytes, bytes], Any]:
@@ -259,7 +222,9 @@ def batch_size(left: int, threads: int) -> int:
     return max(1, min(TILES_PER_TASK, left // (AHEAD * threads)))
 
 
-def _spread(client: Any, function: Callable[[Sequence[T]], R], items: Sequence[T]) -> Iterator[tuple[int, R]]:
+def _spread(
+    client: Any, function: Callable[[Sequence[T]], R], items: Sequence[T], needs: Needs
+) -> Iterator[tuple[int, R]]:
     """Results of all batches as they come; a few of them are on their way at any time.
 
     The batches of a worker that dies are done again by another one.
@@ -289,9 +254,11 @@ def _spread(client: Any, function: Callable[[Sequence[T]], R], items: Sequence[T
             del future, result
     except KilledWorker as error:
         raise ServiceError(
-            f"workers died again and again over one batch of {TILES_PER_TASK} tiles ({_first_line(error)}): most often "
-            "memory has run out; give workers 1 GB each (dask worker --memory-limit)"
+            f"workers died again and again over {needs.unit} ({_first_line(error)}): most often memory has run out; "
+            f"give workers {needs.memory} each (dask worker --memory-limit)"
         ) from None
+    except ImportError as error:
+        raise lacks(error) from None
     except Exception:
         # What a lost scheduler looks like depends on the request in progress at that moment.
         if client.status == "running":

@@ -16,7 +16,8 @@ PRODUCT = ("commands", "workflow", "model", "local_ee", "pipeline", "manifests")
 # ``errors``, ``machine``, ``progress`` and the data of ``manifests`` may be imported everywhere.
 EVERYWHERE = {"pipeline.errors", "pipeline.machine", "pipeline.progress", "manifests", "dwplus"}
 MAY_IMPORT: dict[str, str] = {
-    "pipeline.cluster": "",
+    "pipeline.dask_workers": "",
+    "pipeline.cluster": "dask_workers",
     "pipeline.spec": "",
     "pipeline.files": "",
     "pipeline.raster": "spec files",
@@ -283,7 +284,7 @@ def test_samples_are_read_without_the_code_that_made_them() -> None:
         "print(sorted({m.split('.')[2] for m in sys.modules if m.startswith('dwplus.pipeline.')}))"
     )
 
-    assert printed(code) == "['cluster', 'dataset', 'errors', 'files', 'machine', 'raster', 'spec']"
+    assert printed(code) == "['cluster', 'dask_workers', 'dataset', 'errors', 'files', 'machine', 'raster', 'spec']"
 
 
 def test_local_data_is_read_without_the_packages_for_urls() -> None:

@@ -5,6 +5,7 @@
 - ``window_rows``: an image as rows of windows, classified.
 - ``rasters``: the rasters of a map, out of finished rows.
 - ``mapping``: a map out of a run and an image.
+- ``spread``: its rows, classified by the workers of a Dask cluster.
 - ``area_request``: an area and a time, and what a network reads there.
 - ``area_scenes``: which scenes it is mapped from.
 - ``area_map``: its pixels downloaded, each zone mapped.

@@ -32,7 +32,7 @@ from ...pipeline.spec.radar import radar_of
 from ..machines import Machine, at_work, one_at_a_time
 from .area_request import Inputs, Wish
 from .area_scenes import choose, say_scenes
-from .mapping import MapWork, complete_map
+from .mapping import Compute, MapWork, complete_map
 from .rasters import MapMade
 from .record import beside
 from .settings import MapOptions, check_name
@@ -66,6 +66,7 @@ def map_area(
     calibration: Calibration | None = None,
     meter: Meter | None = None,
     machine: Machine = Machine(),  # noqa: B008 - a frozen value
+    compute: Compute | None = None,
     progress: Progress,
 ) -> AreaMade:
     """Download an area and classify it; resumed where it was begun with the same run, area and options.
@@ -79,6 +80,7 @@ def map_area(
         calibration: of the run, as of ``map_image``; probabilities of several pictures are averaged after it.
         machine: one of several that make the map in one folder: it maps its rows of windows, the last one writes the
             map, and the others give none.
+        compute: classifies all rows, as on a cluster; None: this machine classifies its own.
 
     Raises:
         UsageError: another file is there, or a setting does not fit.
@@ -127,7 +129,10 @@ def map_area(
             for work in works(mine, cache):
                 if not work.complete():
                     stack.enter_context(work.parts.locked(machine))
-                    work.compute(progress, machine)
+                    if compute is None:
+                        work.compute(progress, machine)
+                    else:
+                        compute(work, progress)
             with one_at_a_time(cache.folder):
                 maps = _written(works, zones, sought, cache, wish.outline, machine, progress)
                 if not maps:

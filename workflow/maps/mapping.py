@@ -6,7 +6,7 @@ of them and ends with the same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -107,7 +107,11 @@ class MapWork:
     def compute(self, progress: Progress, machine: Machine = Machine()) -> None:  # noqa: B008 - a frozen value
         """Classify the rows of windows of one machine, as far as they are not kept."""
         rows, _ = self.axes()
-        _compute(self, machine.part_of(len(rows.starts)), progress)
+        self.compute_rows(machine.part_of(len(rows.starts)), progress)
+
+    def compute_rows(self, numbers: range, progress: Progress) -> None:
+        """Classify rows of windows, as far as they are not kept."""
+        _compute(self, numbers, progress)
 
     @property
     def computed(self) -> bool:
@@ -132,6 +136,10 @@ class MapWork:
         return made_of(self.run.config, self.path, self.others)
 
 
+Compute = Callable[[MapWork, Progress], None]
+"""Classifies the rows of a map that are not kept, and keeps them."""
+
+
 def map_image(
     run: LoadedRun,
     run_hash: str,
@@ -154,14 +162,14 @@ def map_image(
     return map_work(MapWork(run, run_hash, image, path, options, radar, calibration, more_tags or {}), progress)
 
 
-def map_work(work: MapWork, progress: Progress) -> MapMade:
-    """Make a map, or find it complete; raises what ``map_image`` does."""
+def map_work(work: MapWork, progress: Progress, compute: Compute = MapWork.compute) -> MapMade:
+    """Make a map, or find it complete; raises what ``map_image`` and ``compute`` do."""
     if (made := work.made(progress)) is not None:
         return made
     work.axes()  # settings that do not fit are refused before anything is written
     work.image.check_units()
     with work.parts.locked():
-        work.compute(progress)
+        compute(work, progress)
         return work.write(progress)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ...pipeline.errors import UsageError
+from ...pipeline.errors import DwplusError, UsageError
 from ...pipeline.files.atomic import write_atomically, write_json
 from ..machines import Machine, at_work, one_at_a_time
 
@@ -45,9 +45,16 @@ class Parts:
                 self._claim(machine)
             yield
 
+    @property
+    def _mark(self) -> Path:
+        return self.path / "identity.json"
+
+    def _claimed(self) -> bool:
+        """Whether the folder is there and holds rows of this map."""
+        return self._mark.is_file() and self._mark.read_text(encoding="utf-8").strip() == f'"{self._identity}"'
+
     def _claim(self, machine: Machine) -> None:
-        mark = self.path / "identity.json"
-        if mark.is_file() and mark.read_text(encoding="utf-8").strip() == f'"{self._identity}"':
+        if self._claimed():
             return
         others = self._files()
         if others and not machine.alone:
@@ -57,7 +64,7 @@ class Parts:
             )
         for path in others:
             path.unlink()
-        write_json(mark, self._identity, option="-o")
+        write_json(self._mark, self._identity, option="-o")
 
     def _files(self) -> list[Path]:
         return sorted(self.path.glob("rows-*.npz"))
@@ -67,11 +74,23 @@ class Parts:
         return {int(path.stem.split("-")[1]) for path in self._files()}
 
     def keep(self, start: int, held: Mapping[str, NDArray[np.uint8]]) -> None:
-        """Keep rows from ``start`` on."""
+        """Keep rows from ``start`` on.
+
+        Raises:
+            DwplusError: the folder is gone, or another map's by now: whoever asked for these rows has ended.
+            MachineError: it cannot be written.
+        """
         content = io.BytesIO()
         np.savez_compressed(content, allow_pickle=False, **held)
         name = f"rows-{start:08d}-{start + len(held['codes']):08d}.npz"
-        write_atomically(self.path / name, content.getvalue(), option="-o")
+        gone = DwplusError(f"{self.path} is no longer the folder of this map's rows; run the command again")
+        if not self.path.is_dir():
+            raise gone
+        # Nobody claims the folder between a look and a write.
+        with one_at_a_time(self.path):
+            if not self._claimed():
+                raise gone
+            write_atomically(self.path / name, content.getvalue(), option="-o")
 
     def each(self, name: str) -> Iterator[tuple[int, NDArray[np.uint8]]]:
         """First row and values of each part, from the top to the bottom."""

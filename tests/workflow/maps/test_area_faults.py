@@ -15,6 +15,7 @@ from dwplus.local_ee.launch import LocalEarthEngine
 from dwplus.local_ee.planet.planet import VERSION
 from dwplus.pipeline.dataset.ledger import read_ledger
 from dwplus.pipeline.spec.radar import Radar
+from support.dask_processes import dask_processes
 from support.fixture_types import Run as CommandLine
 from support.runs import lay_out, make_run
 from support.small_disk import no_file_above
@@ -90,6 +91,20 @@ def test_wherever_the_disk_is_full_while_blocks_download_nothing_is_half_written
     assert code == 0, err
     places = ("/plan.json", ".tif.pixels/32632/")
     assert all(any(place in one for one in said) for place in places), said
+    assert files_of(tmp_path) == whole
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_cluster_maps_an_area_to_the_same_bytes(
+    dwplus: CommandLine, tmp_path: Path, run_dir: Path, whole: dict[str, bytes]
+) -> None:
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+
+    with dask_processes(folder, workers=2) as cluster:
+        code, _, err = dwplus(*words(run_dir, Path("town.tif")), "--scheduler", cluster.address)
+
+    assert code == 0, err
     assert files_of(tmp_path) == whole
     assert not list(tmp_path.glob(".*"))
 

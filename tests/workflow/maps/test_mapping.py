@@ -33,27 +33,12 @@ from dwplus.workflow.maps.rasters import MapMade
 from dwplus.workflow.maps.record import read_map
 from dwplus.workflow.maps.settings import MapOptions, check_fits
 from support.fixture_types import Run as CommandLine
-from support.own_tiles import own_tile, s1_values, s2_values, write_raster
+from support.map_images import BANDS, open_image, write_image
+from support.own_tiles import own_tile, s2_values, write_raster
 from support.runs import lay_out, make_run
 
 YEAR = Radar("sigma0", "dB", None, ("ASCENDING", "DESCENDING"))
-BANDS = (*PRESETS["ms10"], "VV", "VH")
 LAYERS = ["classes", "confidence", "colour", "vv"]
-
-
-def write_image(folder: Path, height: int, width: int, *, empty_rows: int = 0, seed: int = 0) -> list[Path]:
-    """A stack of Sentinel-2 and one of Sentinel-1 on one grid; the first rows of Sentinel-1 have no data."""
-    affine = own_tile().affine
-    radar = s1_values(height, width, seed=seed)
-    radar[:, :empty_rows] = np.nan
-    return [
-        write_raster(folder / "s2_20190703.tif", s2_values(height, width, seed=seed), affine, names=S2_BANDS, nodata=0),
-        write_raster(folder / "s1_20190703.tif", radar, affine, names=("VV", "VH"), nodata=np.nan),
-    ]
-
-
-def open_image(paths: list[Path]) -> Image:
-    return image_of(find_products(paths, Rules(("S2", "S1"), Dates(), Said())).products, BANDS)
 
 
 @pytest.fixture(scope="module")
