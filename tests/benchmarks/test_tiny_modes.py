@@ -24,6 +24,7 @@ KEY_FIGURES = {
     "local_ee_scaling.py": '"ratio"',
     "local_ee_tile.py": "CPU-s",
     "map_constant.py": "px without data",
+    "map_context.py": "keys and values held",
     "map_kills.py": "byte-identical",
     "map_scene.py": "of the bare network",
     "map_windows.py": "windows of 256 px",
