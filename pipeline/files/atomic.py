@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-import itertools
 import json
 import os
+import secrets
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,8 +28,8 @@ def write_atomically(path: Path, content: bytes, *, option: str = "--data") -> N
     Raises:
         MachineError: the folder cannot be written, or the disk is full.
     """
-    # The number tells threads apart that write one file at the same time.
-    part = path.with_name(f".{_short(path.name)}.{os.getpid()}.{next(_NUMBERS)}{PART_SUFFIX}")
+    # Tells threads, processes and machines apart that write one file at the same time.
+    part = path.with_name(f".{_short(path.name)}.{secrets.token_hex(8)}{PART_SUFFIX}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with part.open("wb") as file:
@@ -60,8 +60,6 @@ def write_if_changed(path: Path, content: bytes, *, option: str = "--data") -> b
     write_atomically(path, content, option=option)
     return True
 
-
-_NUMBERS = itertools.count()
 
 _LONGEST_NAME = 200
 """Bytes: file systems take 255, ending and number of a temporary file included."""
@@ -181,7 +179,7 @@ def check_writable(folder: Path) -> None:
         MachineError: they cannot.
     """
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
-    probe = folder / f".write-test.{os.getpid()}{PART_SUFFIX}"
+    probe = folder / f".write-test.{secrets.token_hex(8)}{PART_SUFFIX}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe.touch()
