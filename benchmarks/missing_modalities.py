@@ -3,8 +3,9 @@
     python benchmarks/missing_modalities.py --data data/sandbox --runs DIR    trains what is not done, prints the table
     python benchmarks/missing_modalities.py --runs DIR --models none            the table of what is done
 
-For each network and seed: trained as usual, with --drop-auxiliary and --drop-primary, and with --drop-views too, each
-scored with both inputs, without the auxiliary one (Sentinel-1) and without the primary one (Sentinel-2). Beside them
+For each network and seed: trained as usual, with --drop-auxiliary and --drop-primary, and with --drop-views too (where
+each view lacks all of its input: 1/3 of all that is computed), each scored with both inputs, without the auxiliary one
+(Sentinel-1) and without the primary one (Sentinel-2). --trained names those that are wanted. Beside them
 SegFormer on each input alone, with the same budget. Runs and scores are kept in DIR: what is there is not trained
 again, and a training that was stopped is resumed. A training of the small SpecSAR-Former takes one to two minutes on a
 free core, with views three times that.
@@ -73,12 +74,22 @@ ALONE = (
 )
 
 
-def rows(models: Sequence[str], drops: tuple[float, float]) -> Iterator[Trained]:
-    yield from ALONE
+THIRD = 0.3333333
+"""Of all that is computed in three views: each one lacks all of its input."""
+
+WAYS = ("alone", "usual", "dropped", "views")
+
+
+def rows(models: Sequence[str], ways: Sequence[str], drop: float) -> Iterator[Trained]:
+    if "alone" in ways:
+        yield from ALONE
     for model in models:
-        yield Trained(model, f"{model}-small")
-        yield Trained(f"{model}, dropped", f"{model}-small", drops=drops)
-        yield Trained(f"{model}, views", f"{model}-small", drops=drops, views=True)
+        found = {
+            "usual": Trained(model, f"{model}-small"),
+            "dropped": Trained(f"{model}, dropped", f"{model}-small", drops=(drop, drop)),
+            "views": Trained(f"{model}, views", f"{model}-small", drops=(THIRD, THIRD), views=True),
+        }
+        yield from (row for way, row in found.items() if way in ways)
 
 
 def main() -> None:
@@ -86,8 +97,11 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="data root of a sandbox; default: one is built")
     parser.add_argument("--runs", type=Path, help="folder of runs and scores; default: a temporary one")
     parser.add_argument("--models", default="specsar-former,cmx,cmnext", help="networks, or none")
+    parser.add_argument("--trained", default=",".join(WAYS), help="which rows; alone: SegFormer on one input")
     parser.add_argument("--seeds", default="0,1,2,3,4")
-    parser.add_argument("--drop", type=float, default=0.25, help="share of the pixels that lose each input in training")
+    parser.add_argument(
+        "--drop", type=float, default=0.25, help="share of the pixels that lose each input in training, without views"
+    )
     parser.add_argument("--epochs", type=int, default=32, help="of each training, four crops a step")
     parser.add_argument("--crop", type=int, default=128, help="side of the crops, px")
     parser.add_argument("--threads", type=int, default=1)
@@ -112,7 +126,7 @@ def _built(folder: Path) -> Path:
 
 def _train_all(root: Path, runs: Path, models: Sequence[str], options: argparse.Namespace) -> None:
     for seed in (int(number) for number in options.seeds.split(",")):
-        for row in rows(models, (options.drop, options.drop)):
+        for row in rows(models, options.trained.split(","), options.drop):
             run = runs / row.name.replace(", ", "-").replace(" ", "-") / f"s{seed}"
             settings = _settings(row, seed, options)
             train(profile("sandbox", **settings), dataset_train=row.open(root, "train"), run_dir=run)

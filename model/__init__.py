@@ -10,6 +10,7 @@
 - ``without_weights``: networks of which shapes alone are wanted.
 - ``cost``, ``kept_costs``, ``speed``: parameters, GFLOPs, time and memory.
 - ``loader``: stored samples to batches on the device.
+- ``input_states``: statistics of BatchNorm for complete samples and for those without an input.
 - ``missing``: inputs that are lost in training and scoring, and what is read there.
 - ``label_share``: a part of the training tiles.
 - ``losses``, ``metrics``: what is minimised, what is reported.

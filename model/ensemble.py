@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ..pipeline.errors import DataError, UsageError
 from ..pipeline.spec.version import __version__
 from .calibration import Calibration, without_focal
-from .missing import with_tokens
+from .missing import for_missing_inputs
 from .registry import make_network
 from .run_config import RunConfig, run_name
 from .runs import TILES, WEIGHTS, RunFolder, check_numbers
@@ -57,7 +57,8 @@ def build(*, primary_bands: int, auxiliary_bands: int, classes: int, members: Se
     Args:
         primary_bands, auxiliary_bands: of every member.
         classes: K.
-        members: of each its ``model``, ``model_config``, ``tokens``, ``gamma``, ``temperature`` and ``biases`` (K).
+        members: of each its ``model``, ``model_config``, ``tokens``, ``by_state``, ``gamma``, ``temperature`` and
+            ``biases`` (K).
 
     Raises:
         ValueError: there is no member, or one has another number of biases than there are classes.
@@ -67,7 +68,10 @@ def build(*, primary_bands: int, auxiliary_bands: int, classes: int, members: Se
     networks = []
     for one in members:
         network = make_network(str(one["model"]), one["model_config"], where="member of an ensemble")
-        networks.append(with_tokens(network, primary_bands, auxiliary_bands) if one["tokens"] else network)
+        if one["tokens"]:
+            by_state = bool(one.get("by_state"))  # ensembles of earlier versions do not say it
+            network = for_missing_inputs(network, primary_bands, auxiliary_bands, by_state=by_state)
+        networks.append(network)
     found = [(float(one["gamma"]), float(one["temperature"]), [float(b) for b in one["biases"]]) for one in members]
     return Ensemble(networks, found)
 
@@ -170,6 +174,7 @@ def _config_of(members: Sequence[Path], configs: Sequence[RunConfig]) -> RunConf
                 "model": config.model,
                 "model_config": config.model_config,
                 "tokens": config.tokens,
+                **({"by_state": True} if config.by_state else {}),
                 "gamma": 0.0 if found is None else found.gamma,
                 "temperature": 1.0 if found is None else found.temperature,
                 "biases": [0.0 if found is None else found.biases.get(name, 0.0) for name in names],

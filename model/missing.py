@@ -5,8 +5,8 @@ Which pixels lose an input follows from seed, epoch, the sample's number and how
 satellite data: over the whole tile (no acquisition), beyond the edge of a swath, or below clouds. What is lost is 0,
 as where there is no data.
 
-A network that is trained so has a learned token for each input: values of its bands that stand where there are none.
-Comes after ``loader`` and before ``training`` and ``score``.
+A network that is trained so reads a learned estimate where an input has no data, and has statistics of BatchNorm for
+each state of its inputs (``input_states``). Comes after ``loader`` and before ``training`` and ``score``.
 
 Letters: B batch, C bands, H and W pixels.
 """
@@ -14,7 +14,7 @@ Letters: B batch, C bands, H and W pixels.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from ..pipeline.errors import UsageError
 from ..pipeline.spec.bands import NODATA
+from .input_states import with_norms_by_state
 from .loader import Batch, TileSet
 
 if TYPE_CHECKING:
@@ -225,24 +226,22 @@ def drop_in_training(batch: Batch, shares: Shares, *, seed: int, epoch: int, aga
     )
 
 
-def versions_in_training(
-    batch: Batch, shares: Shares, *, views: bool, seed: int, epoch: int, again: Sequence[int] = ()
-) -> Iterator[Batch]:
-    """What a training computes of an augmented batch, one after the other.
+def version_in_training(
+    batch: Batch, shares: Shares, *, view: int | None, seed: int, epoch: int, again: Sequence[int] = ()
+) -> Batch:
+    """What a training computes of an augmented batch.
 
     Args:
         batch: stored values.
         shares: of the pixels that are computed, without each input.
-        views: all samples complete, and then once without each input that has a share, so that no step learns one
-            case at the price of the others; otherwise each sample once, as ``drop_in_training`` draws it.
+        view: 0: the complete samples; from 1: without each input that has a share, one after the other; None: each
+            sample as ``drop_in_training`` draws it.
         seed, epoch, again: as of ``loader.augment``.
     """
-    if not views:
-        yield drop_in_training(batch, shares, seed=seed, epoch=epoch, again=again)
-        return
-    yield batch
-    for lost in shares.of_views():
-        yield drop_in_training(batch, lost, seed=seed, epoch=epoch, again=again)
+    if view == 0:
+        return batch
+    lost = shares if view is None else shares.of_views()[view - 1]
+    return drop_in_training(batch, lost, seed=seed, epoch=epoch, again=again)
 
 
 def _has_data(stored: Tensor) -> Tensor:
@@ -326,32 +325,52 @@ def check_two_inputs(auxiliary: Sequence[str], what: str) -> None:
         raise UsageError(f"{what}: the network has one input, which cannot be left out; choose one with two inputs")
 
 
-# --- the token --------------------------------------------------------------------------------------------------------
+# --- what is read where there is no data ------------------------------------------------------------------------------
 
 TOKENS = ("token_auxiliary", "token_primary")
+ESTIMATES = ("estimate_auxiliary", "estimate_primary")
 """Names of the weights, in the order of ``INPUTS``."""
 
 
-def with_tokens(network: nn.Module, primary_bands: int, auxiliary_bands: int) -> nn.Module:
+def for_missing_inputs(
+    network: nn.Module, primary_bands: int, auxiliary_bands: int, *, by_state: bool = True, fewest: int = 1
+) -> nn.Module:
     """The same network, which reads learned values where all bands of an input are 0 (no data).
 
-    All its own weights keep their names; two are added, float32 (C,) for each input, which begin as 0: the network
-    begins as the one without them.
+    All its own weights keep their names. Added are two tokens, float32 (C,), one value for each band of an input; and
+    two estimates, float32 (C, C of the other input), which add a linear function of the other input's bands. All begin
+    as 0: the network begins as the one without them.
+
+    Args:
+        by_state: with estimates, and statistics of norms for each state of the inputs; runs of earlier versions have
+            tokens alone.
+        fewest: samples that a training step of the network needs at a time.
     """
-    bands = {"token_auxiliary": auxiliary_bands, "token_primary": primary_bands}
-    for name in TOKENS:
-        network.register_parameter(name, nn.Parameter(torch.zeros(bands[name])))
-    network.register_forward_pre_hook(_filled)
-    return network
+    bands = {"auxiliary": auxiliary_bands, "primary": primary_bands}
+    for name, token in zip(INPUTS, TOKENS, strict=True):
+        network.register_parameter(token, nn.Parameter(torch.zeros(bands[name])))
+    if not by_state:
+        network.register_forward_pre_hook(_filled)
+        return network
+    for estimate, shape in zip(
+        ESTIMATES, ((auxiliary_bands, primary_bands), (primary_bands, auxiliary_bands)), strict=True
+    ):
+        network.register_parameter(estimate, nn.Parameter(torch.zeros(shape)))
+    return with_norms_by_state(network, _filled, fewest=fewest)
 
 
 def _filled(network: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """Inputs of a call, float32 (B, C, H, W) each, with tokens where there is no data."""
+    """Inputs of a call, float32 (B, C, H, W) each, with learned values where there is no data."""
     primary, auxiliary, *rest = inputs
-    tokens = (cast(Tensor, network.token_primary), cast(Tensor, network.token_auxiliary))
-    return *(_with_token(x, token) for x, token in zip((primary, auxiliary), tokens, strict=True)), *rest
+    of_auxiliary, of_primary = (getattr(network, name, None) for name in ESTIMATES)
+    first = _with_values(primary, cast(Tensor, network.token_primary), of_primary, auxiliary)
+    second = _with_values(auxiliary, cast(Tensor, network.token_auxiliary), of_auxiliary, primary)
+    return first, second, *rest
 
 
-def _with_token(x: Tensor, token: Tensor) -> Tensor:
+def _with_values(x: Tensor, token: Tensor, estimate: Tensor | None, other: Tensor) -> Tensor:
     absent = (x == 0).all(1, keepdim=True)
-    return torch.where(absent, token.to(x)[:, None, None], x)
+    values = token.to(x)[:, None, None]
+    if estimate is not None:
+        values = values + torch.einsum("oi,bihw->bohw", estimate.to(x), other)
+    return torch.where(absent, values, x)

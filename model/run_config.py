@@ -21,8 +21,8 @@ from ..pipeline.spec.sources import Source
 from ..pipeline.spec.words import count_of
 from .config import from_mapping, to_mapping
 from .loader import InputScaling, Normaliser, TileSet, plain_statistics, planet_of, radars_of
-from .missing import with_tokens
-from .registry import completed, make_network, older_form
+from .missing import for_missing_inputs
+from .registry import completed, make_network, older_form, spec
 from .training_range import fault_of, ranges_of
 
 MAY_DIFFER = frozenset(
@@ -237,7 +237,9 @@ class RunConfig:
         validation: split that is scored after each epoch, or None.
         initial: weights trained before that it began with, or None.
         computing: what it was computed on, in the order of epochs; empty for a run of an earlier version.
-        tokens: the network reads learned values where an input has no data (``missing.with_tokens``).
+        tokens: the network reads learned values where an input has no data (``missing.for_missing_inputs``).
+        by_state: it has statistics of norms for each state of the inputs too (``input_states``); runs of earlier
+            versions with tokens have not.
         published: whose weights it is, where nothing was trained here; else None.
     """
 
@@ -250,6 +252,7 @@ class RunConfig:
     initial: Initial | None = None
     computing: tuple[Computing, ...] = ()
     tokens: bool = False
+    by_state: bool = False
     published: Published | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -271,6 +274,8 @@ class RunConfig:
             del document["initial"]["accepted"]
         if not self.tokens:
             del document["tokens"]
+        if not self.by_state:
+            del document["by_state"]
         return document
 
     @classmethod
@@ -286,7 +291,10 @@ class RunConfig:
             UsageError: its settings do not fit; ``where`` they are from stands in the message.
         """
         made = make_network(self.model, self.model_config, where=where)
-        return with_tokens(made, len(self.data.primary), len(self.data.auxiliary)) if self.tokens else made
+        if not self.tokens:
+            return made
+        fewest, bands = spec(self.model).min_batch, (len(self.data.primary), len(self.data.auxiliary))
+        return for_missing_inputs(made, *bands, by_state=self.by_state, fewest=fewest)
 
     def resuming(self, begun: RunConfig) -> RunConfig:
         """These settings, with those of ``begun`` where a default has changed since then and nobody chose a value.
@@ -299,6 +307,9 @@ class RunConfig:
             self = replace(self, data=replace(self.data, planet=None))
         if not begun.data.ranges:
             self = replace(self, data=replace(self.data, ranges={}))
+        if begun.tokens and not begun.by_state and not self.train.get("drop_views"):
+            # Views were trained in another way too: their runs are refused.
+            self = replace(self, by_state=False)
         if begun.model != self.model:
             return self
         chosen = self.train.get("model_options") or {}

@@ -52,10 +52,10 @@ class TrainConfig:
         freeze: ``encoder``: leave what lies before the decoder as it begins, but for weights that do not fit.
         lr_encoder: factor on the learning rate of the encoder.
         drop_auxiliary, drop_primary: expected share of the pixels without that input in training (``missing.py``).
-        drop_views: compute each crop complete and once without each of these inputs: a step costs two or three times as
-            much.
-            Where one is above 0 the network has a learned token for what is absent, and a pixel counts in training
-            where one of the inputs has data.
+            Where one is above 0 the network has learned values for what is absent and norms by state of the inputs, and
+            a pixel counts in training where one of the inputs has data.
+        drop_views: compute each crop complete and once without each of these inputs, and move the weights after each of
+            them: two or three times the work and the moves.
         labels_share: share of the training tiles that is trained on, the same ones each time (``label_share.py``).
         aux_weight: of the loss of an auxiliary head, where a network has one (PSPNet's value; the paper is silent).
         crop_px: side of a random crop; None: whole tiles.

@@ -26,7 +26,7 @@ from ..pipeline.spec.overlaps import block_of
 from ..pipeline.spec.radar import radar_differences
 from ..pipeline.spec.tiles import Tile, locate
 from ..pipeline.spec.words import count_of
-from .missing import with_tokens
+from .missing import for_missing_inputs
 from .registry import NetworkConfig, spec
 from .run_config import DataCard, Initial, RunConfig
 from .runs import KEPT_BY, TILES, WEIGHTS, RunFolder, check_numbers
@@ -123,7 +123,7 @@ Shapes = dict[str, tuple[int, ...]]
 _COUNTS = ("primary_bands", "auxiliary_bands", "classes")
 
 
-def _shapes(model: str, settings: NetworkConfig, tokens: bool) -> Shapes:
+def _shapes(model: str, settings: NetworkConfig, tokens: bool, by_state: bool) -> Shapes:
     network = spec(model).network
     try:
         with torch.device("meta"):
@@ -131,27 +131,27 @@ def _shapes(model: str, settings: NetworkConfig, tokens: bool) -> Shapes:
     except (RuntimeError, NotImplementedError):  # some encoders compute while they are made
         made = network(settings)
     if tokens:
-        made = with_tokens(made, settings.primary_bands, settings.auxiliary_bands)
+        made = for_missing_inputs(made, settings.primary_bands, settings.auxiliary_bands, by_state=by_state)
     return {name: tuple(values.shape) for name, values in made.state_dict().items()}
 
 
 def counted_axes(
-    model: str, settings: NetworkConfig, *, tokens: bool = False
+    model: str, settings: NetworkConfig, *, tokens: bool = False, by_state: bool = False
 ) -> tuple[Shapes, dict[str, dict[int, tuple[str, ...]]]]:
     """Shapes of a network's weights, and which of their axes grow with bands or classes.
 
     Args:
-        tokens: the network has those of ``missing`` too.
+        tokens, by_state: the network has those weights of ``missing`` too (``RunConfig``).
 
     Returns:
         shapes by name; name -> axis -> settings (``primary_bands``, ``auxiliary_bands``, ``classes``) that it counts.
     """
-    base = _shapes(model, settings, tokens)
+    base = _shapes(model, settings, tokens, by_state)
     axes: dict[str, dict[int, tuple[str, ...]]] = {}
     for count in _COUNTS:
         try:
             more: Any = replace(settings, **{count: getattr(settings, count) + 1})  # type: ignore[type-var]  # settings are a dataclass
-            grown = _shapes(model, more, tokens)
+            grown = _shapes(model, more, tokens, by_state)
         except Exception:  # a network that cannot have one more is matched by whole shapes
             continue
         for name, shape in base.items():
@@ -209,17 +209,25 @@ class Plan:
                     here[mine] = there[theirs].to(here)
 
 
-def plan(model: str, settings: NetworkConfig, data: DataCard, before: Pretrained, *, tokens: bool = False) -> Plan:
+def plan(
+    model: str,
+    settings: NetworkConfig,
+    data: DataCard,
+    before: Pretrained,
+    *,
+    tokens: bool = False,
+    by_state: bool = False,
+) -> Plan:
     """Match the weights of a network with those trained before.
 
     Args:
         model, settings, data: the network that is to be trained, and on what.
-        tokens: it has those of ``missing``.
+        tokens, by_state: it has those weights of ``missing`` (``RunConfig``).
 
     Raises:
         UsageError: nothing fits.
     """
-    shapes, axes = counted_axes(model, settings, tokens=tokens)
+    shapes, axes = counted_axes(model, settings, tokens=tokens, by_state=by_state)
     whole: list[str] = []
     anew: list[str] = []
     parts: dict[str, tuple[int, tuple[tuple[int, int], ...]]] = {}

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ..input_states import reset_statistics
+
 
 class MeanWeights:
     """Sum of a network's weights over epochs; goes into checkpoints, so that a resumed training has the same.
@@ -62,7 +64,7 @@ def counted_anew(norms: list[_BatchNorm]) -> Iterator[None]:
     """Within it, running statistics begin anew and become the mean over batches, as in ``swa_utils.update_bn``."""
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
-        norm.reset_running_stats()
+        reset_statistics(norm)
         norm.momentum = None
     try:
         yield

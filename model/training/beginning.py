@@ -60,7 +60,7 @@ def beginning(
         return Beginning(replace(run, initial=held.initial, data=kept))
     before = read_pretrained(config.init)
     settings = settings_of(run.model, run.model_config, where="model")
-    made = plan(run.model, settings, run.data, before, tokens=run.tokens)
+    made = plan(run.model, settings, run.data, before, tokens=run.tokens, by_state=run.by_state)
     accepted = check_same_pixels(run.data, made, before, accept_s1=accept_s1)
     shared = sharing_blocks(before.tiles or (), held_out, block_at)
     return Beginning(begun(run, made, before, shared, accepted), before, made)
@@ -101,6 +101,7 @@ def resolve(config: TrainConfig, dataset_train: TileSet, dataset_val: TileSet | 
         data=data,
         validation=None if dataset_val is None else dataset_val.split,
         tokens=bool(config.drops),
+        by_state=bool(config.drops),
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NoReturn
 
 import numpy as np
@@ -23,7 +23,7 @@ from ..estimate import TimedBatch, seconds_of_training, times_of, unchanged_buff
 from ..label_share import class_pixels
 from ..loader import Batch, TileSet, augment, batch_to, batches, collate, make_loader
 from ..losses import build_loss
-from ..missing import versions_in_training
+from ..missing import version_in_training
 from ..registry import spec
 from ..run_config import Computing
 from ..runs import AVERAGE_WEIGHTS, BEST_WEIGHTS, WEIGHTS, RunFolder
@@ -184,7 +184,7 @@ class Trainer:
         batch = collate([self.loader.dataset[number] for number in numbers])
         read = time.perf_counter() - start
         batch = batch_to(batch, self.accelerator.device)
-        versions = tuple(self._versions(batch, epoch))
+        versions = [self._version(batch, epoch, view) for view in range(self.config.views)]
         network = self._in_training()
 
         def compute() -> None:
@@ -196,8 +196,8 @@ class Trainer:
         self.optimiser.zero_grad()
         return TimedBatch(read, seconds, batch.label.numel())
 
-    def _versions(self, batch: Batch, epoch: int, *, again: Sequence[int] = ()) -> Iterator[Batch]:
-        """An augmented batch in each form that is computed: one, but where settings ask for views."""
+    def _version(self, batch: Batch, epoch: int, view: int, *, again: Sequence[int] = ()) -> Batch:
+        """An augmented batch as it is computed; ``view`` is 0 where settings do not ask for views."""
         config = self.config
         batch = augment(
             batch,
@@ -208,8 +208,8 @@ class Trainer:
             fill_up=self.fill_up,
             again=again,
         )
-        seed, views = config.seed, config.drop_views
-        yield from versions_in_training(batch, config.drops, views=views, seed=seed, epoch=epoch, again=again)
+        chosen = view if config.drop_views else None
+        return version_in_training(batch, config.drops, view=chosen, seed=config.seed, epoch=epoch, again=again)
 
     def _in_training(self) -> nn.Module:
         self.network.train()
@@ -262,17 +262,18 @@ class Trainer:
         totals: list[Tensor] = []
         for step in range(now.steps, steps):
             parts = self.order.step(step)
-            for part in parts:
-                versions = self._drawn(next(read), part, epoch)
-                for number, version in enumerate(versions, start=1):
-                    last = part is parts[-1] and number == self.config.views
-                    self.gradient.add(version, last=last)
-                done += 1
-                if self.accelerator.is_main_process:
-                    together = len(part.numbers) * self.accelerator.num_processes
-                    self.listener.batch(epoch + 1, done, count, together)
-            totals.append(self.gradient.finish())
-            self._step(self._rate(epoch, step))
+            of_views: list[Tensor] = []
+            for view, part, batch in self._in_views(read, parts):
+                self.gradient.add(self._drawn(batch, part, epoch, view), last=part is parts[-1])
+                if view == self.config.views - 1:
+                    done += 1
+                    if self.accelerator.is_main_process:
+                        together = len(part.numbers) * self.accelerator.num_processes
+                        self.listener.batch(epoch + 1, done, count, together)
+                if part is parts[-1]:
+                    of_views.append(self.gradient.finish())
+                    self._step(self._rate(epoch, step))
+            totals.append(of_views[0] if len(of_views) == 1 else torch.stack(of_views).sum(0))
             stop, due = self._is_asked_to_stop(), self.checkpoints.due
             if stop or due or len(totals) == CHECK_LOSS_EVERY or step + 1 == steps:
                 found = torch.stack(totals).tolist()
@@ -303,12 +304,23 @@ class Trainer:
         self.accelerator.wait_for_everyone()
         raise KeyboardInterrupt
 
-    def _drawn(self, batch: Batch, part: MicroBatch, epoch: int) -> Iterator[Batch]:
+    def _in_views(self, read: Iterator[Batch], parts: Sequence[MicroBatch]) -> Iterator[tuple[int, MicroBatch, Batch]]:
+        """View, micro-batch and its samples in the order of computing: all of a step in one view, then in the next."""
+        views = self.config.views
+        # With one view, no batch is kept.
+        stored: Iterable[Batch] = (next(read) for _ in parts)
+        if views > 1:
+            stored = list(stored)
+        for view in range(views):
+            for part, batch in zip(parts, stored, strict=True):
+                yield view, part, batch
+
+    def _drawn(self, batch: Batch, part: MicroBatch, epoch: int, view: int) -> Batch:
         """A micro-batch as it is computed, on the device; what is random from here on follows from its place."""
         _seed(_mixed_seed(self.config.seed, epoch, part.place), self.accelerator.device)
         again = self.order.drawn_before(part)
-        for version in self._versions(batch_to(batch, self.accelerator.device), epoch, again=again):
-            yield version if part.counts else version._replace(label=torch.full_like(version.label, IGNORE))
+        version = self._version(batch_to(batch, self.accelerator.device), epoch, view, again=again)
+        return version if part.counts else version._replace(label=torch.full_like(version.label, IGNORE))
 
     def _rate(self, epoch: int, step: int) -> float:
         """Learning rate of a step of an epoch, both from 0."""
@@ -368,10 +380,10 @@ class Trainer:
         # Processes do not exchange statistics here: what is written is of the first one's batches, as in training.
         with counted_anew(norms), self.accelerator.no_sync(self.network):
             for step in range(self.order.steps):
-                for part in self.order.step(step):
-                    for version in self._drawn(next(read), part, epoch):
-                        if part.counts:
-                            self.objective(version)
+                for view, part, batch in self._in_views(read, self.order.step(step)):
+                    version = self._drawn(batch, part, epoch, view)
+                    if part.counts:
+                        self.objective(version)
 
 
 def _seed(seed: int, device: torch.device) -> None:

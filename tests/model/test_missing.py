@@ -12,16 +12,17 @@ import torch
 from dwplus.model.config import to_mapping
 from dwplus.model.loader import Batch, collate, to_batch
 from dwplus.model.missing import (
+    ESTIMATES,
     INPUTS,
     TOKENS,
     Shares,
     TilesWithout,
     counting_either,
     drop_in_training,
+    for_missing_inputs,
     lost_pixels,
     parse_shares,
-    versions_in_training,
-    with_tokens,
+    version_in_training,
 )
 from dwplus.model.registry import build, configure
 from dwplus.model.run_config import DataCard, RunConfig
@@ -35,6 +36,7 @@ from dwplus.pipeline.dataset.samples import Sample
 from dwplus.pipeline.errors import UsageError
 from support.tile_sets import MemoryTiles
 from support.trainings import CONFIG, TINY, TWO, result, train_here
+from support.two_processes import in_two_processes
 
 HALVES = Shares(auxiliary=0.25, primary=0.25)
 DROPS = {"drop_auxiliary": 0.3, "drop_primary": 0.3}
@@ -141,7 +143,9 @@ def test_views_are_the_complete_samples_and_those_without_each_input() -> None:
     # Given all of each input's view: a third of what is computed.
     shares = Shares(auxiliary=1 / 3, primary=1 / 3)
 
-    complete, no_auxiliary, no_primary = versions_in_training(batch_of(), shares, views=True, seed=0, epoch=3)
+    complete, no_auxiliary, no_primary = (
+        version_in_training(batch_of(), shares, view=view, seed=0, epoch=3) for view in range(3)
+    )
 
     assert all(torch.equal(mine, given) for mine, given in zip(complete, batch_of(), strict=True))
     assert absent(no_auxiliary.auxiliary).all()
@@ -152,9 +156,9 @@ def test_views_are_the_complete_samples_and_those_without_each_input() -> None:
 
 def test_over_all_views_each_input_is_lost_in_the_share_that_is_asked_for() -> None:
     computed = [
-        version
+        version_in_training(batch_of(), Shares(0.25, 0.1), view=view, seed=0, epoch=epoch)
         for epoch in range(60)
-        for version in versions_in_training(batch_of(), Shares(0.25, 0.1), views=True, seed=0, epoch=epoch)
+        for view in range(3)
     ]
 
     lost = [torch.cat([absent(getattr(one, name)) for one in computed]).float().mean() for name in INPUTS]
@@ -207,71 +211,101 @@ def test_settings_outside_their_domain_are_refused() -> None:
         TrainConfig(drop_auxiliary=0.6, drop_primary=0.6)
 
 
-# --- the token --------------------------------------------------------------------------------------------------------
+# --- what is read where there is no data ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("model", ["specsar-former-small", "cmx-small", "cmnext-small"])
-def test_a_network_with_tokens_has_the_weights_of_the_one_without_and_two_more(model: str) -> None:
+def test_a_network_for_missing_inputs_has_the_weights_of_the_one_without_and_begins_as_it(model: str) -> None:
     torch.manual_seed(0)
     plain = build(model, 3, 2).eval()
     torch.manual_seed(0)
-    tokened = with_tokens(build(model, 3, 2), 3, 2).eval()
+    made = for_missing_inputs(build(model, 3, 2), 3, 2).eval()
     inputs = torch.randn(1, 3, 32, 32), torch.randn(1, 2, 32, 32)
     inputs[0][:, :, :8], inputs[1][..., 16:] = 0, 0
 
-    mine, theirs = plain.state_dict(), tokened.state_dict()
+    mine, theirs = plain.state_dict(), made.state_dict()
 
-    assert {name: tuple(theirs.pop(name).shape) for name in TOKENS} == {"token_auxiliary": (2,), "token_primary": (3,)}
-    assert list(theirs) == list(mine)
+    added = {name: tuple(theirs.pop(name).shape) for name in (*TOKENS, *ESTIMATES)}
+    assert added == {
+        "token_auxiliary": (2,),
+        "token_primary": (3,),
+        "estimate_auxiliary": (2, 3),
+        "estimate_primary": (3, 2),
+    }
+    of_states = [name for name in theirs if name.endswith(("_no_auxiliary", "_no_primary"))]
+    assert [name for name in theirs if name not in of_states] == list(mine)
+    assert len(of_states) == 2 * sum("running_" in name or "num_batches" in name for name in mine)
     assert all(torch.equal(theirs[name], mine[name]) for name in mine)
     with torch.no_grad():
-        assert torch.equal(tokened(*inputs), plain(*inputs))
+        assert torch.equal(made(*inputs), plain(*inputs))
 
 
-def test_a_token_is_read_where_all_bands_of_an_input_have_no_data() -> None:
-    class Reads(torch.nn.Module):
-        def forward(self, primary: torch.Tensor, auxiliary: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            return primary, auxiliary
+class Reads(torch.nn.Module):
+    """Gives its inputs."""
 
-    network = with_tokens(Reads(), 2, 1)
+    def forward(self, primary: torch.Tensor, auxiliary: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return primary, auxiliary
+
+
+def test_a_learned_estimate_is_read_where_all_bands_of_an_input_have_no_data() -> None:
+    network = for_missing_inputs(Reads(), 2, 1)
     with torch.no_grad():
         network.token_primary.copy_(torch.tensor([5.0, 6.0]))
+        network.estimate_primary.copy_(torch.tensor([[10.0], [-1.0]]))
         network.token_auxiliary.fill_(7.0)
+        network.estimate_auxiliary.copy_(torch.tensor([[1.0, 0.5]]))
     # Given a row of three pixels: complete, without its first band, without any.
     primary = torch.tensor([[[[1.0, 0.0, 0.0]], [[2.0, 3.0, 0.0]]]])
     auxiliary = torch.tensor([[[[0.0, 1.0, 2.0]]]])
 
     seen = network(primary, auxiliary)
 
-    assert seen[0].tolist() == [[[[1.0, 0.0, 5.0]], [[2.0, 3.0, 6.0]]]]
-    assert seen[1].tolist() == [[[[7.0, 1.0, 2.0]]]]
+    # 5 + 10 x 2 and 6 - 1 x 2; 7 + 1 x 1 + 0.5 x 2.
+    assert seen[0].tolist() == [[[[1.0, 0.0, 25.0]], [[2.0, 3.0, 4.0]]]]
+    assert seen[1].tolist() == [[[[9.0, 1.0, 2.0]]]]
 
 
-def test_tokens_learn_where_their_input_is_absent() -> None:
+def test_a_run_of_an_earlier_version_has_tokens_alone() -> None:
+    network = for_missing_inputs(build("specsar-former-small", 3, 2), 3, 2, by_state=False)
+    plain = build("specsar-former-small", 3, 2)
+
+    assert {*network.state_dict()} == {*plain.state_dict(), *TOKENS}
+    with torch.no_grad():
+        network.token_primary.fill_(2.0)
+    inputs = torch.zeros(1, 3, 32, 32), torch.randn(1, 2, 32, 32)
+    plain.load_state_dict({name: value for name, value in network.state_dict().items() if name not in TOKENS})
+    with torch.no_grad():
+        assert torch.equal(network.eval()(*inputs), plain.eval()(torch.full((1, 3, 32, 32), 2.0), inputs[1]))
+
+
+def test_tokens_and_estimates_learn_where_their_input_is_absent() -> None:
     torch.manual_seed(0)
-    network = with_tokens(build("specsar-former-small", 2, 1, **TINY), 2, 1)
+    network = for_missing_inputs(build("specsar-former-small", 2, 1, **TINY), 2, 1)
 
     network(torch.randn(1, 2, 32, 32), torch.zeros(1, 1, 32, 32)).square().sum().backward()
 
     assert float(network.token_auxiliary.grad.abs().min()) > 0
+    assert float(network.estimate_auxiliary.grad.abs().min()) > 0
     assert network.token_primary.grad.tolist() == [0, 0]
+    assert network.estimate_primary.grad.tolist() == [[0], [0]]
 
 
 # --- training ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_training_with_missing_inputs_moves_both_tokens(trained: Path) -> None:
+def test_a_training_with_missing_inputs_moves_tokens_and_estimates(trained: Path) -> None:
     weights = RunFolder(trained).read_weights()
 
-    assert all(float(weights[name].abs().min()) > 0 for name in TOKENS)
-    assert RunFolder(trained).read_config().tokens
-    assert json.loads((trained / "config.json").read_text())["tokens"] is True
+    assert all(float(weights[name].abs().min()) > 0 for name in (*TOKENS, *ESTIMATES))
+    config = json.loads((trained / "config.json").read_text())
+    assert config["tokens"] is True
+    assert config["by_state"] is True
 
 
 def test_without_the_options_a_run_is_what_it_was(usual: Path) -> None:
     config = RunFolder(usual).read_config()
 
-    assert "tokens" not in json.loads((usual / "config.json").read_text())
+    assert not {"tokens", "by_state"} & json.loads((usual / "config.json").read_text()).keys()
     assert set(RunFolder(usual).read_weights()) == set(config.network(where="").state_dict())
     assert not set(TOKENS) & set(RunFolder(usual).read_weights())
 
@@ -301,6 +335,45 @@ def test_a_training_with_views_that_was_stopped_ends_with_the_same_bytes(trained
 
     assert result(stopped) == result(whole)
     assert result(whole) != result(trained)
+
+
+def test_the_weights_move_after_each_view(tmp_path: Path) -> None:
+    train_here(tmp_path, **DROPS, drop_views=True, epochs=1)
+
+    checkpoint = RunFolder(tmp_path).read_checkpoint()
+    assert checkpoint is not None
+    # Three steps of ten tiles, in three views.
+    assert {int(one["step"]) for one in checkpoint["optimiser"]["state"].values()} == {9}
+    weights = RunFolder(tmp_path).read_weights()
+    tracked = [int(value) for name, value in weights.items() if "num_batches_tracked" in name]
+    assert len(tracked) == 3
+    assert min(tracked) > 0
+
+
+def _train_views(rank: int, run_dir: Path) -> None:
+    train_here(run_dir, **DROPS, drop_views=True, epochs=1)
+
+
+def test_two_processes_train_views_as_one(tmp_path: Path) -> None:
+    in_two_processes(_train_views, tmp_path / "two")
+    _train_views(0, tmp_path / "one")
+
+    two, one = (RunFolder(tmp_path / name).read_rows()[0]["loss"] for name in ("two", "one"))
+    assert two == pytest.approx(one, rel=1e-4)
+
+
+def test_unfinished_views_of_an_earlier_version_are_refused(tmp_path: Path) -> None:
+    def stop(now: Position) -> None:
+        raise KeyboardInterrupt
+
+    settings = DROPS | {"drop_views": True, "checkpoint_minutes": 0}
+    with pytest.raises(KeyboardInterrupt):
+        train_here(tmp_path, **settings, on_step=stop)
+    folder = RunFolder(tmp_path)
+    folder.write_config(replace(folder.read_config(), by_state=False))
+
+    with pytest.raises(UsageError, match="holds a run with another by_state"):
+        train_here(tmp_path, **settings)
 
 
 def test_a_run_does_not_go_on_with_other_shares(trained: Path) -> None:
@@ -388,16 +461,20 @@ def test_a_share_of_an_input_is_lost_in_the_same_pixels_each_time(usual: Path) -
     np.testing.assert_array_equal(tiles[1].label, TEST[1].label)
 
 
-def test_predictions_read_the_token(trained: Path) -> None:
+def test_predictions_read_what_stands_for_an_absent_input(trained: Path) -> None:
     loaded = load(trained, device="cpu")
     assert set(TOKENS) <= set(loaded.network.state_dict())
     sample = Without(TWO, split="test", count=4, first=80, lost="primary")[0]
 
-    before = predict(loaded, sample)
+    batch = to_batch(sample)
+
     with torch.no_grad():
+        inputs = loaded.normaliser(batch.primary, batch.auxiliary)
+        before = loaded.network(*inputs)
+        assert torch.equal(before.argmax(1)[0].to(torch.uint8), torch.from_numpy(predict(loaded, sample)))
         loaded.network.token_primary.fill_(50.0)
 
-    assert (predict(loaded, sample) != before).any()
+        assert (loaded.network(*inputs) != before).any()
     np.testing.assert_array_equal(predict(loaded, TEST[0]), predict(trained, TEST[0]))
 
 
