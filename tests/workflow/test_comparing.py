@@ -96,14 +96,31 @@ def test_unlike_budgets_are_said(dwplus: Run, root: DataRoot) -> None:
     assert "unlike budgets: two and one had epochs 30 and 20, steps 90 and 60, learning rates tried 1 and 2" in out
 
 
+def test_an_average_of_runs_had_the_budget_of_its_members_together(dwplus: Run, root: DataRoot) -> None:
+    lay_out(root, "one", rows=20)
+    lay_out(root, "two", rows=30, model="segformer-small")
+    mean = RunFolder(lay_out(root, "mean", rows=0, epochs=None))
+    members = [{"run": name, "weights_sha256": ""} for name in ("one", "two", "gone since")]
+    mean.write_config(replace(mean.read_config(), train={"ensemble": members}))
+
+    document = json.loads(dwplus("compare", "one", "mean", "--json", "--source", "sandbox")[1])
+
+    # 20 + 30 epochs of 3 steps each.
+    assert [(side["epochs"], side["steps"], side["rates"]) for side in document["sides"]] == [(20, 60, 1), (50, 150, 1)]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("one",), "name two or more different runs to compare"),
         (("one", "one"), "name two or more different runs to compare"),
+        (("one", "runs/one"), "one is on two sides; name two or more different runs to compare"),
         (("one", "nobody"), "no run 'nobody'"),
         (("one", "fewer"), "one and fewer cannot be compared: their tiles differ (hash of 40 and hash of 12)"),
         (("one", "unscored"), "unscored has no scores.json: score it first with 'dwplus score runs/unscored'"),
+        (("one", "two", "--split", "val"), "score it first with 'dwplus score runs/one --split val'"),
+        (("one", "two", "--mask", "own"), "score it first with 'dwplus score runs/one --mask own'"),
+        (("one", "two", "--weights", "best"), "score it first with 'dwplus score runs/one --weights best'"),
         (("one", "two", "--metric", "kappa"), "--metric kappa: choose one of miou, oa, f1"),
     ],
 )
