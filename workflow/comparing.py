@@ -27,7 +27,7 @@ from ..model.scores.tile_table import TileTable
 from ..pipeline.dataset.root import DataRoot
 from ..pipeline.errors import DataError, DwplusError, UsageError
 from ..pipeline.spec.words import count_of
-from .beside import SCORES, SHARED_SCORES, choices, merged_classes
+from .beside import choices, file_of_map, file_of_network, merged_classes
 from .budget import Budget, budget_of
 from .seeds import check_one_training, find_runs
 
@@ -78,7 +78,7 @@ class ScoredRun:
         Raises:
             DataError: it was not scored so on this split, or by an earlier version, or a file is damaged.
         """
-        files, name = RunFiles(folder), SCORES if config is None else SHARED_SCORES
+        files, name = RunFiles(folder), file_of_map(split) if config is None else file_of_network(split)
         if not (folder / name).is_file():
             raise DataError(f"{folder.name} has no {name}; {again}")
         found = BesideScores.from_dict(files.read_json(name))

@@ -83,6 +83,8 @@ def test_all_pairs_of_three_as_csv(dwplus: Run, root: DataRoot) -> None:
 
     names = [[(row["first"], row["second"]) for row in csv.DictReader(io.StringIO(text))] for text in (plain, pairs)]
     assert names == [[("b", "a"), ("c", "a")], [("a", "b"), ("a", "c"), ("b", "c")]]
+    assert all(line.endswith(",SANDBOX") for line in plain.splitlines()[1:])
+    assert "\r" not in plain
 
 
 def test_unlike_budgets_are_said(dwplus: Run, root: DataRoot) -> None:
