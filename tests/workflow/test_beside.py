@@ -22,8 +22,9 @@ from dwplus.pipeline.raster.geotiff import label_name, read_layer, write_label
 from dwplus.pipeline.spec.classes import DYNAMIC_WORLD
 from dwplus.pipeline.spec.layers import L1C, product_layer, products
 from dwplus.pipeline.spec.tiles import Tile
-from dwplus.workflow.beside import beside_rows
+from dwplus.workflow.beside import beside_rows, current_product_scores
 from dwplus.workflow.pages import report
+from dwplus.workflow.reproduce import maps_as_text
 from support.builds import Pixels
 from support.dynamic_world import made_up_variables
 from support.fixture_types import LayOut, Run
@@ -87,6 +88,10 @@ def test_scores_on_shared_pixels_and_of_merged_classes_have_intervals_too(dwplus
     world, esri = beside_rows(root)
     assert world.shared_intervals["oa"] == tuple(scores["shared_intervals"]["oa"])
     assert (esri.shared_intervals, set(esri.merged_intervals) >= {"oa", "miou", "f1"}) == ({}, True)
+    # The lines at the end of a reproduction have them as well: three intervals and the mark.
+    kept = {name: current_product_scores(root, name, split="test") for name in ("worldcover", "esri")}
+    lines = maps_as_text({name: found for name, found in kept.items() if found is not None})
+    assert [line.count("[") for line in lines] == [4, 4]
 
 
 @pytest.fixture
