@@ -143,7 +143,8 @@ def _cells(row: TableRow, title: str) -> tuple[str, ...]:
     found = row.difference
     interval = "-" if found.bounds is None else f"[{100 * found.bounds[0]:+.2f}, {100 * found.bounds[1]:+.2f}]"
     of = "methods" if row.of_methods else "these weights"
-    return (f"{row.first} - {row.second}", title, f"{100 * found.points:+.2f}", interval, _p(found.p), _p(row.holm), of)
+    points = "-" if math.isnan(found.points) else f"{100 * found.points:+.2f}"
+    return (f"{row.first} - {row.second}", title, points, interval, _p(found.p), _p(row.holm), of)
 
 
 def _p(value: float) -> str:

@@ -122,10 +122,12 @@ def _show(scores: BesideScores, kind: str, folder: Path, form: Form) -> None:
 
 def row_document(scores: BesideScores, kind: str) -> dict[str, Any]:
     """What is kept of scores, for JSON, with what the text shows beside: scores with classes merged, the lost share."""
+    from ..model.metrics import or_none
     from ..workflow.beside import row_of
 
     row = row_of(scores, kind)
-    return {**scores.to_dict(), "kind": kind, "merged": row.merged, "lost": row.lost}
+    merged = {key: or_none(value) for key, value in row.merged.items()}
+    return {**scores.to_dict(), "kind": kind, "merged": merged, "lost": row.lost}
 
 
 def _print(scores: BesideScores, kind: str, *, as_json: bool) -> None:

@@ -6,14 +6,13 @@ is a side too (``product:worldcover``): then all sides are compared on the pixel
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from ..model.metrics import Metric
+from ..model.metrics import Metric, or_none
 from ..model.products import MERGED_NAME, BesideScores, merge_table
 from ..model.run_config import RunConfig
 from ..model.run_files import RunFiles
@@ -211,7 +210,8 @@ def check_comparable(sides: Sequence[Compared], *, classes: bool = True) -> None
             if value != first[what] and (classes or what != "classes"):
                 raise UsageError(
                     f"{runs[0].folder.name} and {run.folder.name} cannot be compared: their {what} differ "
-                    f"({_short(first[what])} and {_short(value)}); score both on the same data with 'dwplus score'"
+                    f"({_short(first[what], value)} and {_short(value, first[what])}); score both on the same data "
+                    "with 'dwplus score'"
                 )
 
 
@@ -225,8 +225,12 @@ def _scored_on(run: ScoredRun) -> dict[str, object]:
     }
 
 
-def _short(value: object) -> str:
-    return count_of(len(value), "entry", "entries") if isinstance(value, tuple) else str(value)
+def _short(value: object, other: object) -> str:
+    """As it is; of a list, how long it is, and an entry that the other one lacks."""
+    if not isinstance(value, tuple) or not isinstance(other, tuple):
+        return str(value)
+    alone = next((f" with {one}" for one in value if one not in other), "")
+    return f"{count_of(len(value), 'entry', 'entries')}{alone}"
 
 
 def compare(
@@ -302,17 +306,13 @@ def _row_document(row: TableRow) -> dict[str, Any]:
         "first": row.first,
         "second": row.second,
         "metric": row.difference.metric,
-        "difference": row.difference.points,
+        "difference": or_none(row.difference.points),
         "low": low,
         "high": high,
-        "p": _or_none(row.difference.p),
-        "p_holm": _or_none(row.holm),
+        "p": or_none(row.difference.p),
+        "p_holm": or_none(row.holm),
         "of": "methods" if row.of_methods else "weights",
     }
-
-
-def _or_none(p: float) -> float | None:
-    return None if math.isnan(p) else p
 
 
 def sentences(sides: Sequence[Compared], rows: Sequence[TableRow]) -> list[str]:

@@ -161,3 +161,34 @@ def test_seven_tiles_are_too_few_to_compare(dwplus: Run, root: DataRoot) -> None
     out = dwplus("compare", "one", "two", "--source", "sandbox")[1]
 
     assert "too few tiles (7) for intervals or tests" in out
+
+
+def test_what_has_no_score_has_no_difference(dwplus: Run, root: DataRoot) -> None:
+    # Given runs whose tiles have no pixel that counts.
+    for name in ("one", "two"):
+        folder = RunFolder(lay_out(root, name, tiles=12))
+        scores, empty = Scores.from_dict(folder.read_json("scores.json")), a_table(12)
+        empty = replace(empty, **{part: getattr(empty, part)[:0] for part in ("tile", "field", "pixels")})
+        write_scores(folder, "scores.json", replace(scores, mask=Mask("dataset", empty.mask_hash)), empty)
+
+    printed = dwplus("compare", "one", "two", "--metric", "oa", "--source", "sandbox")[1]
+    document = dwplus("compare", "one", "two", "--metric", "oa", "--json", "--source", "sandbox")[1]
+
+    assert printed.splitlines()[2].split()[3:8] == ["OA", "-", "-", "-", "-"]
+    (row,) = json.loads(document, parse_constant=pytest.fail)["comparisons"]  # JSON has no NaN
+    assert [row[key] for key in ("difference", "low", "high", "p", "p_holm")] == [None] * 5
+
+
+def test_runs_of_other_classes_are_refused_with_one_of_them(dwplus: Run, root: DataRoot) -> None:
+    lay_out(root, "one", tiles=12)
+    folder = RunFolder(lay_out(root, "two", tiles=12))
+    scores, other = (
+        Scores.from_dict(folder.read_json("scores.json")),
+        replace(a_table(12), names=("water", "ice", "crops")),
+    )
+    write_scores(folder, "scores.json", replace(scores, mask=Mask("dataset", other.mask_hash)), other)
+
+    code, _, err = dwplus("compare", "one", "two", "--source", "sandbox")
+
+    assert code == 2
+    assert "their classes differ (3 entries with trees and 3 entries with ice)" in err

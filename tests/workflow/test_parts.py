@@ -76,6 +76,4 @@ def test_counts_of_tiles_that_are_damaged_are_a_fault_that_the_report_names(tmp_
     assert table_of(replace(run, scores=kept), faults) is None
 
     (sentence,) = faults.sentences["one"]
-    assert (
-        "scores.tiles.parquet is not the file that the scores beside it were computed from" in sentence
-    )
+    assert "scores.tiles.parquet is not the file that the scores beside it were computed from" in sentence
