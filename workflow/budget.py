@@ -58,12 +58,11 @@ def budget_of(root: DataRoot, folder: Path, config: RunConfig) -> Budget:
 
 def _trainings(root: DataRoot, folder: Path, config: RunConfig) -> Iterator[tuple[Path, RunConfig]]:
     """The trainings behind a run: its own, or those of the members of an average that are still there."""
-    members = config.train.get("ensemble")
-    if not members:
+    if not config.members:
         yield folder, config
         return
-    for member in members:
-        path = root.runs / str(member["run"])
+    for member in config.members:
+        path = root.runs / member
         try:
             found = RunFolder(path).read_config()
         except DwplusError:
