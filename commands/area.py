@@ -11,7 +11,7 @@ import click
 from ..pipeline.errors import UsageError
 from ..pipeline.spec.words import count_of
 from .options import Folder, in_order
-from .output import Column, mark, print_table
+from .output import Column, check_form, mark, print_table
 
 if TYPE_CHECKING:
     from ..pipeline.spec.classes import ClassTable
@@ -241,8 +241,7 @@ def estimate(
     from ..workflow.area.estimate import report
     from ..workflow.area.point_files import read_answers
 
-    if as_json and as_csv:
-        raise UsageError("--json and --csv are two forms of one answer; use one of them")
+    check_form(as_json=as_json, as_csv=as_csv)
     if by_column and by is None:
         raise UsageError("--by-column names a column of --by; add --by districts.gpkg")
     of = open_map(map_)

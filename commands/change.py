@@ -12,7 +12,7 @@ import click
 
 from ..pipeline.errors import UsageError
 from ..pipeline.spec.words import count_of
-from .output import Column, print_table
+from .output import Column, check_form, print_table
 
 if TYPE_CHECKING:
     from ..workflow.maps.change import Transitions
@@ -77,8 +77,7 @@ def change(
     from ..workflow.maps.pairs import check_pair, check_same_year
     from ..workflow.maps.record import read_map
 
-    if as_json and as_csv:
-        raise UsageError("--json and --csv are two forms of one answer; use one of them")
+    check_form(as_json=as_json, as_csv=as_csv)
     check_free(output)
     one, other = read_map(first), read_map(second)
     accepted = check_pair(one, other, accept)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 from collections.abc import Sequence
@@ -13,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .options import data_option, runs_option, source_option
-from .output import Column, mark, print_table
+from .output import Column, check_form, mark, print_csv, print_table
 
 if TYPE_CHECKING:
     from ..model.metrics import Metric
@@ -71,6 +69,7 @@ def compare(
     from ..workflow.comparing import compare as compare_sides
     from ..workflow.source import root_with_runs
 
+    check_form(as_json=as_json, as_csv=as_csv)
     root = root_with_runs(data, source, runs)
     metrics = _metrics(keys)
     sides = read_sides(root, names, split=split, weights=weights, mask=mask)
@@ -80,11 +79,8 @@ def compare(
     if as_json:
         click.echo(json.dumps(document, indent=1))
     elif as_csv:
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(document["comparisons"][0]))
-        writer.writeheader()
-        writer.writerows(document["comparisons"])
-        click.echo(text.getvalue().rstrip())
+        lines = [{**row, "source": document["source"]} for row in document["comparisons"]]
+        print_csv(list(lines[0]), lines)
     else:
         _print(sides, rows)
 
@@ -147,7 +143,8 @@ def _cells(row: TableRow, title: str) -> tuple[str, ...]:
     found = row.difference
     interval = "-" if found.bounds is None else f"[{100 * found.bounds[0]:+.2f}, {100 * found.bounds[1]:+.2f}]"
     of = "methods" if row.of_methods else "these weights"
-    return (f"{row.first} - {row.second}", title, f"{100 * found.points:+.2f}", interval, _p(found.p), _p(row.holm), of)
+    points = "-" if math.isnan(found.points) else f"{100 * found.points:+.2f}"
+    return (f"{row.first} - {row.second}", title, points, interval, _p(found.p), _p(row.holm), of)
 
 
 def _p(value: float) -> str:

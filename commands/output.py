@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 import shutil
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..pipeline.errors import UsageError
 from ..pipeline.spec.words import count_of
 
 if TYPE_CHECKING:
@@ -53,6 +56,25 @@ def print_unfinished(path: PurePath, machine: Machine) -> None:
 def figure(title: str, unit: str, value: Range) -> str:
     """One line of an estimate: title, figures with their unit, and where they come from."""
     return f"{title:<12} {value.figures} {unit}: {value.basis}"
+
+
+def check_form(*, as_json: bool, as_csv: bool) -> None:
+    """Refuse two forms of one answer.
+
+    Raises:
+        UsageError: both are wanted.
+    """
+    if as_json and as_csv:
+        raise UsageError("--json and --csv are two forms of one answer; use one of them")
+
+
+def print_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Print rows as CSV, with a line of titles and the line ends of Unix."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    click.echo(text.getvalue(), nl=False)
 
 
 # --- tables -----------------------------------------------------------------------------------------------------------

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -95,7 +96,12 @@ def _print(made: Review, tag: str) -> None:
             Column("rank", number=True),
             *(Column(one, number=one in ("confidence", "hectares")) for one in titles),
         ]
-        rows = [(str(row["rank"]), *(str(row[title]) for title in titles)) for row in made.first[:_SHOWN]]
-        print_table(columns, rows)
+        print_table(columns, [_cells(row) for row in made.first[:_SHOWN]])
     for line in made.lines:
         click.echo(line)
+
+
+def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """Numbers have as many places in each row."""
+    confidence, hectares = f"{row['confidence']:.3f}", f"{row['hectares']:,.2f}"
+    return (str(row["rank"]), row["label"], row["predicted"], confidence, hectares, row["tile"])

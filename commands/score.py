@@ -10,6 +10,7 @@ import click
 from ..pipeline.errors import UsageError
 from ..pipeline.machine import is_first_process
 from .options import data_option, quiet_option, runs_option, source_option
+from .output import check_form
 from .score_tables import print_groups, print_run, print_seeds
 
 if TYPE_CHECKING:
@@ -109,15 +110,20 @@ def score(
     dwplus score one two three --ensemble mean        runs averaged: a run of its own, mean
     accelerate launch -m dwplus.cli score runs/one    on several GPUs
     dwplus score --product worldcover                 a public map (docs/products.md)
+    dwplus score --product worldcover --group biome   parts, on the pixels that are valid in all maps
     dwplus score runs/specsar-former-small --shared   on the pixels that are valid in all maps
     """
-    from .products import check_choice, score_a_product, score_on_shared_pixels
+    from .products import Form, check_choice, check_plain, score_a_product, score_on_shared_pixels
 
+    check_form(as_json=as_json, as_csv=as_csv)
     run = check_choice(run, product, shared=shared)
+    if product is not None or shared:
+        check_plain({"drop": drop, **chosen}, "--shared" if shared else "--product")
+    form = Form(group, as_json=as_json, as_csv=as_csv)
     if product is not None:
         if ensemble is not None or others:
             raise UsageError("--product scores a public map; name no run and no --ensemble with it")
-        score_a_product(product, source, data, split=chosen["split"], quiet=quiet, as_json=as_json)
+        score_a_product(product, source, data, split=chosen["split"], quiet=quiet, form=form)
         return
     from ..model.missing import parse_shares
     from ..workflow.console import console
@@ -134,12 +140,11 @@ def score(
         raise UsageError(f"name one run, not {1 + len(others)}; --ensemble NAME averages them")
     found = find_runs(root, run)
     if shared:
-        score_on_shared_pixels(root, found, split=options.split, progress=progress, as_json=as_json)
+        score_on_shared_pixels(root, found, split=options.split, progress=progress, form=form)
         return
     check_one_training(found)
-    if group or as_csv:
-        if len(found) > 1:
-            raise UsageError(f"--group and --csv are of one run: name one of {', '.join(path.name for path in found)}")
+    if form.of_parts:
+        form.check_one(found)
         _score_parts(root, found[0], options, progress, by=group or "class", as_json=as_json, as_csv=as_csv)
     elif not _score_whole(root, Path(run).name, found, options, progress, as_json=as_json):
         return

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from .output import Column, mark, print_table
+from .output import Column, mark, print_csv, print_table
 
 if TYPE_CHECKING:
-    from ..model.metrics import Metric
+    from ..model.metrics import ConfusionMatrix, Metric
+    from ..model.products import BesideScores
     from ..model.runs import RunFolder
     from ..model.scores.document import Scores
     from ..model.scores.groups import Group
+    from ..model.scores.intervals import Intervals
     from ..model.scores.perfect import PerfectEce
     from ..model.scores.tile_table import TileTable
 
@@ -95,7 +95,7 @@ def print_scores(scores: Scores) -> None:
         click.echo(f"  {_perfect(scores.perfect_ece)}")
     click.echo(f"  {sentence(scores.outside)}")
     click.echo(f"majority guess ({scores.majority[0]}): OA {scores.majority[1]:.2%} {beside}".rstrip())
-    print_table(_CLASS_COLUMNS, [_class_cells(scores, name, found) for name, found in values["classes"].items()])
+    print_table(_CLASS_COLUMNS, _class_table(scores.matrix, scores.intervals))
 
 
 def print_calibrated(plain: Scores, folder: RunFolder) -> None:
@@ -140,13 +140,20 @@ _CLASS_COLUMNS = (
 )
 
 
-def _class_cells(scores: Scores, name: str, values: Mapping[str, Any]) -> tuple[str, ...]:
+def _class_table(matrix: ConfusionMatrix, intervals: Intervals | None) -> list[tuple[str, ...]]:
+    from ..model.metrics import TileCounts
+
+    classes = TileCounts(matrix).scores()["classes"]
+    return [_class_cells(intervals, name, found) for name, found in classes.items()]
+
+
+def _class_cells(intervals: Intervals | None, name: str, values: Mapping[str, Any]) -> tuple[str, ...]:
     """``absent`` where a class is neither true nor predicted; ``too few tiles`` where these give no interval."""
-    found = None if scores.intervals is None else scores.intervals.classes[name]["iou"]
+    found = None if intervals is None else intervals.classes[name]["iou"]
     interval = "" if found is None else f"[{100 * found[0]:.2f}, {100 * found[1]:.2f}]"
     if values["iou"] is None:
         return (name, "absent", "", "", "", "", "0")
-    if found is None and scores.intervals is not None:
+    if found is None and intervals is not None:
         # 0 and 1 have none, however many tiles there are.
         interval = "too few tiles" if 0 < values["iou"] < 1 else "none"
     numbers = {
@@ -165,28 +172,49 @@ def _class_cells(scores: Scores, name: str, values: Mapping[str, Any]) -> tuple[
 
 def print_groups(scores: Scores, table: TileTable, by: str, *, as_json: bool, as_csv: bool) -> None:
     """Scores by class or of each part of a split: as a table, as JSON or as CSV."""
-    rows = _class_rows(scores) if by == "class" else _group_rows(table, by)
-    if as_json:
-        click.echo(json.dumps({"run_of": scores.model, "source": scores.source, "by": by, "rows": rows}, indent=1))
-    elif as_csv:
-        flat = [_flat(row) for row in rows]
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(dict.fromkeys(key for row in flat for key in row)))
-        writer.writeheader()
-        writer.writerows(flat)
-        click.echo(text.getvalue().rstrip())
+    if as_json or as_csv:
+        rows = _class_rows(scores.matrix, scores.intervals) if by == "class" else _group_rows(table, by)
+        _print_rows({"run_of": scores.model, "source": scores.source, "by": by}, rows, as_json=as_json)
     elif by == "class":
         print_scores(scores)
     else:
         _print_group_table(table, by, mark(scores.source))
 
 
-def _class_rows(scores: Scores) -> list[dict[str, Any]]:
-    bounds = {} if scores.intervals is None else scores.intervals.classes
-    return [
-        {"class": name, **values, "intervals": bounds.get(name, {})}
-        for name, values in scores.values()["classes"].items()
-    ]
+def print_groups_beside(scores: BesideScores, table: TileTable, by: str, *, as_json: bool, as_csv: bool) -> None:
+    """The same of a map, of people, or of a network beside them, on the pixels that all layers share.
+
+    Args:
+        table: counts of tiles on shared pixels.
+    """
+    matrix, found, tag = table.counts().matrix, scores.shared_intervals, mark(scores.source)
+    if as_json or as_csv:
+        rows = _class_rows(matrix, found) if by == "class" else _group_rows(table, by)
+        head = {"name": scores.name, "source": scores.source, "pixels": "shared", "by": by}
+        _print_rows(head, rows, as_json=as_json)
+        return
+    click.echo(f"{scores.title}, on the pixels that all maps beside the shards share {tag}".rstrip())
+    if by == "class":
+        print_table(_CLASS_COLUMNS, _class_table(matrix, found))
+    else:
+        _print_group_table(table, by, tag)
+
+
+def _print_rows(head: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
+    """Rows as one JSON document, or as CSV, where each of them says where its pixels came from."""
+    if as_json:
+        click.echo(json.dumps({**head, "rows": rows}, indent=1))
+        return
+    flat = [{**_flat(row), "source": head["source"]} for row in rows]
+    print_csv(list(dict.fromkeys(key for row in flat for key in row)), flat)
+
+
+def _class_rows(matrix: ConfusionMatrix, intervals: Intervals | None) -> list[dict[str, Any]]:
+    from ..model.metrics import TileCounts
+
+    bounds = {} if intervals is None else intervals.classes
+    classes = TileCounts(matrix).scores()["classes"]
+    return [{"class": name, **values, "intervals": bounds.get(name, {})} for name, values in classes.items()]
 
 
 def _group_rows(table: TileTable, by: str) -> list[dict[str, Any]]:

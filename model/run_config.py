@@ -255,6 +255,21 @@ class RunConfig:
     by_state: bool = False
     published: Published | None = None
 
+    @property
+    def members(self) -> tuple[str, ...]:
+        """Names of the runs that this one averages; empty for one that was trained."""
+        return tuple(str(one["run"]) for one in self.train.get("ensemble") or ())
+
+    @property
+    def network_title(self) -> str:
+        """The network's name in the registry; of an average, what it averages."""
+        return f"average of {', '.join(self.members)}" if self.members else self.model
+
+    @property
+    def has_training(self) -> bool:
+        """It has epochs, a seed and settings of its own: neither weights from elsewhere nor an average of runs."""
+        return self.published is None and not self.members
+
     def to_dict(self) -> dict[str, Any]:
         """For JSON; what runs of earlier versions do not have is left out where it says nothing."""
         document = to_mapping(self)

@@ -227,8 +227,8 @@ def sentence(found: OutsideShares | None) -> str:
     """``outside the training range: 0.9 % of pixels in some band; most in VV 0.31 %, ...``, without its stop."""
     if found is None:
         return (
-            "outside the training range: not known; the run, or its scores, are of an earlier version that did not "
-            "record it"
+            "outside the training range: not known; the run (of an earlier version, or trained elsewhere), or its "
+            "scores, did not record it"
         )
     if found.pixels is None:
         return "outside the training range: not known, no pixel has data"

@@ -14,6 +14,7 @@
 - ``beside``: public maps and people scored beside the networks.
 - ``seeds``: runs that differ in their seed alone.
 - ``run_table``: runs side by side.
+- ``budget``: epochs, steps and learning rates that runs had.
 - ``comparing``: differences of runs on the same tiles.
 - ``reproduce``: everything in one command.
 - ``reproduction``: the paper number by number, and what became of each.

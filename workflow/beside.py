@@ -1,7 +1,8 @@
 """Rows beside the networks: public maps and people scored on the test tiles, networks on the pixels that all share.
 
 Scores of a map lie in ``products/<name>/scores.json`` of the data root, those of people in ``products/non-experts/``;
-a network's on shared pixels in ``scores-shared.json`` of its run. The report reads them.
+a network's on shared pixels in ``scores-shared.json`` of its run. The report reads them. Those of validation tiles have
+names of their own.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from ..model.run_files import RunFiles
 from ..model.runs import RunFolder
 from ..model.score import load, predict
 from ..model.scores.bootstrap import design_of
-from ..model.scores.document import tiles_name
+from ..model.scores.document import scores_name, tiles_name
 from ..model.scores.intervals import Bounds, Intervals, intervals_of
 from ..model.scores.kept import write_counts
 from ..model.scores.tile_table import TileTable, records_of, with_masks
@@ -48,8 +49,17 @@ from ..pipeline.spec.tiles import Tile
 from .splits import open_as_trained, trained_here
 
 NON_EXPERTS = "non-experts"
-SCORES = "scores.json"
-SHARED_SCORES = "scores-shared.json"
+
+
+def file_of_map(split: str) -> str:
+    """Name of the file of a map's scores: ``scores.json``, or that of another split."""
+    return scores_name(split)
+
+
+def file_of_network(split: str) -> str:
+    """Name of the file of a network's scores on shared pixels: ``scores-shared.json``, or that of another split."""
+    return scores_name(split, variant="shared")
+
 
 Says = Callable[[Tile, Sample], "NDArray[np.uint8] | None"]
 
@@ -62,7 +72,7 @@ def choices() -> tuple[str, ...]:
 def score_product(
     root: DataRoot, name: str, *, split: str, progress: Progress, protocol: Protocol = "strict"
 ) -> BesideScores:
-    """Score a map, or people, on a split; writes ``scores.json`` in its folder.
+    """Score a map, or people, on a split; writes ``file_of_map`` in its folder.
 
     Raises:
         UsageError: there is no map of that name, or the labels have other classes than Dynamic World's.
@@ -84,7 +94,7 @@ def score_product(
         said = {"licence": product.licence, "citation": product.citation, "mapping": product.mapping}
     counts, shared = _counted(root, dataset, says, told, name, progress)
     scores = _scores(name, title, dataset, counts, shared, years, said)
-    return _kept(RunFiles(root.folder / "products" / name), SCORES, scores, dataset, counts)
+    return _kept(RunFiles(root.folder / "products" / name), file_of_map(split), scores, dataset, counts)
 
 
 def current_product_scores(
@@ -92,7 +102,7 @@ def current_product_scores(
 ) -> BesideScores | None:
     """Scores of a map that are still those of this data set and of the maps on disk; None where it has to be scored."""
     try:
-        scores = BesideScores.from_dict(RunFiles(root.folder / "products" / name).read_json(SCORES))
+        scores = BesideScores.from_dict(RunFiles(root.folder / "products" / name).read_json(file_of_map(split)))
     except DataError:
         return None
     if (scores.split, scores.protocol) != (split, protocol):
@@ -101,7 +111,7 @@ def current_product_scores(
 
 
 def score_shared(root: DataRoot, run_dir: Path, *, split: str, progress: Progress) -> BesideScores:
-    """Score a run's network on the pixels that are valid in every layer; writes ``scores-shared.json`` in its folder.
+    """Score a run's network on the pixels that are valid in every layer; writes ``file_of_network``.
 
     Raises:
         DataError: the run is not complete, or nothing was exported beside the shards of the split.
@@ -125,14 +135,14 @@ def score_shared(root: DataRoot, run_dir: Path, *, split: str, progress: Progres
     counts, shared = _counted(root, plain, says, plain.classes.names, run_dir.name, progress)
     years = Counter(str(tile.date.year) for tile in dataset.tiles)
     scores = _scores(run_dir.name, config.model, plain, counts, shared, years, {})
-    return _kept(RunFolder(run_dir), SHARED_SCORES, scores, plain, counts)
+    return _kept(RunFolder(run_dir), file_of_network(split), scores, plain, counts)
 
 
 def _kept(files: RunFiles, name: str, scores: BesideScores, dataset: Dataset, counts: Counts) -> BesideScores:
     """Write scores, and beside them the counts of tiles on shared pixels, where there are some."""
     if scores.shared is not None:
         table = _table(dataset, counts.shared_of_tiles, counts.masks)
-        scores = replace(scores, tiles_file=write_counts(files, tiles_name(SHARED_SCORES), table))
+        scores = replace(scores, tiles_file=write_counts(files, tiles_name(file_of_network(dataset.split)), table))
     files.write_json(name, scores.to_dict())
     return scores
 
@@ -343,15 +353,17 @@ def _as_text(years: Any) -> str:
 
 
 def beside_rows(root: DataRoot, on_fault: Callable[[str, str], object] = lambda *_: None) -> list[BesideRow]:
-    """Rows of all maps, people and networks that were scored so, in that order.
+    """Rows of all maps, people and networks that were scored so on the test split, in that order.
 
     Args:
         on_fault: called with the name of a row that cannot be read, and why; it is left out.
     """
     places = [
-        (root.folder / "products" / name, SCORES, "people" if name == NON_EXPERTS else "map") for name in choices()
+        (root.folder / "products" / name, file_of_map("test"), "people" if name == NON_EXPERTS else "map")
+        for name in choices()
     ]
-    places += [(path.parent, SHARED_SCORES, "network") for path in sorted(root.runs.glob(f"*/{SHARED_SCORES}"))]
+    shared = file_of_network("test")
+    places += [(path.parent, shared, "network") for path in sorted(root.runs.glob(f"*/{shared}"))]
     hashes = cache(partial(_hashes_now, root))
     found = []
     for folder, name, kind in places:
@@ -359,6 +371,8 @@ def beside_rows(root: DataRoot, on_fault: Callable[[str, str], object] = lambda 
             continue
         try:
             scores = BesideScores.from_dict(RunFiles(folder).read_json(name))
+            if scores.split != "test":  # an earlier version gave those of any split one name
+                continue
             now = hashes(scores.split, scores.protocol)
             found.append(row_of(scores, kind, stale=now != (scores.tiles_hash, scores.shared_hash)))
         except DataError as error:

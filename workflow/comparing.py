@@ -6,16 +6,15 @@ is a side too (``product:worldcover``): then all sides are compared on the pixel
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from ..model.metrics import Metric
+from ..model.metrics import Metric, or_none
 from ..model.products import MERGED_NAME, BesideScores, merge_table
-from ..model.run_config import RunConfig, differing_keys
+from ..model.run_config import RunConfig
 from ..model.run_files import RunFiles
 from ..model.runs import RunFolder
 from ..model.scores.bootstrap import FEWEST_UNITS, REPLICATES, SEED, Draws, design_of
@@ -27,7 +26,8 @@ from ..model.scores.tile_table import TileTable
 from ..pipeline.dataset.root import DataRoot
 from ..pipeline.errors import DataError, DwplusError, UsageError
 from ..pipeline.spec.words import count_of
-from .beside import SCORES, SHARED_SCORES, choices, merged_classes
+from .beside import choices, file_of_map, file_of_network, merged_classes
+from .budget import Budget, budget_of
 from .seeds import check_one_training, find_runs
 
 PRODUCT = "product:"
@@ -52,15 +52,18 @@ class ScoredRun:
     table: TileTable
 
     @classmethod
-    def read(cls, folder: Path, scores: str) -> ScoredRun:
+    def read(cls, folder: Path, scores: str, *, how: str = "") -> ScoredRun:
         """Of a file of scores of a run.
+
+        Args:
+            how: the command that scores it so, for messages.
 
         Raises:
             DataError: the run was not scored so, or by an earlier version, or a file is damaged.
         """
         files = RunFolder(folder)
-        found = read_scores(files, scores)
-        config, table = files.read_usable_config(), read_table(files, found)
+        found = read_scores(files, scores, how=how)
+        config, table = files.read_usable_config(), read_table(files, found, how=how)
         return cls(folder, config, found.tiles_hash, found.source, found.mask, table)
 
     @classmethod
@@ -74,7 +77,7 @@ class ScoredRun:
         Raises:
             DataError: it was not scored so on this split, or by an earlier version, or a file is damaged.
         """
-        files, name = RunFiles(folder), SCORES if config is None else SHARED_SCORES
+        files, name = RunFiles(folder), file_of_map(split) if config is None else file_of_network(split)
         if not (folder / name).is_file():
             raise DataError(f"{folder.name} has no {name}; {again}")
         found = BesideScores.from_dict(files.read_json(name))
@@ -84,31 +87,6 @@ class ScoredRun:
         # Which files beside the shards decide what is shared is part of what was scored.
         tiles_hash = f"{found.tiles_hash} {found.shared_hash}"
         return cls(folder, config, tiles_hash, found.source, Mask("shared", table.mask_hash), table)
-
-
-@dataclass(frozen=True)
-class Budget:
-    """What a side was allowed to spend.
-
-    Attributes:
-        epochs: that were trained.
-        steps: optimiser steps in all.
-        rates: learning rates that were tried: of this run, and of those in the same folder that differ from it in
-            nothing but rate and seed.
-    """
-
-    epochs: int
-    steps: int
-    rates: int
-
-    def differences(self, other: Budget) -> list[str]:
-        """In what two budgets differ: ``epochs 20 and 40``."""
-        pairs = {"epochs": "epochs", "steps": "steps", "rates": "learning rates tried"}
-        return [
-            f"{words} {getattr(self, name):,} and {getattr(other, name):,}"
-            for name, words in pairs.items()
-            if getattr(self, name) != getattr(other, name)
-        ]
 
 
 @dataclass(frozen=True)
@@ -160,14 +138,20 @@ def read_sides(
             raise UsageError("with a map all sides are compared on shared pixels: leave --weights and --mask out")
         return _shared_sides(root, names, split=split)
     file = scores_name(split, f"{weights}.safetensors", mask=mask)
+    flags = ("" if weights == "model" else f" --weights {weights}") + ("" if mask == "dataset" else f" --mask {mask}")
     sides = []
     for name in names:
         folders = find_runs(root, name)
         check_one_training(folders)
-        runs = tuple(ScoredRun.read(folder, file) for folder in folders)
-        sides.append(Compared(name, runs, budget_of(root, runs[0])))
+        runs = tuple(ScoredRun.read(one, file, how=f"{_scoring(root, one, split)}{flags}") for one in folders)
+        sides.append(Compared(name, runs, _budget(root, runs[0])))
     check_comparable(sides)
     return sides
+
+
+def _scoring(root: DataRoot, run: Path, split: str) -> str:
+    """The command that scores a run on a split; options may follow."""
+    return root.command(f"dwplus score runs/{run.name}") + ("" if split == "test" else f" --split {split}")
 
 
 def _shared_sides(root: DataRoot, names: Sequence[str], *, split: str) -> list[Compared]:
@@ -196,10 +180,15 @@ def _shared_side(root: DataRoot, name: str, split: str) -> Compared:
     check_one_training(folders)
     runs = []
     for folder in folders:
-        again = f"score it with '{root.command(f'dwplus score runs/{folder.name} --shared{of_split}')}'"
+        again = f"score it with '{_scoring(root, folder, split)} --shared'"
         config = RunFolder(folder).read_usable_config()
         runs.append(ScoredRun.on_shared_pixels(folder, config, split, again=again))
-    return Compared(name, tuple(runs), budget_of(root, runs[0]))
+    return Compared(name, tuple(runs), _budget(root, runs[0]))
+
+
+def _budget(root: DataRoot, run: ScoredRun) -> Budget:
+    assert run.config is not None  # maps have no budget
+    return budget_of(root, run.folder, run.config)
 
 
 def check_comparable(sides: Sequence[Compared], *, classes: bool = True) -> None:
@@ -209,16 +198,20 @@ def check_comparable(sides: Sequence[Compared], *, classes: bool = True) -> None
         classes: and with the same classes.
 
     Raises:
-        UsageError: they were not; names two runs and what differs.
+        UsageError: they were not, which names two runs and what differs; or one of them is on two sides.
     """
     runs = [run for side in sides for run in side.runs]
+    places = [run.folder.resolve() for run in runs]
+    if twice := next((run.folder.name for run, place in zip(runs, places, strict=True) if places.count(place) > 1), ""):
+        raise UsageError(f"{twice} is on two sides; name two or more different runs to compare")
     first = _scored_on(runs[0])
     for run in runs[1:]:
         for what, value in _scored_on(run).items():
             if value != first[what] and (classes or what != "classes"):
                 raise UsageError(
                     f"{runs[0].folder.name} and {run.folder.name} cannot be compared: their {what} differ "
-                    f"({_short(first[what])} and {_short(value)}); score both on the same data with 'dwplus score'"
+                    f"({_short(first[what], value)} and {_short(value, first[what])}); score both on the same data "
+                    "with 'dwplus score'"
                 )
 
 
@@ -232,30 +225,12 @@ def _scored_on(run: ScoredRun) -> dict[str, object]:
     }
 
 
-def _short(value: object) -> str:
-    return count_of(len(value), "entry", "entries") if isinstance(value, tuple) else str(value)
-
-
-def budget_of(root: DataRoot, run: ScoredRun) -> Budget:
-    """What a run was trained with."""
-    assert run.config is not None  # maps have no budget
-    train = run.config.train
-    epochs = len(RunFolder(run.folder).read_rows()) or int(train.get("epochs") or 0)
-    batch = int(train.get("batch") or 1)
-    return Budget(epochs, epochs * math.ceil(run.config.data.tiles / batch), len(_rates_tried(root, run.config)))
-
-
-def _rates_tried(root: DataRoot, config: RunConfig) -> set[float]:
-    """Learning rates of the runs of a data root that differ from one in nothing but rate and seed."""
-    ours, rates = config.to_dict(), {float(config.train.get("lr") or 0)}
-    for path in root.runs.glob("*/config.json"):
-        try:
-            other = RunFolder(path.parent).read_config()
-        except DwplusError:
-            continue  # one that cannot be read was no trial that anybody chose by
-        if set(differing_keys(ours, other.to_dict())) <= {"train.lr", "train.seed"}:
-            rates.add(float(other.train.get("lr") or 0))
-    return rates
+def _short(value: object, other: object) -> str:
+    """As it is; of a list, how long it is, and an entry that the other one lacks."""
+    if not isinstance(value, tuple) or not isinstance(other, tuple):
+        return str(value)
+    alone = next((f" with {one}" for one in value if one not in other), "")
+    return f"{count_of(len(value), 'entry', 'entries')}{alone}"
 
 
 def compare(
@@ -331,17 +306,13 @@ def _row_document(row: TableRow) -> dict[str, Any]:
         "first": row.first,
         "second": row.second,
         "metric": row.difference.metric,
-        "difference": row.difference.points,
+        "difference": or_none(row.difference.points),
         "low": low,
         "high": high,
-        "p": _or_none(row.difference.p),
-        "p_holm": _or_none(row.holm),
+        "p": or_none(row.difference.p),
+        "p_holm": or_none(row.holm),
         "of": "methods" if row.of_methods else "weights",
     }
-
-
-def _or_none(p: float) -> float | None:
-    return None if math.isnan(p) else p
 
 
 def sentences(sides: Sequence[Compared], rows: Sequence[TableRow]) -> list[str]:

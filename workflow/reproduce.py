@@ -17,7 +17,7 @@ from ..model.metrics import overall
 from ..model.products import BesideScores
 from ..model.runs import RunFolder
 from ..model.scores.document import Scores, tiles_name
-from ..model.scores.words import of_scores
+from ..model.scores.words import of_metric, of_scores
 from ..model.settings import TrainConfig
 from ..pipeline.build.build import BuildResult
 from ..pipeline.dataset.root import DataRoot
@@ -211,8 +211,10 @@ def maps_as_text(maps: Mapping[str, BesideScores]) -> list[str]:
     lines = []
     for name, scores in maps.items():
         row = row_of(scores, "map")
-        values, of = (row.own, "") if row.own else (row.merged, " (grass and shrub as one)")
-        words = "  ".join(f"{metric.title} {values[metric.key]:.2%}" for metric in overall())
+        values, bounds, of = row.own, row.intervals, ""
+        if not values:
+            values, bounds, of = row.merged, row.merged_intervals, " (grass and shrub as one)"
+        words = "  ".join(of_metric(values[metric.key], bounds.get(metric.key), metric) for metric in overall())
         lines.append(
             f"{name:<13}  {words}{of}  {count_of(scores.tiles, 'tile')} {Source.of(scores.source).tag}".rstrip()
         )

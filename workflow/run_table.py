@@ -78,15 +78,17 @@ def _row(folder: RunFolder) -> RunRow:
 
 def settings_of_run(config: RunConfig) -> dict[str, Any]:
     """Settings by name, those of the network among them, and what computed the run; others change nothing."""
-    # Settings that an earlier version did not know yet had their defaults; of published weights none is known.
-    train = {**({} if config.published else TrainConfig().to_dict()), **config.train}
+    # Settings that an earlier version did not know yet had their defaults; of published weights none is known, and an
+    # average has none: those of its members are in their rows.
+    train = {**(TrainConfig().to_dict() if config.has_training else {}), **config.train}
+    train.pop("ensemble", None)
     options: Mapping[str, Any] = train.pop("model_options", None) or {}
     kept = {key: value for key, value in train.items() if f"train.{key}" not in MAY_DIFFER or key == "init"}
     data = config.data
     return {
         **kept,
         **options,
-        "model": config.model,
+        "model": config.network_title,
         "inputs": "+".join((*data.primary, *data.auxiliary)),
         "protocol": data.protocol,
         **({} if config.published else {"tiles": data.tiles, "shards": data.shards_hash}),

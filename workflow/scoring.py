@@ -23,7 +23,7 @@ from ..pipeline.machine import keep_freed_memory
 from ..pipeline.progress import Progress
 from ..pipeline.spec.radar import radar_differences
 from .calibrating import CalibrateOn, calibration_for
-from .seeds import find_run
+from .seeds import find_runs
 from .splits import left_out_as_text, open_as_trained, say_new, tiles_as_text, trained_here
 from .tile_records import tile_records
 
@@ -160,14 +160,14 @@ def average_runs(
     """The folder of a run that averages others, each calibrated first where it is not yet.
 
     Args:
-        names: of the runs to average.
+        names: of the runs to average; the common name of the runs of several seeds is that of all of them.
         name: of the new run.
 
     Raises:
         DataError: there is no such run, or it is not complete.
         UsageError: runs that cannot be averaged, or another run has this name.
     """
-    members, run_dir = [find_run(root, one) for one in names], root.runs / run_name(name)
+    members, run_dir = [path for one in names for path in find_runs(root, one)], root.runs / run_name(name)
     check_members(members)
     for path in members:
         config = RunFolder(path).read_usable_config()

@@ -14,6 +14,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from ..model.metrics import or_none
 from ..model.run_config import RunConfig, differing_keys
 from ..model.runs import RunFolder
 from ..model.scores.document import Scores
@@ -96,6 +97,8 @@ class Spread:
 
     def __str__(self) -> str:
         """``43.10 % ± 0.52``."""
+        if isnan(self.mean):
+            return "-"
         return f"{self.mean:.2%}" + ("" if self.deviation is None else f" ± {100 * self.deviation:.2f}")
 
 
@@ -153,7 +156,7 @@ def scores_of_seeds(
         "run": name,
         "runs": list(scores),
         **{
-            key: {"mean": one.mean, "deviation": one.deviation, "interval": bounds.get(key)}
+            key: {"mean": or_none(one.mean), "deviation": one.deviation, "interval": bounds.get(key)}
             for key, one in spreads.items()
         },
         "scores": documents,

@@ -21,6 +21,9 @@ from .tile_table import TileRecord, TileTable
 _SEASONS = ("December to February", "March to May", "June to August", "September to November")
 _NAMED_SEASONS = ("winter", "spring", "summer", "autumn")
 
+_YEAR = (*_NAMED_SEASONS, *(f"tropics, {months}" for months in _SEASONS))
+"""Names of seasons in their order."""
+
 DISTANCES_KM = (10.0, 50.0, 200.0)
 """Edges of the groups of distances: tiles that nearly touch a training tile, of the same landscape, and beyond."""
 
@@ -90,7 +93,7 @@ class Group:
 
 
 def grouped(table: TileTable, by: str, *, metrics: Sequence[Metric] = METRICS) -> list[Group]:
-    """Groups of a table's tiles, in order of their names; numbers in them count as numbers.
+    """Groups of a table's tiles, in order of their names, where numbers count as numbers; seasons as the year goes.
 
     Args:
         by: key of ``GROUPS``.
@@ -101,7 +104,9 @@ def grouped(table: TileTable, by: str, *, metrics: Sequence[Metric] = METRICS) -
 
 
 def _order(name: str) -> tuple[float, str]:
-    first = name.split()[0]
+    if name in _YEAR:
+        return _YEAR.index(name), name
+    first = name.partition(" ")[0]
     if name.startswith("over "):
         return math.inf, name
     return (float(first) if first.replace(".", "", 1).isdigit() else -1.0, name)

@@ -24,14 +24,18 @@ def write_scores(folder: RunFolder, name: str, scores: Scores, table: TileTable)
     return named
 
 
-def read_scores(folder: RunFolder, name: str) -> Scores:
+def read_scores(folder: RunFolder, name: str, *, how: str = "") -> Scores:
     """Scores of a run.
+
+    Args:
+        how: the command that writes them, for messages; the plain one unless said otherwise.
 
     Raises:
         DataError: they are missing, damaged, or of something else.
     """
     if not (folder.path / name).is_file():
-        raise DataError(f"{folder.path.name} has no {name}: score it first with 'dwplus score runs/{folder.path.name}'")
+        how = how or _plainly(folder)
+        raise DataError(f"{folder.path.name} has no {name}: score it first with '{how}'")
     return Scores.from_dict(folder.read_json(name))
 
 
@@ -51,14 +55,20 @@ def read_calibrated(folder: RunFolder, plain: Scores) -> Scores | None:
     return found if same else None
 
 
-def read_table(folder: RunFolder, scores: Scores) -> TileTable:
+def read_table(folder: RunFolder, scores: Scores, *, how: str = "") -> TileTable:
     """The counts of tiles that scores were computed from.
+
+    Args:
+        how: as of ``read_scores``.
 
     Raises:
         DataError: scores of an earlier version have none; the file is missing, damaged, or of another scoring.
     """
-    again = f"score it again with 'dwplus score runs/{folder.path.name}'"
-    return read_counts(folder, scores.tiles_file, again=again)
+    return read_counts(folder, scores.tiles_file, again=f"score it again with '{how or _plainly(folder)}'")
+
+
+def _plainly(folder: RunFolder) -> str:
+    return f"dwplus score runs/{folder.path.name}"
 
 
 def write_counts(folder: RunFiles, name: str, table: TileTable) -> TilesFile:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isnan
 from typing import TYPE_CHECKING
 
 from ...pipeline.spec.words import count_of
@@ -14,7 +15,9 @@ if TYPE_CHECKING:
 
 
 def number(value: float, metric: Metric) -> str:
-    """``41.20%``, or ``0.412`` of a score that is no share of pixels."""
+    """``41.20%``, or ``0.412`` of a score that is no share of pixels; ``-`` where there is no score."""
+    if isnan(value):
+        return "-"
     return f"{value:.2%}" if metric.largest == 1 else f"{value:.3f}"
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -20,8 +22,9 @@ from dwplus.pipeline.raster.geotiff import label_name, read_layer, write_label
 from dwplus.pipeline.spec.classes import DYNAMIC_WORLD
 from dwplus.pipeline.spec.layers import L1C, product_layer, products
 from dwplus.pipeline.spec.tiles import Tile
-from dwplus.workflow.beside import beside_rows
+from dwplus.workflow.beside import beside_rows, current_product_scores
 from dwplus.workflow.pages import report
+from dwplus.workflow.reproduce import maps_as_text
 from support.builds import Pixels
 from support.dynamic_world import made_up_variables
 from support.fixture_types import LayOut, Run
@@ -85,6 +88,10 @@ def test_scores_on_shared_pixels_and_of_merged_classes_have_intervals_too(dwplus
     world, esri = beside_rows(root)
     assert world.shared_intervals["oa"] == tuple(scores["shared_intervals"]["oa"])
     assert (esri.shared_intervals, set(esri.merged_intervals) >= {"oa", "miou", "f1"}) == ({}, True)
+    # The lines at the end of a reproduction have them as well: three intervals and the mark.
+    kept = {name: current_product_scores(root, name, split="test") for name in ("worldcover", "esri")}
+    lines = maps_as_text({name: found for name, found in kept.items() if found is not None})
+    assert [line.count("[") for line in lines] == [4, 4]
 
 
 @pytest.fixture
@@ -136,6 +143,48 @@ def test_with_a_map_of_eight_classes_all_sides_have_eight(compared: DataRoot, dw
     assert "these weights" not in printed  # two maps, which have no seeds
 
 
+@pytest.mark.parametrize("row", [("--product", "worldcover"), ("one", "--shared")])
+def test_rows_have_parts_on_shared_pixels_like_networks(compared: DataRoot, dwplus: Run, row: tuple[str, ...]) -> None:
+    whole = json.loads(dwplus("score", *row, "--json")[1])["shared"]
+
+    by_region = json.loads(dwplus("score", *row, "--group", "region", "--json")[1])
+    classes = list(csv.DictReader(io.StringIO(dwplus("score", *row, "--csv")[1])))
+    printed = dwplus("score", *row, "--group", "region")[1]
+
+    # Parts have all of the pixels, and right ones among them, once.
+    assert (by_region["pixels"], by_region["source"]) == ("shared", "SANDBOX")
+    assert sum(part["tiles"] for part in by_region["rows"]) == 12
+    assert sum(part["pixels"] for part in by_region["rows"]) == whole["pixels"]
+    right = sum(part["pixels"] * part["oa"] for part in by_region["rows"])
+    assert right == pytest.approx(whole["pixels"] * whole["oa"])
+    assert [one["class"] for one in classes] == list(DYNAMIC_WORLD.names)
+    assert {one["source"] for one in classes} == {"SANDBOX"}
+    assert sum(int(one["pixels"]) for one in classes) == whole["pixels"]
+    assert "on the pixels that all maps beside the shards share [SANDBOX]" in printed
+
+
+def test_a_map_that_merges_classes_has_parts_in_its_eight(compared: DataRoot, dwplus: Run) -> None:
+    classes = json.loads(dwplus("score", "--product", "esri", "--group", "class", "--json")[1])["rows"]
+
+    assert len(classes) == 8
+    assert "grass_or_shrub_and_scrub" in [one["class"] for one in classes]
+
+
+def test_scores_of_another_split_lie_beside_those_of_the_test_tiles(compared: DataRoot, dwplus: Run) -> None:
+    # Given two maps of the validation tile, too.
+    layers = [product_layer("worldcover"), product_layer("esri")]
+    build_beside(compared, layers, compared.manifest().of_split("val", "strict"), BuildSetup(Pixels(), in_process))
+    kept = (compared.folder / "products" / "worldcover" / "scores.json").read_bytes()
+
+    code, printed, said = dwplus("score", "--product", "worldcover", "--split", "val")
+
+    assert code == 0, said
+    assert "ESA WorldCover, 1 tile [SANDBOX]" in printed
+    assert (compared.folder / "products" / "worldcover" / "scores.json").read_bytes() == kept
+    assert (compared.folder / "products" / "worldcover" / "scores-val.json").is_file()
+    assert [row.name for row in beside_rows(compared)] == ["worldcover", "esri", "one"]
+
+
 def test_maps_that_cannot_be_compared_are_refused_in_one_line(compared: DataRoot, dwplus: Run) -> None:
     lay_out(fresh_run(compared, "two"), compared.runs)
 
@@ -143,7 +192,7 @@ def test_maps_that_cannot_be_compared_are_refused_in_one_line(compared: DataRoot
         ("one product:landsat", "product:landsat: there is no such map; choose one of product:dynamic-world"),
         ("one product:dynamic-world", "score it with 'dwplus score --product dynamic-world'"),
         ("two product:esri", "two has no scores-shared.json; score it with 'dwplus score runs/two --shared'"),
-        ("one product:esri --split val", "scored on shared pixels of test, not of val; score it with"),
+        ("one product:esri --split val", "score it with 'dwplus score runs/one --split val --shared'"),
         ("one product:esri --mask own", "leave --weights and --mask out"),
         ("one product:esri --metric ece", "a map gives no probabilities"),
     ):
@@ -262,6 +311,9 @@ def test_people_are_scored_where_their_label_lies_on_a_test_tile(data_root: LayO
         (("--product", "non-experts"), "no label of a non-expert"),
         (("--product", "esri", "runs/one"), "in place of a run"),
         ((), "name a run"),
+        (("--product", "esri", "--tta", "--mask", "own"), "--mask, --tta cannot be used with --product, which scores"),
+        (("one", "--shared", "--drop", "auxiliary"), "--drop cannot be used with --shared, which scores as it is"),
+        (("one", "--json", "--csv"), "--json and --csv are two forms of one answer"),
     ],
 )
 def test_what_cannot_be_scored_is_one_line(root: DataRoot, dwplus: Run, words: tuple[str, ...], message: str) -> None:

@@ -118,3 +118,14 @@ def test_several_runs_are_averaged_on_request_alone(data_root: LayOut) -> None:
     assert code == 0
     assert (root.runs / "mean" / "scores.json").is_file()
     assert Calibration.read(root.runs / "one") is not None
+
+
+def test_the_common_name_of_seeds_is_that_of_all_of_them(data_root: LayOut) -> None:
+    root = laid_out(data_root, train=4, test=2)
+    make_run(root, "both-s0")
+    make_run(root, "both-s1")
+
+    code, said = score(root, "both", "--ensemble", "mean", "--calibrate-on", "none")
+
+    assert code == 0, said
+    assert "mean averages both-s0, both-s1" in said

@@ -83,6 +83,8 @@ def test_all_pairs_of_three_as_csv(dwplus: Run, root: DataRoot) -> None:
 
     names = [[(row["first"], row["second"]) for row in csv.DictReader(io.StringIO(text))] for text in (plain, pairs)]
     assert names == [[("b", "a"), ("c", "a")], [("a", "b"), ("a", "c"), ("b", "c")]]
+    assert all(line.endswith(",SANDBOX") for line in plain.splitlines()[1:])
+    assert "\r" not in plain
 
 
 def test_unlike_budgets_are_said(dwplus: Run, root: DataRoot) -> None:
@@ -96,14 +98,31 @@ def test_unlike_budgets_are_said(dwplus: Run, root: DataRoot) -> None:
     assert "unlike budgets: two and one had epochs 30 and 20, steps 90 and 60, learning rates tried 1 and 2" in out
 
 
+def test_an_average_of_runs_had_the_budget_of_its_members_together(dwplus: Run, root: DataRoot) -> None:
+    lay_out(root, "one", rows=20)
+    lay_out(root, "two", rows=30, model="segformer-small")
+    mean = RunFolder(lay_out(root, "mean", rows=0, epochs=None))
+    members = [{"run": name, "weights_sha256": ""} for name in ("one", "two", "gone since")]
+    mean.write_config(replace(mean.read_config(), train={"ensemble": members}))
+
+    document = json.loads(dwplus("compare", "one", "mean", "--json", "--source", "sandbox")[1])
+
+    # 20 + 30 epochs of 3 steps each.
+    assert [(side["epochs"], side["steps"], side["rates"]) for side in document["sides"]] == [(20, 60, 1), (50, 150, 1)]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("one",), "name two or more different runs to compare"),
         (("one", "one"), "name two or more different runs to compare"),
+        (("one", "runs/one"), "one is on two sides; name two or more different runs to compare"),
         (("one", "nobody"), "no run 'nobody'"),
         (("one", "fewer"), "one and fewer cannot be compared: their tiles differ (hash of 40 and hash of 12)"),
         (("one", "unscored"), "unscored has no scores.json: score it first with 'dwplus score runs/unscored'"),
+        (("one", "two", "--split", "val"), "score it first with 'dwplus score runs/one --split val'"),
+        (("one", "two", "--mask", "own"), "score it first with 'dwplus score runs/one --mask own'"),
+        (("one", "two", "--weights", "best"), "score it first with 'dwplus score runs/one --weights best'"),
         (("one", "two", "--metric", "kappa"), "--metric kappa: choose one of miou, oa, f1"),
     ],
 )
@@ -142,3 +161,34 @@ def test_seven_tiles_are_too_few_to_compare(dwplus: Run, root: DataRoot) -> None
     out = dwplus("compare", "one", "two", "--source", "sandbox")[1]
 
     assert "too few tiles (7) for intervals or tests" in out
+
+
+def test_what_has_no_score_has_no_difference(dwplus: Run, root: DataRoot) -> None:
+    # Given runs whose tiles have no pixel that counts.
+    for name in ("one", "two"):
+        folder = RunFolder(lay_out(root, name, tiles=12))
+        scores, empty = Scores.from_dict(folder.read_json("scores.json")), a_table(12)
+        empty = replace(empty, **{part: getattr(empty, part)[:0] for part in ("tile", "field", "pixels")})
+        write_scores(folder, "scores.json", replace(scores, mask=Mask("dataset", empty.mask_hash)), empty)
+
+    printed = dwplus("compare", "one", "two", "--metric", "oa", "--source", "sandbox")[1]
+    document = dwplus("compare", "one", "two", "--metric", "oa", "--json", "--source", "sandbox")[1]
+
+    assert printed.splitlines()[2].split()[3:8] == ["OA", "-", "-", "-", "-"]
+    (row,) = json.loads(document, parse_constant=pytest.fail)["comparisons"]  # JSON has no NaN
+    assert [row[key] for key in ("difference", "low", "high", "p", "p_holm")] == [None] * 5
+
+
+def test_runs_of_other_classes_are_refused_with_one_of_them(dwplus: Run, root: DataRoot) -> None:
+    lay_out(root, "one", tiles=12)
+    folder = RunFolder(lay_out(root, "two", tiles=12))
+    scores, other = (
+        Scores.from_dict(folder.read_json("scores.json")),
+        replace(a_table(12), names=("water", "ice", "crops")),
+    )
+    write_scores(folder, "scores.json", replace(scores, mask=Mask("dataset", other.mask_hash)), other)
+
+    code, _, err = dwplus("compare", "one", "two", "--source", "sandbox")
+
+    assert code == 2
+    assert "their classes differ (3 entries with trees and 3 entries with ice)" in err

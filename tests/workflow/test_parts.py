@@ -11,6 +11,7 @@ from dwplus.model.scores.kept import write_scores
 from dwplus.model.scores.tile_table import TileTable
 from dwplus.model.training_range import OutsideCounts
 from dwplus.workflow.pages.parts import extremes, parts_of_runs, table_of
+from dwplus.workflow.pages.runs import Faults
 from support.runs import make_run
 from support.scored import THREE, a_table, counts, record
 
@@ -56,11 +57,23 @@ def test_groupings_that_do_not_part_the_tiles_are_left_out():
 
 
 def test_a_run_of_an_earlier_version_has_no_parts(tmp_path: Path):
-    run = make_run("one", folder=tmp_path)
-    assert table_of(run) is None
+    run, faults = make_run("one", folder=tmp_path), Faults()
+    assert table_of(run, faults) is None
 
     kept = write_scores(RunFolder(tmp_path), "scores.json", run.scores, table([1, 2]))
 
-    found = table_of(replace(run, scores=kept))
+    found = table_of(replace(run, scores=kept), faults)
     assert found is not None
+    assert faults.sentences == {}
     assert np.array_equal(found.sums.hit, table([1, 2]).sums.hit)
+
+
+def test_counts_of_tiles_that_are_damaged_are_a_fault_that_the_report_names(tmp_path: Path):
+    run, faults = make_run("one", folder=tmp_path), Faults()
+    kept = write_scores(RunFolder(tmp_path), "scores.json", run.scores, table([1, 2]))
+    (tmp_path / "scores.tiles.parquet").write_bytes(b"PAR1")
+
+    assert table_of(replace(run, scores=kept), faults) is None
+
+    (sentence,) = faults.sentences["one"]
+    assert "scores.tiles.parquet is not the file that the scores beside it were computed from" in sentence

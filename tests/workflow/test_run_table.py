@@ -11,7 +11,9 @@ from dwplus.model.run_config import Computing
 from dwplus.model.runs import RunFolder
 from dwplus.pipeline.dataset.root import DataRoot
 from dwplus.workflow.pace import Pace
-from dwplus.workflow.run_table import computed_on, different, run_rows
+from dwplus.workflow.pages.runs import scored_runs
+from dwplus.workflow.pages.sections.origin import run_origin
+from dwplus.workflow.run_table import computed_on, different, run_rows, settings_of_run
 from support.fixture_types import LayOut, Run
 from support.runs import lay_out, make_run
 
@@ -105,3 +107,23 @@ def test_pace_is_that_of_the_last_two_minutes() -> None:
     assert said[1] == "0.0133 samples/s, 2 hours left"  # 18 batches of 300 s
     assert said[15] == "0.4 samples/s, 40 seconds left"  # the slow one is long past
     assert said[19] == "0.4 samples/s, 1 second left"
+
+
+def test_an_average_of_runs_has_no_settings_of_a_training(root: DataRoot) -> None:
+    config = replace(make_run("mean").config, train={"ensemble": [{"run": "one"}, {"run": "two"}]})
+
+    settings = settings_of_run(config)
+
+    assert settings["model"] == "average of one, two"
+    assert {"epochs", "lr", "batch", "seed", "ensemble"} & {*settings} == set()
+
+
+def test_an_average_of_runs_lacks_no_curves_in_the_report(root: DataRoot) -> None:
+    run = make_run("mean")
+    config = replace(run.config, train={"ensemble": [{"run": "one"}, {"run": "two"}]})
+    (lay_out(replace(run, config=config), root.runs) / "metrics.jsonl").unlink()
+
+    mean = next(found for found in scored_runs(root) if found.name == "mean")
+
+    assert mean.faults == ()
+    assert run_origin(mean).trained == "average of one, two"

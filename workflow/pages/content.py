@@ -135,7 +135,7 @@ def _names_by(summaries: Sequence[dict[str, Any]], words: Callable[[dict[str, An
 
 def _of_pictures(runs: Sequence[Run], drawing: Drawing, classes: ClassTable, mark: str) -> dict[str, Any]:
     shown = drawn_runs(runs, groups_of({run.name: run.config for run in runs}))
-    by_name = {run.name: table for run in best_first(runs) if (table := table_of(run)) is not None}
+    by_name = {run.name: table for run in best_first(runs) if (table := table_of(run, drawing.faults)) is not None}
     of_extremes = [run.name for run in shown if run.name in by_name][:WITH_EXTREMES]
     views, best_and_worst = drawing.views(shown, {name: by_name[name] for name in of_extremes})
     parts, left = parts_of_runs(list(by_name.items())), len(runs) - len(shown)

@@ -13,8 +13,7 @@ from ...model.runs import RunFolder
 from ...model.scores.groups import GROUPS, Group, grouped, ranked
 from ...model.scores.kept import read_table
 from ...model.scores.tile_table import TileTable
-from ...pipeline.errors import DataError
-from .runs import Run
+from .runs import Faults, Run
 
 EXTREMES = 3
 """Best tiles, and worst tiles, that are drawn of a run."""
@@ -33,12 +32,11 @@ class Parts:
     groups: dict[str, list[Group]]
 
 
-def table_of(run: Run) -> TileTable | None:
-    """The counts of tiles of a run; None where there are none that belong to its scores."""
-    try:
-        return read_table(RunFolder(run.folder), run.scores)
-    except DataError:
+def table_of(run: Run, faults: Faults) -> TileTable | None:
+    """The counts of tiles of a run; None where its scores name none, or where they cannot be read, which is a fault."""
+    if run.scores.tiles_file is None:
         return None
+    return faults.attempt(run, lambda: read_table(RunFolder(run.folder), run.scores), None)
 
 
 def parts_of_runs(tables: Sequence[tuple[str, TileTable]]) -> list[Parts]:

@@ -144,7 +144,7 @@ def _scored_run(root: DataRoot, path: Path) -> Run:
             f"{path} is of {count_of(len(scores.matrix.names), 'class', 'classes')}, the run of "
             f"{len(config.data.classes)}; score the run again, with '{root.command(f'dwplus score runs/{name}')}'"
         )
-    rows, faults = _epoch_rows(folder)
+    rows, faults = _epoch_rows(folder) if config.has_training else ([], ())
     if not folder.complete:
         faults = (*faults, f"{folder.weights} is missing: no predictions are drawn; resume with 'dwplus train'")
     return Run(name, path.parent, config, scores, rows, faults)

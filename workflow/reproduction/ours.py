@@ -28,7 +28,7 @@ from ...pipeline.spec.classes import DYNAMIC_WORLD
 from ...pipeline.spec.recipe import Recipe
 from ...pipeline.spec.sources import Source
 from ...pipeline.spec.tiles import RESOLUTION_M, TILE_SIZE_PX
-from ..beside import SCORES
+from ..beside import file_of_map
 from ..pages.comparison import cost_rows, rows_of
 from ..pages.runs import Run
 from ..seeds import groups_of
@@ -207,10 +207,11 @@ def _scores(root: DataRoot, runs: Sequence[Run], *, synthetic: bool) -> Iterator
 
 def _of_dynamic_world(root: DataRoot) -> Iterator[tuple[tuple[str, str], Ours]]:
     folder = root.folder / "products" / "dynamic-world"
-    if not (folder / SCORES).is_file():
+    name = file_of_map("test")
+    if not (folder / name).is_file():
         return
     try:
-        scores = BesideScores.from_dict(RunFiles(folder).read_json(SCORES))
+        scores = BesideScores.from_dict(RunFiles(folder).read_json(name))
     except DataError:
         return  # the table of maps says that it cannot be read
     bounds, synthetic = _bounds(scores.intervals), Source.of(scores.source).synthetic

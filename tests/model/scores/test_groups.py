@@ -103,3 +103,18 @@ def test_intervals_of_the_overall_scores_alone_are_the_same():
         assert some.intervals.values == {metric.key: every.intervals.values[metric.key] for metric in overall()}
         assert not any(some.intervals.classes.values())
         assert some.counts.scores() == every.counts.scores()
+
+
+def test_seasons_come_as_the_year_goes_and_a_name_of_blanks_is_a_name():
+    # Given tiles of July, April and January in Europe, and one in the tropics.
+    facts = [{"date": date(2019, 7, 1)}, {"date": date(2019, 4, 1)}, {"date": date(2019, 1, 1)}, {"lat": 5.0}]
+    records = [record(n, annotator=" ", **one) for n, one in enumerate(facts)]
+    table = TileTable.of(records, [counts(np.eye(3))] * 4, THREE)
+
+    assert [group.name for group in grouped(table, "season")] == [
+        "winter",
+        "spring",
+        "summer",
+        "tropics, June to August",
+    ]
+    assert [group.name for group in grouped(table, "annotator")] == [" "]

@@ -61,6 +61,8 @@ def run_origin(run: Run) -> RunOrigin:
     trained = f"{epochs}, seed {config.train.get('seed')}, protocol {config.data.protocol}"
     if config.published is not None:
         trained = f"trained elsewhere: {config.published.origin}"
+    elif config.members:
+        trained = config.network_title
     versions = last.versions if last else {}
     return RunOrigin(
         run.name,

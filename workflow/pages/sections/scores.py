@@ -25,7 +25,7 @@ def run_summary(run: Run, faults: Faults | None = None) -> dict[str, Any]:
     scores = run.scores
     return {
         "name": run.name,
-        "model": run.config.model,
+        "model": run.config.network_title,
         "inputs": run.inputs,
         "params": faults.attempt(run, lambda: parameters_of(run), None),
         "split": scores.split,
