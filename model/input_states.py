@@ -74,6 +74,8 @@ def _of_state(name: str, state: str) -> str:
     return f"{name}_{state}"
 
 
+# Not compiled itself: which samples go together depends on their pixels. What they go through is compiled.
+@torch.compiler.disable(recursive=False)  # type: ignore[no-untyped-call,untyped-decorator]  # torch has no types here
 def _by_state(
     network: nn.Module,
     norms: Sequence[_BatchNorm],
