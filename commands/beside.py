@@ -41,9 +41,11 @@ def write_beside(
     rows = select_rows(root.manifest().rows, selection)
     if dry_run:
         complete = {tile for tile, row in root.ledger().items() if row.state == "done"}
-        tiles = sum(row.tile.id in complete for row in rows)
-        requests = count_of(tiles * len(layers), "request")
-        click.echo(f"{root}: at most {requests}, one for each layer of {count_of(tiles, 'tile')}")
+        shapes = [row.tile.shape for row in rows if row.tile.id in complete]
+        requests, tiles = count_of(len(shapes) * len(layers), "request"), count_of(len(shapes), "tile")
+        most = sum(layer.most_bytes(shape) for layer in layers for shape in shapes) / 1e6
+        size = f"{most / 1000:,.1f} GB" if most >= 1000 else f"{most:.1f} MB"
+        click.echo(f"{root}: at most {requests}, one for each layer of {tiles}, and {size}")
         return
     source = options["source"] if options["source"] != "auto" else root.folder.name
     with set_up({**options, "source": source, "pilot": None}) as (_, setup):

@@ -83,7 +83,9 @@ def budget_options(function: Any) -> Any:
     help="Write public land-cover maps of complete tiles into products/, beside the shards: Dynamic World, ESA "
     "WorldCover, ESRI.",
 )
-@click.option("--dry-run", is_flag=True, help="Show tiles, requests, download size and time; contact nothing.")
+@click.option(
+    "--dry-run", is_flag=True, help="Show tiles, requests, download size and, of shards, time; contact nothing."
+)
 @click.option(
     "--pilot",
     type=click.IntRange(1),

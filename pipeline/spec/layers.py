@@ -82,6 +82,10 @@ class Layer:
     nodata: int
     product: Product | None = None
 
+    def most_bytes(self, shape: tuple[int, int]) -> int:
+        """Bytes of a tile of ``shape`` (H, W) without compression: as much as a response can have."""
+        return len(self.bands) * np.dtype(self.dtype).itemsize * shape[0] * shape[1]
+
     @property
     def by_scene(self) -> bool:
         """Whether it belongs to the scene of the label, not to a year."""

@@ -123,10 +123,13 @@ def test_a_file_that_changed_is_one_line_with_the_command_to_run(data_root: LayO
 
 
 def test_the_command_names_what_would_be_requested(dwplus: Run, data_root: LayOut, tmp_path: Path) -> None:
-    data_root(train=1, test=2)
+    root = data_root(train=1, test=2)
 
     code, printed, _ = dwplus("build", "--l1c", "--products", "--split", "test", "--source", "sandbox", "--dry-run")
 
     assert code == 0
-    assert "at most 8 requests, one for each layer of 2 tiles" in printed
+    # Nine bands of two bytes and three maps of one byte a pixel.
+    height, width = root.manifest().rows[0].tile.shape
+    most = 2 * height * width * (9 * 2 + 3) / 1e6
+    assert f"at most 8 requests, one for each layer of 2 tiles, and {most:.1f} MB" in printed
     assert not (tmp_path / "data" / "sandbox" / "l1c").exists()
