@@ -88,7 +88,12 @@ def outside_range(pixels: NDArray[np.uint16], ranges: StoredRange) -> NDArray[np
     Returns:
         bool of the same shape.
     """
-    return np.stack([_beyond(band, place, ranges) & (band != NODATA) for place, band in enumerate(pixels)])
+    return np.stack([_outside(band, place, ranges) for place, band in enumerate(pixels)])
+
+
+def _outside(band: NDArray[np.uint16], place: int, ranges: StoredRange) -> NDArray[np.bool_]:
+    found: NDArray[np.bool_] = _beyond(band, place, ranges) & (band != NODATA)
+    return found
 
 
 def _beyond(band: NDArray[np.uint16], place: int, ranges: StoredRange) -> NDArray[np.bool_]:
@@ -116,7 +121,9 @@ def bands_outside(
     """
     found = np.zeros(valid.shape, dtype=np.uint8)
     if ranges is not None:
-        found += outside_range(np.concatenate(inputs), ranges).sum(axis=0, dtype=np.uint8)
+        # Band by band: a row of windows of a scene is 135 MB.
+        for place, band in enumerate(band for bands in inputs for band in bands):
+            found += _outside(band, place, ranges)
     found[~valid] = NO_DATA
     return found
 

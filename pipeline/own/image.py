@@ -29,8 +29,7 @@ _MOST_OFF = 0.2
 """Share by which the pixels of an image may be larger or smaller than those that networks are trained on."""
 
 _PIXELS_AT_ONCE = 6_000_000
-"""Of one band, for which physical values take 200 MB: a row of windows of a Sentinel-2 scene, so that each block of a
-file is decoded once."""
+"""Of one band: a row of windows of a Sentinel-2 scene, so that each block of a file is decoded once."""
 
 _SAMPLE_PX = 256
 """Side of the picture of the whole image by which its units are judged."""
@@ -94,7 +93,7 @@ class Image:
             DataError: a file is damaged, or its values are none of their unit.
         """
         stored = np.zeros((len(bands), stop - start, self.shape[1]), dtype=np.uint16)
-        # Physical values take eight times the room of stored ones: band by band, and some rows at a time.
+        # Values of a file take twice the room of stored ones: band by band, and some rows at a time.
         step = max(1, _PIXELS_AT_ONCE // self.shape[1])
         for first in range(start, stop, step):
             rows = self._rows(first, min(stop, first + step))
@@ -191,11 +190,19 @@ def _check_grid(name: str, grid: RasterGrid) -> None:
 
 def has_data(*stored: NDArray[np.uint16]) -> NDArray[np.bool_]:
     """Where every band has data: bool (H, W)."""
-    found: NDArray[np.bool_] = np.logical_and.reduce([(one != NODATA).all(axis=0) for one in stored if len(one)])
+    found: NDArray[np.bool_] = np.logical_and.reduce([_complete(one) for one in stored if len(one)])
     return found
 
 
 def has_either(*stored: NDArray[np.uint16]) -> NDArray[np.bool_]:
     """Where at least one input has data in all its bands: bool (H, W)."""
-    found: NDArray[np.bool_] = np.logical_or.reduce([(one != NODATA).all(axis=0) for one in stored if len(one)])
+    found: NDArray[np.bool_] = np.logical_or.reduce([_complete(one) for one in stored if len(one)])
+    return found
+
+
+def _complete(bands: NDArray[np.uint16]) -> NDArray[np.bool_]:
+    """Where all bands have data: (bands, H, W) -> (H, W), without a copy of all of them."""
+    found: NDArray[np.bool_] = bands[0] != NODATA
+    for band in bands[1:]:
+        found &= band != NODATA
     return found

@@ -157,13 +157,6 @@ def physical_of(tile: Tile, product: Product, method: Resampling) -> NDArray[np.
     return out
 
 
-def physical_band(tile: Tile, product: Product, band: str, method: Resampling) -> NDArray[np.float64]:
-    """The same of one band: float64 (H, W), NaN = no data, also where the product lacks the band."""
-    if band not in product.bands:
-        return np.full(tile.shape, np.nan)
-    return _of_file(tile, product, product.bands[band].path, [band], method)[0]
-
-
 def stored_band(tile: Tile, product: Product, band: str, method: Resampling) -> NDArray[np.uint16]:
     """Stored values of one band of a product on the grid of a tile: uint16 (H, W), 0 = no data.
 
@@ -173,14 +166,25 @@ def stored_band(tile: Tile, product: Product, band: str, method: Resampling) -> 
     Raises:
         DataError: the file is damaged, or its values are none of their unit.
     """
-    if band in product.bands:
-        place = product.bands[band]
-        # Values of power are judged pixel by pixel (``misread``).
-        numbers = None if place.unit.power else whole_numbers(place.path, place.number, tile)
-        if numbers is not None:
-            stored: NDArray[np.uint16] = _stored_numbers(band, place.unit, numbers.dtype.name)[_places(numbers)]
-            return stored
-    return BANDS[band].stored(physical_band(tile, product, band, method))
+    stored = np.full(tile.shape, NODATA, dtype=np.uint16)
+    if band not in product.bands:
+        return stored
+    place = product.bands[band]
+    # Values of power are judged pixel by pixel (``misread``).
+    numbers = None if place.unit.power else whole_numbers(place.path, place.number, tile)
+    table = None if numbers is None else _stored_numbers(band, place.unit, numbers.dtype.name)
+    values = _values_of(tile, product, place.path, [band], method)[0] if numbers is None else numbers
+    # Physical values, and places in a table, take several times the room of stored ones: some rows at a time.
+    for start in range(0, len(stored), _ROWS_AT_ONCE):
+        rows = slice(start, start + _ROWS_AT_ONCE)
+        if table is None:
+            stored[rows] = BANDS[band].stored(place.unit.physical(values[rows]))
+        else:
+            stored[rows] = table[_places(values[rows])]
+    return stored
+
+
+_ROWS_AT_ONCE = 64
 
 
 @lru_cache(maxsize=32)
@@ -203,15 +207,21 @@ def _of_file(
     tile: Tile, product: Product, path: Path, bands: Sequence[str], method: Resampling
 ) -> list[NDArray[np.float64]]:
     """Bands of one file of a product, float64 (H, W) each."""
+    values = _values_of(tile, product, path, bands, method)
+    return [product.bands[band].unit.physical(one) for band, one in zip(bands, values, strict=True)]
+
+
+def _values_of(
+    tile: Tile, product: Product, path: Path, bands: Sequence[str], method: Resampling
+) -> NDArray[np.float32]:
+    """The same in the units of the file, float32 (bands, H, W), NaN = no data."""
     places = [product.bands[band] for band in bands]
     values = resampled(path, [one.number for one in places], [one.unit for one in places], tile, method)
-    found = []
-    for one, band in zip(places, values, strict=True):
-        fault = misread(band, one.unit)
+    for place, one in zip(places, values, strict=True):
+        fault = misread(one, place.unit)
         if fault:
             raise BrokenRuleError(f"{product.name} on tile {tile.id}: {fault}; say --s1-unit dB", rule="s1-linear")
-        found.append(one.unit.physical(band))
-    return found
+    return values
 
 
 def _check(tile: Tile, taken: Taken, *, accept_offset: bool) -> None:

@@ -22,7 +22,6 @@ from ...model.run_config import RunConfig
 from ...model.score import LoadedRun
 from ...model.training_range import NO_DATA
 from ...pipeline.errors import UsageError
-from ...pipeline.machine import keep_freed_memory
 from ...pipeline.progress import Progress
 from ...pipeline.raster.class_map import PROBABILITY_STEPS, UNKNOWN_CONFIDENCE, UNKNOWN_PROBABILITY, tags_of
 from ...pipeline.spec.classes import CODE_UNMARKED
@@ -214,7 +213,6 @@ def _compute(work: MapWork, numbers: range, progress: Progress) -> None:
     todo = _runs([number for number in numbers if rows.finished(number).start not in kept])
     if not todo:
         return
-    keep_freed_memory()
     classifier = Classifier(work.run, tta=options.tta, calibration=work.calibration)
     with progress.stage("Mapping", total, unit="rows") as step:
         if done:
@@ -243,8 +241,8 @@ def _held(work: MapWork, windows: WindowRows, start: int, probabilities: Probabi
     """What is kept of finished rows."""
     pictures, stop = work.image.pictures, start + probabilities.shape[1]
     seen = windows.seen(start, stop)
-    # Those of several pictures are sums over the pictures that show a pixel.
-    mean: Probabilities = np.divide(probabilities, np.maximum(seen, 1) if pictures > 1 else 1)
+    # Those of several pictures are sums over the pictures that show a pixel; those of one are not copied.
+    mean: Probabilities = probabilities if pictures == 1 else np.divide(probabilities, np.maximum(seen, 1))
     held = _decided(mean, seen > 0)
     held["outside"] = np.where(seen, windows.outside(start, stop), NO_DATA).astype(np.uint8)
     if pictures > 1:
