@@ -31,14 +31,12 @@ import torch
 from dwplus.model.blocks.layers import ReducedAttention
 from dwplus.model.maps.classifier import Classifier
 from dwplus.model.maps.windows import MARGIN_PX, OVERLAP_PX, STEP_PX, WINDOW_PX
-from dwplus.model.score import LoadedRun, load
-from dwplus.pipeline.dataset.root import DataRoot
+from dwplus.model.score import LoadedRun
 from dwplus.pipeline.own.image import has_data
-from dwplus.pipeline.spec.recipe import Recipe
 from numpy.typing import NDArray
 from rigs import arguments
-from rigs.map_inputs import Held, untrained
-from rigs.map_places import places
+from rigs.map_inputs import Held
+from rigs.map_places import places, run_and_recipe
 from torch import Tensor, nn
 
 DISTANCES = ((0, 1), (2, 3), (4, 7), (8, 15), (16, 31), (32, 63), (64, 127), (128, 191))
@@ -283,12 +281,7 @@ def main() -> None:
     parser.add_argument("--pixels", type=Path, help="folder in which downloaded pixels are kept")
     options = arguments.parse(parser, places=1, size=768)
     torch.set_num_threads(1)
-    if options.run is None:
-        run, recipe = untrained(), Recipe(half_window_days=12)
-        print("a network that nobody trained answers: figures mean nothing")
-    else:
-        run = load(options.run, device="cpu")
-        recipe = DataRoot.at(options.run.resolve().parent.parent).recipe() or Recipe()
+    run, recipe = run_and_recipe(options.run)
     curves = np.zeros((len(OFFSETS), len(DISTANCES), 2), dtype=np.int64)
     fars = np.zeros((len(HELD), len(FAR_DISTANCES), 2), dtype=np.int64)
     changes = np.zeros((len(SETTINGS), len(SHIFTS), 2, 2), dtype=np.int64)

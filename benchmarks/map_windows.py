@@ -27,14 +27,12 @@ import numpy as np
 from dwplus.model.maps.classifier import Classifier
 from dwplus.model.maps.mosaic import finished_rows
 from dwplus.model.maps.windows import OVERLAP_PX, WINDOW_PX, Axis, axis
-from dwplus.model.score import LoadedRun, load
-from dwplus.pipeline.dataset.root import DataRoot
-from dwplus.pipeline.spec.recipe import Recipe
+from dwplus.model.score import LoadedRun
 from dwplus.workflow.maps.window_rows import WindowRows
 from numpy.typing import NDArray
 from rigs import arguments
-from rigs.map_inputs import Held, untrained
-from rigs.map_places import Place, places
+from rigs.map_inputs import Held
+from rigs.map_places import Place, places, run_and_recipe
 
 BLOCK_PX = 128
 BORDER_PX = 128
@@ -288,12 +286,7 @@ def main() -> None:
     parser.add_argument("--overlap", type=int, default=OVERLAP_PX, help="of windows, px")
     parser.add_argument("--pixels", type=Path, help="folder in which downloaded pixels are kept")
     options = arguments.parse(parser, places=1, size=768, shifts=1)
-    if options.run is None:
-        run, recipe = untrained(), Recipe(half_window_days=12)
-        print("a network that nobody trained answers: figures mean nothing")
-    else:
-        run = load(options.run, device="cpu")
-        recipe = DataRoot.at(options.run.resolve().parent.parent).recipe() or Recipe()
+    run, recipe = run_and_recipe(options.run)
     counts = Counts()
     with tempfile.TemporaryDirectory() as name:
         folder = options.pixels or Path(name)

@@ -14,10 +14,12 @@ import numpy as np
 import shapely
 from dwplus.local_ee.launch import LocalEarthEngine
 from dwplus.local_ee.scene import Scene
+from dwplus.model.score import LoadedRun, load
 from dwplus.pipeline.areas.blocks import Cache, Sought, download, parts_of
 from dwplus.pipeline.areas.grids import ZoneGrid
 from dwplus.pipeline.areas.image import AreaImage
 from dwplus.pipeline.areas.scenes import Choice, Day, days_of_area, tile_of
+from dwplus.pipeline.dataset.root import DataRoot
 from dwplus.pipeline.earthengine.configuration import Configuration
 from dwplus.pipeline.earthengine.connection import connect
 from dwplus.pipeline.earthengine.graphs import area_search
@@ -30,11 +32,19 @@ from dwplus.pipeline.spec.recipe import Recipe
 from dwplus.pipeline.spec.tiles import RESOLUTION_M
 from numpy.typing import NDArray
 
-from rigs.map_inputs import Held
+from rigs.map_inputs import Held, untrained
 from rigs.planet_views import Sandbox
 
 DAY = date(2024, 7, 1)
 _WINDOW = timedelta(days=15)
+
+
+def run_and_recipe(folder: Path | None) -> tuple[LoadedRun, Recipe]:
+    """The run of a folder below a data root, and how that was built; None: a network that nobody trained."""
+    if folder is None:
+        print("a network that nobody trained answers: figures mean nothing")
+        return untrained(), Recipe(half_window_days=12)
+    return load(folder, device="cpu"), DataRoot.at(folder.resolve().parent.parent).recipe() or Recipe()
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,13 @@ from dwplus.pipeline.own.pixels_dates import Dates
 from dwplus.pipeline.own.pixels_products import Rules, find_products
 from dwplus.pipeline.own.pixels_units import Said
 from dwplus.pipeline.spec.bands import PRESETS, S2_BANDS
+from dwplus.pipeline.spec.radar import Radar
 
 from support.own_tiles import own_tile, s1_values, s2_values, write_raster
 
 BANDS = (*PRESETS["ms10"], "VV", "VH")
+YEAR = Radar("sigma0", "dB", None, ("ASCENDING", "DESCENDING"))
+"""How their Sentinel-1 was made, as a run has to have been trained on it."""
 
 
 def write_image(folder: Path, height: int, width: int, *, empty_rows: int = 0, seed: int = 0) -> list[Path]:

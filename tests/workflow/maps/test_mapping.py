@@ -33,25 +33,11 @@ from dwplus.workflow.maps.rasters import MapMade
 from dwplus.workflow.maps.record import read_map
 from dwplus.workflow.maps.settings import MapOptions, check_fits
 from support.fixture_types import Run as CommandLine
-from support.map_images import BANDS, open_image, write_image
+from support.map_images import BANDS, YEAR, open_image, write_image
 from support.own_tiles import own_tile, s2_values, write_raster
 from support.runs import lay_out, make_run
 
-YEAR = Radar("sigma0", "dB", None, ("ASCENDING", "DESCENDING"))
 LAYERS = ["classes", "confidence", "colour", "vv"]
-
-
-@pytest.fixture(scope="module")
-def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A network that nobody trained, on real pixels by its settings."""
-    made = make_run("net")
-    data = replace(made.config.data, source="user:own", radars=(YEAR,))
-    return lay_out(replace(made, config=replace(made.config, data=data)), tmp_path_factory.mktemp("runs"))
-
-
-@pytest.fixture(scope="module")
-def run(run_dir: Path) -> LoadedRun:
-    return load(run_dir, device="cpu")
 
 
 def make_map(run: LoadedRun, image: Image, path: Path, *, progress: Any = None, **options: Any) -> MapMade:

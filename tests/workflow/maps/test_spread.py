@@ -9,36 +9,21 @@ from typing import Any
 
 import pytest
 from dwplus.model.run_files import weights_hash
-from dwplus.model.score import LoadedRun, load
+from dwplus.model.score import LoadedRun
 from dwplus.pipeline.cluster import existing_cluster, in_process
 from dwplus.pipeline.dask_workers import Needs
 from dwplus.pipeline.errors import DataError, DwplusError, ServiceError
 from dwplus.pipeline.progress import Silent, Step
-from dwplus.pipeline.spec.radar import Radar
 from dwplus.workflow.machines import Machine
 from dwplus.workflow.maps.mapping import MapWork, map_image, map_work
 from dwplus.workflow.maps.settings import MapOptions
 from dwplus.workflow.maps.spread import _follow, _Order, spread
 from support.dask_processes import dask_processes, pid_after_a_while
 from support.fixture_types import Run as CommandLine
-from support.map_images import open_image, write_image
-from support.runs import lay_out, make_run
+from support.map_images import YEAR, open_image, write_image
 
-YEAR = Radar("sigma0", "dB", None, ("ASCENDING", "DESCENDING"))
 OPTIONS = MapOptions(window=96, overlap=0, page=False, confidence=True)
 """A row of windows for each 64 px."""
-
-
-@pytest.fixture(scope="module")
-def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = make_run("net")
-    data = replace(made.config.data, source="user:own", radars=(YEAR,))
-    return lay_out(replace(made, config=replace(made.config, data=data)), tmp_path_factory.mktemp("runs"))
-
-
-@pytest.fixture(scope="module")
-def run(run_dir: Path) -> LoadedRun:
-    return load(run_dir, device="cpu")
 
 
 def work_of(folder: Path, run: LoadedRun, run_dir: Path, height: int) -> MapWork:
