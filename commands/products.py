@@ -49,7 +49,7 @@ def check_plain(options: Mapping[str, Any], given: str) -> None:
         UsageError: there is one; names it.
     """
     if idle := [f"--{key.replace('_', '-')}" for key, plain in _AS_IT_IS.items() if options[key] != plain]:
-        raise UsageError(f"{', '.join(idle)} cannot be used with {given}, which scores as it is; leave it out")
+        raise UsageError(f"{', '.join(idle)} cannot be used with {given}; leave it out")
 
 
 @dataclass(frozen=True)

@@ -312,7 +312,7 @@ def test_people_are_scored_where_their_label_lies_on_a_test_tile(data_root: LayO
         (("--product", "esri", "runs/one"), "in place of a run"),
         ((), "name a run"),
         (("--product", "esri", "--tta", "--mask", "own"), "--mask, --tta cannot be used with --product, which scores"),
-        (("one", "--shared", "--drop", "auxiliary"), "--drop cannot be used with --shared, which scores as it is"),
+        (("one", "--shared", "--drop", "auxiliary"), "--drop cannot be used with --shared; leave it out"),
         (("one", "--json", "--csv"), "--json and --csv are two forms of one answer"),
     ],
 )
