@@ -311,7 +311,7 @@ def test_people_are_scored_where_their_label_lies_on_a_test_tile(data_root: LayO
         (("--product", "non-experts"), "no label of a non-expert"),
         (("--product", "esri", "runs/one"), "in place of a run"),
         ((), "name a run"),
-        (("--product", "esri", "--tta", "--mask", "own"), "--mask, --tta cannot be used with --product, which scores"),
+        (("--product", "esri", "--tta", "--mask", "own"), "--mask, --tta cannot be used with --product; leave it out"),
         (("one", "--shared", "--drop", "auxiliary"), "--drop cannot be used with --shared; leave it out"),
         (("one", "--json", "--csv"), "--json and --csv are two forms of one answer"),
     ],
