@@ -6,8 +6,11 @@ RUN is the folder of a run that was trained on the sandbox (data/sandbox/runs/NA
 nobody trained, whose figures mean nothing. SANDBOX: pixels are downloaded from the local Earth Engine.
 
 Measured, with the settings of `dwplus predict` but for the overlap, if that is given:
-- *change*: the same ground with windows moved by multiples of 32 px: share of pixels whose class differs, by distance
-  to the nearest line at which a window of either map ends. Bar: at most 1.25 x the share at 64-127 px.
+- *two maps*: the same ground in two maps whose areas begin multiples of 32 px apart: share of pixels whose class
+  differs, up to a window from the border of one of them and further away.
+- *change*: the same with windows that lie in the image and not on the ground, so that all of them are moved: share of
+  pixels whose class differs, by distance to the nearest line at which a window of either map ends. Bar: at most 1.25 x
+  the share at 64-127 px.
 - *seams*: share of neighbouring pixels across a line whose classes differ, against pairs 16-63 px beside it: where
   windows end, where a swath of Sentinel-2 or of Sentinel-1 ends, and the same for stripes of 256 px of two days (or of
   all passes and ascending ones) by turns, which have many more such pairs. Bar: at most 1.1 x.
@@ -28,6 +31,7 @@ from dwplus.model.maps.classifier import Classifier
 from dwplus.model.maps.mosaic import finished_rows
 from dwplus.model.maps.windows import OVERLAP_PX, WINDOW_PX, Axis, axis
 from dwplus.model.score import LoadedRun
+from dwplus.workflow.maps.settings import image_origin
 from dwplus.workflow.maps.window_rows import WindowRows
 from numpy.typing import NDArray
 from rigs import arguments
@@ -47,9 +51,11 @@ Bools = NDArray[np.bool_]
 # --- maps -------------------------------------------------------------------------------------------------------------
 
 
-def codes_of(run: LoadedRun, image: Held, overlap: int, *, window: int = WINDOW_PX) -> NDArray[np.uint8]:
-    """The map of an image: uint8 (H, W), 0 = no data."""
-    rows, columns = axes_of(image.shape, overlap, window)
+def codes_of(
+    run: LoadedRun, image: Held, overlap: int, *, window: int = WINDOW_PX, on_ground: bool = False
+) -> NDArray[np.uint8]:
+    """The map of an image: uint8 (H, W), 0 = no data; windows lie on the ground, as in maps, or in the image."""
+    rows, columns = axes_of(image.shape, overlap, window, image_origin(image) if on_ground else (0, 0))
     windows = WindowRows(Classifier(run), run.config, image, rows, columns, 1)
     found = np.zeros(image.shape, dtype=np.uint8)
     with windows.reading(0, len(rows.starts)):
@@ -61,8 +67,12 @@ def codes_of(run: LoadedRun, image: Held, overlap: int, *, window: int = WINDOW_
     return found
 
 
-def axes_of(shape: tuple[int, int], overlap: int, window: int = WINDOW_PX) -> tuple[Axis, Axis]:
-    rows, columns = (axis(side, size=window, overlap=overlap) for side in shape)
+def axes_of(
+    shape: tuple[int, int], overlap: int, window: int = WINDOW_PX, origin: tuple[int, int] = (0, 0)
+) -> tuple[Axis, Axis]:
+    rows, columns = (
+        axis(side, size=window, overlap=overlap, origin=begin) for side, begin in zip(shape, origin, strict=True)
+    )
     return rows, columns
 
 
@@ -149,14 +159,24 @@ def add_change(
         lines = [*(line - by for line in cuts_of(here)), *cuts_of(there)]
         distances.append(distance_to(lines, there.length))
     distance = np.minimum(distances[0][:, None], distances[1][None])
-    counted = (part > 0) & _inside(part.shape)
+    counted = (part > 0) & _inside(part.shape, min(BORDER_PX, min(part.shape) // 8))
     for share, (low, high) in zip(shares, DISTANCES, strict=True):
         share.add(part != other, counted & (distance >= low) & (distance <= high))
 
 
-def _inside(shape: tuple[int, int]) -> Bools:
+def add_two_maps(near: Share, far: Share, run: LoadedRun, image: Held, shift: tuple[int, int], overlap: int) -> None:
+    """Compare both maps as they are made, up to a window from the border of either and beyond."""
+    here = codes_of(run, image, overlap, on_ground=True)[shift[0] :, shift[1] :]
+    there = codes_of(run, image.without(*shift), overlap, on_ground=True)
+    inside = _inside(here.shape, WINDOW_PX)
+    near.add(here != there, (here > 0) & ~inside)
+    far.add(here != there, (here > 0) & inside)
+
+
+def _inside(shape: tuple[int, int], border: int) -> Bools:
+    """Pixels that lie so far from the border of an image, or in its middle."""
     found = np.zeros(shape, dtype=bool)
-    border = min(BORDER_PX, min(shape) // 8)
+    border = min(border, (min(shape) - 1) // 2)
     found[border:-border, border:-border] = True
     return found
 
@@ -222,6 +242,7 @@ class Counts:
     change: list[Share] = field(default_factory=lambda: [Share() for _ in DISTANCES])
     seams: dict[str, tuple[Share, Share]] = field(default_factory=dict)
     smaller: Share = field(default_factory=Share)
+    two_maps: tuple[Share, Share] = field(default_factory=lambda: (Share(), Share()))
 
     def seam(self, name: str, codes: NDArray[np.uint8], parts: NDArray[Any], where: Bools) -> None:
         across, beside = self.seams.setdefault(name, (Share(), Share()))
@@ -233,6 +254,7 @@ class Counts:
         whole = codes_of(run, image, overlap)
         for shift in shifts:
             add_change(self.change, run, image, whole, shift, overlap)
+            add_two_maps(*self.two_maps, run, image, shift, overlap)
         self.seam("windows end", whole, _between_cuts(whole.shape, overlap), everywhere)
         self.seam("a swath of Sentinel-2 ends", whole, place.shown, everywhere)
         self.seam("a swath of Sentinel-1 ends", whole, place.observations, everywhere)
@@ -259,6 +281,11 @@ def _between_cuts(shape: tuple[int, int], overlap: int) -> NDArray[np.int64]:
 
 
 def report(counts: Counts) -> None:
+    near_border, inside = counts.two_maps
+    print(
+        f"two maps whose areas begin multiples of 32 px apart: {near_border.value:.2%} of {near_border.count:,} pixels "
+        f"up to {WINDOW_PX} px from the border of one differ, {inside.value:.2%} of {inside.count:,} further away"
+    )
     far = counts.change[-1]
     print("share of pixels that change where windows are moved, by distance to the nearest line where one ends")
     for (low, high), share in zip(DISTANCES, counts.change, strict=True):

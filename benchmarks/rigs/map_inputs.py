@@ -127,7 +127,9 @@ class Held:
         """The image without its first rows and columns: windows lie so many pixels further on the same ground."""
         left = {band: values[rows:, columns:] for band, values in self.pixels.items()}
         seen = None if self.visible is None else self.visible[rows:, columns:]
-        return replace(self, pixels=left, visible=seen, name=f"{self.name} without {rows} {columns}")
+        corner = (self.corner[0] + 10.0 * columns, self.corner[1] - 10.0 * rows)
+        name = f"{self.name} without {rows} {columns}"
+        return replace(self, pixels=left, visible=seen, name=name, corner=corner)
 
 
 def write_scene(folder: Path, height: int, width: int, *, noise: bool = True) -> list[Path]:

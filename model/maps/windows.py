@@ -1,9 +1,13 @@
 """Windows along one axis of an image: where they lie, what is kept of each, and how much it counts where two overlap.
 
 A network sees less context near the border of its window, so that the outer ``MARGIN_PX`` are dropped where another
-window has them. Windows begin at multiples of ``STEP_PX``: the coarsest maps of the networks have cells of 32 px, and a
-window that begins elsewhere gives other classes in 5 of 100 pixels. What is kept overlaps by ``overlap`` px and is
-blended with smooth weights, which add up to 1 at each pixel.
+window has them. The coarsest maps of the networks have cells of 32 px, and a window that begins elsewhere than at a
+multiple of ``STEP_PX`` gives other classes in 5 of 100 pixels. What is kept overlaps by ``overlap`` px and is blended
+with smooth weights, which add up to 1 at each pixel.
+
+A network looks at its whole window, so that classes change a little with it. Inner windows therefore lie on the ground
+and not in the image: they begin at multiples of the stride from the origin of the CRS, and two maps that overlap see
+the same windows. The first and the last window of an axis lie at the border of the image.
 
 Comes before ``mosaic``; an image has one ``Axis`` for its rows and one for its columns.
 """
@@ -34,11 +38,13 @@ class Axis:
         length: pixels of the image.
         size: pixels of a window.
         starts: first pixel of each window; the last window may reach beyond the image, where there is no data.
+        shared: pixels that an inner window shares with each neighbour, after the margin is dropped.
     """
 
     length: int
     size: int
     starts: tuple[int, ...]
+    shared: int = 0
 
     @property
     def padded(self) -> int:
@@ -46,11 +52,22 @@ class Axis:
         return self.starts[-1] + self.size
 
     def kept(self, number: int) -> slice:
-        """The part of the image that a window gives: all of it, without the margin where another window goes on."""
+        """The part of the image that a window gives: all of it, without the margin where another window goes on.
+
+        The first and the last window, which lie where the image begins and ends, give no more than inner ones leave.
+        """
         first, last = number == 0, number == len(self.starts) - 1
-        start = self.starts[number] + (0 if first else MARGIN_PX)
+        start = 0 if first else self.starts[number] + MARGIN_PX
         stop = self.length if last else self.starts[number] + self.size - MARGIN_PX
+        if first and self._inner:
+            stop = min(stop, self.starts[1] + MARGIN_PX + self.shared)
+        if last and self._inner:
+            start = max(start, self.starts[-2] + self.size - MARGIN_PX - self.shared)
         return slice(start, min(stop, self.length))
+
+    @property
+    def _inner(self) -> bool:
+        return len(self.starts) > 2
 
     def inside(self, number: int) -> slice:
         """The same part, counted from the beginning of the window."""
@@ -94,7 +111,9 @@ def _rise(distance: NDArray[np.float64], width: int) -> NDArray[np.float64]:
     return risen
 
 
-def axis(length: int, *, size: int = WINDOW_PX, overlap: int = OVERLAP_PX, fixed: bool = False) -> Axis:
+def axis(
+    length: int, *, size: int = WINDOW_PX, overlap: int = OVERLAP_PX, fixed: bool = False, origin: int = 0
+) -> Axis:
     """Windows along ``length`` pixels.
 
     Args:
@@ -102,6 +121,8 @@ def axis(length: int, *, size: int = WINDOW_PX, overlap: int = OVERLAP_PX, fixed
         size: of a window, a multiple of ``STEP_PX``; an image that is smaller gets a smaller window.
         overlap: pixels, at least, that two neighbours share after the margin is dropped.
         fixed: the network takes windows of this size alone, whatever the image's.
+        origin: pixels from the origin of the CRS to the first one of the image; inner windows lie at multiples of their
+            stride from there.
 
     Raises:
         UsageError: the size is no multiple of ``STEP_PX``, or the overlap leaves nothing to move on by.
@@ -116,4 +137,9 @@ def axis(length: int, *, size: int = WINDOW_PX, overlap: int = OVERLAP_PX, fixed
     if whole <= size:
         return Axis(length, size if fixed else whole, (0,))
     last = whole - size
-    return Axis(length, size, (*range(0, last, stride), last))
+    # Two windows are enough: there is no place far from both borders.
+    on_lattice = range(-origin % stride or stride, last, stride) if last > stride else range(0)
+    inner = [start for start in on_lattice if start + size < length]
+    if len(inner) < len(on_lattice):
+        last = on_lattice[-1]  # it reaches the border of the image by itself
+    return Axis(length, size, (0, *inner, last), size - 2 * MARGIN_PX - stride)

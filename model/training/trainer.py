@@ -265,7 +265,7 @@ class Trainer:
             of_views: list[Tensor] = []
             for view, part, batch in self._in_views(read, parts):
                 self.gradient.add(self._drawn(batch, part, epoch, view), last=part is parts[-1])
-                if view == self.config.views - 1:
+                if view == 0:
                     done += 1
                     if self.accelerator.is_main_process:
                         together = len(part.numbers) * self.accelerator.num_processes
@@ -305,13 +305,16 @@ class Trainer:
         raise KeyboardInterrupt
 
     def _in_views(self, read: Iterator[Batch], parts: Sequence[MicroBatch]) -> Iterator[tuple[int, MicroBatch, Batch]]:
-        """View, micro-batch and its samples in the order of computing: all of a step in one view, then in the next."""
+        """View, micro-batch and its samples in the order of computing: all of a step in one view, then in the next.
+
+        Complete samples (view 0) come last: what scores are of most is what the weights were moved for last.
+        """
         views = self.config.views
         # With one view, no batch is kept.
         stored: Iterable[Batch] = (next(read) for _ in parts)
         if views > 1:
             stored = list(stored)
-        for view in range(views):
+        for view in (*range(1, views), 0):
             for part, batch in zip(parts, stored, strict=True):
                 yield view, part, batch
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,14 +87,25 @@ def identity_of(run_hash: str, image: Mapped, options: MapOptions, calibration: 
 
 
 def axes_of(run: RunConfig, image: Mapped, options: MapOptions) -> tuple[Axis, Axis]:
-    """Windows along rows and columns.
+    """Windows along rows and columns, which lie on the ground as those of any other map with these options do.
 
     Raises:
         UsageError: their size or overlap cannot be.
     """
     fixed = run.model in FIXED_WINDOW_NETWORKS
-    rows, columns = (axis(side, size=options.window, overlap=options.overlap, fixed=fixed) for side in image.shape)
+    rows, columns = (
+        axis(side, size=options.window, overlap=options.overlap, fixed=fixed, origin=origin)
+        for side, origin in zip(image.shape, image_origin(image), strict=True)
+    )
     return rows, columns
+
+
+def image_origin(image: Mapped) -> tuple[int, int]:
+    """Row and column, from the origin of the CRS on and southwards, of the first pixel of an image."""
+    a, _, left, _, e, top = image.map_grid.transform
+    # Grids may lie half a pixel beside the multiples of their pixels: all of them are rounded the same way.
+    row, column = (math.floor(place + 0.25) for place in (top / e, left / a))
+    return row - image.map_origin[0], column - image.map_origin[1]
 
 
 def tags_for(

@@ -12,35 +12,41 @@ from dwplus.pipeline.errors import UsageError
 
 LENGTHS = (1, 31, 32, 33, 255, 480, 510, 511, 512, 513, 992, 1000, 1024, 2047)
 OVERLAPS = (0, 1, 31, 32, 64, 100, 255)
+ORIGINS = (0, 31, 416, -4_999_999)
+"""Of images, counted from the origin of their CRS."""
 
 
 @pytest.mark.parametrize("length", LENGTHS)
 @pytest.mark.parametrize("overlap", OVERLAPS)
 def test_kept_parts_cover_every_pixel_with_weights_that_add_up_to_one(length: int, overlap: int) -> None:
-    windows = axis(length, overlap=overlap)
+    for origin in ORIGINS:
+        windows = axis(length, overlap=overlap, origin=origin)
 
-    total = np.zeros(length, dtype=np.float32)
-    for number in range(len(windows.starts)):
-        assert windows.weights(number).min() > 0
-        total[windows.kept(number)] += windows.weights(number)
+        total = np.zeros(length, dtype=np.float32)
+        for number in range(len(windows.starts)):
+            assert windows.weights(number).min() > 0
+            total[windows.kept(number)] += windows.weights(number)
 
-    assert total == pytest.approx(np.ones(length), abs=1e-6)
+        np.testing.assert_allclose(total, 1, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("length", LENGTHS)
 @pytest.mark.parametrize("overlap", OVERLAPS)
-def test_windows_begin_at_multiples_of_32_and_lose_their_margin_on_inner_sides_alone(length: int, overlap: int) -> None:
-    windows = axis(length, overlap=overlap)
+def test_windows_lose_their_margin_on_inner_sides_and_share_the_overlap(length: int, overlap: int) -> None:
+    for origin in ORIGINS:
+        windows = axis(length, overlap=overlap, origin=origin)
 
-    assert all(start % STEP_PX == 0 for start in windows.starts)
-    assert windows.padded - length < STEP_PX
-    for number, start in enumerate(windows.starts):
-        inside = windows.inside(number)
-        assert inside.start == (0 if start == 0 else MARGIN_PX)
-        last = number == len(windows.starts) - 1
-        assert inside.stop == (length - start if last else windows.size - MARGIN_PX)
-    for before, after in zip(range(len(windows.starts)), range(1, len(windows.starts)), strict=False):
-        assert windows.kept(before).stop - windows.kept(after).start >= overlap
+        numbers = range(len(windows.starts))
+        assert windows.padded - length < STEP_PX
+        assert windows.kept(0).start == 0
+        assert windows.kept(numbers[-1]).stop == length
+        for number in numbers[1:-1]:
+            assert windows.inside(number) == slice(MARGIN_PX, windows.size - MARGIN_PX)
+        for before, after in pairwise(numbers):
+            assert windows.starts[before] < windows.starts[after]
+            assert windows.inside(before).stop <= windows.size - MARGIN_PX
+            assert windows.inside(after).start >= MARGIN_PX
+            assert windows.kept(before).stop - windows.kept(after).start >= overlap
 
 
 def test_an_image_of_1000_pixels_by_hand() -> None:
@@ -48,8 +54,39 @@ def test_an_image_of_1000_pixels_by_hand() -> None:
     windows = axis(1000)
 
     assert windows.starts == (0, 416, 512)
-    assert [windows.kept(number) for number in range(3)] == [slice(0, 496), slice(432, 912), slice(528, 1000)]
+    assert [windows.kept(number) for number in range(3)] == [slice(0, 496), slice(432, 912), slice(848, 1000)]
     assert windows.padded == 1024
+
+
+def test_an_image_that_begins_elsewhere_by_hand() -> None:
+    # Multiples of 416 are 416 and 832; seen from pixel 100 on, they are 316 and 732, where the window of the end lies.
+    windows = axis(1300, origin=100)
+
+    assert windows.starts == (0, 316, 732, 800)
+    kept = [slice(0, 396), slice(332, 812), slice(748, 1228), slice(1164, 1300)]
+    assert [windows.kept(number) for number in range(4)] == kept
+
+
+def test_a_window_on_the_ground_that_reaches_the_end_is_the_last_one() -> None:
+    # 1230 px are 1248 in steps of 32, so that the last window would begin at 736: the one at 732 sees all of the image.
+    assert axis(1230, origin=100).starts == (0, 316, 732)
+
+
+@pytest.mark.parametrize(("size", "overlap"), [(512, 64), (512, 0), (512, 255), (256, 64)])
+@pytest.mark.parametrize("moved", [1, 31, 32, 416, 1000])
+def test_far_from_the_border_two_images_have_the_same_windows_and_weights(size: int, overlap: int, moved: int) -> None:
+    here = axis(4000, size=size, overlap=overlap, origin=-77)
+    there = axis(4000 - moved, size=size, overlap=overlap, origin=-77 + moved)
+
+    def by_pixel(windows, pixel: int, origin: int) -> list[tuple[int, float]]:
+        """Absolute start and weight of the windows of a pixel."""
+        place = pixel - origin
+        numbers = [n for n in range(len(windows.starts)) if windows.kept(n).start <= place < windows.kept(n).stop]
+        return [(windows.starts[n] + origin, float(windows.weights(n)[place - windows.kept(n).start])) for n in numbers]
+
+    # A border is felt up to where the first inner window begins, at most a window away from it.
+    for pixel in range(-77 + moved + size, 4000 - 77 - size, 37):
+        assert by_pixel(here, pixel, -77) == by_pixel(there, pixel, -77 + moved)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +136,7 @@ def test_an_answer_that_does_not_depend_on_the_window_comes_back_everywhere(
 
     found = blended(height, width, overlap, image)
 
-    assert found == pytest.approx(image[:, :height, :width], abs=1e-6)
+    np.testing.assert_allclose(found, image[:, :height, :width], rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("cuts", [(0, 1, 99), (0, 2, 3, 99), (0, 1, 2, 3, 99)])

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import rasterio
 import torch
+from affine import Affine
 from dwplus.model.calibration import Calibration, Reliability
 from dwplus.model.metrics import BINS
 from dwplus.model.runs import RunFolder
@@ -75,6 +76,30 @@ def test_a_map_names_its_classes_and_shows_their_colours(tmp_path: Path, run: Lo
     rows = [[cell.text for cell in row] for row in band.iter("Row")]
     assert [int(row[1]) for row in rows] == list(made.pixels)
     assert rows[0][:1] == ["1"]
+
+
+def test_two_images_of_one_place_have_one_map_far_from_their_borders(tmp_path: Path, run: LoadedRun) -> None:
+    """The second file is the first without 37 rows and 65 columns: windows lie on the ground, not in the file."""
+    whole = write_image(tmp_path / "whole", 300, 290)
+    cut = []
+    for path in whole:
+        with rasterio.open(path) as file:
+            moved = file.transform @ Affine.translation(65, 37)
+            values, names, nodata = file.read()[:, 37:, 65:], file.descriptions, file.nodata
+        cut.append(write_raster(tmp_path / "cut" / path.name, values, moved, names=names, nodata=nodata))
+    settings: dict[str, Any] = {"window": 96, "overlap": 0, "probabilities": True}
+
+    for paths in (whole, cut):
+        make_map(run, open_image(paths), paths[0].parent / "map.tif", **settings)
+
+    maps = []
+    for folder, skipped in (("whole", (37, 65)), ("cut", (0, 0))):
+        with rasterio.open(tmp_path / folder / "map.probabilities.tif") as file:
+            maps.append(file.read()[:, skipped[0] :, skipped[1] :])
+    unlike = (maps[0] != maps[1]).any(axis=0)
+    assert unlike[:48].any()  # the network looks at its window
+    assert unlike[:, :48].any()
+    assert not unlike[96:-96, 96:-96].any()
 
 
 def test_pixels_without_data_have_no_class_and_no_confidence(tmp_path: Path, run: LoadedRun) -> None:
