@@ -1,4 +1,4 @@
-"""Checkpoints: how far a training is, with the weights and the optimiser that it had there.
+"""Checkpoints: how far a training is, with the weights and the optimisers that it had there.
 
 Order, augmentation and dropout are functions of seed, epoch and place (``order``), so nothing but counters and
 sums has to be kept beside them.
@@ -62,7 +62,7 @@ class Checkpoints:
     """Writes and reads the checkpoints of a training.
 
     Args:
-        network, optimiser: as the accelerator prepared them.
+        network, optimisers: as the accelerator prepared them.
         minutes: between checkpoints within an epoch.
         mean: of the weights of the last epochs, where they are averaged.
     """
@@ -72,13 +72,13 @@ class Checkpoints:
         folder: RunFolder,
         accelerator: Accelerator,
         network: nn.Module,
-        optimiser: Any,
+        optimisers: Sequence[Any],
         *,
         minutes: float,
         mean: MeanWeights | None = None,
     ) -> None:
         self._mean = mean
-        self._folder, self._accelerator, self._network, self._optimiser = folder, accelerator, network, optimiser
+        self._folder, self._accelerator, self._network, self._optimisers = folder, accelerator, network, optimisers
         self._every_s, self._written = 60 * minutes, time.monotonic()
 
     @property
@@ -91,7 +91,7 @@ class Checkpoints:
         return state
 
     def restore(self) -> Progress:
-        """Give network and optimiser the state of the last checkpoint that is whole, if there is one.
+        """Give network and optimisers the state of the last checkpoint that is whole, if there is one.
 
         Raises:
             DataError: there are some, and none can be read.
@@ -100,7 +100,10 @@ class Checkpoints:
         if state is None:
             return Progress()
         self._accelerator.unwrap_model(self._network).load_state_dict(state["network"])
-        self._optimiser.load_state_dict(state["optimiser"])
+        # Checkpoints of earlier versions have one optimiser for all views.
+        of_each = state.get("optimisers") or [state["optimiser"]] * len(self._optimisers)
+        for optimiser, kept in zip(self._optimisers, of_each, strict=True):
+            optimiser.load_state_dict(kept)
         if self._accelerator.scaler is not None and "scaler" in state:
             self._accelerator.scaler.load_state_dict(state["scaler"])
         if self._mean is not None:
@@ -116,7 +119,8 @@ class Checkpoints:
         if not self._accelerator.is_main_process:
             return
         check_weights(self.weights(), epoch=len(progress.rows) + (progress.steps > 0))
-        state = {**progress.to_state(), "network": self.weights(), "optimiser": self._optimiser.state_dict()}
+        optimisers = [one.state_dict() for one in self._optimisers]
+        state = {**progress.to_state(), "network": self.weights(), "optimisers": optimisers}
         if self._accelerator.scaler is not None:
             state["scaler"] = self._accelerator.scaler.state_dict()
         if self._mean is not None:

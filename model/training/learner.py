@@ -1,4 +1,4 @@
-"""The learner: a network with its first weights, and the optimiser of those that are trained."""
+"""The learner: a network with its first weights, and the optimisers of those that are trained."""
 
 from __future__ import annotations
 
@@ -17,19 +17,20 @@ class Learner(NamedTuple):
 
     Attributes:
         network: on the CPU, not wrapped.
-        optimiser: of its trained weights.
+        optimisers: of its trained weights, one for each view of a crop (``drop_views``). AdamW scales a step by running
+            moments of the gradients, and those of crops without an input are others.
         resting: modules that stay in evaluation mode, since all that they hold is frozen.
         has_aux: the network has an auxiliary head.
     """
 
     network: nn.Module
-    optimiser: torch.optim.Optimizer
+    optimisers: tuple[torch.optim.Optimizer, ...]
     resting: list[nn.Module]
     has_aux: bool
 
 
 def make_learner(config: TrainConfig, begins: Beginning) -> Learner:
-    """A network with weights drawn by the seed, or taken over, and its optimiser.
+    """A network with weights drawn by the seed, or taken over, and its optimisers.
 
     Raises:
         UsageError: settings name parts that the network does not have.
@@ -45,6 +46,13 @@ def make_learner(config: TrainConfig, begins: Beginning) -> Learner:
     resting = freeze(network, fixed - {*run.initial.partly, *run.initial.anew}) if run.initial else []
     if config.compile:
         network.compile()  # in place: the names of the weights stay what they are
-    groups = parameter_groups(network, encoder, config.lr_encoder, decay_all=config.decay_on == "all")
-    optimiser = torch.optim.AdamW(groups, lr=config.lr, weight_decay=config.weight_decay, fused=True)
-    return Learner(network, optimiser, resting, has_aux)
+    optimisers = tuple(
+        torch.optim.AdamW(
+            parameter_groups(network, encoder, config.lr_encoder, decay_all=config.decay_on == "all"),
+            lr=config.lr,
+            weight_decay=config.weight_decay,
+            fused=True,
+        )
+        for _ in range(config.views)
+    )
+    return Learner(network, optimisers, resting, has_aux)

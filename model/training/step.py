@@ -32,7 +32,6 @@ class StepGradient:
         accelerator: of the devices that train together.
         network: as the accelerator prepared it.
         objective: gives sum of losses and number of pixels of a batch.
-        optimiser: as the accelerator prepared it; its gradients are scaled where the accelerator scales (fp16).
         clip_norm: largest norm of the gradient over all weights; None: whatever it is.
     """
 
@@ -42,11 +41,10 @@ class StepGradient:
         network: nn.Module,
         objective: Callable[[Batch], Total],
         *,
-        optimiser: Any = None,
         clip_norm: float | None = None,
     ) -> None:
         self._accelerator, self._network, self._objective = accelerator, network, objective
-        self._optimiser, self._clip_norm = optimiser, clip_norm
+        self._clip_norm = clip_norm
         self._parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
         device = accelerator.device
         # Counts of pixels are exact in float64; Apple's GPUs have none.
@@ -61,8 +59,12 @@ class StepGradient:
             self._accelerator.backward(total.loss * (_SHRUNK * self._accelerator.num_processes))
         self._totals += torch.stack([value.detach().to(self._exact) for value in total])
 
-    def finish(self) -> Tensor:
+    def finish(self, optimiser: Any = None) -> Tensor:
         """Leave the gradient of the mean over the step's pixels in the parameters; 0 where no pixel counts.
+
+        Args:
+            optimiser: that will move the weights, as the accelerator prepared it; needed where the accelerator scales
+                gradients (fp16).
 
         Returns:
             (2,), on the device: sum of the losses and number of pixels, over all processes.
@@ -72,7 +74,7 @@ class StepGradient:
         factor = torch.where(totals[1] > 0, 1 / (_SHRUNK * totals[1].clamp(min=1e-9)), 0.0)
         if self._accelerator.scaler is not None:
             # Also notes gradients that are no numbers: that step is left out, and the scale made smaller.
-            self._accelerator.scaler.unscale_(self._optimiser.optimizer)
+            self._accelerator.scaler.unscale_(optimiser.optimizer)
         gradients = [one.grad for one in self._parameters if one.grad is not None]
         torch._foreach_mul_(gradients, factor.to(gradients[0].dtype))
         if self._clip_norm is not None:

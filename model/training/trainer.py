@@ -1,4 +1,4 @@
-"""The trainer: network, optimiser and loaders, from the last checkpoint through the epochs to the weights.
+"""The trainer: network, optimisers and loaders, from the last checkpoint through the epochs to the weights.
 
 What a step does depends on seed, epoch and the step's number alone, so a run that was killed at any moment resumes from
 its last checkpoint with the same result.
@@ -14,6 +14,7 @@ from typing import NoReturn
 
 import numpy as np
 import torch
+from accelerate.optimizer import AcceleratedOptimizer
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -93,13 +94,13 @@ class Trainer:
             keep_mb=config.keep_mb,
         )
         self.network: nn.Module
-        self.network, self.optimiser = self.accelerator.prepare(learner.network, learner.optimiser)
+        self.network, *self.optimisers = self.accelerator.prepare(learner.network, *learner.optimisers)
         self.mean = MeanWeights(config.average_last, config.epochs) if config.average_last else None
         self.checkpoints = Checkpoints(
             folder,
             self.accelerator,
             self.network,
-            self.optimiser,
+            self.optimisers,
             minutes=config.checkpoint_minutes,
             mean=self.mean,
         )
@@ -125,7 +126,6 @@ class Trainer:
             self.accelerator,
             self.network,
             self.objective,
-            optimiser=self.optimiser,
             clip_norm=config.clip_norm,
         )
 
@@ -193,7 +193,7 @@ class Trainer:
 
         with unchanged_buffers(network), self.accelerator.no_sync(network):
             seconds = times_of(compute)
-        self.optimiser.zero_grad()
+        self.optimisers[0].zero_grad()
         return TimedBatch(read, seconds, batch.label.numel())
 
     def _version(self, batch: Batch, epoch: int, view: int, *, again: Sequence[int] = ()) -> Batch:
@@ -271,8 +271,8 @@ class Trainer:
                         together = len(part.numbers) * self.accelerator.num_processes
                         self.listener.batch(epoch + 1, done, count, together)
                 if part is parts[-1]:
-                    of_views.append(self.gradient.finish())
-                    self._step(self._rate(epoch, step))
+                    of_views.append(self.gradient.finish(self.optimisers[view]))
+                    self._step(self.optimisers[view], self._rate(epoch, step))
             totals.append(of_views[0] if len(of_views) == 1 else torch.stack(of_views).sum(0))
             stop, due = self._is_asked_to_stop(), self.checkpoints.due
             if stop or due or len(totals) == CHECK_LOSS_EVERY or step + 1 == steps:
@@ -331,12 +331,12 @@ class Trainer:
         warmup = self.config.warmup_epochs * steps
         return learning_rate(epoch * steps + step, steps=self.config.epochs * steps, warmup=warmup, lr=self.config.lr)
 
-    def _step(self, lr: float) -> None:
+    def _step(self, optimiser: AcceleratedOptimizer, lr: float) -> None:
         """Move the weights. The rate is set by hand: a prepared scheduler steps once per process."""
-        for group in self.optimiser.param_groups:
+        for group in optimiser.param_groups:
             group["lr"] = lr * group.get("factor", 1.0)
-        self.optimiser.step()
-        self.optimiser.zero_grad()
+        optimiser.step()
+        optimiser.zero_grad()
 
     def _keep(self) -> None:
         """Write the rows, then, where it is due, the checkpoint that makes them final."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,6 +31,7 @@ from dwplus.model.runs import RunFolder
 from dwplus.model.score import load, predict, score
 from dwplus.model.settings import TrainConfig
 from dwplus.model.train import train
+from dwplus.model.training import trainer
 from dwplus.model.training.listener import Position
 from dwplus.model.transfer import counted_axes, plan, read_pretrained
 from dwplus.pipeline.dataset.samples import Sample
@@ -342,12 +344,47 @@ def test_the_weights_move_after_each_view(tmp_path: Path) -> None:
 
     checkpoint = RunFolder(tmp_path).read_checkpoint()
     assert checkpoint is not None
-    # Three steps of ten tiles, in three views.
-    assert {int(one["step"]) for one in checkpoint["optimiser"]["state"].values()} == {9}
+    # Three steps of ten tiles, in three views, of which each has moments of its own.
+    states = [one["state"] for one in checkpoint["optimisers"]]
+    assert [{int(one["step"]) for one in state.values()} for state in states] == [{3}] * 3
+    complete, *others = (torch.cat([one["exp_avg"].flatten() for one in state.values()]) for state in states)
+    assert not any(torch.equal(complete, other) for other in others)
     weights = RunFolder(tmp_path).read_weights()
     tracked = [int(value) for name, value in weights.items() if "num_batches_tracked" in name]
     assert len(tracked) == 3
     assert min(tracked) > 0
+
+
+def test_each_step_ends_with_complete_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    views = []
+
+    def noted(batch: Batch, shares: Shares, *, view: int | None, **place: Any) -> Batch:
+        views.append(view)
+        return version_in_training(batch, shares, view=view, **place)
+
+    monkeypatch.setattr(trainer, "version_in_training", noted)
+    train_here(tmp_path, **DROPS, drop_views=True, epochs=1)
+
+    # Steps of two, two and one micro-batch; what came before is of the time that the training is told to take.
+    assert views[3:] == [1, 1, 2, 2, 0, 0] * 2 + [1, 2, 0]
+
+
+def test_a_checkpoint_of_an_earlier_version_has_one_optimiser_for_all_views(trained: Path, tmp_path: Path) -> None:
+    def stop(now: Position) -> None:
+        if (now.epoch, now.step) == (2, 2):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_here(tmp_path, on_step=stop, checkpoint_minutes=0, **DROPS)
+    folder = RunFolder(tmp_path)
+    state = folder.read_checkpoint()
+    assert state is not None
+    (state["optimiser"],) = state.pop("optimisers")
+    folder.write_checkpoint(1, state, steps=2)
+
+    train_here(tmp_path, **DROPS)
+
+    assert result(tmp_path) == result(trained)
 
 
 def _train_views(rank: int, run_dir: Path) -> None:

@@ -30,7 +30,7 @@ def folder(tmp_path: Path) -> RunFolder:
     folder = RunFolder(tmp_path / "run")
     folder.write_config(RunConfig("0.1.0", "specsar-former-small", to_mapping(config), {"epochs": 1}, CARD))
     folder.write_rows([{"epoch": 1, "loss": 0.5}])
-    folder.write_checkpoint(1, {"rows": [{"epoch": 1}], "network": state, "optimiser": {}})
+    folder.write_checkpoint(1, {"rows": [{"epoch": 1}], "network": state, "optimisers": [{}]})
     folder.write_weights("model.safetensors", state)
     folder.write_json("scores.json", {"miou": 0.5})
     return folder

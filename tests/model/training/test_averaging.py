@@ -61,7 +61,7 @@ def test_a_training_that_averages_ends_with_the_weights_of_one_that_does_not(
     assert result(averaged[0]) == result(plain)
     assert not (plain / AVERAGE_WEIGHTS).exists()
     state = torch.load(plain / "checkpoints/epoch-00003.pt", weights_only=True)
-    assert sorted(state) == ["network", "optimiser", "rows", "within"]
+    assert sorted(state) == ["network", "optimisers", "rows", "within"]
 
 
 def test_statistics_of_batch_norm_are_those_of_the_training_tiles_in_the_averaged_network(tmp_path: Path) -> None:

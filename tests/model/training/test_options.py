@@ -43,7 +43,7 @@ def line(slope: float, **options: Any) -> tuple[nn.Linear, Any, StepGradient]:
     def objective(_batch: Batch) -> Total:
         return Total(network.weight.sum() * slope, torch.tensor(1))
 
-    return network, optimiser, StepGradient(accelerator, network, objective, optimiser=optimiser, **options)
+    return network, optimiser, StepGradient(accelerator, network, objective, **options)
 
 
 def batch() -> Batch:
@@ -73,7 +73,7 @@ def test_scaled_losses_give_the_same_step() -> None:
     for scaler in (None, torch.amp.GradScaler("cpu", init_scale=1024.0)):
         network, optimiser, gradient = line(0.25, clip_norm=10.0, scaler=scaler)
         gradient.add(batch(), last=True)
-        gradient.finish()
+        gradient.finish(optimiser)
         optimiser.step()
 
         assert network.weight.tolist() == [[0.75, 0.75]]
@@ -84,7 +84,7 @@ def test_a_step_that_overflows_is_left_out_and_the_scale_halved() -> None:
     network, optimiser, gradient = line(math.inf, clip_norm=1.0, scaler=scaler)
 
     gradient.add(batch(), last=True)
-    gradient.finish()
+    gradient.finish(optimiser)
     optimiser.step()
 
     assert network.weight.tolist() == [[1.0, 1.0]]
@@ -227,7 +227,7 @@ def test_the_optimiser_of_a_training_follows_the_setting(tmp_path: Path) -> None
     learner = make_learner(config, _begins(run))
 
     decays = {
-        (group["weight_decay"], min(p.ndim, 2)) for group in learner.optimiser.param_groups for p in group["params"]
+        (group["weight_decay"], min(p.ndim, 2)) for group in learner.optimisers[0].param_groups for p in group["params"]
     }
     assert decays == {(0.5, 2), (0.0, 1)}
 
