@@ -41,7 +41,7 @@ from .listener import EpochRow, Listener, Position
 from .objective import Objective
 from .order import Cut, EpochOrder, MicroBatch
 from .pictures import is_due, keep_picture
-from .schedule import learning_rate
+from .schedule import LOST_INPUT_FACTOR, learning_rate
 from .signals import StopRequest
 from .step import StepGradient
 from .trackers import send_row, start_tracker
@@ -272,7 +272,7 @@ class Trainer:
                         self.listener.batch(epoch + 1, done, count, together)
                 if part is parts[-1]:
                     of_views.append(self.gradient.finish(self.optimisers[view]))
-                    self._step(self.optimisers[view], self._rate(epoch, step))
+                    self._step(self.optimisers[view], self._rate(epoch, step, view))
             totals.append(of_views[0] if len(of_views) == 1 else torch.stack(of_views).sum(0))
             stop, due = self._is_asked_to_stop(), self.checkpoints.due
             if stop or due or len(totals) == CHECK_LOSS_EVERY or step + 1 == steps:
@@ -325,11 +325,12 @@ class Trainer:
         version = self._version(batch_to(batch, self.accelerator.device), epoch, view, again=again)
         return version if part.counts else version._replace(label=torch.full_like(version.label, IGNORE))
 
-    def _rate(self, epoch: int, step: int) -> float:
+    def _rate(self, epoch: int, step: int, view: int = 0) -> float:
         """Learning rate of a step of an epoch, both from 0."""
         steps = self.order.steps
         warmup = self.config.warmup_epochs * steps
-        return learning_rate(epoch * steps + step, steps=self.config.epochs * steps, warmup=warmup, lr=self.config.lr)
+        lr = self.config.lr * (LOST_INPUT_FACTOR if view else 1.0)
+        return learning_rate(epoch * steps + step, steps=self.config.epochs * steps, warmup=warmup, lr=lr)
 
     def _step(self, optimiser: AcceleratedOptimizer, lr: float) -> None:
         """Move the weights. The rate is set by hand: a prepared scheduler steps once per process."""

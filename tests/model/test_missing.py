@@ -349,6 +349,8 @@ def test_the_weights_move_after_each_view(tmp_path: Path) -> None:
     assert [{int(one["step"]) for one in state.values()} for state in states] == [{3}] * 3
     complete, *others = (torch.cat([one["exp_avg"].flatten() for one in state.values()]) for state in states)
     assert not any(torch.equal(complete, other) for other in others)
+    rate, *lower = (one["param_groups"][0]["lr"] for one in checkpoint["optimisers"])
+    assert lower == pytest.approx([0.3 * rate] * 2)
     weights = RunFolder(tmp_path).read_weights()
     tracked = [int(value) for name, value in weights.items() if "num_batches_tracked" in name]
     assert len(tracked) == 3
