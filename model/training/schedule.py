@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-
 LOST_INPUT_FACTOR = 0.3
 """On the learning rate of a view without an input: complete crops, which most maps are made of, lead. Chosen by trial
 (``docs/missing-modalities.md``)."""
