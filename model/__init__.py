@@ -8,6 +8,7 @@
 - ``outside``: networks of modules and packages that are not of dwplus.
 - ``registry``: every network by name.
 - ``without_weights``: networks of which shapes alone are wanted.
+- ``operations``: operations of a network without weights, counted.
 - ``cost``, ``kept_costs``, ``speed``: parameters, GFLOPs, time and memory.
 - ``loader``: stored samples to batches on the device.
 - ``input_states``: statistics of BatchNorm for complete samples and for those without an input.

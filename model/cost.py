@@ -19,9 +19,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from . import kept_costs
+from .operations import CountedOperations
 from .registry import MODELS, build, configure, spec
 from .without_weights import without_weights
 
@@ -60,9 +60,9 @@ def count(model: nn.Module, primary: int, auxiliary: int, size: int = 512, *, fl
     """
     model = copy.deepcopy(model).to("meta").eval()
     inputs = [torch.empty(1, bands, size, size, device="meta") for bands in (primary, auxiliary)]
-    with _counting_flops() as counter:  # one pass for both: on the meta device, too, a pass takes seconds
+    with _counting() as counter:  # one pass for both: on the meta device, too, a pass takes time
         macs, params_rule = count_by_rule(model, *inputs)
-    flops = int(counter.get_total_flops())
+        flops = counter.flops
     one_form = not _aux_on(model) and not any(hasattr(module, "form") for module in model.modules())
     return Cost(
         params=sum(parameter.numel() for parameter in model.parameters()),
@@ -128,15 +128,15 @@ def _aux_on(model: nn.Module) -> dict[str, bool]:
 
 
 def _true_flops(model: nn.Module, inputs: list[Tensor]) -> int:
-    with torch.no_grad(), _counting_flops() as counter:
+    with torch.no_grad(), _counting() as counter:
         model(*inputs)
-    return int(counter.get_total_flops())
+    return counter.flops
 
 
 @contextmanager
-def _counting_flops() -> Iterator[FlopCounterMode]:
+def _counting() -> Iterator[CountedOperations]:
     """Attention in its explicit form: the fused kernels hide their products from the counter on some devices."""
-    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+    with sdpa_kernel(SDPBackend.MATH), CountedOperations() as counter:
         yield counter
 
 

@@ -1,4 +1,4 @@
-"""Costs of networks, kept from process to process: counting all ten takes half a minute, and every report shows them.
+"""Costs of networks, kept from process to process: counting all ten takes seconds, and every report shows them.
 
 A figure is kept under the hash of the code that it was counted by, so that a change of any network counts anew.
 """

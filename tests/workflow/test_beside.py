@@ -5,11 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from dwplus import cli
 from dwplus.pipeline.build.beside import build_beside
 from dwplus.pipeline.build.build import BuildSetup, normalise_root, validate_root
 from dwplus.pipeline.cluster import in_process
@@ -29,6 +32,7 @@ from support.builds import Pixels
 from support.dynamic_world import made_up_variables
 from support.fixture_types import LayOut, Run
 from support.report_parts import without_costs
+from support.roots import lay_out_ready_root
 from support.runs import fresh_run, lay_out
 from support.tensor_bundles import write_bundle
 
@@ -67,11 +71,9 @@ def test_a_map_is_scored_like_a_network(root: DataRoot, dwplus: Run) -> None:
     assert (root.folder / "products" / "worldcover" / "SHA256SUMS").is_file()
 
 
-def test_scores_on_shared_pixels_and_of_merged_classes_have_intervals_too(dwplus: Run, data_root: LayOut) -> None:
+def test_scores_on_shared_pixels_and_of_merged_classes_have_intervals_too(dwplus: Run, ready_root: LayOut) -> None:
     """On twelve tiles; where a single map lies beside the shards, its shared pixels are its own."""
-    root = data_root(train=2, test=12, size=16)
-    validate_root(root, run=in_process, progress=Silent())
-    normalise_root(root, run=in_process, progress=Silent())
+    root = ready_root(train=2, test=12, size=16)
     export(root, "worldcover", "esri")
 
     scores = json.loads(dwplus("score", "--product", "worldcover", "--json")[1])
@@ -94,12 +96,11 @@ def test_scores_on_shared_pixels_and_of_merged_classes_have_intervals_too(dwplus
     assert [line.count("[") for line in lines] == [4, 4]
 
 
-@pytest.fixture
-def compared(data_root: LayOut, dwplus: Run) -> DataRoot:
-    """Twelve test tiles with two maps and two untrained networks, all scored on shared pixels."""
-    root = data_root(train=2, test=12, size=32)
-    validate_root(root, run=in_process, progress=Silent())
-    normalise_root(root, run=in_process, progress=Silent())
+@pytest.fixture(scope="module")
+def compared_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with twelve test tiles, two maps and an untrained network, all scored on shared pixels."""
+    home = tmp_path_factory.mktemp("compared")
+    root = lay_out_ready_root(home / "data" / "sandbox", train=2, test=12, size=32)
 
     def mask(_: Tile, stored: np.ndarray) -> None:
         stored[:, :4] = 255
@@ -107,11 +108,18 @@ def compared(data_root: LayOut, dwplus: Run) -> DataRoot:
     export(root, "worldcover", pixels=Pixels(react=mask))
     export(root, "esri")
     lay_out(fresh_run(root, "one"), root.runs)
-    for product in ("worldcover", "esri"):
-        assert dwplus("score", "--product", product)[0] == 0
-    code, _, said = dwplus("score", "one", "--shared", "-q")
-    assert code == 0, said
-    return root
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(home)
+        for words in (("--product", "worldcover"), ("--product", "esri"), ("one", "--shared", "-q")):
+            patch.setattr(sys, "argv", ["dwplus", "score", *words])
+            cli.main()
+    return root.folder
+
+
+@pytest.fixture
+def compared(compared_once: Path, tmp_path: Path) -> DataRoot:
+    """A copy of it, which a test may change."""
+    return DataRoot.at(Path(shutil.copytree(compared_once, tmp_path / "data" / "sandbox")))
 
 
 def test_a_map_is_a_side_of_a_comparison_on_the_pixels_that_all_share(compared: DataRoot, dwplus: Run) -> None:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from click.testing import CliRunner
 from dwplus.cli import cli
 from dwplus.model.calibration import Calibration
@@ -13,12 +14,9 @@ from dwplus.model.config import to_mapping
 from dwplus.model.registry import build, configure
 from dwplus.model.run_config import DataCard, RunConfig
 from dwplus.model.runs import RunFolder
-from dwplus.pipeline.build.build import normalise_root, validate_root
-from dwplus.pipeline.cluster import in_process
 from dwplus.pipeline.dataset.root import DataRoot
 from dwplus.pipeline.dataset.samples import Dataset
 from dwplus.pipeline.errors import DwplusError
-from dwplus.pipeline.progress import Silent
 from support.fixture_types import LayOut
 
 MODEL = "specsar-former-small"
@@ -40,15 +38,12 @@ def score(root: DataRoot, *arguments: str) -> tuple[int, str]:
     return int(code), done.output + done.stderr + str(done.exception or "")
 
 
-def laid_out(data_root: LayOut, **tiles: int) -> DataRoot:
-    root = data_root(**tiles, size=32)
-    validate_root(root, run=in_process, progress=Silent())
-    normalise_root(root, run=in_process, progress=Silent())
-    return root
+@pytest.fixture
+def root(ready_root: LayOut) -> DataRoot:
+    return ready_root(train=4, test=2, size=32)
 
 
-def test_scoring_fits_on_the_validation_tiles_once_and_keeps_it(data_root: LayOut) -> None:
-    root = laid_out(data_root, train=4, test=2)
+def test_scoring_fits_on_the_validation_tiles_once_and_keeps_it(root: DataRoot) -> None:
     run = make_run(root, "one")
 
     code, said = score(root, "one")
@@ -72,8 +67,7 @@ def test_scoring_fits_on_the_validation_tiles_once_and_keeps_it(data_root: LayOu
     assert (again.split, again.tiles) == ("train", train)
 
 
-def test_json_of_a_score_holds_the_calibrated_network_as_the_text_does(data_root: LayOut) -> None:
-    root = laid_out(data_root, train=4, test=2)
+def test_json_of_a_score_holds_the_calibrated_network_as_the_text_does(root: DataRoot) -> None:
     run = make_run(root, "one")
 
     def document(*options: str) -> dict[str, Any]:
@@ -91,8 +85,7 @@ def test_json_of_a_score_holds_the_calibrated_network_as_the_text_does(data_root
     assert document("--calibrate-on", "none")["calibrated"] is None
 
 
-def test_under_paper_nothing_is_fitted_on_val_which_is_the_test_split(data_root: LayOut) -> None:
-    root = laid_out(data_root, train=4, test=2)
+def test_under_paper_nothing_is_fitted_on_val_which_is_the_test_split(root: DataRoot) -> None:
     run = make_run(root, "one", "paper")
 
     code, said = score(root, "one")
@@ -105,8 +98,7 @@ def test_under_paper_nothing_is_fitted_on_val_which_is_the_test_split(data_root:
     assert "--calibrate-on train, or none" in said
 
 
-def test_several_runs_are_averaged_on_request_alone(data_root: LayOut) -> None:
-    root = laid_out(data_root, train=4, test=2)
+def test_several_runs_are_averaged_on_request_alone(root: DataRoot) -> None:
     make_run(root, "one")
     make_run(root, "two")
 
@@ -120,8 +112,7 @@ def test_several_runs_are_averaged_on_request_alone(data_root: LayOut) -> None:
     assert Calibration.read(root.runs / "one") is not None
 
 
-def test_the_common_name_of_seeds_is_that_of_all_of_them(data_root: LayOut) -> None:
-    root = laid_out(data_root, train=4, test=2)
+def test_the_common_name_of_seeds_is_that_of_all_of_them(root: DataRoot) -> None:
     make_run(root, "both-s0")
     make_run(root, "both-s1")
 

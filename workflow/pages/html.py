@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
+from functools import cache
 from importlib.resources import files
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from ...pipeline.spec.words import count_of
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 
 def render(template: str, content: Mapping[str, Any]) -> bytes:
@@ -19,16 +23,22 @@ def render(template: str, content: Mapping[str, Any]) -> bytes:
         template: name of a file of this folder; it may include others, by their paths below it.
         content: what it shows, by name; a name that it lacks is an error.
     """
+    style = _text("page.css")
+    page = _environment().get_template(template).render(style=style, **content)
+    # Attributes stand in double quotes: an apostrophe is harmless everywhere, and readable in the source.
+    return page.replace("&#39;", "'").encode()
+
+
+@cache
+def _environment() -> Environment:
+    """Kept with its templates: to compile those of a report takes longer than to fill them."""
     from jinja2 import Environment, FunctionLoader, StrictUndefined
 
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, loader=FunctionLoader(_text)
     )
     environment.filters.update(percent=_percent, number=_number, counted=count_of, capitalised=_capitalised)
-    style = _text("page.css")
-    page = environment.get_template(template).render(style=style, **content)
-    # Attributes stand in double quotes: an apostrophe is harmless everywhere, and readable in the source.
-    return page.replace("&#39;", "'").encode()
+    return environment
 
 
 def _text(name: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from math import isfinite, isnan, prod
 from statistics import fmean
 from typing import Any
@@ -104,6 +105,7 @@ def _recipe() -> dict[str, tuple[float, str]]:
     return {f"section3.{key}": (value, "recipe") for key, value in values.items()}
 
 
+@cache
 def _network() -> dict[str, tuple[float, str]]:
     """Read off the network itself."""
     name = "specsar-former"
