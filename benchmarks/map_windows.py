@@ -12,8 +12,9 @@ Measured, with the settings of `dwplus predict` but for the overlap, if that is 
   pixels whose class differs, by distance to the nearest line at which a window of either map ends. Bar: at most 1.25 x
   the share at 64-127 px.
 - *seams*: share of neighbouring pixels across a line whose classes differ, against pairs 16-63 px beside it: where
-  windows end, where a swath of Sentinel-2 or of Sentinel-1 ends, and the same for stripes of 256 px of two days (or of
-  all passes and ascending ones) by turns, which have many more such pairs. Bar: at most 1.1 x.
+  windows end (against pairs that lie between cells of the network too), where a swath of Sentinel-2 or of Sentinel-1
+  ends, and the same for stripes of 256 px of two days (or of all passes and ascending ones) by turns, which have many
+  more such pairs. Bar: at most 1.1 x.
 - *256*: share of pixels whose class differs between windows of 256 and of 512 px. Bar: 3 %.
 Behind +- stands a standard error, by a jackknife over blocks of 128 px.
 """
@@ -42,6 +43,9 @@ BLOCK_PX = 128
 BORDER_PX = 128
 """Beside the border of the image, which lies elsewhere in the image that was moved, nothing is compared."""
 STRIPE_PX = 256
+CELL_PX = 4
+"""Logits are computed for cells of 4 px, and classes change more often between cells than within one. Lines at which
+windows end lie between cells."""
 SHIFTS = ((32, 32), (64, 160), (192, 96), (288, 224))
 DISTANCES = ((0, 1), (2, 3), (4, 7), (8, 15), (16, 31), (32, 63), (64, 127))
 BESIDE = (16, 64)
@@ -184,12 +188,15 @@ def _inside(shape: tuple[int, int], border: int) -> Bools:
 # --- seams ------------------------------------------------------------------------------------------------------------
 
 
-def add_seam(across: Share, beside: Share, codes: NDArray[np.uint8], parts: NDArray[np.int64], where: Bools) -> None:
+def add_seam(
+    across: Share, beside: Share, codes: NDArray[np.uint8], parts: NDArray[np.int64], where: Bools, cell: int = 1
+) -> None:
     """Count neighbouring pixels of unlike classes, across the edges between unlike parts and beside them.
 
     Args:
         parts: a number for each pixel; edges lie between unlike ones.
         where: pixels that are compared.
+        cell: edges lie between cells of so many pixels; they are compared with pairs that do.
     """
     edge = np.zeros(codes.shape, dtype=bool)
     pairs = []
@@ -203,8 +210,14 @@ def add_seam(across: Share, beside: Share, codes: NDArray[np.uint8], parts: NDAr
     near, far = _grown(edge, BESIDE[0]), _grown(edge, BESIDE[1])
     for differs, usable, cut, along in pairs:
         across.add(*_whole(differs, usable & cut, codes.shape))
-        outside = _neighbours(far & ~near, along)[0]
+        outside = _neighbours(far & ~near, along)[0] & _between_cells(differs.shape, along, cell)
         beside.add(*_whole(differs, usable & outside, codes.shape))
+
+
+def _between_cells(shape: tuple[int, ...], along: int, cell: int) -> Bools:
+    """Which pairs of neighbours lie in two cells: bool, (H, 1) or (1, W)."""
+    found = (np.arange(shape[along]) + 1) % cell == 0
+    return found[:, None] if along == 0 else found[None]
 
 
 def _neighbours(of: NDArray[Any], along: int) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -244,9 +257,9 @@ class Counts:
     smaller: Share = field(default_factory=Share)
     two_maps: tuple[Share, Share] = field(default_factory=lambda: (Share(), Share()))
 
-    def seam(self, name: str, codes: NDArray[np.uint8], parts: NDArray[Any], where: Bools) -> None:
+    def seam(self, name: str, codes: NDArray[np.uint8], parts: NDArray[Any], where: Bools, *, cell: int = 1) -> None:
         across, beside = self.seams.setdefault(name, (Share(), Share()))
-        add_seam(across, beside, codes, parts.astype(np.int64), where)
+        add_seam(across, beside, codes, parts.astype(np.int64), where, cell)
 
     def add(self, run: LoadedRun, place: Place, shifts: Sequence[tuple[int, int]], stripe: int, overlap: int) -> None:
         """Map a place in all ways."""
@@ -255,7 +268,7 @@ class Counts:
         for shift in shifts:
             add_change(self.change, run, image, whole, shift, overlap)
             add_two_maps(*self.two_maps, run, image, shift, overlap)
-        self.seam("windows end", whole, _between_cuts(whole.shape, overlap), everywhere)
+        self.seam("windows end", whole, _between_cuts(whole.shape, overlap), everywhere, cell=CELL_PX)
         self.seam("a swath of Sentinel-2 ends", whole, place.shown, everywhere)
         self.seam("a swath of Sentinel-1 ends", whole, place.observations, everywhere)
         codes, parts = _mapped(run, place.striped_days(stripe), overlap)
