@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 from dwplus.manifests import load_toml
+from dwplus.model.operations import CountedOperations
 from dwplus.model.registry import MODELS, SMALL_SETTINGS, build, configure, spec
+from dwplus.model.without_weights import without_weights
 from dwplus.pipeline.errors import UsageError
 
 SMALL = [f"{name}-small" for name in SMALL_SETTINGS if not name.startswith("smp/")]
@@ -27,8 +29,9 @@ def test_the_networks_are_these():
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=slow_if_large(name)) for name in WITH_SMALL])
 def test_every_network_is_called_the_same_way(name: str):
-    with torch.device("meta"):
+    with without_weights():
         network = build(name, primary_bands=5, auxiliary_bands=3)
+    with torch.device("meta"), CountedOperations():
         logits = network(torch.empty(2, 5, 64, 64), torch.empty(2, 3, 64, 64))
 
     assert logits.shape == (2, 9, 64, 64)
@@ -39,9 +42,10 @@ def test_every_network_is_called_the_same_way(name: str):
     [pytest.param(name, marks=slow_if_large(name)) for name in WITH_SMALL if spec(name).inputs == "single"],
 )
 def test_networks_with_one_input_work_without_auxiliary_bands(name: str):
-    with torch.device("meta"):
+    with without_weights():
         network = build(name, primary_bands=3, auxiliary_bands=0).eval()
 
+    with torch.device("meta"), torch.no_grad(), CountedOperations():
         assert network(torch.empty(1, 3, 64, 64), torch.empty(1, 0, 64, 64)).shape == (1, 9, 64, 64)
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -76,24 +78,46 @@ def test_settings_follow_the_size_and_crops_fit_the_tiles(ready_root: LayOut) ->
     assert training_settings(None, root, {"epochs": 2}).steps is None
 
 
-@pytest.mark.parametrize(
-    "number",
-    # That the trainer hears both is a quick test of it, without a program that loads torch.
-    [signal.SIGTERM, pytest.param(signal.SIGUSR1, marks=pytest.mark.slow)],
-    ids=["SIGTERM", "SIGUSR1"],
-)
-def test_the_signal_of_a_batch_system_leaves_a_checkpoint_and_exits_130(
-    ready_root: LayOut, number: signal.Signals
-) -> None:
+KEPT_AT_ITS_END = ("--epochs", "1000", "--set", "checkpoint_every=1000")
+LONG = ("--source", "sandbox", "--set", "device=cpu", "--set", "workers=0", *KEPT_AT_ITS_END, *SMALL_NETWORK)
+"""A training of many epochs."""
+
+
+def begun(run: Path) -> bool:
+    return len(RunFolder(run).read_rows()) >= 2
+
+
+def test_the_signal_of_a_batch_system_leaves_a_checkpoint_and_exits_130(dwplus: Run, ready_root: LayOut) -> None:
     # Given a training of many epochs, of which one is under way.
+    run, ended = ready_root(train=4, test=1, size=32).runs / "long", threading.Event()
+
+    def send() -> None:
+        while not begun(run):
+            if ended.wait(0.05):
+                return
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    try:
+        code, _, said = dwplus("train", "--name", "long", *LONG)
+    finally:
+        ended.set()
+        sender.join()
+
+    assert code == 130, said
+    assert "dwplus: interrupted; run the same command again to resume" in said
+    (kept,) = (run / "checkpoints").iterdir()
+    assert torch.load(kept)["rows"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1], ids=["SIGTERM", "SIGUSR1"])
+def test_the_signal_ends_a_program_of_its_own_the_same_way(ready_root: LayOut, number: signal.Signals) -> None:
     root = ready_root(train=4, test=1, size=32)
-    folder = root.runs / "long"
-    options = ["--epochs", "1000", "--set", "device=cpu", "--set", "workers=0", "--set", "checkpoint_every=1000"]
-    command = ["train", "--name", "long", "--source", "sandbox", "--data", str(root.folder.parent), *options]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "dwplus.cli", *command, *SMALL_NETWORK], stderr=subprocess.PIPE, text=True
-    )
-    while process.poll() is None and len(RunFolder(folder).read_rows()) < 2:
+    command = ["train", "--name", "long", "--data", str(root.folder.parent), *LONG]
+    process = subprocess.Popen([sys.executable, "-m", "dwplus.cli", *command], stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and not begun(root.runs / "long"):
         time.sleep(0.05)
 
     process.send_signal(number)
@@ -101,7 +125,7 @@ def test_the_signal_of_a_batch_system_leaves_a_checkpoint_and_exits_130(
 
     assert process.returncode == 130, said
     assert "dwplus: interrupted; run the same command again to resume" in said
-    (kept,) = (folder / "checkpoints").iterdir()
+    (kept,) = (root.runs / "long" / "checkpoints").iterdir()
     assert torch.load(kept)["rows"]
 
 

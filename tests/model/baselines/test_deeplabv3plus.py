@@ -316,19 +316,24 @@ def test_half_precision_stays_finite_even_before_the_norms_have_settled(dtype: t
     assert evaluated.isfinite().all()
 
 
-def test_it_compiles_in_one_graph_exports_and_copies():
-    network = settled()
-    pair = inputs(1, 65, 70)
+@pytest.mark.slow
+def test_it_compiles_in_one_graph_and_exports():
+    network, pair = settled(), inputs(1, 65, 70)
 
     with torch.no_grad():
         wanted = network(*pair)
         compiled = torch.compile(network, fullgraph=True, backend="eager")(*pair)
         exported = torch.export.export(network, pair).module()(*pair)
-        copied = copy.deepcopy(network)(*pair)
 
     assert torch.allclose(compiled, wanted, atol=1e-6)
     assert torch.allclose(exported, wanted, atol=1e-6)
-    assert torch.equal(copied, wanted)
+
+
+def test_a_copy_gives_the_same_logits():
+    network, pair = settled(), inputs(1, 65, 70)
+
+    with torch.no_grad():
+        assert torch.equal(copy.deepcopy(network)(*pair), network(*pair))
 
 
 def test_weights_load_strictly_into_another_instance():

@@ -255,18 +255,24 @@ def test_half_precision_is_close_to_full(dtype: torch.dtype):
     assert (logits - wanted).abs().mean() < 0.05 * wanted.abs().mean()
 
 
-def test_it_compiles_in_one_graph_exports_and_copies():
+@pytest.mark.slow
+def test_it_compiles_in_one_graph_and_exports():
     network, pair = settled(), inputs(1, 33, 46)
 
     with torch.no_grad():
         wanted = network(*pair)
         compiled = torch.compile(network, fullgraph=True, backend="eager")(*pair)
         exported = torch.export.export(network, pair).module()(*pair)
-        copied = copy.deepcopy(network)(*pair)
 
     assert torch.allclose(compiled, wanted, atol=1e-6)
     assert torch.allclose(exported, wanted, atol=1e-6)
-    assert torch.equal(copied, wanted)
+
+
+def test_a_copy_gives_the_same_logits():
+    network, pair = settled(), inputs(1, 33, 46)
+
+    with torch.no_grad():
+        assert torch.equal(copy.deepcopy(network)(*pair), network(*pair))
 
 
 def test_weights_load_strictly_into_another_instance():

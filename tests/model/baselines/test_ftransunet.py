@@ -551,6 +551,7 @@ def test_weights_move_strictly_from_one_instance_to_another_and_copies_agree():
         assert torch.equal(copy.deepcopy(network)(primary, auxiliary), logits)
 
 
+@pytest.mark.slow
 def test_the_network_is_one_graph():
     network = shaken(FTransUNet(replace(SMALL, units=(1, 1, 1), layers=(1, 1, 0)))).eval()
     primary, auxiliary = images(62, 64)
