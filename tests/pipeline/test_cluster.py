@@ -29,6 +29,7 @@ from dwplus.pipeline.cluster import (
 from dwplus.pipeline.dataset.root import DataRoot
 from dwplus.pipeline.errors import DataError, MachineError, ServiceError, UsageError
 from dwplus.pipeline.progress import Silent
+from support.batches import big_part, dies_always, dies_once, fails, memory_of_process
 from support.dask_processes import dask_processes, pid_after_a_while
 from support.file_server import serving
 from support.fixture_types import LayOut
@@ -201,16 +202,6 @@ def test_the_last_batches_are_small_so_that_all_workers_end_together(left: int, 
     assert batch_size(left, threads) == expected
 
 
-def big_part(batch: Sequence[int]) -> bytes:
-    return bytes(1_000_000)
-
-
-def memory_of_process(_: Sequence[int]) -> int:
-    import psutil
-
-    return int(psutil.Process().memory_info().rss)
-
-
 def test_results_do_not_pile_up_in_the_workers() -> None:
     with local_cluster(1) as run:
         list(run(big_part, range(64)))
@@ -221,10 +212,6 @@ def test_results_do_not_pile_up_in_the_workers() -> None:
             pass
 
         assert next(run(memory_of_process, range(1)))[1] - before < 50e6
-
-
-def fails(batch: Sequence[int]) -> int:
-    raise DataError(f"tile {batch[0]} is broken")
 
 
 def test_an_error_of_a_batch_reaches_the_caller_as_itself() -> None:
@@ -260,20 +247,6 @@ def test_no_port_is_opened_that_another_user_of_the_machine_could_reach() -> Non
     assert seen <= before
 
 
-def dies_once(batch: Sequence[str]) -> int:
-    """A batch during which a worker dies the first time."""
-    folder = Path(batch[0])
-    try:
-        (folder / "died").touch(exist_ok=False)
-    except FileExistsError:
-        return len(batch)
-    os._exit(9)
-
-
-def dies_always(batch: Sequence[int]) -> int:
-    os._exit(9)
-
-
 def test_a_local_worker_that_dies_is_started_again_and_no_item_is_lost(tmp_path: Path) -> None:
     with local_cluster(2) as run:
         assert sum(done for _, done in run(dies_once, [str(tmp_path)] * 100)) == 100
@@ -281,7 +254,7 @@ def test_a_local_worker_that_dies_is_started_again_and_no_item_is_lost(tmp_path:
 
 def test_workers_that_always_die_end_the_command_with_what_to_do() -> None:
     with (
-        local_cluster(2) as run,
+        local_cluster(1) as run,
         pytest.raises(MachineError, match=r"died 4 times .* memory has run out; run again with"),
     ):
         list(run(dies_always, range(40)))

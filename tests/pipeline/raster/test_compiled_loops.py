@@ -14,6 +14,12 @@ from hypothesis.extra.numpy import array_shapes, arrays
 IMAGES = arrays(np.uint16, array_shapes(min_dims=2, max_dims=2, max_side=9))
 
 
+@pytest.fixture(autouse=True)
+def many_pixels_are_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a process that has done as many pixels in numpy as it does."""
+    monkeypatch.setattr(compiled_loops, "_FEW_PIXELS", 0)
+
+
 @pytest.fixture(params=["compiled", "numpy"])
 def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     if request.param == "numpy":
@@ -67,6 +73,22 @@ def test_numpy_form_alone(data: st.DataObject) -> None:
         patch.setattr(compiled_loops, "_compiled", lambda: None)
         undo_predictor(np.diff(image, axis=1, prepend=np.uint16(0)), found)
     assert np.array_equal(found, image)
+
+
+def test_numba_is_loaded_where_there_are_many_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = []
+    monkeypatch.setattr(compiled_loops, "_compiled", lambda: loaded.append(True))
+    monkeypatch.setattr(compiled_loops, "_FEW_PIXELS", 10)
+    monkeypatch.setattr(compiled_loops._Work, "pixels", 0)
+    six = np.ones((2, 3), dtype=np.uint16)
+
+    counts = []
+    for _ in range(3):
+        counts.append((count_values(six).tolist(), len(loaded)))
+    undo_predictor(six, np.empty_like(six))
+
+    assert counts == [([0, 6], 0), ([0, 6], 0), ([0, 6], 1)]
+    assert len(loaded) == 2
 
 
 class Numba(SimpleNamespace):
