@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -18,6 +19,7 @@ from dwplus.local_ee.catalogue.catalogue import Catalogue
 from dwplus.local_ee.catalogue.sites import sandbox_tiles
 from dwplus.local_ee.planet.planet import make_planet
 from dwplus.pipeline.spec.test_tiles import known_test_tiles
+from support.in_process import as_in, run_here
 from support.paths import REPOSITORY
 
 PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
@@ -64,8 +66,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a small data set of the sandbox, as the pages suppose it: ``data/sandbox``, with a store."""
     folder = tmp_path_factory.mktemp("documents")
     for command in ("build --source sandbox --tiles 6", "normalise --store"):
-        words = [sys.executable, "-m", "dwplus.cli", *command.split(), "--workers", "1", "-q"]
-        subprocess.run(words, cwd=folder, check=True, timeout=500, capture_output=True)
+        done = run_here(*command.split(), "--workers", "1", "-q", cwd=folder)
+        assert done.returncode == 0, done.stderr
     return folder
 
 
@@ -80,10 +82,14 @@ BLOCKS = [pytest.param(code, id=f"{page.name}-{n}") for page in PAGES for n, cod
 def test_the_python_of_every_page_runs_as_it_is_written(built: Path, code: str) -> None:
     if "dwplus.show" in code and importlib.util.find_spec("geemap") is None:
         pytest.skip("geemap is not installed (pip install 'dwplus[map]')")
-    # In a process of its own: one connects the whole process to a server.
-    done = subprocess.run([sys.executable, "-c", code], cwd=built, capture_output=True, text=True, timeout=500)
-
-    assert done.returncode == 0, done.stderr
+    names: dict[str, Any] = {"__name__": "__main__"}
+    try:
+        with as_in(built):
+            exec(code, names)
+    finally:
+        if "ee" in names:  # it connected the whole process to a server
+            names["ee"].Reset()
+            names["engine"].stop()
 
 
 def test_the_sample_of_the_readme_has_the_shape_that_it_says(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:

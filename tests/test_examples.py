@@ -1,13 +1,13 @@
 """The scripts of ``docs/examples`` run as they are, on tiles of 128 px."""
 
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from dwplus.model.runs import RunFolder
 from support.fixture_types import LayOut, Run
+from support.in_process import run_script
 from support.paths import REPOSITORY
 
 EXAMPLES = REPOSITORY / "docs" / "examples"
@@ -22,17 +22,14 @@ def folder(ready_root: LayOut, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(folder: Path, *words: str) -> str:
-    done = subprocess.run([sys.executable, *words], cwd=folder, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout
-
-
 def test_ten_lines_open_draw_train_and_score(folder: Path) -> None:
     lines = (EXAMPLES / "ten_lines.py").read_text(encoding="utf-8").splitlines()
     assert sum(1 for line in lines[1:] if line and not line.startswith(("import", "from"))) <= 10
 
-    said = run(folder, "ten_lines.py")
+    try:
+        said = run_script(folder / "ten_lines.py")
+    finally:
+        sys.modules.pop("my_network", None)
 
     assert said.startswith("mIoU 0.")
     assert (folder / "tile.png").stat().st_size > 1000

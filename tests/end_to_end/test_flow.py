@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import rasterio
 from dwplus.pipeline.dataset.root import DataRoot
+from support.in_process import run_here
 
 TILES = "8"
 TINY = """
@@ -48,7 +49,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("flow")
     (folder / "tiny.toml").write_text(TINY)
     kill_midway(folder)
-    done = dwplus(
+    done = run_here(
         "reproduce", "--source", "sandbox", "--tiles", TILES, "--profile", "tiny.toml", "--workers", "1", cwd=folder
     )
     assert done.returncode == 0, done.stderr
@@ -125,7 +126,7 @@ def test_the_report_shows_scores_tiles_and_what_is_missing(root: DataRoot) -> No
 def test_running_again_asks_for_nothing_and_changes_nothing(folder: Path, root: DataRoot) -> None:
     before = {path: path.stat().st_mtime_ns for path in (root.folder / "shards").rglob("*.tif")}
 
-    again = dwplus("build", "--source", "sandbox", "--tiles", TILES, "--workers", "1", "--json", cwd=folder)
+    again = run_here("build", "--source", "sandbox", "--tiles", TILES, "--workers", "1", "--json", cwd=folder)
 
     assert again.returncode == 0
     assert json.loads(again.stdout)["source"] == ["SANDBOX"]
@@ -134,7 +135,7 @@ def test_running_again_asks_for_nothing_and_changes_nothing(folder: Path, root: 
 
 
 def test_another_planet_is_not_mixed_in(folder: Path) -> None:
-    other = dwplus("build", "--source", "sandbox", "--tiles", "24", cwd=folder)
+    other = run_here("build", "--source", "sandbox", "--tiles", "24", cwd=folder)
 
     assert other.returncode == 2
     assert f"holds the planet of --seed 7 --tiles {TILES}" in other.stderr
@@ -174,7 +175,7 @@ def test_a_second_look_changes_no_file(folder: Path) -> None:
         return {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in files}
 
     before = states()
-    done = dwplus(*REPRODUCE, cwd=folder)
+    done = run_here(*REPRODUCE, cwd=folder)
 
     assert done.returncode == 0, done.stderr
     assert "is up to date" in done.stderr

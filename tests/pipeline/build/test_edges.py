@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -29,6 +27,7 @@ from pyproj import Proj, Transformer
 from support import edge_scenes
 from support.edge_scenes import EARLY_DB, LATE_DB, LATER, OUTLINE, SIDE_PX, TILE
 from support.fixture_types import Run
+from support.in_process import run_here
 from support.local_ee_scenes import NORTH
 from support.tiles import make_tile
 
@@ -149,10 +148,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     with LocalEarthEngine(workers=2) as engine:
         for name, options in (("off", ()), ("on", ("--s1-edge", "2km"))):
             command = ["build", "--labels", str(labels), "--workers", "1", "--data", str(data / name), *options]
-            done = subprocess.run(
-                [sys.executable, "-m", "dwplus.cli", *command],
-                capture_output=True, text=True, check=False, env={**environment(), **engine.environment()},
-            )  # fmt: skip
+            done = run_here(*command, cwd=data, environment={**environment(), **engine.environment()})
             assert done.returncode == 0, done.stderr
             said = done.stderr + done.stdout
     return Built(DataRoot.at(data / "off" / "earthengine"), DataRoot.at(data / "on" / "earthengine"), said)
