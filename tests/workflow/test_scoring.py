@@ -155,7 +155,7 @@ def damaged_ledgers() -> Iterator[Any]:
             yield pytest.param(damage, command, code, marks=pytest.mark.slow if slow else ())
 
 
-@pytest.mark.parametrize(("damage", "command", "code"), damaged_ledgers())
+@pytest.mark.parametrize(("damage", "command", "code"), list(damaged_ledgers()))
 def test_a_ledger_that_lost_lines_is_said_by_every_command_that_counts_tiles(
     root: DataRoot, damage: str, command: list[str], code: int
 ) -> None:
