@@ -121,7 +121,7 @@ class InTurns(Silent):
         outer = self
 
         class AfterEach(Step):
-            def advance(self, amount: int = 1, note: str = "") -> None:  # noqa: ARG002
+            def advance(self, amount: int = 1, note: str = "") -> None:  # noqa: ARG002 - as every Step
                 outer.answer()
 
         return nullcontext(AfterEach())

@@ -28,7 +28,7 @@ class CountedOperations(TorchDispatchMode):  # type: ignore[no-untyped-call]  # 
     """
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call]  # of torch
         self.flops = 0
 
     def __torch_dispatch__(

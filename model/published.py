@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -110,7 +111,7 @@ def import_dynamic_world(given: Path, run_dir: Path) -> RunConfig:
     for name in _LICENCES:
         if (path := _beside(folder, given, name)) is not None:
             text = path.read_text(encoding="utf-8", errors="replace")
-            run.write(name, lambda temporary, text=text: write_text(temporary, text))  # type: ignore[misc]
+            run.write(name, partial(write_text, text=text))
     run.write_config(config)
     run.write_weights(WEIGHTS, state)
     return config

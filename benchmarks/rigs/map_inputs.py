@@ -113,11 +113,11 @@ class Held:
     def tags(self) -> dict[str, str]:
         return {"PIXELS": "SANDBOX", "SANDBOX": "pixels of a synthetic planet"}
 
-    def read(self, bands: Sequence[str], start: int, stop: int, picture: int = 0) -> NDArray[np.uint16]:  # noqa: ARG002
+    def read(self, bands: Sequence[str], start: int, stop: int, picture: int = 0) -> NDArray[np.uint16]:  # noqa: ARG002 - as Mapped
         none = np.zeros((0, stop - start, self.shape[1]), dtype=np.uint16)
         return np.stack([self.pixels[band][start:stop] for band in bands]) if bands else none
 
-    def shown(self, start: int, stop: int, picture: int = 0) -> NDArray[np.bool_] | None:  # noqa: ARG002
+    def shown(self, start: int, stop: int, picture: int = 0) -> NDArray[np.bool_] | None:  # noqa: ARG002 - as Mapped
         return None if self.visible is None else self.visible[start:stop]
 
     def check_units(self) -> None:

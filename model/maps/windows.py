@@ -26,6 +26,9 @@ from ...pipeline.errors import UsageError
 STEP_PX = 32
 MARGIN_PX = 16
 WINDOW_PX = 512
+LAYOUT = "windows on the ground"
+"""How windows lie. Maps of versions in which they lay in the image are other maps: some of their classes differ."""
+
 OVERLAP_PX = 64
 """More costs more windows than it keeps pixels from changing with the window (measured: ``docs/maps.md``)."""
 

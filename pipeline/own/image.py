@@ -86,7 +86,7 @@ class Image:
     def shown(self, start: int, stop: int, picture: int = 0) -> None:
         """Every pixel with data gets a class."""
 
-    def read(self, bands: Sequence[str], start: int, stop: int, picture: int = 0) -> NDArray[np.uint16]:  # noqa: ARG002
+    def read(self, bands: Sequence[str], start: int, stop: int, picture: int = 0) -> NDArray[np.uint16]:  # noqa: ARG002 - one picture
         """Stored values of some rows: uint16 (bands, rows, W), 0 = no data.
 
         Raises:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import date
 from functools import cache
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -136,7 +136,8 @@ def _product(name: str, table: Mapping[str, object]) -> Product:
     codes = values.pop("codes")
     assert isinstance(codes, Mapping)
     lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
-    return Product(name=name, codes={int(code): tuple(to) for code, to in codes.items()}, **{**values, **lists})  # type: ignore[arg-type]
+    fields: dict[str, Any] = {**values, **lists}
+    return Product(name=name, codes={int(code): tuple(to) for code, to in codes.items()}, **fields)
 
 
 def product_layer(name: str) -> Layer:

@@ -57,6 +57,12 @@ def usual(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train_here(tmp_path_factory.mktemp("runs") / "usual", epochs=1)
 
 
+def stop_midway(now: Position) -> None:
+    """End a training within its second epoch."""
+    if (now.epoch, now.step) == (2, 2):
+        raise KeyboardInterrupt
+
+
 def masks(shares: Shares, *, samples: int = 1500, side: int = 16) -> np.ndarray:
     """bool (samples, 2, H, W)."""
     return np.stack([lost_pixels((side, side), shares, seed=5, number=number) for number in range(samples)])
@@ -313,26 +319,18 @@ def test_without_the_options_a_run_is_what_it_was(usual: Path) -> None:
 
 
 def test_a_training_that_was_stopped_ends_with_the_same_bytes(trained: Path, tmp_path: Path) -> None:
-    def stop(now: Position) -> None:
-        if (now.epoch, now.step) == (2, 2):
-            raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        train_here(tmp_path, on_step=stop, checkpoint_minutes=0, **DROPS)
+        train_here(tmp_path, on_step=stop_midway, checkpoint_minutes=0, **DROPS)
     train_here(tmp_path, **DROPS)
 
     assert result(tmp_path) == result(trained)
 
 
 def test_a_training_with_views_that_was_stopped_ends_with_the_same_bytes(trained: Path, tmp_path: Path) -> None:
-    def stop(now: Position) -> None:
-        if (now.epoch, now.step) == (2, 2):
-            raise KeyboardInterrupt
-
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     train_here(whole, **DROPS, drop_views=True)
     with pytest.raises(KeyboardInterrupt):
-        train_here(stopped, on_step=stop, checkpoint_minutes=0, **DROPS, drop_views=True)
+        train_here(stopped, on_step=stop_midway, checkpoint_minutes=0, **DROPS, drop_views=True)
     train_here(stopped, **DROPS, drop_views=True)
 
     assert result(stopped) == result(whole)
@@ -372,12 +370,8 @@ def test_each_step_ends_with_complete_samples(tmp_path: Path, monkeypatch: pytes
 
 
 def test_a_checkpoint_of_an_earlier_version_has_one_optimiser_for_all_views(trained: Path, tmp_path: Path) -> None:
-    def stop(now: Position) -> None:
-        if (now.epoch, now.step) == (2, 2):
-            raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        train_here(tmp_path, on_step=stop, checkpoint_minutes=0, **DROPS)
+        train_here(tmp_path, on_step=stop_midway, checkpoint_minutes=0, **DROPS)
     folder = RunFolder(tmp_path)
     state = folder.read_checkpoint()
     assert state is not None

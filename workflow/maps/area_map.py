@@ -16,6 +16,7 @@ from pathlib import Path
 
 from ...model.calibration import Calibration
 from ...model.maps.mosaic import needed_from
+from ...model.maps.windows import LAYOUT
 from ...model.score import LoadedRun
 from ...pipeline.areas.blocks import Cache, Part, Sought, download, known_parts, parts_of
 from ...pipeline.areas.grids import ZoneGrid, zone_grids
@@ -210,7 +211,7 @@ def _key(wish: Wish, inputs: Inputs, source: str) -> str:
 def _marked(run_hash: str, key: str, options: MapOptions, calibration: Calibration | None) -> dict[str, str]:
     """A tag by which a complete map is known again before anything is requested."""
     calibrated = "" if calibration is None else calibration.digest
-    decides = (run_hash, key, options.window, options.overlap, options.tta, calibrated)
+    decides = (run_hash, key, LAYOUT, options.window, options.overlap, options.tta, calibrated)
     return {"REQUEST": hashlib.sha256(repr(decides).encode()).hexdigest()[:16]}
 
 
@@ -225,7 +226,10 @@ def _check_free(paths: Sequence[Path], marked: Mapping[str, str], *, resuming: b
     """Refuse to write over a file that is no map of this area, or whose pixels are gone."""
     for path in paths:
         if path.exists() and tags_of(path).get("REQUEST") != marked["REQUEST"]:
-            raise UsageError(f"{path} exists and is no map of this run, area and options; name another file with -o")
+            raise UsageError(
+                f"{path} exists and is no map of this run, area and options, or is of an earlier version; name another "
+                "file with -o"
+            )
         if path.exists() and not resuming:
             raise UsageError(
                 f"{path} exists without all that is wanted beside it, and its pixels are no longer there; name another "

@@ -87,7 +87,8 @@ class MapWork:
         # Whatever rows are held: a file that is no map of just this is somebody's.
         if self.path.exists() and tags_of(self.path).get("IDENTITY") != self.identity:
             raise UsageError(
-                f"{self.path} exists and is no map of this run, image and options; name another file with -o"
+                f"{self.path} exists and is no map of this run, image and options, or is of an earlier version; name "
+                "another file with -o"
             )
         return self.path.exists() and self.others.complete
 

@@ -18,7 +18,7 @@ from ...pipeline.errors import DwplusError, UsageError
 from ...pipeline.files.atomic import write_atomically, write_json
 from ..machines import Machine, at_work, one_at_a_time
 
-_FORMAT = 3
+_FORMAT = 2
 """Of the rows: those of another one are computed again."""
 
 

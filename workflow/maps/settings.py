@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...model.calibration import Calibration
-from ...model.maps.windows import OVERLAP_PX, WINDOW_PX, Axis, axis
+from ...model.maps.windows import LAYOUT, OVERLAP_PX, WINDOW_PX, Axis, axis
 from ...model.run_config import RunConfig
 from ...pipeline.errors import UsageError
 from ...pipeline.spec.radar import Radar, radar_differences
@@ -80,7 +80,7 @@ def check_name(path: Path) -> None:
 def identity_of(run_hash: str, image: Mapped, options: MapOptions, calibration: Calibration | None) -> str:
     """Changes with anything that changes classes."""
     # Confidence is always computed: asking for it later does not begin anew. So is a batch of another size.
-    decides: tuple[object, ...] = (run_hash, image.identity, options.window, options.overlap, options.tta)
+    decides: tuple[object, ...] = (run_hash, image.identity, LAYOUT, options.window, options.overlap, options.tta)
     if calibration is not None:
         decides = (*decides, calibration.digest)
     return hashlib.sha256(repr(decides).encode()).hexdigest()[:16]
@@ -128,7 +128,9 @@ def tags_for(
         "IDENTITY": identity,
         "RUN": run_hash[:16],
         "RECIPE": f"{pictures}{'' if radar is None else f'; Sentinel-1 {radar}'}; bands {bands}",
-        "SETTINGS": f"window {options.window}, overlap {options.overlap}{', tta' * options.tta}{_named(calibration)}",
+        "SETTINGS": (
+            f"window {options.window}, overlap {options.overlap}, {LAYOUT}{', tta' * options.tta}{_named(calibration)}"
+        ),
         "CONFIDENCE": confidence_as_text(calibration),
         **({"SANDBOX": "the network was trained on synthetic pixels"} if synthetic else {}),
         **image.tags,

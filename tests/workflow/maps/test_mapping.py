@@ -236,7 +236,8 @@ class _Recorded:
     """An image that notes which rows of it are read."""
 
     def __init__(self, image: Image) -> None:
-        self._image, self.rows = image, {"S2": [], "S1": []}  # type: ignore[var-annotated]
+        self._image = image
+        self.rows: dict[str, list[int]] = {"S2": [], "S1": []}
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._image, name)
@@ -248,9 +249,9 @@ class _Recorded:
 
 def test_rows_that_windows_share_are_read_once(tmp_path: Path, run: LoadedRun) -> None:
     # Given windows of 128 px that overlap by 72: 333 rows are four rows of windows.
-    image = _Recorded(open_image(write_image(tmp_path, 333, 150)))
+    image: Any = _Recorded(open_image(write_image(tmp_path, 333, 150)))
 
-    make_map(run, image, tmp_path / "map.tif", window=128, overlap=40)  # type: ignore[arg-type]
+    make_map(run, image, tmp_path / "map.tif", window=128, overlap=40)
 
     assert image.rows["S2"] == image.rows["S1"] == list(range(333))
 
@@ -273,6 +274,22 @@ def test_another_file_is_not_overwritten_and_a_complete_map_is_left_alone(tmp_pa
     assert made.path.stat().st_mtime_ns == stamp
     with pytest.raises(UsageError, match=r"map.tif exists and is no map"):
         make_map(run, image, tmp_path / "map.tif", tta=True)
+
+
+def test_a_map_whose_windows_lay_in_the_image_is_another_map(
+    tmp_path: Path, run: LoadedRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = open_image(write_image(tmp_path, 40, 40))
+    with monkeypatch.context() as before:
+        before.setattr("dwplus.workflow.maps.settings.LAYOUT", "windows in the image")
+        made = make_map(run, image, tmp_path / "map.tif")
+    content = made.path.read_bytes()
+
+    # What is missing beside it would be of other classes than it has.
+    with pytest.raises(UsageError, match="or is of an earlier version"):
+        make_map(run, image, tmp_path / "map.tif", probabilities=True)
+
+    assert made.path.read_bytes() == content
 
 
 def test_the_mean_of_eight_symmetries_turns_with_the_image(tmp_path: Path, run: LoadedRun) -> None:
