@@ -1232,6 +1232,7 @@ PROGRAMS = [
     *METADATA,
     *GEOMETRIES,
     *REDUCTIONS,
+    *LINKS,
     *VALUES,
     *ERRORS,
 ]
