@@ -24,7 +24,6 @@ BY_KEY: dict[str, Metric] = {metric.key: metric for metric in METRICS if not met
 IOU = next(metric for metric in METRICS if metric.key == "iou" and metric.per_class)
 SHOWN = ("miou", "oa", "f1")
 FORMS = ("this form", "percentiles", "pixels")
-SEED_POINTS = 0.5
 SEEDS = 5
 
 

@@ -70,23 +70,6 @@ def _map_options(function: Any) -> Any:
     )
 
 
-def _buffer_options(function: Any) -> Any:
-    return in_order(
-        function,
-        click.option(
-            "--buffer",
-            "buffer_px",
-            type=click.IntRange(0, 100),
-            default=0,
-            metavar="PX",
-            help="Pixels within PX rows and columns of a rare class become a stratum of their own.",
-        ),
-        click.option(
-            "--rare", multiple=True, metavar="CLASS", help="A rare class; default: those below 2 % of the mapped area."
-        ),
-    )
-
-
 @area.command(short_help="Draw a stratified sample of a map, for QGIS and Collect Earth Online.")
 @click.argument("map_", metavar="MAP", type=_FILE)
 @click.option("-o", "--output", type=_FILE, required=True, help="GeoPackage of points to write, such as points.gpkg.")

@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 OPTICAL_BANDS = ("B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B9", "B11", "B12")
-POLARISATIONS = ("VV", "VH", "HH", "HV")
 
 
 @dataclass(frozen=True)

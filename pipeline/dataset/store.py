@@ -45,10 +45,6 @@ _LOCK = ".lock"
 STORED_SPLITS = ("train", "val", "test")
 
 
-def store_path(root: DataRoot) -> Path:
-    return root.store
-
-
 # --- which tiles, and where -------------------------------------------------------------------------------------------
 
 

@@ -12,8 +12,6 @@ from typing import Any
 
 import pytest
 
-NOBODY = 65_534
-
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="another user can be played by root alone")
 
 _PROBE = r"""

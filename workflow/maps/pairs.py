@@ -7,16 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from datetime import date
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from ...pipeline.errors import UsageError
 from .record import MapRecord
 
 SEASON_DAYS = 30
 """Days of the year by which two maps may differ."""
-
-Difference = Literal["run", "recipe", "season"]
-ACCEPTABLE: tuple[Difference, ...] = ("run", "recipe", "season")
 
 RECIPE_TAGS = ("RECIPE", "SETTINGS", "PIXELS", "S1", "S1_RECIPE", "CLOUD_RULE")
 """Tags that say how a map was made, besides where and when."""

@@ -19,8 +19,6 @@ from support.local_ee_client import PLANET, raw
 from support.local_ee_scenes import S1, world
 from support.mutations import PROJECT, call, constant, mutated_requests, spoilt_texts, valid_requests
 
-COMPUTE = f"/v1/projects/{PROJECT}/value:compute"
-
 
 @pytest.fixture(autouse=True)
 def deep_recursion() -> Iterator[None]:

@@ -18,9 +18,6 @@ from support.conformity.program import (
     values,
     with_numpy,
 )
-from support.conformity_scenes import DAYS
-
-NEWEST = {name: pixels[0] for name, (pixels, _, _) in DAYS.items()}
 
 PROGRAMS = [
     Program("mean of what is valid", lambda: values().mean(), with_numpy(np.mean), f"{API}ee-imagecollection-mean"),
