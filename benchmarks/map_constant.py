@@ -52,7 +52,7 @@ def worst_of(rows: Axis, columns: Axis) -> Worst:
     expected = run.network.probabilities.numpy()[:, None, None]
     found = Worst()
     numbers = range(len(rows.starts))
-    with windows.reading(0, numbers.stop):
+    with windows.computing(0, numbers.stop):
         for start, probabilities in finished_rows(rows, columns, CLASSES, windows.row, numbers=numbers):
             off = np.abs(probabilities - expected)
             seen = windows.seen(start, start + probabilities.shape[1])

@@ -62,7 +62,7 @@ def codes_of(
     rows, columns = axes_of(image.shape, overlap, window, image_origin(image) if on_ground else (0, 0))
     windows = WindowRows(Classifier(run), run.config, image, rows, columns, 1)
     found = np.zeros(image.shape, dtype=np.uint8)
-    with windows.reading(0, len(rows.starts)):
+    with windows.computing(0, len(rows.starts)):
         for start, probabilities in finished_rows(
             rows, columns, len(run.config.data.classes), windows.row, numbers=range(len(rows.starts))
         ):

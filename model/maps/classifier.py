@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..calibration import Calibration
 from ..score import LoadedRun
@@ -25,9 +25,13 @@ class Classifier:
     """
 
     def __init__(self, run: LoadedRun, *, tta: bool = False, calibration: Calibration | None = None) -> None:
-        self._run, self._tta = run, tta
+        self.run, self._tta, self._calibration = run, tta, calibration
         self._meaning = plain if calibration is None else calibration.probabilities
         self.classes = run.config.data.classes
+
+    def with_network(self, network: nn.Module) -> Classifier:
+        """The same, with another network."""
+        return Classifier(self.run._replace(network=network), tta=self._tta, calibration=self._calibration)
 
     @torch.inference_mode()
     def __call__(self, primary: NDArray[np.uint16], auxiliary: NDArray[np.uint16]) -> NDArray[np.float32]:
@@ -39,10 +43,10 @@ class Classifier:
         Returns:
             float32 (B, K, H, W), 0..1, sum 1 over the classes.
         """
-        inputs = self._run.normaliser(*(self._on_device(one) for one in (primary, auxiliary)))
-        (mean,) = mean_probabilities(self._run.network, inputs, [self._meaning], tta=self._tta)
+        inputs = self.run.normaliser(*(self._on_device(one) for one in (primary, auxiliary)))
+        (mean,) = mean_probabilities(self.run.network, inputs, [self._meaning], tta=self._tta)
         found: NDArray[np.float32] = mean.cpu().numpy()
         return found
 
     def _on_device(self, stored: NDArray[np.uint16]) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(stored)).to(self._run.normaliser.primary.factor.device)
+        return torch.from_numpy(np.ascontiguousarray(stored)).to(self.run.normaliser.primary.factor.device)

@@ -221,7 +221,7 @@ def _compute(work: MapWork, numbers: range, progress: Progress) -> None:
             step.advance(done)
         for run in todo:
             windows = WindowRows(classifier, config, work.image, rows, columns, options.batch)
-            with windows.reading(needed_from(rows, rows.finished(run[0]).start), run.stop):
+            with windows.computing(needed_from(rows, rows.finished(run[0]).start), run.stop):
                 found = finished_rows(rows, columns, len(config.data.classes), windows.row, numbers=run)
                 for start, probabilities in found:
                     parts.keep(start, _held(work, windows, start, probabilities))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Protocol
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...model.maps.classifier import Classifier
 from ...model.maps.mosaic import Probabilities, columns_with_data
+from ...model.maps.streams import Streams
 from ...model.maps.windows import Axis
 from ...model.run_config import RunConfig
 from ...model.training_range import StoredRange, bands_outside
@@ -55,8 +57,24 @@ class Mapped(Protocol):
         """Raise ``DataError`` where values are none of their unit."""
 
 
+class Batch(NamedTuple):
+    """Windows that are classified together, one beside the other.
+
+    Attributes:
+        number: of their row of windows.
+        columns: numbers of their columns.
+        inputs: stored values, uint16 (B, C, size, size) of both inputs.
+        valid: bool (B, size, size), where they give a class.
+    """
+
+    number: int
+    columns: Sequence[int]
+    inputs: tuple[NDArray[np.uint16], NDArray[np.uint16]]
+    valid: NDArray[np.bool_]
+
+
 class WindowRows:
-    """Rows of windows of an image; the next one is read while this one is computed.
+    """Rows of windows of an image: the next one is read, and the next windows are classified, while these are used.
 
     Where there are several pictures of the ground, a row of windows is computed for each of them, one after the other:
     memory does not grow with their number.
@@ -74,65 +92,72 @@ class WindowRows:
         self._seen: dict[int, NDArray[np.uint8]] = {}
         self._outside: dict[int, NDArray[np.uint8]] = {}
         self._tail: tuple[int, tuple[NDArray[np.uint16], ...]] | None = None
-        self._next: Future[tuple[tuple[NDArray[np.uint16], ...], NDArray[np.bool_]]] | None = None
 
-    def reading(self, number: int, stop: int) -> ThreadPoolExecutor:
-        """The thread that reads ahead, from a row of windows on and before another one."""
-        self._stop = stop
-        self._thread = ThreadPoolExecutor(1)
-        self._next = self._thread.submit(self._read, number, 0)
-        return self._thread
+    @contextmanager
+    def computing(self, number: int, stop: int) -> Iterator[None]:
+        """Within it ``row`` gives rows of windows, from one on and before another one, in order."""
+        with ThreadPoolExecutor(1) as reader, Streams(self._classifier) as streams:
+            self._classified = streams(self._batches(reader, number, stop))
+            self._ahead = next(self._classified, None)
+            yield
 
     def row(self, number: int) -> Iterator[tuple[int, Probabilities]]:
+        """Column and probabilities (K, size, size) of each window of a row that has data."""
         for kept in (self._seen, self._outside):
-            for old in [one for one in kept if one < number - 2]:
+            for old in [one for one in kept if one < number]:
                 del kept[old]
-            kept[number] = np.zeros((self._rows.size, self._columns.padded), dtype=np.uint8)
-        for picture in range(self._image.pictures):
-            yield from self._row_of(number, picture)
-
-    def _row_of(self, number: int, picture: int) -> Iterator[tuple[int, Probabilities]]:
-        assert self._next is not None
-        strips, valid = self._next.result()
-        following = (number, picture + 1) if picture + 1 < self._image.pictures else (number + 1, 0)
-        if following[0] < self._stop:
-            self._next = self._thread.submit(self._read, *following)
-        self._seen[number] += valid
-        outside = np.where(valid, bands_outside(strips, valid, self._range), 0)
-        np.maximum(self._outside[number], outside, out=self._outside[number])
-        chosen = columns_with_data(valid, self._rows, number, self._columns)
-        for at in range(0, len(chosen), self._batch):
-            together = chosen[at : at + self._batch]
-            parts = [np.stack([self._cut(strip, column) for column in together]) for strip in strips]
-            for column, probabilities in zip(together, self._classifier(*parts), strict=True):
+        self._number = number
+        while self._ahead is not None and self._ahead[0].number == number:
+            batch, found = self._ahead
+            for column, probabilities, valid in zip(batch.columns, found, batch.valid, strict=True):
                 # A picture says nothing where it has no data; one alone is masked when it is decided.
-                alone = self._image.pictures == 1
-                yield column, probabilities if alone else probabilities * self._cut(valid[None], column)
+                yield column, probabilities if self._image.pictures == 1 else probabilities * valid
+            self._ahead = next(self._classified, None)
 
     def seen(self, start: int, stop: int) -> NDArray[np.uint8]:
-        """How many pictures show the pixels of image rows that are finished: uint8 (rows, W)."""
+        """How many pictures show the pixels of finished rows of the last row of windows: uint8 (rows, W)."""
         return self._finished(self._seen, start, stop)
 
     def outside(self, start: int, stop: int) -> NDArray[np.uint8]:
-        """Bands outside the training range in image rows that are finished: uint8 (rows, W), 0 where nothing is seen.
+        """Bands outside the training range in the same rows: uint8 (rows, W), 0 where nothing is seen.
 
         Of several pictures the one with most of them counts.
         """
         return self._finished(self._outside, start, stop)
 
     def _finished(self, kept: Mapping[int, NDArray[np.uint8]], start: int, stop: int) -> NDArray[np.uint8]:
-        width = self._image.shape[1]
-        found = np.zeros((stop - start, width), dtype=np.uint8)
-        for number, values in kept.items():
-            top = self._rows.starts[number]
-            low, high = max(start, top), min(stop, top + len(values))
-            if low < high:
-                found[low - start : high - start] = values[low - top : high - top, :width]
-        return found
+        top, width = self._rows.starts[self._number], self._image.shape[1]
+        return kept[self._number][start - top : stop - top, :width]
 
-    def _cut(self, strip: NDArray[Any], column: int) -> NDArray[Any]:
-        left = self._columns.starts[column]
-        return strip[:, :, left : left + self._columns.size]
+    def _batches(self, reader: ThreadPoolExecutor, first: int, stop: int) -> Iterator[Batch]:
+        """Windows with data in the order in which they are computed: row by row, and of a row picture by picture."""
+        todo = [(number, picture) for number in range(first, stop) for picture in range(self._image.pictures)]
+        following = reader.submit(self._read, *todo[0])
+        for place, (number, picture) in enumerate(todo):
+            strips, valid = following.result()
+            if place + 1 < len(todo):
+                following = reader.submit(self._read, *todo[place + 1])
+            if picture == 0:
+                for kept in (self._seen, self._outside):
+                    kept[number] = np.zeros((self._rows.size, self._columns.padded), dtype=np.uint8)
+            self._seen[number] += valid
+            outside = np.where(valid, bands_outside(strips, valid, self._range), 0)
+            np.maximum(self._outside[number], outside, out=self._outside[number])
+            chosen = columns_with_data(valid, self._rows, number, self._columns)
+            # A row without windows gives an empty batch: what is kept of rows is bounded by the batches under way.
+            for at in range(0, max(1, len(chosen)), self._batch):
+                together = chosen[at : at + self._batch]
+                primary, auxiliary, shown = (self._cut(strip, together) for strip in (*strips, valid[None]))
+                yield Batch(number, together, (primary, auxiliary), shown[:, 0])
+
+    def _cut(self, strip: NDArray[Any], columns: Sequence[int]) -> NDArray[Any]:
+        """Windows of a strip (C, size, padded width), one beside the other: (B, C, size, size)."""
+        size = self._columns.size
+        found = np.empty((len(columns), *strip.shape[:2], size), dtype=strip.dtype)
+        for window, column in zip(found, columns, strict=True):
+            left = self._columns.starts[column]
+            window[:] = strip[:, :, left : left + size]
+        return found
 
     def _read(self, number: int, picture: int) -> tuple[tuple[NDArray[np.uint16], ...], NDArray[np.bool_]]:
         """Both inputs of a row of windows, (C, size, padded width), 0 beyond the image, and where they give a class."""
