@@ -101,6 +101,11 @@ def _date_options(function: Any) -> Any:
 @click.option("--as", "kind", type=click.Choice(list(_SENSORS)), required=True, help="Whose bands the files hold.")
 @unit_options
 @radar_options
+@click.option(
+    "--composite",
+    type=click.Choice(["median", "medoid"]),
+    help="The files of Sentinel-2 are medians or medoids of several scenes; left out: single scenes.",
+)
 @_date_options
 @click.option(
     "--resampling",
@@ -232,13 +237,14 @@ def _addition(options: dict[str, Any]) -> Addition:
     table, day, bands = options["table"], options["day"], options["band_table"]
     if table is not None and day is not None:
         raise UsageError("--date says the day of all files, --table that of each; leave one of them out")
-    said = ("kind", "scale", "offset", "nodata", "s1_unit", "days", "resampling", "day", "accept")
+    said = ("kind", "scale", "offset", "nodata", "s1_unit", "days", "resampling", "composite", "day", "accept")
     radar = ("s1_calibration", "s1_pass", "s1_mean", "s1_scenes")
     known = {name: options[name] for name in (*said, *radar) if options[name] not in (None, ())}
     return Addition(
         sensors=sensors,
         source=None if options["source"] is None else Source.added_as(options["source"]),
         radar=radar_said(options, sensors),
+        composite=options["composite"],
         dates=Dates(
             said=None if day is None else day_of(day, "--date"),
             table=None if table is None else read_date_table(table),

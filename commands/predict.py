@@ -47,6 +47,12 @@ def area_options(function: Any) -> Any:
         ),
         click.option("--year", type=int, help="Map a year: up to 12 clear scenes, probabilities averaged."),
         click.option(
+            "--composite",
+            type=click.Choice(["median", "medoid"]),
+            help="Classify this composite of the year's scenes, with a run that was trained on such; --pixels: that is "
+            "what the files are.",
+        ),
+        click.option(
             "--date-window",
             type=Days(),
             metavar="DAYS",
@@ -108,7 +114,12 @@ def service_of_area(function: Any) -> Any:
     help="Use the calibration that dwplus score fitted, where the run has one.",
 )
 @click.option("--page/--no-page", default=True, show_default=True, help="Also write <map>.html, which works offline.")
-@click.option("--accept", type=click.Choice(["s1"]), multiple=True, help="s1: Sentinel-1 that was made in another way.")
+@click.option(
+    "--accept",
+    type=click.Choice(["s1", "s2"]),
+    multiple=True,
+    help="s1, s2: pixels of that sensor that were made in another way than those trained on.",
+)
 @click.option("--shard", metavar="I/N", help="This machine's part of the map, of N machines; the last one writes it.")
 @click.option(
     "--scheduler",
@@ -153,7 +164,7 @@ def predict(
     from ..workflow.console import console
     from ..workflow.machines import Machine
     from ..workflow.maps.mapping import MapWork, map_share, map_work
-    from ..workflow.maps.settings import MapOptions, check_fits, confidence_as_text
+    from ..workflow.maps.settings import MapOptions, check_composite, check_fits, confidence_as_text
     from ..workflow.maps.spread import on_cluster
     from ..workflow.seeds import find_run
     from ..workflow.source import root_with_runs
@@ -179,6 +190,7 @@ def predict(
     files = (*paths, *sar_paths)
     if options["scheduler"]:
         files = tuple(path.resolve() for path in files)  # workers have other working folders
+    check_composite(trained, options["composite"], accept_s2="s2" in options["accept"])
     image, radar = _image(files, bands, options, either=loaded.config.tokens)
     check_fits(loaded.config, radar, force=options["force"], accept_s1="s1" in options["accept"])
     calibration = Calibration.read(run_dir) if options["calibrated"] else None

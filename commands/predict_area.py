@@ -39,7 +39,7 @@ def predict_area(
     from ..workflow.console import console
     from ..workflow.maps.area_map import map_area
     from ..workflow.maps.area_request import check_source, inputs_of
-    from ..workflow.maps.settings import check_name, confidence_as_text
+    from ..workflow.maps.settings import check_composite, check_name, confidence_as_text
     from ..workflow.maps.spread import on_cluster
     from ..workflow.source import open_pixels, planet_of, sandbox_banner
 
@@ -57,6 +57,7 @@ def predict_area(
     loaded = load(run_dir)
     trained = loaded.config.data
     calibration = Calibration.read(run_dir) if options["calibrated"] else None
+    check_composite(trained, settings.composite, accept_s2="s2" in options["accept"])
     inputs = inputs_of(trained, built=root.recipe(), accept_s1="s1" in options["accept"])
     found = configuration(url=options["ee_url"], project=options["project"])
     source = choose_source(options["source"], found)
@@ -108,8 +109,10 @@ def _print_forecast(run_dir: Path, wish: Wish, trained: DataCard, options: dict[
     from ..pipeline.build.budget import measured
     from ..pipeline.dataset.root import DataRoot
     from ..workflow.maps.area_request import inputs_of
+    from ..workflow.maps.settings import check_composite
 
     root = DataRoot.at(run_dir.resolve().parent.parent)
+    check_composite(trained, options["composite"], accept_s2="s2" in options["accept"])
     inputs = inputs_of(trained, built=root.recipe(), accept_s1="s1" in options["accept"])
     grids = zone_grids(wish.outline)
     recipe = inputs.recipe
@@ -147,6 +150,8 @@ def wish_of(options: dict[str, Any], today: date) -> Wish:
         raise UsageError("say when: --date 2024-07-01 for one scene, or --year 2023 for the scenes of a year")
     if year is not None and window is not None:
         raise UsageError("--date-window is about --date; leave it out with --year")
+    if options["composite"] and year is None:
+        raise UsageError("--composite is made of the scenes of a year: say --year 2023")
     if given := [name for name in _FILES_ALONE if options.get(name)]:
         raise UsageError(
             f"--{given[0].removesuffix('_paths').replace('_', '-')} describes files (--pixels); leave it out"

@@ -37,9 +37,9 @@ _SHOWN = 10
 @click.option("--min-px", type=click.IntRange(1), default=25, show_default=True, help="Least pixels of a region.")
 @click.option(
     "--accept",
-    type=click.Choice(["s1", "source"]),
+    type=click.Choice(["s1", "s2", "source"]),
     multiple=True,
-    help="s1: Sentinel-1 that was made in another way than that trained on; source: pixels of another source.",
+    help="s1, s2: pixels of that sensor made in another way than those trained on; source: of another source.",
 )
 @source_option
 @data_option

@@ -43,9 +43,9 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--accept",
-    type=click.Choice(["s1", "source"]),
+    type=click.Choice(["s1", "s2", "source"]),
     multiple=True,
-    help="s1: Sentinel-1 that was made in another way than that trained on; source: pixels of another source.",
+    help="s1, s2: pixels of that sensor made in another way than those trained on; source: of another source.",
 )
 @click.option(
     "--drop",

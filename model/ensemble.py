@@ -150,6 +150,7 @@ _SAME = {
     "sources": "source",
     "data sets": "shards_hash",
     "levels of Sentinel-2": "s2_level",
+    "kinds of Sentinel-2": "composite",
     "scalings of inputs": "input_scaling",
     "statistics": "statistics",
     "kinds of Sentinel-1": "radars",

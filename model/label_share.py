@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from .loader import BandStatistics, Statistics, TileSet, labelers_of, planet_of, radars_of
+from .loader import BandStatistics, Statistics, TileSet, composite_of, labelers_of, planet_of, radars_of
 
 if TYPE_CHECKING:
     from ..pipeline.dataset.samples import Sample
+    from ..pipeline.spec.bands import Composite
     from ..pipeline.spec.classes import ClassTable
     from ..pipeline.spec.radar import Radar
     from ..pipeline.spec.tiles import Tile
@@ -163,6 +164,10 @@ class Part:
     @property
     def radars(self) -> tuple[Radar, ...]:
         return radars_of(self.whole)
+
+    @property
+    def composite(self) -> Composite | None:
+        return composite_of(self.whole)
 
     @property
     def tiles_hash(self) -> str:

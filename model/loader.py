@@ -23,7 +23,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from ..pipeline.errors import DataError, DwplusError, MachineError, UsageError, in_brief
 from ..pipeline.machine import usable_cores
-from ..pipeline.spec.bands import BANDS, LOG_GAIN, NODATA
+from ..pipeline.spec.bands import BANDS, LOG_GAIN, NODATA, Composite
 from ..pipeline.spec.classes import IGNORE
 
 if TYPE_CHECKING:
@@ -371,6 +371,12 @@ def planet_of(tiles: TileSet) -> int | None:
 def radars_of(tiles: TileSet) -> tuple[Radar, ...]:
     """How the Sentinel-1 that a data set gives was made; empty where it does not say (sets of others need not)."""
     return tuple(getattr(tiles, "radars", ()))
+
+
+def composite_of(tiles: TileSet) -> Composite | None:
+    """What Sentinel-2 of a data set is of several scenes; None: single scenes (sets of others need not say)."""
+    found: Composite | None = getattr(tiles, "composite", None)
+    return found
 
 
 def labelers_of(tiles: TileSet) -> tuple[str, ...]:

@@ -14,13 +14,13 @@ from typing import Any
 from torch import nn
 
 from ..pipeline.errors import UsageError, in_brief
-from ..pipeline.spec.bands import BANDS, S2Level
+from ..pipeline.spec.bands import BANDS, Composite, S2Level, composite_as_text
 from ..pipeline.spec.classes import DYNAMIC_WORLD, ClassTable
 from ..pipeline.spec.radar import Radar
 from ..pipeline.spec.sources import Source
 from ..pipeline.spec.words import count_of
 from .config import from_mapping, to_mapping
-from .loader import InputScaling, Normaliser, TileSet, plain_statistics, planet_of, radars_of
+from .loader import InputScaling, Normaliser, TileSet, composite_of, plain_statistics, planet_of, radars_of
 from .missing import for_missing_inputs
 from .registry import completed, make_network, older_form, spec
 from .training_range import fault_of, ranges_of
@@ -56,6 +56,7 @@ class DataCard:
             version.
         input_scaling: what is normalised of Sentinel-2: ``linear``: reflectance; ``log``: log(1 + 0.005 DN).
         s2_level: of Sentinel-2: surface reflectance (L2A), or that at the top of the atmosphere (L1C).
+        composite: what Sentinel-2 was of several scenes; None for single scenes.
         ranges: 0.1 and 99.9 % percentile of each band in the training split, in its unit (``training_range``); empty
             where they are not known, as in a run of an earlier version.
     """
@@ -73,6 +74,7 @@ class DataCard:
     planet: int | None = None
     input_scaling: InputScaling = "linear"
     s2_level: S2Level = "L2A"
+    composite: Composite | None = None
     ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     @classmethod
@@ -90,8 +92,15 @@ class DataCard:
             radars=radars_of(tiles),
             planet=planet_of(tiles),
             input_scaling=input_scaling,
+            composite=composite_of(tiles),
             ranges=ranges_of(tiles),
         )
+
+    def composite_difference(self, other: Composite | None) -> str:
+        """How the Sentinel-2 of a data set or an image differs from that trained on; empty where it does not."""
+        if other == self.composite or not any(BANDS[band].sensor == "S2" for band in (*self.primary, *self.auxiliary)):
+            return ""
+        return f"{composite_as_text(other)} of Sentinel-2, not {composite_as_text(self.composite)}"
 
     def planet_difference(self, other: int | None) -> str:
         """How the synthetic planet of a data set differs from the one trained on, as text; empty where it does not.
@@ -279,6 +288,8 @@ class RunConfig:
             del document["data"]["planet"]
         if self.data.s2_level == "L2A":
             del document["data"]["s2_level"]
+        if self.data.composite is None:
+            del document["data"]["composite"]
         if not self.data.ranges:
             del document["data"]["ranges"]
         if self.published is None:

@@ -28,6 +28,7 @@ from .loader import (
     batch_to,
     batches,
     collate,
+    composite_of,
     loader_processes,
     mask_of,
     planet_of,
@@ -66,6 +67,7 @@ def score(
     weights: str = WEIGHTS,
     allow_other_source: bool = False,
     accept_s1: bool = False,
+    accept_s2: bool = False,
     drop: Shares = ALL_THERE,
     records: Sequence[TileRecord] | None = None,
     calibration: Calibration | None = None,
@@ -86,7 +88,8 @@ def score(
         device: ``cpu``, ``cuda``; None: a GPU where there is one.
         weights: ``model.safetensors``, or ``best.safetensors``, whose scores go into ``scores-best.json``.
         allow_other_source: score on pixels of another source than those trained on; the result says whose.
-        accept_s1: score on Sentinel-1 that was made in another way than that trained on; the result says how.
+        accept_s1, accept_s2: score on pixels of that sensor that were made in another way than those trained on; the
+            result says how.
         drop: what is lost of the inputs; scores go into a file of that name, ``scores-drop-auxiliary.json``.
         records: what is known of each tile, in the data set's order; None: what the data set itself says.
         calibration: of the run.
@@ -102,7 +105,9 @@ def score(
     """
     share = Share.of_process(device)
     network, run, normaliser = load(run_dir, device=share.device or device, weights=weights)
-    accepted = check_same_data(run, dataset, allow_other_source=allow_other_source, accept_s1=accept_s1)
+    accepted = check_same_data(
+        run, dataset, allow_other_source=allow_other_source, accept_s1=accept_s1, accept_s2=accept_s2
+    )
     dataset = tiles_without(dataset, drop)
     RunFolder(run_dir).prepare()
     start = time.perf_counter()
@@ -234,13 +239,18 @@ def _predict_batch(network: nn.Module, normaliser: Normaliser, batch: Batch) -> 
 
 
 def check_same_data(
-    run: RunConfig, dataset: TileSet, *, allow_other_source: bool = False, accept_s1: bool = False
+    run: RunConfig,
+    dataset: TileSet,
+    *,
+    allow_other_source: bool = False,
+    accept_s1: bool = False,
+    accept_s2: bool = False,
 ) -> tuple[str, ...]:
     """Refuse a data set that the run's network was not made for; what differs and is accepted, one line each.
 
     Raises:
         UsageError: other classes, other bands, another protocol, another source without ``allow_other_source``, or
-            Sentinel-1 that was made in another way without ``accept_s1``.
+            pixels of a sensor that were made in another way without ``accept_s1`` or ``accept_s2``.
         DataError: the training split has changed since the network was trained.
     """
     if difference := run.data.classes.difference(dataset.classes):
@@ -277,7 +287,15 @@ def check_same_data(
             f"the network was trained on another Sentinel-1: the data set has {differences[0]}; train on one that was "
             "made like it, or accept the difference (--accept s1)"
         )
-    return tuple(f"s1: {one}" for one in differences)
+    accepted = [f"s1: {one}" for one in differences]
+    if kind := run.data.composite_difference(composite_of(dataset)):
+        if not accept_s2:
+            raise UsageError(
+                f"the network was trained on another Sentinel-2: the data set has {kind}; train on what it has, or "
+                "accept the difference (--accept s2)"
+            )
+        accepted.append(f"s2: {kind}")
+    return tuple(accepted)
 
 
 def training_counts(run: RunConfig, dataset: TileSet) -> tuple[int, ...]:

@@ -342,15 +342,18 @@ def check_same_pixels(data: DataCard, made: Plan, before: Pretrained, *, accept_
             f"--init {before.given}: its weights were trained on another planet: the data set shows {difference}; "
             "train them again on a data set of this version"
         )
+    kind = "" if before.run is None or not optical else before.run.data.composite_difference(data.composite)
+    # Learning another kind of Sentinel-2 is what such a training is for: it is recorded.
+    accepted = [f"s2: {kind}"] if kind else []
     if before.run is None or not any(BANDS[band].sensor == "S1" for band in made.bands):
-        return ()
+        return tuple(accepted)
     differences = radar_differences(before.run.data.radars, data.radars)
     if differences and not accept_s1:
         raise UsageError(
             f"--init {before.given}: its weights were trained on another Sentinel-1: the data set has "
             f"{differences[0]}; name a run that was trained on one made like it, or accept the difference (--accept s1)"
         )
-    return tuple(f"s1: {one}" for one in differences)
+    return (*accepted, *(f"s1: {one}" for one in differences))
 
 
 def begun(

@@ -123,6 +123,8 @@ def score_run(
     say_new(tiles_as_text(dataset), progress, told)
     for difference in radar_differences(config.data.radars, dataset.radars) if "s1" in options.accept else ():
         progress.say(f"Sentinel-1 of another kind is accepted: {difference}")
+    if "s2" in options.accept and (difference := config.data.composite_difference(dataset.composite)):
+        progress.say(f"Sentinel-2 of another kind is accepted: {difference}")
     if options.drop and not config.tokens:
         progress.say(
             f"{run_dir.name} was trained without --drop-auxiliary and --drop-primary: what is lost is read as 0, the "
@@ -146,6 +148,7 @@ def score_run(
             weights=options.weights_file,
             allow_other_source="source" in options.accept,
             accept_s1="s1" in options.accept,
+            accept_s2="s2" in options.accept,
             drop=options.drop,
             records=tile_records(root, dataset, run_dir),
             calibration=calibration,

@@ -15,16 +15,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..raster.geotiff import RasterGrid
-from ..spec.bands import BANDS
+from ..spec.bands import BANDS, Composite
 from ..spec.radar import radar_of
 from ..spec.sources import Source
 from .blocks import CLEAR, Cache, Part, Sought, read_rows
-from .grids import ZoneGrid
+from .composite import composite_of
+from .grids import Block, ZoneGrid
 
 _RULES = {
     "cloud-score": "no class where Cloud Score+ cs_cdf < 0.60",
     "scene-classes": "no class where SCL is 0, 1, 3, 8, 9 or 10, grown by 60 m",
 }
+
+COMPOSED_ROWS = 64
+"""At a time: files hold as many rows in one piece."""
 
 FEW_OBSERVATIONS = 10
 """Sentinel-1 scenes in a mean below which speckle is left."""
@@ -39,12 +43,14 @@ class AreaImage:
         sought: what was downloaded.
         parts: of this zone.
         cache: where they are, with the status of each.
+        composite: how the pictures become one; None: each is classified by itself.
     """
 
     zone: ZoneGrid
     sought: Sought
     parts: tuple[Part, ...]
     cache: Cache
+    composite: Composite | None = None
 
     @property
     def grid(self) -> RasterGrid:
@@ -67,7 +73,7 @@ class AreaImage:
     @property
     def pictures(self) -> int:
         """How many pictures of Sentinel-2 are classified; 1 where it is not read."""
-        return max(1, len(self.sought.pictures))
+        return 1 if self.composite else max(1, len(self.sought.pictures))
 
     @property
     def source(self) -> Source:
@@ -124,8 +130,11 @@ class AreaImage:
         stored = np.zeros((len(bands), stop - start, self.shape[1]), dtype=np.uint16)
         for sensor, number in (("S2", picture), ("S1", None)):
             wanted = [n for n, band in enumerate(bands) if BANDS[band].sensor == sensor]
-            if wanted:
-                stored[wanted] = self._rows([bands[n] for n in wanted], start, stop, number)
+            names = [bands[n] for n in wanted]
+            if wanted and sensor == "S2" and self.composite:
+                stored[wanted] = self._composite(self.composite, names, start, stop)
+            elif wanted:
+                stored[wanted] = self._rows(names, start, stop, number)
         return stored
 
     def shown(self, start: int, stop: int, picture: int = 0) -> NDArray[np.bool_]:
@@ -136,7 +145,10 @@ class AreaImage:
         """
         belongs = self.zone.belongs(start, stop)
         if self.sought.pictures and belongs.any():
-            clear, some = self._rows([CLEAR, self.sought.s2_bands[0]], start, stop, picture) != 0
+            # A composite shows what one of its pictures shows.
+            numbers = range(len(self.sought.pictures)) if self.composite else (picture,)
+            each = [self._rows([CLEAR, self.sought.s2_bands[0]], start, stop, number) != 0 for number in numbers]
+            clear, some = np.logical_or.reduce(each)
             belongs &= clear if self.pictures > 1 else clear | ~some
         return belongs
 
@@ -151,6 +163,25 @@ class AreaImage:
             if low < high:
                 values = read_rows(self.cache.path(part), bands, low - block.row, high - block.row)
                 found[:, low - start : high - start, block.column : block.column + block.width] = values
+        return found
+
+    def _composite(self, kind: Composite, bands: Sequence[str], start: int, stop: int) -> NDArray[np.uint16]:
+        """Some rows of the composite, block by block: 12 pictures of one take as much memory as a strip of the map."""
+        read = (CLEAR, *self.sought.s2_bands)  # a medoid is chosen by all bands, whichever are asked for
+        places = [read.index(band) - 1 for band in bands]
+        found = np.zeros((len(bands), stop - start, self.shape[1]), dtype=np.uint16)
+        blocks: dict[Block, list[Part]] = {}
+        for number in range(len(self.sought.pictures)):
+            for part in self._files.get(number, ()):
+                blocks.setdefault(part.block, []).append(part)
+        for block, parts in blocks.items():
+            low, high = max(start, block.row), min(stop, block.row + block.height)
+            for begin in range(low, high, COMPOSED_ROWS):
+                end = min(high, begin + COMPOSED_ROWS)
+                held = [read_rows(self.cache.path(part), read, begin - block.row, end - block.row) for part in parts]
+                pictures = np.stack(held)
+                made = composite_of(kind, pictures[:, 1:], pictures[:, 0] != 0)
+                found[:, begin - start : end - start, block.column : block.column + block.width] = made[places]
         return found
 
     def observations(self) -> tuple[int, float] | None:

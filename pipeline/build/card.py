@@ -19,7 +19,7 @@ from ..dataset.manifest import MANIFEST_FILE, SPLITS, Manifest, ManifestRow
 from ..dataset.root import DataRoot
 from ..files.atomic import write_atomically
 from ..raster.geotiff import LABELS_FOLDER, SHARDS_FOLDER
-from ..spec.bands import BANDS, PRESETS
+from ..spec.bands import BANDS, PRESETS, composite_as_text
 from ..spec.classes import CODE_UNMARKED, IGNORE, ClassTable
 from ..spec.licences import CITATIONS, LabelMaker, LabelTerms
 from ..spec.recipe import S1_COLLECTIONS, S2_COLLECTION, Recipe, edge_text
@@ -382,7 +382,8 @@ def _added(added: AddedPixels) -> str:
     lines = [
         f"- Pixels are of {count_of(len(files), 'file')} that a user added; `{ADDED_FILE}` lists them with their "
         "hashes, the tags of each shard name those that it is made of.",
-        "- Sentinel-2: surface reflectance of the file's day; an added offset was taken away.",
+        f"- Sentinel-2: surface reflectance of {composite_as_text(added.composite)}"
+        f"{', as declared' if added.composite else ', of the day of the file'}; an added offset was taken away.",
     ]
     if not added.has_s1:
         lines.append(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..files.records import read_record, write_record
-from ..spec.bands import Sensor, stored_bands
+from ..spec.bands import Composite, Sensor, stored_bands
 from ..spec.radar import Radar
 
 ADDED_FILE = "own/pixels.json"
@@ -79,6 +79,7 @@ class AddedPixels:
         radars: how Sentinel-1 was made, as declared; several only where that was accepted.
         inputs: additions, in their order.
         absent: bands of Sentinel-2 that files lack; no shard counts as having them.
+        composite: what the files of Sentinel-2 are of several scenes, as declared; None: single scenes.
     """
 
     source: str
@@ -87,6 +88,7 @@ class AddedPixels:
     radars: tuple[Radar, ...] = ()
     inputs: tuple[AddedInput, ...] = ()
     absent: tuple[str, ...] = ()
+    composite: Composite | None = None
 
     @property
     def hash(self) -> str:

@@ -20,6 +20,7 @@ from ..files.records import as_record, read_record, write_record
 from ..files.remote import WAITS_S, Place, Remote, is_url
 from ..raster.geotiff import LABELS_FOLDER, SHARDS_FOLDER, shard_name
 from ..raster.targets import Targets, needed_bands
+from ..spec.bands import Composite
 from ..spec.classes import ClassTable
 from ..spec.radar import Radar, radar_of
 from ..spec.recipe import Recipe, recipe_from
@@ -393,6 +394,15 @@ class DataRoot:
             return added.radars
         recipe = self.recipe()
         return () if recipe is None else (radar_of(recipe),)
+
+    def composite(self) -> Composite | None:
+        """What Sentinel-2 of this data set is of several scenes, as declared for added pixels; None: single scenes.
+
+        Raises:
+            DataError: the record of added pixels cannot be read.
+        """
+        added = self.added_pixels()
+        return None if added is None else added.composite
 
     def planet(self) -> dict[str, int] | None:
         """Seed, number of tiles and version of the synthetic planet that the data set shows; None where it names none.

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ..errors import DataError, UsageError
 from ..raster.geotiff import read_bands, read_codes
-from ..spec.bands import BANDS, L1C_BANDS, NODATA, PRESETS, SHARD_BANDS, S2Level
+from ..spec.bands import BANDS, L1C_BANDS, NODATA, PRESETS, SHARD_BANDS, Composite, S2Level
 from ..spec.classes import IGNORE
 from ..spec.layers import L1C
 from ..spec.radar import Radar
@@ -68,6 +68,7 @@ class Dataset(Sequence[Sample]):
         left_out: tiles of the split that are not among the samples, with the reason.
         waived: tiles among the samples with an error that ``waivers.toml`` accepts.
         radars: how the Sentinel-1 that is read was made; empty where none is read, or it is not recorded.
+        composite: what Sentinel-2 is of several scenes; None for single scenes, or where it is not read.
         planet: version of the synthetic planet that the pixels show; None for real ones, or where it is not recorded.
         mask: which pixels count.
         s2_level: of the primary input: L2A out of the shards, or L1C out of ``l1c/`` beside them. Which pixels count
@@ -146,6 +147,8 @@ class Dataset(Sequence[Sample]):
                 "does not read it (--primary ms10)"
             )
         self.radars: tuple[Radar, ...] = root.radars() if reads_s1 else ()
+        reads_s2 = any(BANDS[band].sensor == "S2" for band in (*primary, *auxiliary))
+        self.composite: Composite | None = root.composite() if reads_s2 else None
         self._store, self.reading = _open_store(root, self.rows, "shards" if self._l1c else read)
         self._either = False
 

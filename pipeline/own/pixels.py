@@ -29,7 +29,7 @@ from ..machine import usable_cores
 from ..progress import Progress
 from ..raster.gdal import check_libraries
 from ..raster.geotiff import grid_of
-from ..spec.bands import SHARD_BANDS, Sensor
+from ..spec.bands import SHARD_BANDS, Composite, Sensor, composite_as_text
 from ..spec.radar import Radar, radar_differences
 from ..spec.sources import Source
 from ..spec.words import count_of
@@ -64,6 +64,7 @@ class Addition:
         sensors: whose pixels are taken from the files.
         source: whose pixels they are; None = as the data root has it, or ``user:own``.
         radar: how Sentinel-1 was made; needed where it is among the sensors.
+        composite: what the files of Sentinel-2 are of several scenes; None: single scenes.
         dates, said, table: how files are read, see ``pixels_products.Rules``.
         days: most days between a file and the date of a label.
         accept_s1: take Sentinel-1 that was made in another way than what is there.
@@ -75,6 +76,7 @@ class Addition:
     sensors: tuple[Sensor, ...]
     source: Source | None = None
     radar: Radar | None = None
+    composite: Composite | None = None
     dates: Dates = field(default_factory=Dates)
     said: Said = field(default_factory=Said)
     table: BandTable | None = None
@@ -120,6 +122,8 @@ def add_pixels(root: DataRoot, paths: Sequence[Path], addition: Addition, *, pro
     """
     check_libraries()
     root.check_own_pixels()
+    if addition.composite and "S2" not in addition.sensors:
+        raise UsageError("--composite is about Sentinel-2; leave it out")
     if "S1" in addition.sensors and addition.radar is None:
         raise UsageError(
             "Sentinel-1 has to say how it was made: --s1-calibration sigma0|gamma0 and --s1-pass, and --s1-mean with "
@@ -172,7 +176,7 @@ def _record(root: DataRoot, before: AddedPixels | None, addition: Addition) -> t
     """The record of the root with the sensors of this addition, and what was accepted.
 
     Raises:
-        UsageError: what is there is of another source or resampling, or Sentinel-1 was made in another way.
+        UsageError: what is there is of another source or resampling, or a sensor's pixels were made in another way.
     """
     sources = {row.source for row in root.ledger().values() if row.source}
     wanted = addition.source or (Source.of(before.source) if before else Source.added_as("own"))
@@ -187,11 +191,18 @@ def _record(root: DataRoot, before: AddedPixels | None, addition: Addition) -> t
         )
     radars = () if addition.radar is None else (addition.radar,)
     if before is None:
-        return AddedPixels(wanted.name, addition.resampling, addition.sensors, radars), ()
+        record = AddedPixels(wanted.name, addition.resampling, addition.sensors, radars)
+        return replace(record, composite=addition.composite), ()
     if before.resampling != addition.resampling:
         raise UsageError(
             f"{root} holds pixels that were resampled by {before.resampling}, this would add some by "
             f"{addition.resampling}; say --resampling {before.resampling}, or name another folder with --data"
+        )
+    composite = addition.composite if "S2" in addition.sensors else before.composite
+    if "S2" in before.sensors and composite != before.composite:
+        raise UsageError(
+            f"{root} holds {composite_as_text(before.composite)} of Sentinel-2, this would add "
+            f"{composite_as_text(composite)}; networks see two kinds of spectra: name another folder with --data"
         )
     differences = radar_differences(before.radars, radars)
     if differences and not addition.accept_s1:
@@ -201,7 +212,8 @@ def _record(root: DataRoot, before: AddedPixels | None, addition: Addition) -> t
         )
     sensors: tuple[Sensor, ...] = tuple(one for one in ("S2", "S1") if one in (*before.sensors, *addition.sensors))
     all_radars = tuple(dict.fromkeys((*before.radars, *radars)))
-    return replace(before, sensors=sensors, radars=all_radars), tuple(f"s1: {one}" for one in differences)
+    record = replace(before, sensors=sensors, radars=all_radars, composite=composite)
+    return record, tuple(f"s1: {one}" for one in differences)
 
 
 def _with_absent(record: AddedPixels, products: Sequence[Product]) -> AddedPixels:

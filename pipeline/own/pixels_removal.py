@@ -167,7 +167,8 @@ class _Gone:
         sensors: tuple[Sensor, ...] = tuple(sensor for sensor in record.sensors if sensor in held)
         lacking = {band for tags in tags_of_shards for band in tags.get("S2_ABSENT", "").split()}
         absent = tuple(band for band in record.absent if band in lacking)
-        return replace(record, inputs=tuple(inputs), sensors=sensors, radars=radars, absent=absent)
+        composite = record.composite if "S2" in held else None
+        return replace(record, inputs=tuple(inputs), sensors=sensors, radars=radars, absent=absent, composite=composite)
 
 
 def _is_of(tags: Mapping[str, str], radar: Radar) -> bool:

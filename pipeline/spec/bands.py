@@ -124,6 +124,16 @@ lists 11, parameters and FLOPs fit 10 only."""
 S2Level = Literal["L2A", "L1C"]
 """Surface reflectance, which shards hold, or top-of-atmosphere reflectance, which may lie beside them."""
 
+Composite = Literal["median", "medoid"]
+"""How several scenes of Sentinel-2 become one picture. No scene has the spectra of a median; those of a medoid lie
+beside others than in any scene."""
+
+
+def composite_as_text(kind: Composite | None) -> str:
+    """What the Sentinel-2 of a data set is: composites, or single scenes."""
+    return "single scenes" if kind is None else f"{kind} composites"
+
+
 L1C_BANDS: tuple[str, ...] = ("B2", "B3", "B4", "B5", "B6", "B7", "B8", "B11", "B12")
 """The nine bands that Dynamic World's own network reads, in its order (``l1c/``). Source: Brown et al. 2022."""
 

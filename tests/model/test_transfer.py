@@ -300,6 +300,17 @@ def test_weights_that_see_no_other_sentinel_1_are_taken(of_a_year: Path, tmp_pat
     assert "accepted" not in json.loads((run_dir / "config.json").read_text())["initial"]
 
 
+def test_weights_of_single_scenes_begin_a_training_on_composites_and_that_is_recorded(
+    before: Path, tmp_path: Path
+) -> None:
+    run_dir = begin(before, tmp_path / "run", MemoryTiles(THREE, composite="median"))
+
+    record = RunFolder(run_dir).read_config()
+    assert record.initial is not None
+    assert record.initial.accepted == ("s2: median composites of Sentinel-2, not single scenes",)
+    assert record.data.composite == "median"
+
+
 def test_weights_of_a_run_that_recorded_no_sentinel_1_are_taken(before: Path, tmp_path: Path) -> None:
     run_dir = begin(before, tmp_path / "run", MemoryTiles(THREE, radars=(ONE_DATE,)))
 

@@ -7,6 +7,7 @@ from datetime import date
 
 import numpy as np
 from dwplus.pipeline.dataset.samples import Sample
+from dwplus.pipeline.spec.bands import Composite
 from dwplus.pipeline.spec.classes import ClassTable, LandCover, spread_colours
 from dwplus.pipeline.spec.radar import Radar
 from dwplus.pipeline.spec.tiles import Tile
@@ -65,6 +66,7 @@ class MemoryTiles:
     shards_hash: str = "abc"
     labelers: tuple[str, ...] = ()
     radars: tuple[Radar, ...] = ()
+    composite: Composite | None = None
     planet: int | None = None
     reads: list[int] = field(default_factory=list)
 

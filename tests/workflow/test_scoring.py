@@ -197,6 +197,22 @@ def test_sentinel_1_that_was_made_in_another_way_is_refused_or_accepted_and_reco
     assert json.loads((run / "scores.json").read_text())["accepted"] == [f"s1: {difference}"]
 
 
+def test_composites_are_refused_or_accepted_where_single_scenes_were_trained_on(root: DataRoot, tmp_path: Path) -> None:
+    run = make_run(root, tmp_path / "runs" / "one")
+    folder = RunFolder(run)
+    config = folder.read_config()
+    assert "composite" not in config.to_dict()["data"]
+    folder.write_config(replace(config, data=replace(config.data, composite="median")))
+
+    code, printed = score(root, run)
+    accepted, _ = score(root, run, "--accept", "s2")
+
+    difference = "single scenes of Sentinel-2, not median composites"
+    assert (code, accepted) == (2, 0)
+    assert f"another Sentinel-2: the data set has {difference}" in printed
+    assert json.loads((run / "scores.json").read_text())["accepted"] == [f"s2: {difference}"]
+
+
 def write_recipe(root: DataRoot, recipe: Recipe) -> None:
     root.recipe_file.write_text(json.dumps(asdict(recipe)))
 

@@ -29,6 +29,7 @@ from ...pipeline.errors import DataError, UsageError
 from ...pipeline.progress import Progress
 from ...pipeline.raster.class_map import tags_of
 from ...pipeline.raster.zone_index import write_index
+from ...pipeline.spec.bands import Composite
 from ...pipeline.spec.radar import radar_of
 from ..machines import Machine, at_work, one_at_a_time
 from .area_request import Inputs, Wish
@@ -91,7 +92,7 @@ def map_area(
     """
     check_name(path)
     grids = zone_grids(wish.outline)
-    key = _key(wish, inputs, source)
+    key = _key(wish, inputs, source, options.composite)
     paths = zone_paths(path, grids)
     for note in wish.outline.notes:
         progress.say(note)
@@ -116,7 +117,10 @@ def map_area(
         radar = None if sought.recipe is None else radar_of(sought.recipe)
 
         def works(zones: Sequence[Sequence[Part]], cache: Cache) -> list[MapWork]:
-            images = [AreaImage(one, sought, tuple(parts), cache) for one, parts in zip(grids, zones, strict=True)]
+            images = [
+                AreaImage(one, sought, tuple(parts), cache, options.composite)
+                for one, parts in zip(grids, zones, strict=True)
+            ]
             return [
                 MapWork(run, run_hash, image, one, options, radar, calibration, marked)
                 for image, one in zip(images, paths, strict=True)
@@ -201,10 +205,11 @@ def zone_paths(path: Path, grids: Sequence[ZoneGrid]) -> tuple[Path, ...]:
     return tuple(path.with_name(f"{path.stem}-{name}{path.suffix}") for name in names)
 
 
-def _key(wish: Wish, inputs: Inputs, source: str) -> str:
+def _key(wish: Wish, inputs: Inputs, source: str, composite: Composite | None) -> str:
     """Changes with the area and with what is asked for."""
     recipe = None if inputs.recipe is None else inputs.recipe.hash
-    decides = (wish.outline.hash, wish.when, wish.window_days, inputs.s2, inputs.level, recipe, source)
+    asked = (wish.outline.hash, wish.when, wish.window_days, inputs.s2, inputs.level, recipe, source)
+    decides = (*asked, composite) if composite else asked
     return hashlib.sha256(repr(decides).encode()).hexdigest()[:12]
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from ...model.calibration import Calibration
 from ...model.maps.windows import LAYOUT, OVERLAP_PX, WINDOW_PX, Axis, axis
-from ...model.run_config import RunConfig
+from ...model.run_config import DataCard, RunConfig
 from ...pipeline.errors import UsageError
+from ...pipeline.spec.bands import Composite
 from ...pipeline.spec.radar import Radar, radar_differences
 from ...pipeline.spec.sources import Source
 from ...pipeline.spec.version import __version__
@@ -32,6 +33,7 @@ class MapOptions:
         confidence: also write the probability of the class, in per cent, and bands outside the training range.
         probabilities: also write the probability of each class.
         page: also write the page of the map.
+        composite: what of several scenes is classified; None: single scenes.
     """
 
     window: int = WINDOW_PX
@@ -41,6 +43,7 @@ class MapOptions:
     confidence: bool = False
     probabilities: bool = False
     page: bool = True
+    composite: Composite | None = None
 
 
 def check_fits(run: RunConfig, radar: Radar | None, *, force: bool = False, accept_s1: bool = False) -> None:
@@ -65,6 +68,29 @@ def check_fits(run: RunConfig, radar: Radar | None, *, force: bool = False, acce
             f"the network was trained on another Sentinel-1: the image has {differences[0]}; give it one that was made "
             "like it, or accept the difference (--accept s1)"
         )
+
+
+def check_composite(trained: DataCard, given: Composite | None, *, accept_s2: bool = False) -> None:
+    """Refuse composites for a network that learned single scenes, the reverse, and composites of another kind.
+
+    Args:
+        given: what is mapped; None for single scenes.
+        accept_s2: map it all the same.
+
+    Raises:
+        UsageError: it is not what the network was trained on.
+    """
+    if not (difference := trained.composite_difference(given)) or accept_s2:
+        return
+    if trained.composite is None:
+        raise UsageError(
+            f"the network would read {difference}, and was trained on no such spectra: leave --composite out (--year "
+            "averages the classes of single scenes), or accept the difference (--accept s2)"
+        )
+    raise UsageError(
+        f"the network would read {difference}: say --composite {trained.composite} (of an area with --year), or accept "
+        "the difference (--accept s2)"
+    )
 
 
 def check_name(path: Path) -> None:
@@ -120,14 +146,13 @@ def tags_for(
     """Tags of all rasters of a map."""
     synthetic = Source.of(run.data.source).synthetic
     bands = " ".join((*run.data.primary, *run.data.auxiliary))
-    pictures = "one Sentinel-2 image" if image.pictures == 1 else "Sentinel-2 images of a year"
     return {
         "DWPLUS": __version__,
         "MODEL": run.model,
         "TRAINED_ON": run.data.source,
         "IDENTITY": identity,
         "RUN": run_hash[:16],
-        "RECIPE": f"{pictures}{'' if radar is None else f'; Sentinel-1 {radar}'}; bands {bands}",
+        "RECIPE": f"{_pictures(image, options)}{'' if radar is None else f'; Sentinel-1 {radar}'}; bands {bands}",
         "SETTINGS": (
             f"window {options.window}, overlap {options.overlap}, {LAYOUT}{', tta' * options.tta}{_named(calibration)}"
         ),
@@ -135,6 +160,12 @@ def tags_for(
         **({"SANDBOX": "the network was trained on synthetic pixels"} if synthetic else {}),
         **image.tags,
     }
+
+
+def _pictures(image: Mapped, options: MapOptions) -> str:
+    if options.composite:
+        return f"a {options.composite} of Sentinel-2 images"
+    return "one Sentinel-2 image" if image.pictures == 1 else "Sentinel-2 images of a year"
 
 
 def _named(calibration: Calibration | None) -> str:

@@ -90,7 +90,8 @@ def review_labels(
     """Look at all labels of a split with a run's network, and write what to look at again.
 
     Args:
-        accept: ``s1`` for Sentinel-1 that was made in another way than that trained on, ``source`` for another source.
+        accept: ``s1``, ``s2`` for pixels of that sensor that were made in another way than those trained on,
+            ``source`` for another source.
 
     Raises:
         DataError: the run is not complete, or the data set is not the one it was trained on.
@@ -103,7 +104,13 @@ def review_labels(
         run = run._replace(network=CalibratedNetwork(run.network, calibration))
     own = trained_here(root, run.config) or root.folder.resolve() in run_dir.resolve().parents
     dataset = open_as_trained(root, run.config, split, own=own or run.config.published is not None)
-    check_same_data(run.config, dataset, allow_other_source="source" in accept, accept_s1="s1" in accept)
+    check_same_data(
+        run.config,
+        dataset,
+        allow_other_source="source" in accept,
+        accept_s1="s1" in accept,
+        accept_s2="s2" in accept,
+    )
     for line in tiles_as_text(dataset):
         progress.say(line)
     sides, sureness = Sides(), Sureness()

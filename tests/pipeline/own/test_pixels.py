@@ -389,6 +389,34 @@ def test_sentinel_1_of_another_kind_is_refused_or_accepted_and_recorded(
     assert len(root.radars()) == 2
 
 
+def test_composites_are_recorded_and_do_not_stand_beside_single_scenes(root: DataRoot, stacks: Path) -> None:
+    s2, s1 = (sorted(stacks.glob(f"s{sensor}_*")) for sensor in (2, 1))
+    assert root.composite() is None
+    add(root, replace(S2, composite="median"), *s2[:3])
+
+    for other in (S2, replace(S2, composite="medoid")):
+        with pytest.raises(UsageError, match=r"holds median composites of Sentinel-2, this would add (single|medoid)"):
+            add(root, other, s2[3])
+    with pytest.raises(UsageError, match="--composite is about Sentinel-2"):
+        add(root, replace(S1, composite="median"), *s1)
+    add(root, S1, *s1)
+    add(root, replace(S2, composite="median"), s2[3])
+
+    assert root.composite() == "median"
+    build_added(root, run=in_process, progress=Silent())
+    assert "Sentinel-2: surface reflectance of median composites, as declared" in root.card_file.read_text()
+    assert Dataset(root, split="train").composite == "median"
+    assert Dataset(root, split="train", primary=("VV",), auxiliary=()).composite is None
+
+
+def test_sentinel_2_that_comes_after_sentinel_1_may_be_composites(root: DataRoot, stacks: Path) -> None:
+    add(root, S1, *stacks.glob("s1_*"))
+
+    add(root, replace(S2, composite="medoid"), *stacks.glob("s2_*"))
+
+    assert root.composite() == "medoid"
+
+
 def titles_of(root: DataRoot, tile: Tile) -> dict[str, str]:
     with rasterio.open(root.own_shard(tile)) as file:
         return {name: file.tags(number)["TITLE"] for number, name in enumerate(file.descriptions, start=1)}

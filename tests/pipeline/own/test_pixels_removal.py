@@ -87,6 +87,16 @@ def test_one_file_costs_its_tile_alone_and_comes_back_with_it(root: DataRoot, fi
     assert (shards(root), root.added_file.read_bytes()) == (whole, record)
 
 
+def test_composites_that_were_removed_make_room_for_single_scenes(root: DataRoot, files: Path) -> None:
+    add(root, S1, files / "s1")
+    add(root, replace(S2, composite="median"), files / "s2")
+
+    remove_pixels(root, [str(files / "s2")])
+    add(root, S2, files / "s2")
+
+    assert root.composite() is None
+
+
 def test_the_last_file_leaves_labels_without_pixels(root: DataRoot, files: Path) -> None:
     add(root, S2, files / "s2")
     (key,) = [one.key for one in root.added_pixels().inputs]  # type: ignore[union-attr]

@@ -14,6 +14,7 @@ from dwplus.local_ee.planet.planet import VERSION
 from dwplus.model.maps.classifier import Classifier
 from dwplus.model.score import LoadedRun, load, predict
 from dwplus.pipeline.areas import image as area_image
+from dwplus.pipeline.areas.composite import composite_of
 from dwplus.pipeline.areas.outline import outline_of_box
 from dwplus.pipeline.dataset.ledger import read_ledger
 from dwplus.pipeline.dataset.samples import Sample
@@ -22,14 +23,14 @@ from dwplus.pipeline.earthengine.connection import connect
 from dwplus.pipeline.earthengine.session import Session
 from dwplus.pipeline.errors import MachineError, UsageError
 from dwplus.pipeline.progress import Silent
-from dwplus.pipeline.spec.bands import PRESETS
+from dwplus.pipeline.spec.bands import PRESETS, S2_BANDS
 from dwplus.pipeline.spec.radar import Radar
 from dwplus.pipeline.spec.recipe import Recipe
 from dwplus.pipeline.spec.sources import EARTH_ENGINE, SANDBOX
 from dwplus.workflow.machines import Machine
 from dwplus.workflow.maps.area_map import AreaMade, map_area
 from dwplus.workflow.maps.area_request import Inputs, Wish, check_source, inputs_of
-from dwplus.workflow.maps.settings import MapOptions
+from dwplus.workflow.maps.settings import MapOptions, check_composite
 from support.fixture_types import Run as CommandLine
 from support.runs import lay_out, make_run
 from support.small_disk import no_file_above
@@ -206,6 +207,65 @@ def test_a_year_averages_the_probabilities_of_its_pictures_pixel_by_pixel(
     assert tags["S1_WINDOW"] == "2024-06-20/2024-07-14"
     assert any("ends in the future: scenes up to 2024-03-31 enter the mean" in line for line in told.lines)
     assert make(run, None, wish(year=2024), one.path, today=date(2024, 3, 31)).maps == made.maps
+
+
+@pytest.mark.parametrize("kind", ["median", "medoid"])
+def test_a_composite_of_a_year_is_classified_as_one_picture(
+    tmp_path: Path, run: LoadedRun, engine: LocalEarthEngine, monkeypatch: pytest.MonkeyPatch, kind: Any
+) -> None:
+    kept: dict[str, Any] = {}
+    read = area_image.AreaImage.read
+
+    def keeping(self: area_image.AreaImage, bands: Any, start: int, stop: int, picture: int = 0) -> Any:
+        pixels = read(self, bands, start, stop, picture)
+        if tuple(bands) in (BANDS[:10], BANDS[10:]) and self.composite:
+            single = replace(self, composite=None)
+            kept["primary" if "B4" in bands else "auxiliary"] = pixels
+            kept.update(image=single, shown=self.shown(start, stop))
+            kept["pictures"] = [read(single, S2_BANDS, start, stop, number) for number in range(single.pictures)]
+            kept["clear"] = [single.shown(start, stop, number) for number in range(single.pictures)]
+        return pixels
+
+    monkeypatch.setattr(area_image.AreaImage, "read", keeping)
+    until = date(2024, 3, 31)
+
+    made = make(run, engine, wish(year=2024), tmp_path / "year.tif", today=until, composite=kind)
+
+    # Then its spectra are those of the pictures that show a pixel, chosen by all twelve bands.
+    image, pictures, clear = kept["image"], np.stack(kept["pictures"]), np.stack(kept["clear"])
+    expected = composite_of(kind, pictures, clear)[[S2_BANDS.index(band) for band in BANDS[:10]]]
+    assert len(pictures) > 1
+    assert np.array_equal(np.where(kept["shown"], kept["primary"], 0), expected)
+    assert np.array_equal(kept["shown"], clear.any(axis=0))
+    # And the map is what the network predicts on them.
+    sample = Sample(kept["primary"], kept["auxiliary"], np.zeros((1, 1), np.uint8), "x")
+    codes = np.where(kept["shown"], predict(run, sample) + 1, 0)
+    (one,) = made.maps
+    assert np.array_equal(codes_of(one.path), codes[slice(*image.zone.rows), slice(*image.zone.columns)])
+    assert one.count is None
+    with rasterio.open(one.path) as file:
+        assert file.tags()["RECIPE"].startswith(f"a {kind} of Sentinel-2 images; ")
+    # Another kind is another map.
+    with pytest.raises(UsageError, match="exists and is no map of this run, area and options"):
+        make(run, None, wish(year=2024), one.path, today=until)
+    assert make(run, None, wish(year=2024), one.path, today=until, composite=kind).maps == made.maps
+
+
+def test_composites_are_for_networks_that_were_trained_on_such(run: LoadedRun) -> None:
+    single = run.config.data
+    trained = replace(single, composite="medoid")
+
+    check_composite(single, None)
+    check_composite(trained, "medoid")
+    check_composite(replace(single, primary=("VV",), auxiliary=()), "median")  # Sentinel-2 is not read
+    for data, given, said in (
+        (single, "median", "median composites of Sentinel-2, not single scenes, and was trained on no such spectra"),
+        (trained, None, "single scenes of Sentinel-2, not medoid composites: say --composite medoid"),
+        (trained, "median", "median composites of Sentinel-2, not medoid composites: say --composite medoid"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            check_composite(data, given)  # type: ignore[arg-type]  # a name of a composite
+        check_composite(data, given, accept_s2=True)  # type: ignore[arg-type]  # the same
 
 
 def test_an_area_over_two_zones_has_a_map_for_each(tmp_path: Path, run: LoadedRun, engine: LocalEarthEngine) -> None:
