@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -180,7 +181,7 @@ def _print_design(design: Design, map_: Path, output: Path) -> None:
     click.echo(f"{output}: for QGIS; write a class, or 'cannot tell', into the column 'answer'")
     click.echo(f"{csv_file(output)}: for Collect Earth Online")
     click.echo(f"{design_file(output)}: the design; it shows the map's classes, keep it from the interpreter")
-    click.echo(f"next: dwplus area estimate {map_} {output}")
+    click.echo(f"next: dwplus area estimate {shlex.quote(str(map_))} {shlex.quote(str(output))}")
 
 
 def _marked(source: str) -> str:

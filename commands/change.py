@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -193,8 +194,8 @@ def _print(
         click.echo("how much of it is false is not known: compare two maps of one year with --same-year")
     click.echo(f"{output}: the change map")
     if len(rare) and found.changed_share < 1:
-        words = " ".join(f"--rare {name}" for name in rare)
-        click.echo(f"next: dwplus area sample {output} -o points.gpkg --buffer 3 {words}")
+        words = " ".join(f"--rare {shlex.quote(name)}" for name in rare)
+        click.echo(f"next: dwplus area sample {shlex.quote(str(output))} -o points.gpkg --buffer 3 {words}")
 
 
 def _share(value: float) -> str:

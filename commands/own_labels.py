@@ -158,7 +158,7 @@ def add(
         click.echo(json.dumps(_document(root, added), indent=1))
     else:
         _print_added(added)
-        click.echo(f"next: dwplus labels report --data {root}, then dwplus build --data {root}")
+        click.echo(f"next: dwplus labels report --data {root.typed}, then dwplus build --data {root.typed}")
     if added.refused:
         raise SystemExit(ExitCode.FAILED_TILES)
 

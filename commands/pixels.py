@@ -196,9 +196,9 @@ def remove(inputs: tuple[str, ...], data: Path, as_json: bool) -> None:
     _print_states(removed.states)
     click.echo(f"{root}: {count_of(removed.tiles, 'tile')} lost pixels")
     if removed.left is None:
-        click.echo(f"{root} holds no added pixels any more; next: dwplus pixels add FILES --as s2 --data {root}")
+        click.echo(f"{root} holds no added pixels any more; next: dwplus pixels add FILES --as s2 --data {root.typed}")
     else:
-        click.echo(f"next: dwplus build --data {root}")
+        click.echo(f"next: dwplus build --data {root.typed}")
 
 
 _SHOWN = 10
@@ -218,7 +218,7 @@ def _print(root: Any, added: Added, words: str) -> None:
     click.echo(f"{root}: {words}")
     if sum(added.states.values()) > added.states.get("done", 0):
         click.echo(f"the reasons stand in {root.failures_file}")
-    click.echo(f"next: dwplus build --data {root}")
+    click.echo(f"next: dwplus build --data {root.typed}")
 
 
 def _print_states(states: Mapping[str, int]) -> None:

@@ -247,7 +247,9 @@ def build_added(root: DataRoot, *, run: Runner, progress: Progress) -> BuildResu
     root.check_own_pixels()
     added = root.added_pixels()
     if added is None:
-        raise UsageError(f"no pixels were added to {root}; add some: dwplus pixels add FILES --as s2 --data {root}")
+        raise UsageError(
+            f"no pixels were added to {root}; add some: dwplus pixels add FILES --as s2 --data {root.typed}"
+        )
     manifest = root.manifest()
     with root.open_ledger() as ledger:
         _tidy(root)

@@ -7,6 +7,7 @@ each of them is found. Every stage takes a ``DataRoot`` and joins no path itself
 from __future__ import annotations
 
 import hashlib
+import shlex
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -128,7 +129,12 @@ class DataRoot:
 
     def command(self, words: str) -> str:
         """A command about runs, as it has to be typed: with their folder where that is one of their own."""
-        return words if self.runs_folder is None else f"{words} --runs {self.runs_folder}"
+        return words if self.runs_folder is None else f"{words} --runs {shlex.quote(str(self.runs_folder))}"
+
+    @property
+    def typed(self) -> str:
+        """The folder as it has to be typed in a command."""
+        return shlex.quote(str(self.folder))
 
     def __str__(self) -> str:
         return str(self.folder)

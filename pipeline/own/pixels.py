@@ -165,10 +165,12 @@ def tidy(root: DataRoot) -> None:
 
 def _labelled_rows(root: DataRoot) -> tuple[ManifestRow, ...]:
     if not root.manifest_file.is_file():
-        raise DataError(f"{root} holds no labels yet; add them first: dwplus labels add ... --data {root}")
+        raise DataError(f"{root} holds no labels yet; add them first: dwplus labels add ... --data {root.typed}")
     rows = tuple(row for row in root.manifest().rows if not row.discard)
     if not rows:
-        raise DataError(f"{root} holds no label that is used; add some first: dwplus labels add ... --data {root}")
+        raise DataError(
+            f"{root} holds no label that is used; add some first: dwplus labels add ... --data {root.typed}"
+        )
     return rows
 
 

@@ -6,6 +6,7 @@ Comes after the map and before the interpreter; ``estimate`` reads what comes ba
 from __future__ import annotations
 
 import contextlib
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -249,14 +250,14 @@ def expected_of_run(folder: Path) -> dict[str, float]:
     Raises:
         DataError: the run has no scores.
     """
-    path = folder / "scores.json"
+    path, typed = folder / "scores.json", shlex.quote(str(folder))
     if not path.is_file():
-        raise DataError(f"{folder} has no scores.json; run 'dwplus score {folder}' first, or use --expect")
+        raise DataError(f"{folder} has no scores.json; use --expect, or first: dwplus score {typed}")
     try:
         matrix = read_json(path)["matrix"]
         counts, names = np.asarray(matrix["counts"], dtype=np.float64), [str(name) for name in matrix["classes"]]
         pairs = list(zip(names, np.diag(counts), counts.sum(axis=0), strict=True))
     except (KeyError, TypeError, ValueError):
-        raise DataError(f"{path} holds no confusion matrix; run 'dwplus score {folder}' again") from None
+        raise DataError(f"{path} holds no confusion matrix; score it again: dwplus score {typed}") from None
     # Nothing is known of a class that was never predicted.
     return {name: float(right / all_) for name, right, all_ in pairs if all_}

@@ -366,6 +366,13 @@ def test_a_label_of_a_period_takes_a_file_of_any_day_in_it(tmp_path: Path) -> No
     assert read_header(root.shard(tile)).tags["S2_DAYS"] == "0"
 
 
+def test_a_folder_with_a_space_is_quoted_where_a_command_names_it(tmp_path: Path, stacks: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        add(DataRoot.at(tmp_path / "my data"), S2, stacks)
+
+    assert str(caught.value).endswith(f"add them first: dwplus labels add ... --data '{tmp_path}/my data'")
+
+
 # --- what is refused --------------------------------------------------------------------------------------------------
 
 
