@@ -45,7 +45,10 @@ def with_norms_by_state(network: nn.Module, fill: Callable[..., tuple[Tensor, ..
         for state in STATES[1:]:
             for name in STATISTICS:
                 norm.register_buffer(_of_state(name, state), getattr(norm, name).clone())
-    network.forward = functools.partial(_by_state, network, norms, network.forward, fill, fewest)
+    # Not compiled itself: which samples go together depends on their pixels. What they go through is compiled. Said
+    # here and not where it is defined: torch loads its compiler for it, which takes seconds.
+    by_state = torch.compiler.disable(_by_state, recursive=False)  # type: ignore[no-untyped-call]  # torch has no types
+    network.forward = functools.partial(by_state, network, norms, network.forward, fill, fewest)
     return network
 
 
@@ -74,8 +77,6 @@ def _of_state(name: str, state: str) -> str:
     return f"{name}_{state}"
 
 
-# Not compiled itself: which samples go together depends on their pixels. What they go through is compiled.
-@torch.compiler.disable(recursive=False)  # type: ignore[no-untyped-call,untyped-decorator]  # torch has no types here
 def _by_state(
     network: nn.Module,
     norms: Sequence[_BatchNorm],

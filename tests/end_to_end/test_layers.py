@@ -278,6 +278,13 @@ def test_records_are_read_without_earth_engine(module: str) -> None:
     assert printed(code) == "False"
 
 
+def test_networks_are_loaded_and_scored_without_the_compiler_of_torch() -> None:
+    """It takes seconds to load."""
+    code = "import sys; import dwplus.workflow.scoring, dwplus.model.score; print('torch._dynamo' in sys.modules)"
+
+    assert printed(code) == "False"
+
+
 def test_samples_are_read_without_the_code_that_made_them() -> None:
     code = (
         "import sys; import dwplus.pipeline.dataset.samples; "
