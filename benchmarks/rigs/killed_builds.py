@@ -108,6 +108,10 @@ def _findings_part(build: Build) -> int:
     return _part_below(build, "", ".findings*.part")
 
 
+def _findings(build: Build) -> int:
+    return int((build.root / "findings.json").is_file())
+
+
 def _validators(build: Build) -> int:
     """Worker processes: the validation starts them."""
     path = Path(f"/proc/{build.process.pid}/task")
@@ -128,13 +132,18 @@ PROGRESS: dict[str, Callable[[Build], int]] = {
     "label part": _label_part,
     "shard part": _shard_part,
     "findings part": _findings_part,
+    "findings": _findings,
 }
 
 
 PARTS = frozenset({"label part", "shard part", "findings part"})
 """Moments that are over in a few milliseconds."""
 
-INSTEAD = {"label part": Moment("label", 4), "shard part": Moment("shard", 2)}
+INSTEAD = {
+    "label part": Moment("label", 4),
+    "shard part": Moment("shard", 2),
+    "findings part": Moment("findings"),
+}
 """The moment to take instead where a half-written file existed too briefly to be seen."""
 
 FROM_ZERO = PARTS | {"request", "pixel request", "pixel response", "validating"}
