@@ -162,7 +162,10 @@ def test_two_builds_on_one_folder_exclude_each_other(run: Run, labels: Path, tmp
     assert (code, "another build is writing" in err) == (1, True)
 
 
-@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+@pytest.mark.parametrize(
+    "end",
+    [pytest.param(signal.SIGINT, id="Ctrl-C"), pytest.param(signal.SIGTERM, id="SIGTERM", marks=pytest.mark.slow)],
+)
 def test_an_interrupt_finishes_what_is_in_flight(
     run: Run, engine: LocalEarthEngine, labels: Path, tmp_path: Path, end: signal.Signals
 ) -> None:

@@ -387,6 +387,7 @@ def _train_views(rank: int, run_dir: Path) -> None:
     train_here(run_dir, **DROPS, drop_views=True, epochs=1)
 
 
+@pytest.mark.slow  # other trainings of two processes are in test_train
 def test_two_processes_train_views_as_one(tmp_path: Path) -> None:
     in_two_processes(_train_views, tmp_path / "two")
     _train_views(0, tmp_path / "one")

@@ -379,6 +379,7 @@ def test_half_precision_stays_finite_and_close(dtype: torch.dtype):
     torch.testing.assert_close(half.float(), exact, rtol=0.1, atol=0.05 * exact.abs().max().item())
 
 
+@pytest.mark.slow
 def test_a_transformer_block_is_one_graph():
     block = small().decoder.blocks[0].eval()
     image = torch.randn(2, 64, 4, 4)

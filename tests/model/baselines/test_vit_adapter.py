@@ -547,6 +547,7 @@ def test_half_precision_stays_finite_and_near(dtype: torch.dtype):
     assert all(p.grad.isfinite().all() for p in network.parameters())
 
 
+@pytest.mark.slow
 def test_an_exported_interaction_gives_the_same_tokens():
     backbone = awake(VitAdapter(SMALL).backbone).eval()
     interaction = backbone.interactions[0]

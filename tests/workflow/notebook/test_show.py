@@ -3,6 +3,7 @@
 import base64
 import re
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,10 @@ from support.map_tiles import pixels_of_tile
 from support.roots import lay_out_root
 from support.runs import fresh_run, lay_out
 
-pytest.importorskip("geemap", reason="geemap is not installed (pip install 'dwplus[map]')")
+# Looked for and not imported: every process of a test run reads this file, and geemap takes seconds.
+pytestmark = pytest.mark.skipif(
+    find_spec("geemap") is None, reason="geemap is not installed (pip install 'dwplus[map]')"
+)
 
 SIZE = 32
 
