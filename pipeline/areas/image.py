@@ -166,7 +166,7 @@ class AreaImage:
         return found
 
     def _composite(self, kind: Composite, bands: Sequence[str], start: int, stop: int) -> NDArray[np.uint16]:
-        """Some rows of the composite, block by block: 12 pictures of one take as much memory as a strip of the map."""
+        """Some rows of the composite, a piece of a block at a time: whole strips of 12 pictures would not fit."""
         read = (CLEAR, *self.sought.s2_bands)  # a medoid is chosen by all bands, whichever are asked for
         places = [read.index(band) - 1 for band in bands]
         found = np.zeros((len(bands), stop - start, self.shape[1]), dtype=np.uint16)
@@ -176,8 +176,9 @@ class AreaImage:
                 blocks.setdefault(part.block, []).append(part)
         for block, parts in blocks.items():
             low, high = max(start, block.row), min(stop, block.row + block.height)
-            for begin in range(low, high, COMPOSED_ROWS):
-                end = min(high, begin + COMPOSED_ROWS)
+            pieces = range(low - (low - block.row) % COMPOSED_ROWS, high, COMPOSED_ROWS)
+            for piece in pieces:
+                begin, end = max(low, piece), min(high, piece + COMPOSED_ROWS)
                 held = [read_rows(self.cache.path(part), read, begin - block.row, end - block.row) for part in parts]
                 pictures = np.stack(held)
                 made = composite_of(kind, pictures[:, 1:], pictures[:, 0] != 0)
