@@ -64,6 +64,24 @@ def test_pictures_have_words_and_ids_are_unique(tmp_path: Path) -> None:
     assert len(ids) == len(set(ids))
 
 
+@pytest.mark.parametrize(
+    ("tags", "said"),
+    [
+        ({"DATE": "2024-07-01"}, "Land cover on 1 July 2024, 60 x 40 pixels"),
+        (
+            {"DATE": "", "S2_DAYS": "2024-01-16, 2024-12-16"},
+            "Land cover from 16 January 2024 to 16 December 2024, 60 x 40 pixels",
+        ),
+        (
+            {"MODEL": "net", "RECIPE": "a median of Sentinel-2 images; bands B2"},
+            "by net from a median of Sentinel-2 images.",
+        ),
+    ],
+)
+def test_a_page_says_when_and_from_what_the_map_was_made(tmp_path: Path, tags: dict[str, str], said: str) -> None:
+    assert said in page_of(tmp_path, tags=tags).text
+
+
 def test_counts_are_called_biased_and_the_way_to_areas_is_named(tmp_path: Path) -> None:
     text = page_of(tmp_path).text
 

@@ -87,6 +87,7 @@ def map_page(record: MapRecord, looks: Looks) -> bytes:
             "confidence_stops": [_hex(stop) for stop in overview.CONFIDENCE_STOPS],
             "attribution": attribution(record),
             "days": _days(record),
+            "images": record.tags.get("RECIPE", "").split(";")[0],
             "version": __version__,
             "data": _for_script(data),
             "map_style": _text("map.css"),
@@ -144,9 +145,9 @@ def nodes_of(record: MapRecord) -> list[list[list[float]]]:
 
 def _days(record: MapRecord) -> str:
     if record.days is None:
-        return "a day that is not known"
+        return "on a day that is not known"
     first, last = (f"{day.day} {day:%B %Y}" for day in record.days)
-    return first if first == last else f"{first} to {last}"
+    return f"on {first}" if first == last else f"from {first} to {last}"
 
 
 def _hex(rgb: Rgb) -> str:
