@@ -43,7 +43,7 @@ def refused(answer: str) -> bool:
 )
 def test_every_port_of_a_command_refuses_another_user(command: tuple[str, ...], tmp_path: Path) -> None:
     profile = tmp_path / "two-loaders.toml"
-    profile.write_text('model = "specsar-former-small"\n[train]\nepochs = 1\nbatch = 2\ncrop_px = 64\nworkers = 1\n')
+    profile.write_text('model = "specsar-former-small"\nepochs = 1\nbatch = 4\ncrop_px = 64\nworkers = 1\n')
     arguments = [str(profile) if one == "PROFILE" else one for one in command]
     running = started(*arguments, "--source", "sandbox", "--quiet", folder=tmp_path)
     seen: set[int] = set()
