@@ -47,9 +47,16 @@ OF_THE_DATA = ("networks", "products", "pictures")
 """What is read from a data root that was built, trained and scored before."""
 
 
+def known(name: str) -> str:
+    """A name of ``NAMES``; argparse would look for the default list among ``choices``."""
+    if name not in NAMES:
+        raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(NAMES)}")
+    return name
+
+
 def main() -> None:
     parser = arguments.parser(__doc__)
-    parser.add_argument("names", nargs="*", choices=[*NAMES, []], help="default: all")
+    parser.add_argument("names", nargs="*", type=known, metavar="NAME", help=f"of {', '.join(NAMES)}; default: all")
     parser.add_argument("--data", type=Path, help="data root that make reproduce made")
     parser.add_argument("--chips", help="folder of real chips, for the properties")
     parser.add_argument("--before", help="revision whose planet stands in the column 'before'")
