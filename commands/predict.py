@@ -49,8 +49,8 @@ def area_options(function: Any) -> Any:
         click.option(
             "--composite",
             type=click.Choice(["median", "medoid"]),
-            help="Classify this composite of the year's scenes, with a run that was trained on such; --pixels: that is "
-            "what the files are.",
+            help="With --year: classify one composite of its scenes, with a run that was trained on composites. With "
+            "--pixels: the files are such a composite.",
         ),
         click.option(
             "--date-window",
